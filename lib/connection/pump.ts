@@ -1,0 +1,173 @@
+import type { PullSource, Step } from '../source/source.js';
+import { isThenable } from '../source/thenable.js';
+import { inLaterTurn, SLICE_MS } from './scheduler.js';
+
+/** Reading the clock costs about as much as a small chunk, so it is read once for several. */
+const CHUNKS_PER_CLOCK = 8;
+
+/** What the pump needs of the connection it works for. */
+export interface PumpPort {
+  /** Whether there is room for a chunk. When it comes, {@link Pump.resume} is called. */
+  readonly ready: boolean;
+  /** Takes a chunk; a promise when the next one has to wait for it. */
+  emit(chunk: unknown): void | PromiseLike<unknown>;
+  complete(): void;
+  fail(error: unknown): void;
+  /** Hears of an error that comes when the stream is over already. */
+  late(error: unknown): void;
+  /** Runs in the context of the request. */
+  within<R>(run: () => R): R;
+}
+
+/** The only loop: pulls a source while there is room, and hands the event loop over when its time is up. */
+export class Pump {
+  private chunksToClock = CHUNKS_PER_CLOCK;
+  private sliceEnd = 0;
+  /** Inside `source.pull()`. */
+  private pulling = false;
+  /** A step, a hook or the next turn will go on with the loop. */
+  private waiting = false;
+  private ended = false;
+  private stopped = false;
+
+  constructor(
+    private readonly source: PullSource,
+    private readonly port: PumpPort,
+  ) {}
+
+  /** Starts, or goes on when the port is ready again. */
+  resume(): void {
+    if (!this.waiting && !this.pulling) {
+      this.sliceEnd = performance.now() + SLICE_MS;
+      this.port.within(() => this.run());
+    }
+  }
+
+  /** Tells the source to stop, unless it has ended by itself. A pull in progress is not waited for. */
+  stop(): void {
+    if (!this.stopped) {
+      this.stopped = true;
+      // A sync generator cannot be told while it runs: run() does it then.
+      if (!this.pulling) {
+        this.release();
+      }
+    }
+  }
+
+  private run(): void {
+    while (!this.stopped && this.port.ready) {
+      if (this.sliceIsOver()) {
+        this.waiting = true;
+        inLaterTurn(this.goOn);
+        return;
+      }
+      const step = this.pull();
+      if (step === undefined || !this.take(step)) {
+        return;
+      }
+    }
+  }
+
+  private sliceIsOver(): boolean {
+    if (--this.chunksToClock > 0) {
+      return false;
+    }
+    this.chunksToClock = CHUNKS_PER_CLOCK;
+    return performance.now() > this.sliceEnd;
+  }
+
+  /** The next step, or nothing when it comes later or not at all. */
+  private pull(): Step | undefined {
+    let step: Step | PromiseLike<Step>;
+    this.pulling = true;
+    try {
+      step = this.source.pull();
+    } catch (error) {
+      this.onSourceError(error);
+      return undefined;
+    } finally {
+      this.pulling = false;
+    }
+    if ('then' in step) {
+      this.waiting = true;
+      step.then(this.onStep, this.onSourceError);
+      if (this.stopped) {
+        this.release();
+      }
+      return undefined;
+    }
+    if (this.stopped) {
+      this.ended = step.done === true;
+      this.release();
+    }
+    return step;
+  }
+
+  /** Passes a step on. Whether to go on with the next at once. */
+  private take(step: Step): boolean {
+    if (step.done) {
+      this.ended = true;
+    }
+    if (this.stopped) {
+      return false;
+    }
+    if (step.done) {
+      this.port.complete();
+      return false;
+    }
+    try {
+      const wait = this.port.emit(step.value);
+      if (wait !== undefined) {
+        this.waiting = true;
+        wait.then(this.goOn, this.onChunkError);
+      }
+      return wait === undefined;
+    } catch (error) {
+      this.onChunkError(error);
+      return false;
+    }
+  }
+
+  private release(): void {
+    if (this.ended) {
+      return;
+    }
+    this.ended = true;
+    try {
+      const wait = this.port.within(() => this.source.stop());
+      if (isThenable(wait)) {
+        wait.then(undefined, (error: unknown) => this.port.late(error));
+      }
+    } catch (error) {
+      this.port.late(error);
+    }
+  }
+
+  private readonly onStep = (step: Step): void => {
+    this.waiting = false;
+    if (this.take(step)) {
+      this.run();
+    }
+  };
+
+  private readonly goOn = (): void => {
+    this.waiting = false;
+    if (!this.stopped) {
+      this.resume();
+    }
+  };
+
+  private readonly onSourceError = (error: unknown): void => {
+    this.ended = true;
+    this.onChunkError(error);
+  };
+
+  private readonly onChunkError = (error: unknown): void => {
+    this.waiting = false;
+    if (this.stopped) {
+      this.port.late(error);
+    } else {
+      this.port.fail(error);
+    }
+  };
+}

@@ -1,0 +1,250 @@
+import { StreamError } from '../errors.js';
+import { ndjsonFormat } from '../format/ndjson.format.js';
+import { chooseFormat } from '../format/negotiate.js';
+import { PASSTHROUGH } from '../format/passthrough.js';
+import { isThenable } from '../source/thenable.js';
+import { messageOf, type StreamCloseReason } from './close-reason.js';
+import { isOver, transition } from './connection-state.js';
+import type { StreamHooks } from './hooks.js';
+import { StreamOpening } from './stream-opening.js';
+
+const UNDECIDED = chooseFormat(ndjsonFormat);
+
+function after(wait: unknown, run: () => void, fail: (error: unknown) => void): void {
+  if (isThenable(wait)) {
+    wait.then(run).then(undefined, fail);
+  } else {
+    run();
+  }
+}
+
+/** How a stream ends: well, badly, or because the client is gone. */
+export abstract class StreamEnding extends StreamOpening {
+  protected reason: StreamCloseReason | undefined;
+  protected controller: AbortController | undefined;
+  /** What the rest of the body waits for the client with, and `ended` when all of it has been handed over. */
+  protected ending: 'end' | 'truncate' | 'ended' | undefined;
+  /** Whether the handler was, or is about to be, called. */
+  protected reached = false;
+  private settled = false;
+  private closing: { readonly promise: Promise<void>; resolve(): void } | undefined;
+
+  /** @internal Ends the stream well. Resolves when it is over. */
+  end(reason: StreamCloseReason): Promise<void> {
+    if (this.current === 'new' || this.current === 'open') {
+      this.attempt(() => this.beginEnd(reason));
+    }
+    return this.closed();
+  }
+
+  /** @internal Ends the stream badly. Before it has opened, the error is for the exception filters. */
+  override fail(error: unknown): void {
+    if (isOver(this.current)) {
+      this.late(error);
+      return;
+    }
+    const refused = this.current === 'new';
+    this.current = transition(this.current, 'errored');
+    this.reason = { code: 'error', error };
+    this.halt();
+    if (refused) {
+      this.settleOpening({ error });
+      if (this.reached) {
+        void this.lastWords(error, () => undefined);
+      }
+      this.settle();
+      return;
+    }
+    const { logger, describeError } = this.parts.settings.services;
+    logger.error(`${this.name} failed after it had been opened`, error);
+    const finish = (): void => {
+      this.body.putError(describeError(error));
+      this.finish('truncate');
+    };
+    after(
+      this.lastWords(error, (chunk) => this.answer(chunk)),
+      finish,
+      (again) => this.late(again),
+    );
+  }
+
+  /** @internal Gives the client up, at once. */
+  cut(reason: StreamCloseReason): void {
+    if (!this.settled) {
+      this.parts.settings.services.logger.warn(`${this.name} was closed. ${messageOf(reason.code)}`);
+      this.over(reason);
+      this.parts.transport.destroy();
+    }
+  }
+
+  /** @internal Hears of an error that comes too late to be the stream's. */
+  late(error: unknown): void {
+    const announced =
+      error === this.controller?.signal.reason || (error instanceof Error && error.name === 'AbortError');
+    if (!announced) {
+      this.parts.settings.services.logger.error(`${this.name} threw after it was over`, error);
+    }
+  }
+
+  /** Tells the source, if there is one, to stop. */
+  protected abstract stopSource(): void;
+
+  protected get name(): string {
+    return `${this.parts.settings.route} (stream ${this.parts.id})`;
+  }
+
+  /** Why the stream is over, as the signal and rejected sends tell it. */
+  protected closeError(): StreamError {
+    const { code, error } = this.reason ?? { code: 'completed' as const };
+    return new StreamError(
+      code,
+      `${this.name}: ${messageOf(code)}`,
+      error === undefined ? undefined : { cause: error },
+    );
+  }
+
+  /** Runs; what is thrown is the stream failing. */
+  protected attempt(run: () => unknown): void {
+    try {
+      const wait = run();
+      if (isThenable(wait)) {
+        wait.then(undefined, (error: unknown) => this.fail(error));
+      }
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Sends what a hook returned, if anything. */
+  protected answer(chunk: unknown): void {
+    if (chunk !== undefined) {
+      this.body.put(this.body.encode(chunk));
+    }
+  }
+
+  /** Hands the rest of the body over, now or when the client has taken what is before it. */
+  protected finish(how: 'end' | 'truncate'): void {
+    const { outbox } = this.body;
+    const { transport } = this.parts;
+    this.ending = how;
+    if (this.settled || outbox.blocked) {
+      return;
+    }
+    this.ending = 'ended';
+    outbox.progressAt = this.parts.settings.services.registry.now();
+    const rest = outbox.take();
+    if (how === 'end') {
+      transport.end(rest.length === 0 ? undefined : rest);
+      return;
+    }
+    if (rest.length > 0) {
+      transport.write(rest);
+    }
+    transport.truncate();
+  }
+
+  /** The last transition: nothing can be sent any more, now or because all was. */
+  protected over(reason: StreamCloseReason): void {
+    if (this.settled) {
+      return;
+    }
+    if (this.current === 'new') {
+      this.parts.head.abandon();
+    }
+    if (this.current !== 'errored') {
+      this.current = transition(this.current, 'closed');
+      this.reason = reason;
+    }
+    this.halt();
+    this.settle();
+  }
+
+  protected closed(): Promise<void> {
+    if (this.settled) {
+      return Promise.resolve();
+    }
+    if (!this.closing) {
+      let resolve = (): void => undefined;
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      this.closing = { promise, resolve };
+    }
+    return this.closing.promise;
+  }
+
+  private beginEnd(reason: StreamCloseReason): void | PromiseLike<void> {
+    this.reason = reason;
+    if (this.current === 'new') {
+      if (this.body.format === undefined) {
+        this.body.choose(this.parts.transport.hasBody ? UNDECIDED : PASSTHROUGH);
+      }
+      this.commit();
+    }
+    this.current = transition(this.current, 'closing');
+    if (reason.code === 'completed') {
+      this.stopSource();
+    } else {
+      this.halt();
+    }
+    const finish = (): void => {
+      if (this.current === 'closing') {
+        this.body.close();
+        this.finish('end');
+      }
+    };
+    const farewell = () => this.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(this.self));
+    const wait = this.gate ? this.gate.then(farewell) : farewell();
+    return wait ? wait.then(finish) : finish();
+  }
+
+  /** Has the producer stop: aborts the signal and stops the source. */
+  private halt(): void {
+    if (this.controller && !this.controller.signal.aborted) {
+      this.within(() => this.controller?.abort(this.closeError()));
+    }
+    this.stopSource();
+  }
+
+  private settle(): void {
+    const { services } = this.parts.settings;
+    this.settled = true;
+    services.registry.delete(this.self);
+    this.body.release(this.closeError());
+    this.settleOpening();
+    if (this.reason && this.reached) {
+      this.tellClosed(this.reason);
+    }
+    this.closing?.resolve();
+  }
+
+  private tellClosed(reason: StreamCloseReason): void {
+    for (const hooks of this.chain) {
+      this.guarded(() => hooks.onClose?.(this.self, reason), 'onClose');
+    }
+  }
+
+  /** Runs `onError`; what it returns goes to `send`. A promise when one of the hooks returned one. */
+  private lastWords(error: unknown, send: (chunk: unknown) => void): void | PromiseLike<void> {
+    const say = (hooks: StreamHooks): unknown =>
+      this.guarded(() => {
+        const chunk = hooks.onError?.(error, this.self);
+        return isThenable(chunk) ? chunk.then(send) : send(chunk);
+      }, 'onError');
+    return this.runHooks('onError', say);
+  }
+
+  /** Runs a hook of a stream that has failed or is over: what it throws can only be logged. */
+  private guarded(run: () => unknown, hook: keyof StreamHooks): unknown {
+    const log = (error: unknown): void => {
+      this.parts.settings.services.logger.error(`${this.name}: the ${hook} hook threw`, error);
+    };
+    try {
+      const wait = this.within(run);
+      return isThenable(wait) ? wait.then(undefined, log) : undefined;
+    } catch (error) {
+      log(error);
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import type { StreamConnection } from './stream-connection.js';
+
+const FINEST_TICK_MS = 10;
+const COARSEST_TICK_MS = 1_000;
+/** A duration is kept to a quarter of itself, or better. */
+const TICKS_PER_DURATION = 4;
+
+/**
+ * The open streams of the application. Inject it anywhere.
+ *
+ * @example
+ * ```ts
+ * constructor(private readonly streams: StreamRegistry) {}
+ *
+ * logout(user: User) {
+ *   return this.streams.close((stream) => userOf(stream.request) === user.id);
+ * }
+ * ```
+ */
+export class StreamRegistry implements Iterable<StreamConnection> {
+  private readonly connections = new Set<StreamConnection>();
+  private tickMs = COARSEST_TICK_MS;
+  private timer: NodeJS.Timeout | undefined;
+  private onEmpty: (() => void) | undefined;
+  private time = performance.now();
+
+  /** How many streams are open. */
+  get size(): number {
+    return this.connections.size;
+  }
+
+  [Symbol.iterator](): Iterator<StreamConnection> {
+    return this.connections[Symbol.iterator]();
+  }
+
+  /**
+   * Closes all streams that match, by default all there are: their sources are stopped, `beforeClose` runs,
+   * and the body ends cleanly. Resolves to their number once they are closed; their close code is `server-closed`.
+   */
+  async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
+    const matching = [...this].filter(match);
+    await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
+    return matching.length;
+  }
+
+  /** @internal The time of the last tick: cheap, and exact enough for timeouts. */
+  readonly now = (): number => this.time;
+
+  /** @internal Makes ticks fine enough for a duration. */
+  observe(duration: number): void {
+    const tick = Math.max(FINEST_TICK_MS, duration / TICKS_PER_DURATION);
+    if (tick < this.tickMs) {
+      this.tickMs = tick;
+    }
+  }
+
+  /** @internal */
+  add(connection: StreamConnection): void {
+    this.connections.add(connection);
+    if (this.timer === undefined) {
+      this.time = performance.now();
+      // One sweep for all: a timer per connection would cost each of them 250 bytes and every write 200 ns.
+      this.timer = setInterval(() => this.tick(), this.tickMs).unref();
+    }
+  }
+
+  /** @internal Resolves when there are none, at the latest after that many milliseconds. */
+  emptied(within: number): Promise<void> {
+    if (this.connections.size === 0) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, within);
+      this.onEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** @internal */
+  delete(connection: StreamConnection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) {
+      clearInterval(this.timer);
+      this.timer = undefined;
+      this.onEmpty?.();
+      this.onEmpty = undefined;
+    }
+  }
+
+  private tick(): void {
+    this.time = performance.now();
+    for (const connection of this.connections) {
+      connection.tick(this.time);
+    }
+  }
+}

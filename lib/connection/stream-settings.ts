@@ -1,0 +1,58 @@
+import type { StreamErrorBody } from '../format/format.js';
+import type { HookChain } from './hooks.js';
+import type { FlushPolicy } from './outbox.js';
+import type { StreamRegistry } from './stream-registry.js';
+
+/** What happens when more waits for a client than `queue` allows. */
+export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
+
+/** How much may wait for one client. */
+export interface QueueLimits {
+  readonly events: number;
+  readonly bytes: number;
+}
+
+/** Everything the streams of a route have in common. Durations in milliseconds; what is off is `Infinity`. */
+export interface StreamSettings {
+  /** `Class.method` */
+  readonly route: string;
+  readonly flush: FlushPolicy;
+  readonly openDelay: number;
+  readonly heartbeat: number;
+  readonly sendTimeout: number;
+  readonly maxDuration: number;
+  readonly queue: QueueLimits;
+  readonly overflow: OverflowPolicy;
+  readonly errorEvent: string;
+  /** Whether events may come, so that a format without fields is given their data alone. */
+  readonly events: boolean;
+  readonly hooks: HookChain;
+  readonly chunkHooks: HookChain;
+  readonly services: StreamServices;
+}
+
+/** What the connections of an application share. */
+export interface StreamServices {
+  readonly registry: StreamRegistry;
+  readonly logger: StreamLogger;
+  /** What a client may know of an error. */
+  describeError(error: unknown): StreamErrorBody;
+}
+
+export interface StreamLogger {
+  error(message: string, error?: unknown): void;
+  warn(message: string): void;
+  debug(message: string): void;
+}
+
+/** The head of the response, before it is sent. */
+export interface ResponseHead {
+  status(code: number): void;
+  header(name: string, value: string | readonly string[]): void;
+  /** Fixes the head, with these headers where none of that name is set; the body is ours from then on. */
+  commit(defaults: Readonly<Record<string, string>>): void | PromiseLike<void>;
+  /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */
+  vary(name: string): void;
+  /** Gives a response up whose client is gone before there was a head. */
+  abandon(): void;
+}

@@ -1,0 +1,18 @@
+import { createParamDecorator } from '@nestjs/common';
+import { exchangeIn } from '../stream-handler.js';
+
+/**
+ * Injects the `Last-Event-ID` a reconnecting client sends (WHATWG HTML §9.2.4), or `undefined`. One that no
+ * client sends, because it is longer than 1 KiB or holds a NUL, is ignored with a debug line.
+ *
+ * @example
+ * ```ts
+ * @Sse('log')
+ * async *log(@LastEventId() after?: string) {
+ *   for await (const line of this.lines.since(after)) yield { id: line.id, data: line };
+ * }
+ * ```
+ */
+export const LastEventId: () => ParameterDecorator = createParamDecorator(
+  (_: unknown, context) => exchangeIn(context).connection.lastEventId,
+);

@@ -1,0 +1,34 @@
+import { RequestMethod } from '@nestjs/common';
+import { markStream } from '../stream-metadata.js';
+import type { SseOptions } from '../streaming.options.js';
+
+/**
+ * `@Stream()` with `format: 'sse'`: Server-Sent Events. A drop-in for the decorator of the same name in
+ * `@nestjs/common`: change the import and an existing `Observable<MessageEvent>` method works as before.
+ *
+ * @param path the route path. Default: `/`
+ * @param options see {@link SseOptions}
+ *
+ * @example
+ * ```ts
+ * @Sse('time')
+ * time(): Observable<MessageEvent> {
+ *   return interval(1_000).pipe(map(() => ({ data: { now: Date.now() } })));
+ * }
+ * ```
+ */
+export function Sse(path?: string | readonly string[], options?: SseOptions): MethodDecorator;
+export function Sse(options: SseOptions): MethodDecorator;
+export function Sse(
+  pathOrOptions?: string | readonly string[] | SseOptions,
+  options: SseOptions = {},
+): MethodDecorator {
+  const given = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
+  const own = (given ? options : (pathOrOptions ?? options)) as SseOptions;
+  return markStream({
+    decorator: 'Sse',
+    options: { format: 'sse', ...own },
+    path: given ? (pathOrOptions as string | readonly string[]) : undefined,
+    method: own.method ?? RequestMethod.GET,
+  });
+}

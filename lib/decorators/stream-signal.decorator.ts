@@ -1,0 +1,18 @@
+import { createParamDecorator } from '@nestjs/common';
+import { exchangeIn } from '../stream-handler.js';
+
+/**
+ * Injects an `AbortSignal` that is aborted when the stream is over, whatever ended it, in the same turn as the
+ * client's going. Its reason is a {@link StreamError} with the {@link StreamCloseCode}.
+ *
+ * @example
+ * ```ts
+ * @Stream('answer')
+ * async *answer(@StreamSignal() signal: AbortSignal) {
+ *   yield* this.model.complete({ signal });
+ * }
+ * ```
+ */
+export const StreamSignal: () => ParameterDecorator = createParamDecorator(
+  (_: unknown, context) => exchangeIn(context).connection.signal,
+);

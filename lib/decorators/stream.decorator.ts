@@ -1,0 +1,44 @@
+import { RequestMethod } from '@nestjs/common';
+import { markStream } from '../stream-metadata.js';
+import type { StreamOptions } from '../streaming.options.js';
+
+/**
+ * Marks a method as a stream and maps its route: what it returns (a generator or another iterable, an
+ * Observable, a Node.js or web stream, a web `Response`, or a promise of one of these) is sent to the client
+ * chunk by chunk, in the format the client asks for. A method that returns nothing pushes, through
+ * `@ConnectedStream()`.
+ *
+ * Without a path beside `@Get()`, `@Post()`, … it only marks, in whatever order the two stand; alone it maps `/`.
+ *
+ * @param path the route path or paths
+ * @param options see {@link StreamOptions}; they override those of the application
+ *
+ * @example
+ * ```ts
+ * @Stream('numbers/:n')
+ * async *numbers(@Param('n', ParseIntPipe) n: number) {
+ *   for (let i = 1; i <= n; i++) yield { i };
+ * }
+ *
+ * @Post('report')
+ * @Stream({ format: 'text' })
+ * report(@Body() query: Query) {
+ *   return this.reports.run(query);
+ * }
+ * ```
+ */
+export function Stream(path?: string | readonly string[], options?: StreamOptions): MethodDecorator;
+export function Stream(options: StreamOptions): MethodDecorator;
+export function Stream(
+  pathOrOptions?: string | readonly string[] | StreamOptions,
+  options: StreamOptions = {},
+): MethodDecorator {
+  const given = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
+  const own = (given ? options : (pathOrOptions ?? options)) as StreamOptions;
+  return markStream({
+    decorator: 'Stream',
+    options: own,
+    path: given ? (pathOrOptions as string | readonly string[]) : undefined,
+    method: own.method ?? RequestMethod.GET,
+  });
+}

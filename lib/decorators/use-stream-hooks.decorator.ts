@@ -1,0 +1,21 @@
+import { addHooks } from '../stream-metadata.js';
+import type { StreamHooksLike } from '../streaming.options.js';
+
+/**
+ * Gives hooks to all streams of a class, or to one method. Classes are resolved through DI, as with
+ * `@UseInterceptors()`; they need not be listed as providers.
+ *
+ * @param hooks run outermost first: those of the application, of the class, of the method
+ *
+ * @example
+ * ```ts
+ * @Stream('answer')
+ * @UseStreamHooks(Metering, { beforeChunk: (token) => token.text })
+ * answer() { … }
+ * ```
+ */
+export function UseStreamHooks(...hooks: StreamHooksLike[]): ClassDecorator & MethodDecorator {
+  return (target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
+    addHooks(descriptor ? (descriptor.value as object) : target, hooks);
+  };
+}

@@ -1,0 +1,67 @@
+import { StreamError } from '../errors.js';
+import type { StreamFormat } from './format.js';
+
+// token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
+const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/;
+const KEYS = new Set([
+  'name',
+  'mediaTypes',
+  'parameters',
+  'encode',
+  'fields',
+  'open',
+  'separator',
+  'close',
+  'heartbeat',
+  'error',
+]);
+
+function refuse(name: unknown, problem: string): never {
+  throw new StreamError('invalid-option', `defineFormat(${JSON.stringify(name)}): ${problem}`);
+}
+
+/**
+ * Makes a format of your own, to be given as the `format` of a route or of the application.
+ *
+ * @throws {StreamError} `invalid-option` when a field is missing, unknown or of a wrong type.
+ *
+ * @example
+ * ```ts
+ * const csv = defineFormat({
+ *   name: 'csv',
+ *   mediaTypes: ['text/csv'],
+ *   parameters: 'charset=utf-8',
+ *   open: 'id,price\r\n',
+ *   encode: (row: Row) => `${row.id},${row.price}\r\n`,
+ * });
+ *
+ * @Stream('prices', { format: [csv, 'ndjson'] })
+ * ```
+ */
+export function defineFormat<T = unknown>(
+  format: Omit<StreamFormat, 'encode'> & { encode(value: T): string | Uint8Array },
+): StreamFormat {
+  const { name, mediaTypes } = format;
+  for (const key of Object.keys(format)) {
+    if (!KEYS.has(key)) {
+      refuse(name, `unknown field "${key}". Known: ${[...KEYS].join(', ')}`);
+    }
+  }
+  if (typeof name !== 'string' || name === '') {
+    refuse(name, 'name must be a string that is not empty');
+  }
+  if (!Array.isArray(mediaTypes) || mediaTypes.length === 0 || !mediaTypes.every((type) => MEDIA_TYPE.test(type))) {
+    refuse(name, 'mediaTypes must list at least one media type without parameters, such as "text/csv"');
+  }
+  for (const key of ['encode', 'error'] as const) {
+    if (typeof format[key] !== 'function' && (key === 'encode' || format[key] !== undefined)) {
+      refuse(name, `${key} must be a function`);
+    }
+  }
+  for (const key of ['parameters', 'open', 'separator', 'close', 'heartbeat'] as const) {
+    if (format[key] !== undefined && typeof format[key] !== 'string') {
+      refuse(name, `${key} must be a string`);
+    }
+  }
+  return Object.freeze({ ...format }) as StreamFormat;
+}

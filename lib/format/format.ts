@@ -1,0 +1,38 @@
+/** What a client is told of an error. Never more than Nest's own exception filter would tell. */
+export interface StreamErrorBody {
+  readonly statusCode: number;
+  readonly message: unknown;
+  readonly [detail: string]: unknown;
+}
+
+/**
+ * Turns values into bytes. One object serves every stream of an application, so it keeps no state:
+ * what stands between chunks is given as the constants `open`, `separator` and `close`.
+ *
+ * Make your own with {@link defineFormat}.
+ */
+export interface StreamFormat {
+  /** The name used in options, logs and the 406 answer. */
+  readonly name: string;
+  /** The media types it answers to, without parameters. The first is the one it is sent as by default. */
+  readonly mediaTypes: readonly string[];
+  /** Appended to the media type in `Content-Type`, e.g. `charset=utf-8`. Default: none. */
+  readonly parameters?: string;
+  /**
+   * One chunk as it goes on the wire. Throws for what it cannot represent; an empty string sends nothing.
+   * Receives whole events when `fields` is set, otherwise only their `data`.
+   */
+  encode(value: unknown): string | Uint8Array;
+  /** Whether the fields of an event (`id`, `type`, `retry`, `comment`) can be said. Default: `false`. */
+  readonly fields?: boolean;
+  /** Sent before the first chunk, or before `close` if there is none. */
+  readonly open?: string;
+  /** Sent between two chunks. */
+  readonly separator?: string;
+  /** Sent after the last chunk of a stream that ended well. */
+  readonly close?: string;
+  /** What keeps a silent connection alive without meaning anything to the client. Without it, none is sent. */
+  readonly heartbeat?: string;
+  /** The record that tells of an error after the first byte. Without it, the body is only truncated. */
+  error?(body: StreamErrorBody, type: string): string | Uint8Array;
+}

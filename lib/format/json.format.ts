@@ -1,0 +1,13 @@
+import type { StreamFormat } from './format.js';
+import { jsonText } from './json-text.js';
+
+/** One JSON array (RFC 8259), valid once it has ended, also when empty. Heartbeats are white space. */
+export const jsonFormat: StreamFormat = {
+  name: 'json',
+  mediaTypes: ['application/json'],
+  encode: jsonText,
+  open: '[',
+  separator: ',',
+  close: ']',
+  heartbeat: '\n',
+};

@@ -1,0 +1,30 @@
+export type { StreamCloseReason } from './connection/close-reason.js';
+export type { StreamState } from './connection/connection-state.js';
+export type { StreamHooks } from './connection/hooks.js';
+export type { FlushPolicy } from './connection/outbox.js';
+export { StreamConnection } from './connection/stream-connection.js';
+export { StreamRegistry } from './connection/stream-registry.js';
+export type { OverflowPolicy } from './connection/stream-settings.js';
+export { ConnectedStream } from './decorators/connected-stream.decorator.js';
+export { LastEventId } from './decorators/last-event-id.decorator.js';
+export { Sse } from './decorators/sse.decorator.js';
+export { Stream } from './decorators/stream.decorator.js';
+export { StreamSignal } from './decorators/stream-signal.decorator.js';
+export { UseStreamHooks } from './decorators/use-stream-hooks.decorator.js';
+export { type StreamCloseCode, StreamError, type StreamErrorCode, StreamStateError } from './errors.js';
+export { defineFormat } from './format/define-format.js';
+export type { StreamEvent } from './format/event.js';
+export type { StreamErrorBody, StreamFormat } from './format/format.js';
+export type { StreamFormatName } from './format/formats.js';
+export { formatSse } from './format/sse.format.js';
+export { abortable } from './source/abortable.js';
+export { type FlushMark, flush } from './source/flush.js';
+export { StreamingModule } from './streaming.module.js';
+export type {
+  SseOptions,
+  StreamBehavior,
+  StreamHooksLike,
+  StreamingModuleOptions,
+  StreamLimits,
+  StreamOptions,
+} from './streaming.options.js';

@@ -1,0 +1,31 @@
+import type { IncomingMessage } from 'node:http';
+import type { StreamLogger } from './connection/stream-settings.js';
+
+const LONGEST = 1_024;
+const utf8 = new TextDecoder('utf-8', { fatal: true });
+
+/** The `Last-Event-ID` of a request, or nothing if no client would send it. */
+export function lastEventIdOf(request: IncomingMessage, logger: StreamLogger): string | undefined {
+  const header = request.headers['last-event-id'];
+  if (header === undefined) {
+    return undefined;
+  }
+  const value = String(header);
+  if (value.length > LONGEST || value.includes('\0')) {
+    logger.debug(
+      `Ignored a Last-Event-ID of ${value.length} characters: no client sends one that is longer than ${LONGEST} or holds a NUL`,
+    );
+    return undefined;
+  }
+  return decoded(value);
+}
+
+/** Clients send it as UTF-8 (WHATWG HTML §9.2.4); Node.js reads headers as Latin-1. */
+function decoded(value: string): string {
+  try {
+    return utf8.decode(Buffer.from(value, 'latin1'));
+  } catch {
+    // Not UTF-8, so Latin-1 it is.
+    return value;
+  }
+}

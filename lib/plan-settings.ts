@@ -1,0 +1,76 @@
+import { StreamError } from './errors.js';
+import type { StreamFormat } from './format/format.js';
+import { FORMATS } from './format/formats.js';
+import { StreamLimiter } from './stream-limiter.js';
+import type { StreamMark } from './stream-metadata.js';
+import type { PlanParts } from './stream-plan.js';
+import { DEFAULTS, type StreamBehavior } from './streaming.options.js';
+import type { StreamingRuntime } from './streaming.runtime.js';
+
+/** The options of a route over those of the application over the defaults. */
+export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: string): PlanParts {
+  const { decorator, options } = mark;
+  const application = runtime.options;
+  const merged: StreamBehavior = { ...application, ...options };
+  const formats = formatsOf(merged.format);
+  if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
+    throw new StreamError('invalid-option', `@Sse() of ${route}: "format" is sse. For others use @Stream()`);
+  }
+  refuseUseless(options, formats, `@${decorator}() of ${route}`);
+  const durations = {
+    openDelay: milliseconds(merged.openDelay, DEFAULTS.openDelay),
+    heartbeat: milliseconds(merged.heartbeat, DEFAULTS.heartbeat),
+    sendTimeout: milliseconds(merged.sendTimeout, DEFAULTS.sendTimeout),
+    maxDuration: milliseconds(merged.maxDuration, DEFAULTS.maxDuration),
+  };
+  for (const duration of Object.values(durations)) {
+    runtime.registry.observe(duration);
+  }
+  const pending = 'maxPendingDataLength' in options ? { bytes: options.maxPendingDataLength || Infinity } : {};
+  return {
+    settings: {
+      route,
+      ...durations,
+      flush: merged.flush ?? 'auto',
+      queue: { events: DEFAULTS.events, bytes: DEFAULTS.bytes, ...application.queue, ...pending, ...options.queue },
+      overflow: merged.overflow ?? 'disconnect',
+      errorEvent: merged.errorEvent ?? 'error',
+    },
+    services: runtime.services,
+    formats,
+    limiters: [runtime.limiter, options.limits && new StreamLimiter(options.limits)].filter(
+      (each) => each !== undefined,
+    ),
+    isDraining: runtime.isDraining,
+  };
+}
+
+function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | undefined {
+  if (format === undefined) {
+    return undefined;
+  }
+  const list = Array.isArray(format)
+    ? (format as readonly (keyof typeof FORMATS | StreamFormat)[])
+    : [format as keyof typeof FORMATS | StreamFormat];
+  return list.map((each) => (typeof each === 'string' ? FORMATS[each] : each));
+}
+
+function milliseconds(given: number | false | undefined, byDefault: number | false): number {
+  const value = given ?? byDefault;
+  return value === false ? Infinity : value;
+}
+
+/** Refuses options of a route that its formats have no use for. */
+function refuseUseless(
+  options: StreamMark['options'],
+  formats: readonly StreamFormat[] | undefined,
+  where: string,
+): void {
+  const names = formats?.map(({ name }) => name).join(', ');
+  if (typeof options.heartbeat === 'number' && formats?.every(({ heartbeat }) => heartbeat === undefined)) {
+    throw new StreamError('invalid-option', `${where}: "heartbeat" contradicts "format", as ${names} has no heartbeat`);
+  }
+  if (options.errorEvent !== undefined && formats?.every(({ fields }) => !fields)) {
+    throw new StreamError('invalid-option', `${where}: "errorEvent" contradicts "format", as ${names} has no events`);
+  }
+}

@@ -1,0 +1,31 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ResponseHead } from '../connection/stream-settings.js';
+import { ExpressHead, type ExpressResponse } from './express.head.js';
+import { FastifyHead, type FastifyReplyLike } from './fastify.head.js';
+
+/** A response as Nest hands it out, on one of the platforms. */
+export type PlatformResponse = ExpressResponse | FastifyReplyLike;
+
+/** What both platforms can say of a response. */
+export interface PlatformExchange {
+  readonly raw: ServerResponse<IncomingMessage>;
+  readonly request: { readonly ip?: string };
+  readonly head: ResponseHead;
+  /** What the HTTP adapter calls its instance. */
+  readonly instance: object;
+}
+
+export function isFastify(response: PlatformResponse): response is FastifyReplyLike {
+  return 'raw' in response;
+}
+
+export function exchangeOn(response: PlatformResponse): PlatformExchange {
+  return isFastify(response)
+    ? { raw: response.raw, request: response.request, head: new FastifyHead(response), instance: response.server }
+    : { raw: response, request: response.req, head: new ExpressHead(response), instance: response.app };
+}
+
+/** What the HTTP adapter calls its instance. */
+export function instanceOf(response: PlatformResponse): object {
+  return isFastify(response) ? response.server : response.app;
+}

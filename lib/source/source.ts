@@ -1,0 +1,42 @@
+/** What a pull gives: a chunk, or the end. */
+export type Step = IteratorResult<unknown, unknown>;
+
+/**
+ * A source the client paces: it is asked for the next chunk only when there is room for it.
+ * A step that needs no waiting is answered without a promise.
+ */
+export interface PullSource {
+  readonly kind: 'pull';
+  pull(): Step | PromiseLike<Step>;
+  /** Releases what it reads from. Called at most once, and only before it has ended by itself. */
+  stop(): unknown;
+}
+
+/** Where a {@link PushSource} puts its chunks. */
+export interface SourceSink {
+  next(chunk: unknown): void;
+  error(error: unknown): void;
+  complete(): void;
+  /** Ends this source, but not the stream: another one follows. */
+  detach(): void;
+}
+
+/** A source that cannot be paced. What the client does not take waits in the connection's bounded queue. */
+export interface PushSource {
+  readonly kind: 'push';
+  start(sink: SourceSink): void;
+  /** As in {@link PullSource}. */
+  stop(): unknown;
+}
+
+/** The status and headers of a web `Response`: they win over those set before. */
+export interface SourceHead {
+  readonly status: number;
+  readonly headers: Iterable<readonly [string, string | readonly string[]]>;
+}
+
+/** Anything a method may return, read in one way. Bytes of a source with a head are sent as they are. */
+export type Source = (PullSource | PushSource) & { readonly head?: SourceHead };
+
+/** The end of a source without a value of its own. */
+export const DONE: Step = Object.freeze({ done: true, value: undefined });

@@ -1,0 +1,105 @@
+import 'reflect-metadata';
+import { RequestMapping, type RequestMethod, Res } from '@nestjs/common';
+import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import { StreamError } from './errors.js';
+import { serve } from './stream-handler.js';
+import type { SseOptions, StreamHooksLike, StreamOptions } from './streaming.options.js';
+
+const STREAM = Symbol('nestjs-streaming:stream');
+const HOOKS = Symbol('nestjs-streaming:hooks');
+
+/** What a decorator says of a method. */
+export interface StreamMark {
+  readonly decorator: 'Stream' | 'Sse';
+  readonly options: StreamOptions & SseOptions;
+  /** The path it maps, if it was given one. */
+  readonly path: string | readonly string[] | undefined;
+  readonly method: RequestMethod;
+}
+
+type Handler = (this: object, ...args: unknown[]) => unknown;
+
+export function markOf(handler: object): StreamMark | undefined {
+  return Reflect.getMetadata(STREAM, handler) as StreamMark | undefined;
+}
+
+/** The hooks of a class or method, outermost first. */
+export function hooksOf(target: object): readonly StreamHooksLike[] {
+  return (Reflect.getMetadata(HOOKS, target) as readonly StreamHooksLike[] | undefined) ?? [];
+}
+
+export function addHooks(target: object, hooks: readonly StreamHooksLike[]): void {
+  Reflect.defineMetadata(HOOKS, [...hooks, ...hooksOf(target)], target);
+}
+
+/** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
+export function markStream(mark: StreamMark): MethodDecorator {
+  return (target, key, descriptor: PropertyDescriptor) => {
+    const original = descriptor.value as Handler;
+    if (markOf(original)) {
+      throw new StreamError(
+        'invalid-option',
+        `${target.constructor.name}.${String(key)} has both @Stream() and @Sse(): keep one`,
+      );
+    }
+    const index = nextParameter(target.constructor, key);
+    Res()(target, key, index);
+    descriptor.value = handlerOf(original, index);
+    for (const name of Reflect.getMetadataKeys(original)) {
+      Reflect.defineMetadata(name, Reflect.getMetadata(name, original), descriptor.value);
+    }
+    Reflect.defineMetadata(STREAM, mark, descriptor.value);
+    mapRoute(mark, target, key, descriptor);
+  };
+}
+
+/** The method around the method. Called by hand, as in a unit test, it is the method itself. */
+function handlerOf(original: Handler, index: number): Handler {
+  const handler: Handler = function (...args) {
+    return args.length > index
+      ? serve(this.constructor, handler, args[index], () => original.apply(this, args.slice(0, index)))
+      : original.apply(this, args);
+  };
+  Object.defineProperty(handler, 'name', { value: original.name, configurable: true });
+  Object.defineProperty(handler, 'length', { value: original.length, configurable: true });
+  return handler;
+}
+
+function nextParameter(controller: object, key: string | symbol): number {
+  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, key) ?? {}) as Record<
+    string,
+    { readonly index: number }
+  >;
+  return Math.max(-1, ...Object.values(parameters).map(({ index }) => index)) + 1;
+}
+
+function mapRoute(mark: StreamMark, target: object, key: string | symbol, descriptor: PropertyDescriptor): void {
+  const handler: object = descriptor.value;
+  const mapped = Reflect.hasMetadata(PATH_METADATA, handler);
+  if (mapped && mark.path === undefined) {
+    return;
+  }
+  if (mapped) {
+    throw contradiction(`${target.constructor.name}.${String(key)}`);
+  }
+  const path = mark.path ?? '/';
+  RequestMapping({ path: typeof path === 'string' ? path : [...path], method: mark.method })(target, key, descriptor);
+}
+
+function contradiction(route: string): StreamError {
+  return new StreamError(
+    'invalid-option',
+    `${route} is mapped twice, by its stream decorator and by another: give the path to one of them only`,
+  );
+}
+
+/** Refuses a method that another decorator, applied later, has mapped elsewhere. */
+export function checkMapping(mark: StreamMark, handler: object, route: string): void {
+  const path: unknown = Reflect.getMetadata(PATH_METADATA, handler);
+  const method: unknown = Reflect.getMetadata(METHOD_METADATA, handler);
+  const moved = mark.path !== undefined && String(path) !== String(mark.path === '' ? '/' : mark.path);
+  const changed = (mark.path !== undefined || mark.options.method !== undefined) && method !== mark.method;
+  if (moved || changed) {
+    throw contradiction(route);
+  }
+}

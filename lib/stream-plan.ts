@@ -1,0 +1,112 @@
+import type { IncomingMessage } from 'node:http';
+import { HttpException, HttpStatus, NotAcceptableException, ServiceUnavailableException } from '@nestjs/common';
+import { having, type StreamHooks } from './connection/hooks.js';
+import { StreamConnection } from './connection/stream-connection.js';
+import type { StreamServices, StreamSettings } from './connection/stream-settings.js';
+import type { StreamFormat } from './format/format.js';
+import { ALL_FORMATS } from './format/formats.js';
+import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negotiate.js';
+import { lastEventIdOf } from './last-event-id.js';
+import { exchangeOn, type PlatformResponse } from './platform/platform.js';
+import type { StreamLimiter } from './stream-limiter.js';
+import { Http1Transport } from './transport/http1.transport.js';
+
+let connections = 0;
+
+/** All that is known of a route before a request comes. */
+export interface PlanParts {
+  readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services' | 'events'>;
+  readonly services: StreamServices;
+  /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
+  readonly formats: readonly StreamFormat[] | undefined;
+  /** Those of the application and those of the route. */
+  readonly limiters: readonly StreamLimiter[];
+  readonly isDraining: () => boolean;
+}
+
+/** How requests to one route are served. */
+export class StreamPlan {
+  private settings: StreamSettings;
+  private readonly only: ChosenFormat | undefined;
+
+  constructor(private readonly parts: PlanParts) {
+    const { formats, settings, services } = parts;
+    const events = (formats ?? ALL_FORMATS).some((format) => format.fields === true);
+    this.settings = { ...settings, services, events, hooks: [], chunkHooks: [] };
+    const [first] = formats ?? [];
+    this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
+  }
+
+  /** Gives the hooks of the route, once they are resolved. */
+  useHooks(hooks: readonly StreamHooks[]): void {
+    this.settings = { ...this.settings, hooks, chunkHooks: having(hooks, 'beforeChunk') };
+  }
+
+  /** Whether there are hooks, which may push too. */
+  get hooked(): boolean {
+    return this.settings.hooks.length > 0;
+  }
+
+  /** Makes the connection for a request, or refuses it for its `Accept`. */
+  connect(response: PlatformResponse): StreamConnection {
+    const { raw, request, head } = exchangeOn(response);
+    const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
+    return new StreamConnection({
+      id: (++connections).toString(36),
+      request,
+      transport: new Http1Transport(raw),
+      head,
+      settings: this.settings,
+      chosen: chosen === 'auto' ? undefined : chosen,
+      lastEventId: lastEventIdOf(raw.req, this.settings.services.logger),
+    });
+  }
+
+  /** Counts a stream in, or refuses it. */
+  admit(connection: StreamConnection): void {
+    if (this.parts.isDraining()) {
+      connection.header('Retry-After', '5');
+      throw this.refuse(
+        connection,
+        new ServiceUnavailableException('The server is shutting down: try another, or later'),
+      );
+    }
+    for (const limiter of this.parts.limiters) {
+      const over = limiter.over(connection.request);
+      if (over) {
+        connection.header('Retry-After', String(over.retryAfter));
+        throw this.refuse(connection, new HttpException(over.message, over.status));
+      }
+    }
+    for (const limiter of this.parts.limiters) {
+      const release = limiter.enter(connection.request);
+      connection.hooks({ onClose: release });
+    }
+  }
+
+  private refuse(connection: StreamConnection, error: HttpException): HttpException {
+    connection.fail(error);
+    return error;
+  }
+
+  private negotiate(request: IncomingMessage, vary: () => void): ChosenFormat | 'auto' {
+    const { formats } = this.parts;
+    const [first] = formats ?? [];
+    vary();
+    const chosen = negotiateFormat(
+      request.headers.accept,
+      formats ?? ALL_FORMATS,
+      first ? chooseFormat(first) : 'auto',
+    );
+    if (chosen) {
+      return chosen;
+    }
+    const acceptable = (formats ?? ALL_FORMATS).flatMap(({ mediaTypes }) => mediaTypes);
+    throw new NotAcceptableException({
+      statusCode: HttpStatus.NOT_ACCEPTABLE,
+      message: `Nothing here is acceptable: there is ${acceptable.join(', ')}`,
+      error: 'Not Acceptable',
+      acceptable,
+    });
+  }
+}

@@ -1,0 +1,132 @@
+import type { NestInterceptor, Type } from '@nestjs/common';
+import { INTERCEPTORS_METADATA, REDIRECT_METADATA, RENDER_METADATA, SSE_METADATA } from '@nestjs/common/constants.js';
+import { type ApplicationConfig, type DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
+import type { HookChain, StreamHooks } from './connection/hooks.js';
+import { HOOK_NAMES } from './connection/hooks.js';
+import { StreamError } from './errors.js';
+import { validateOptions } from './options-validation.js';
+import { planSettings } from './plan-settings.js';
+import { checkMapping, hooksOf, markOf, type StreamMark } from './stream-metadata.js';
+import { StreamPlan } from './stream-plan.js';
+import { streamingInterceptor } from './streaming.interceptor.js';
+import type { StreamHooksLike } from './streaming.options.js';
+import type { StreamingRuntime } from './streaming.runtime.js';
+
+/** One stream route of the application. */
+interface StreamRoute {
+  readonly controller: Type;
+  readonly handler: object;
+  readonly mark: StreamMark;
+  readonly name: string;
+  readonly module: { getProviderByKey(token: unknown): { readonly instance: unknown } } | undefined;
+}
+
+/** Finds the stream routes of an application and makes their plans. */
+export class StreamRoutes {
+  private readonly routes: StreamRoute[];
+  private readonly plans = new Map<StreamRoute, StreamPlan>();
+
+  constructor(
+    private readonly runtime: StreamingRuntime,
+    discovery: DiscoveryService,
+  ) {
+    const scanner = new MetadataScanner();
+    this.routes = discovery.getControllers().flatMap((wrapper) => {
+      const controller = wrapper.metatype as Type | null;
+      const prototype = (controller?.prototype ?? {}) as Record<string, unknown>;
+      return scanner.getAllMethodNames(prototype).flatMap((key) => {
+        const handler = prototype[key] as object;
+        const mark = markOf(handler);
+        return mark && controller
+          ? [
+              {
+                controller,
+                handler,
+                mark,
+                name: `${controller.name}.${key}`,
+                module: wrapper.host as StreamRoute['module'],
+              },
+            ]
+          : [];
+      });
+    });
+  }
+
+  /** Checks the options of every route and makes its plan. */
+  plan(): void {
+    for (const route of this.routes) {
+      const { mark, handler, name } = route;
+      checkMapping(mark, handler, name);
+      for (const metadata of [SSE_METADATA, RENDER_METADATA, REDIRECT_METADATA]) {
+        if (Reflect.hasMetadata(metadata, handler)) {
+          throw new StreamError(
+            'invalid-option',
+            `${name} is a stream, and also has @Render(), @Redirect() or the @Sse() of @nestjs/common: keep one`,
+          );
+        }
+      }
+      validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
+      const plan = new StreamPlan(planSettings(this.runtime, mark, name));
+      this.plans.set(route, plan);
+      this.runtime.addPlan(route.controller, handler, plan);
+    }
+  }
+
+  /**
+   * Puts our interceptor before all others of a route, where the result is the final one, as Nest's own
+   * response handling has it. Routes without any need none, and are faster for it.
+   */
+  intercept(config: ApplicationConfig): void {
+    const global = config.getGlobalInterceptors();
+    if (this.routes.length > 0 && (global.length > 0 || config.getGlobalRequestInterceptors().length > 0)) {
+      global.unshift(streamingInterceptor);
+      return;
+    }
+    for (const { controller, handler } of this.routes) {
+      const outermost = [controller, handler].find((target) => Reflect.hasMetadata(INTERCEPTORS_METADATA, target));
+      if (outermost) {
+        const others = Reflect.getMetadata(INTERCEPTORS_METADATA, outermost) as (
+          | NestInterceptor
+          | Type<NestInterceptor>
+        )[];
+        Reflect.defineMetadata(
+          INTERCEPTORS_METADATA,
+          [streamingInterceptor, ...others.filter((each) => each !== streamingInterceptor)],
+          outermost,
+        );
+      }
+    }
+  }
+
+  /** Resolves the hooks of every route, outermost first. */
+  async resolveHooks(moduleRef: ModuleRef): Promise<void> {
+    const own = [this.runtime.options.hooks ?? []].flat();
+    const ofApplication = await resolveAll(own, moduleRef, 'StreamingModule.forRoot()');
+    for (const [route, plan] of this.plans) {
+      const ref = (route.module?.getProviderByKey(ModuleRef).instance as ModuleRef | undefined) ?? moduleRef;
+      const given = [...hooksOf(route.controller), ...hooksOf(route.handler)];
+      plan.useHooks([...ofApplication, ...(await resolveAll(given, ref, route.name))]);
+    }
+  }
+}
+
+function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, where: string): Promise<HookChain> {
+  return Promise.all(hooks.map((each) => resolveOne(each, moduleRef, where)));
+}
+
+async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
+  const resolved = typeof hooks === 'function' ? await instanceOf(hooks, moduleRef) : hooks;
+  if (!HOOK_NAMES.some((name) => typeof resolved[name] === 'function')) {
+    throw new StreamError('invalid-hook', `The hooks of ${where} have none of ${HOOK_NAMES.join(', ')}`);
+  }
+  return resolved;
+}
+
+/** The provider of that class if there is one, else an instance of our own. */
+async function instanceOf(hooks: Type<StreamHooks>, moduleRef: ModuleRef): Promise<StreamHooks> {
+  try {
+    return moduleRef.get(hooks, { strict: false });
+  } catch {
+    return moduleRef.create(hooks);
+  }
+}

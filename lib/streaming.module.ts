@@ -1,0 +1,108 @@
+import {
+  type BeforeApplicationShutdown,
+  ConfigurableModuleBuilder,
+  type DynamicModule,
+  Inject,
+  Logger,
+  Module,
+  type NestModule,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { ApplicationConfig, DiscoveryModule, DiscoveryService, HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import { StreamRegistry } from './connection/stream-registry.js';
+import { validateOptions } from './options-validation.js';
+import { interceptSend } from './platform/fastify.head.js';
+import { StreamRoutes } from './stream-routes.js';
+import type { StreamingModuleOptions } from './streaming.options.js';
+import { StreamingRuntime } from './streaming.runtime.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<StreamingModuleOptions>()
+    .setClassMethodName('forRoot')
+    .setExtras({ isGlobal: true }, (definition, extras) => ({ ...definition, global: extras.isGlobal }))
+    .build();
+
+function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
+  validateOptions('module', options, 'StreamingModule.forRoot()');
+  const logger = new Logger('StreamingModule');
+  return new StreamingRuntime(options, {
+    error: (message, error) => logger.error(message, error instanceof Error ? error.stack : error),
+    warn: (message) => logger.warn(message),
+    debug: (message) => logger.debug(message),
+  });
+}
+
+/**
+ * Import it once, in the root module, and `@Stream()` and `@Sse()` work in every controller.
+ *
+ * @throws {StreamError} at start-up: `invalid-option` for an option that is unknown, of a wrong type or
+ * contradicts another, `invalid-hook` for hooks that are none, `module-duplicate` when it is imported twice
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [StreamingModule.forRoot({ heartbeat: 10_000 })] })
+ * export class AppModule {}
+ * ```
+ */
+@Module({
+  imports: [DiscoveryModule],
+  providers: [
+    { provide: StreamingRuntime, useFactory: createRuntime, inject: [MODULE_OPTIONS_TOKEN] },
+    {
+      provide: StreamRegistry,
+      useFactory: (runtime: StreamingRuntime) => runtime.registry,
+      inject: [StreamingRuntime],
+    },
+  ],
+  exports: [StreamRegistry],
+})
+export class StreamingModule
+  extends ConfigurableModuleClass
+  implements NestModule, OnModuleInit, BeforeApplicationShutdown
+{
+  private routes: StreamRoutes | undefined;
+
+  constructor(
+    @Inject(StreamingRuntime) private readonly runtime: StreamingRuntime,
+    @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
+    @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
+    @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
+  ) {
+    super();
+  }
+
+  /** Options for all streams of the application. Default: see {@link StreamingModuleOptions}. The module is global unless `isGlobal` is `false`. */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** As `forRoot()`, with the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /** Called after all providers are there and before the first route is registered: when routes can still be prepared. */
+  configure(): void {
+    const adapter = this.host.httpAdapter;
+    if (!adapter) {
+      return;
+    }
+    const instance = adapter.getInstance<object>();
+    this.runtime.serve(instance);
+    if (adapter.getType() === 'fastify') {
+      interceptSend(instance as Parameters<typeof interceptSend>[0]);
+    }
+    this.routes = new StreamRoutes(this.runtime, this.discovery);
+    this.routes.plan();
+    this.routes.intercept(this.config);
+  }
+
+  async onModuleInit(): Promise<void> {
+    await this.routes?.resolveHooks(this.moduleRef);
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.runtime.shutdown();
+  }
+}

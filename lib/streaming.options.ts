@@ -1,0 +1,91 @@
+import type { RequestMethod, Type } from '@nestjs/common';
+import type { StreamHooks } from './connection/hooks.js';
+import type { FlushPolicy } from './connection/outbox.js';
+import type { OverflowPolicy } from './connection/stream-settings.js';
+import type { StreamFormat } from './format/format.js';
+import type { StreamFormatName } from './format/formats.js';
+
+/** How many streams may be open at once. Over the limit, the handler is not called. */
+export interface StreamLimits {
+  /** All together; over it: 503. Default: no limit. */
+  readonly connections?: number;
+  /** Per client; over it: 429. Default: no limit. */
+  readonly perClient?: number;
+  /** Tells clients apart. Default: the `ip` of the request, which behind a proxy needs the platform's `trust proxy`. */
+  readonly clientOf?: (request: unknown) => string;
+  /** `Retry-After`, in seconds. Default: 5. */
+  readonly retryAfter?: number;
+}
+
+/** What is set for the application and may be overridden per route. Durations are in milliseconds; `false` turns one off. */
+export interface StreamBehavior {
+  /**
+   * One format, or several of which the `Accept` header picks one (the first for a wildcard).
+   * Default: all; a wildcard then gets text for strings, bytes for binary, else NDJSON, as the first chunk has it.
+   */
+  readonly format?: StreamFormatName | StreamFormat | readonly (StreamFormatName | StreamFormat)[];
+  /**
+   * When chunks leave. `auto` (default): all that comes without waiting in one write, at the latest every 16 KiB;
+   * `each`: every chunk by itself; `{ bytes, ms }`: when that much is gathered or that long after the first.
+   */
+  readonly flush?: FlushPolicy;
+  /** How long a silent stream keeps its head back, so that an error can still have its status. Default: 1000. */
+  readonly openDelay?: number | false;
+  /** Silence on the connection after which a heartbeat is sent, in formats that have one. Default: 15 000. */
+  readonly heartbeat?: number | false;
+  /** A client that takes nothing for so long is given up. Default: 30 000. */
+  readonly sendTimeout?: number | false;
+  /** A stream is ended after it. Default: `false`. */
+  readonly maxDuration?: number | false;
+  /** What may wait for a client from a source that cannot be paced. Default: 65 536 events, 4 MiB. */
+  readonly queue?: { readonly events?: number; readonly bytes?: number };
+  /**
+   * When more would wait: `disconnect` (default) closes the client with a logged warning; `drop-oldest` and
+   * `drop-newest` drop, and tell the client in a `lagged` event with the count, where the format has events or records.
+   */
+  readonly overflow?: OverflowPolicy;
+  /** The `type` of the event that tells an SSE client of an error. Default: `error`. */
+  readonly errorEvent?: string;
+  /** Limits of this route; given for the application, of all its streams together. */
+  readonly limits?: StreamLimits;
+}
+
+/** Options of `@Stream()`. */
+export interface StreamOptions extends StreamBehavior {
+  /** The HTTP method of the route, when the decorator maps it. Default: `GET`. */
+  readonly method?: RequestMethod;
+}
+
+/** Options of `@Sse()`. */
+export interface SseOptions extends Omit<StreamOptions, 'format'> {
+  /** As in `@Sse()` of `@nestjs/common`: another way to say `queue.bytes`. `0` and `Infinity` lift the limit. */
+  readonly maxPendingDataLength?: number;
+}
+
+/** Hooks, or a class of them that is resolved through DI. */
+export type StreamHooksLike = StreamHooks | Type<StreamHooks>;
+
+/** Options of `StreamingModule.forRoot()`. */
+export interface StreamingModuleOptions extends StreamBehavior {
+  /** Hooks of every stream of the application, outermost first. Classes are resolved through DI. */
+  readonly hooks?: StreamHooksLike | readonly StreamHooksLike[];
+  /** What `app.close()` does with open streams. */
+  readonly shutdown?: {
+    /** How long streams may take to end by themselves. Default: 5000. */
+    readonly grace?: number;
+    /** About how long SSE clients are told to wait before they reconnect: ±50 %, so that they do not all come at once. Default: 3000. */
+    readonly retry?: number | false;
+  };
+}
+
+export const DEFAULTS = {
+  openDelay: 1_000,
+  heartbeat: 15_000,
+  sendTimeout: 30_000,
+  maxDuration: false,
+  events: 65_536,
+  bytes: 4 * 1024 * 1024,
+  retryAfter: 5,
+  grace: 5_000,
+  retry: 3_000,
+} as const;

@@ -1,0 +1,104 @@
+import { StreamRegistry } from './connection/stream-registry.js';
+import type { StreamLogger, StreamServices } from './connection/stream-settings.js';
+import { describeError } from './error-description.js';
+import { StreamError } from './errors.js';
+import { instanceOf, type PlatformResponse } from './platform/platform.js';
+import { StreamLimiter } from './stream-limiter.js';
+import type { StreamPlan } from './stream-plan.js';
+import { DEFAULTS, type StreamingModuleOptions } from './streaming.options.js';
+
+/** How long the closing of streams may take when their clients take nothing, in milliseconds. */
+const MERCY_MS = 500;
+
+/** By the instance of the HTTP adapter: several applications may run in one process. */
+const runtimes = new WeakMap<object, StreamingRuntime>();
+
+/** The runtime of the application a response belongs to. */
+export function runtimeOf(response: PlatformResponse): StreamingRuntime {
+  // Fastify hands out instances that inherit from the one the application has.
+  for (
+    let instance: object | null = instanceOf(response);
+    instance;
+    instance = Object.getPrototypeOf(instance) as object | null
+  ) {
+    const runtime = runtimes.get(instance);
+    if (runtime) {
+      return runtime;
+    }
+  }
+  throw new StreamError(
+    'module-missing',
+    'A stream route was called, but StreamingModule.forRoot() is not among the imports of the application',
+  );
+}
+
+/** What the streams of one application share. */
+export class StreamingRuntime {
+  readonly registry = new StreamRegistry();
+  readonly services: StreamServices;
+  /** Counts all streams of the application, if they are limited. */
+  readonly limiter: StreamLimiter | undefined;
+  private readonly plans = new Map<object, Map<object, StreamPlan>>();
+  private draining = false;
+
+  constructor(
+    readonly options: StreamingModuleOptions,
+    logger: StreamLogger,
+  ) {
+    this.limiter = options.limits && new StreamLimiter(options.limits);
+    this.services = { registry: this.registry, logger, describeError };
+  }
+
+  /** Makes the runtime known to the requests of an application. */
+  serve(instance: object): void {
+    const other = runtimes.get(instance);
+    if (other && other !== this) {
+      throw new StreamError(
+        'module-duplicate',
+        'StreamingModule.forRoot() is imported twice: import it once, in the root module',
+      );
+    }
+    runtimes.set(instance, this);
+  }
+
+  addPlan(controller: object, handler: object, plan: StreamPlan): void {
+    const plans = this.plans.get(controller) ?? new Map<object, StreamPlan>();
+    this.plans.set(controller, plans.set(handler, plan));
+  }
+
+  planOf(controller: object, handler: object): StreamPlan {
+    const plan = this.findPlan(controller, handler);
+    if (!plan) {
+      throw new StreamError(
+        'invalid-option',
+        'A stream route was called that was not among the controllers when the application started',
+      );
+    }
+    return plan;
+  }
+
+  /** The plan of a route, if it is a stream. */
+  findPlan(controller: object, handler: object): StreamPlan | undefined {
+    return this.plans.get(controller)?.get(handler);
+  }
+
+  readonly isDraining = (): boolean => this.draining;
+
+  /** Refuses new streams, says farewell, lets streams end by themselves for a while, and closes the rest. */
+  async shutdown(): Promise<void> {
+    const { grace = DEFAULTS.grace, retry = DEFAULTS.retry } = this.options.shutdown ?? {};
+    this.draining = true;
+    for (const stream of this.registry) {
+      // Not all at once (±50 %): they may be many.
+      stream.announceShutdown(retry === false ? undefined : Math.round(retry * (0.5 + Math.random())));
+    }
+    await this.registry.emptied(grace);
+    for (const stream of this.registry) {
+      void stream.end({ code: 'shutdown' });
+    }
+    await this.registry.emptied(MERCY_MS);
+    for (const stream of this.registry) {
+      stream.cut({ code: 'shutdown' });
+    }
+  }
+}

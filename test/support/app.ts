@@ -1,0 +1,70 @@
+import type { AddressInfo } from 'node:net';
+import type { INestApplication, LoggerService, ModuleMetadata, Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { StreamingModule, type StreamingModuleOptions, StreamRegistry } from '../../lib/index.js';
+
+/** Every test over sockets runs on both: `describe.each(PLATFORMS)('%s: …', (platform) => …)`. */
+export const PLATFORMS = ['express', 'fastify'] as const;
+export type Platform = (typeof PLATFORMS)[number];
+
+export interface AppSetup {
+  readonly controllers?: Type[];
+  readonly providers?: ModuleMetadata['providers'];
+  readonly imports?: ModuleMetadata['imports'];
+  readonly options?: StreamingModuleOptions;
+  /** Called before the application is initialized: middleware, global prefixes, plugins, … */
+  readonly configure?: (app: INestApplication) => void | Promise<void>;
+}
+
+/** What the application logged, one `level message` a line. */
+export class LogRecorder implements LoggerService {
+  readonly lines: string[] = [];
+  log = (message: unknown) => void this.lines.push(`log ${String(message)}`);
+  error = (message: unknown, ...rest: unknown[]) =>
+    void this.lines.push(`error ${String(message)} ${rest.map(String).join(' ')}`);
+  warn = (message: unknown) => void this.lines.push(`warn ${String(message)}`);
+  debug = (message: unknown) => void this.lines.push(`debug ${String(message)}`);
+
+  /** The lines of one level. */
+  of(level: 'error' | 'warn' | 'debug'): string[] {
+    return this.lines.filter((line) => line.startsWith(`${level} `));
+  }
+}
+
+export interface TestApp {
+  readonly app: INestApplication;
+  readonly port: number;
+  readonly logs: LogRecorder;
+  readonly registry: StreamRegistry;
+  url(path: string): string;
+  close(): Promise<void>;
+}
+
+/** A Nest application with the module under test, listening on a free port of 127.0.0.1. */
+export async function startApp(platform: Platform, setup: AppSetup): Promise<TestApp> {
+  class TestModule {}
+  const logs = new LogRecorder();
+  const dynamicModule = {
+    module: TestModule,
+    imports: [StreamingModule.forRoot(setup.options), ...(setup.imports ?? [])],
+    controllers: [...(setup.controllers ?? [])],
+    providers: [...(setup.providers ?? [])],
+  };
+  const settings = { logger: logs, abortOnError: false, forceCloseConnections: false };
+  const app: INestApplication =
+    platform === 'express'
+      ? await NestFactory.create(dynamicModule, settings)
+      : await NestFactory.create(dynamicModule, new FastifyAdapter(), settings);
+  await setup.configure?.(app);
+  await app.listen(0, '127.0.0.1');
+  const { port } = app.getHttpServer().address() as AddressInfo;
+  return {
+    app,
+    port,
+    logs,
+    registry: app.get(StreamRegistry),
+    url: (path) => `http://127.0.0.1:${port}${path}`,
+    close: () => app.close(),
+  };
+}

@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+
+/** A client made of a bare socket, for exact bytes and for misbehaving. */
+export class RawClient {
+  received = '';
+  private readonly waiting = new Set<() => void>();
+
+  private constructor(readonly socket: Socket) {
+    socket.setEncoding('latin1');
+    socket.on('data', (data: string) => {
+      this.received += data;
+      this.wake();
+    });
+    socket.on('close', () => this.wake());
+    // A reset is one of the things tests wait for; it shows as the close that follows.
+    socket.on('error', () => this.wake());
+  }
+
+  static async connect(port: number): Promise<RawClient> {
+    const socket = connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return new RawClient(socket);
+  }
+
+  /** Connects and sends a request. */
+  static async get(
+    port: number,
+    path: string,
+    headers: Record<string, string> = {},
+    method = 'GET',
+  ): Promise<RawClient> {
+    const client = await RawClient.connect(port);
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    client.send(`${method} ${path} HTTP/1.1\r\nHost: test\r\n${lines.join('')}\r\n`);
+    return client;
+  }
+
+  send(text: string): void {
+    this.socket.write(text, 'latin1');
+  }
+
+  /** Waits until what was received matches. Fails when the connection closes before. */
+  async until(match: string | RegExp): Promise<string> {
+    const matches = () => (typeof match === 'string' ? this.received.includes(match) : match.test(this.received));
+    while (!matches()) {
+      if (this.socket.destroyed) {
+        throw new Error(
+          `The connection closed before ${String(match)} came. Received: ${JSON.stringify(this.received)}`,
+        );
+      }
+      await this.news();
+    }
+    return this.received;
+  }
+
+  /** Waits for the connection to close. */
+  async closed(): Promise<string> {
+    while (!this.socket.destroyed) {
+      await this.news();
+    }
+    return this.received;
+  }
+
+  /** The body so far, with the chunked framing taken off. */
+  get body(): string {
+    const rest = this.received.slice(this.received.indexOf('\r\n\r\n') + 4);
+    return /transfer-encoding: chunked/i.test(this.received) ? dechunk(rest) : rest;
+  }
+
+  /** Whether the chunked body ended as it should. */
+  get complete(): boolean {
+    return this.received.endsWith('0\r\n\r\n');
+  }
+
+  disconnect(): void {
+    this.socket.destroy();
+  }
+
+  private news(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        this.waiting.delete(wake);
+        resolve();
+      };
+      this.waiting.add(wake);
+    });
+  }
+
+  private wake(): void {
+    for (const wake of this.waiting) {
+      wake();
+    }
+  }
+}
+
+function dechunk(text: string): string {
+  let body = '';
+  let at = 0;
+  for (;;) {
+    const lineEnd = text.indexOf('\r\n', at);
+    const size = Number.parseInt(text.slice(at, lineEnd), 16);
+    if (lineEnd < 0 || !(size > 0)) {
+      return body;
+    }
+    body += text.slice(lineEnd + 2, lineEnd + 2 + size);
+    at = lineEnd + 2 + size + 2;
+  }
+}
