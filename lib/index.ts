@@ -1,10 +1,9 @@
 export type { StreamCloseReason } from './connection/close-reason.js';
 export type { StreamState } from './connection/connection-state.js';
 export type { StreamHooks } from './connection/hooks.js';
-export type { FlushPolicy } from './connection/outbox.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { StreamRegistry } from './connection/stream-registry.js';
-export type { OverflowPolicy } from './connection/stream-settings.js';
+export type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { Sse } from './decorators/sse.decorator.js';

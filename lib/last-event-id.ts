@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { StreamLogger } from './connection/stream-settings.js';
 
 const LONGEST = 1_024;
-const utf8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The `Last-Event-ID` of a request, or nothing if no client would send it. */
 export function lastEventIdOf(request: IncomingMessage, logger: StreamLogger): string | undefined {

@@ -1,4 +1,6 @@
 import { StreamError } from './errors.js';
+import { defineFormat } from './format/define-format.js';
+import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
 
 /** What a value must be: a message if it is not. */
@@ -39,12 +41,17 @@ function keys(checks: Readonly<Record<string, Check>>, required = false): Check 
   };
 }
 
+function isFormat(value: unknown): boolean {
+  try {
+    return defineFormat(value as StreamFormat) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 const format: Check = (value) => {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const known = (each: unknown): boolean =>
-    typeof each === 'string'
-      ? Object.hasOwn(FORMATS, each)
-      : typeof each === 'object' && each !== null && 'mediaTypes' in each && 'encode' in each;
+  const known = (each: unknown): boolean => (typeof each === 'string' ? Object.hasOwn(FORMATS, each) : isFormat(each));
   return list.length > 0 && list.every(known)
     ? undefined
     : `must be one or several of ${Object.keys(FORMATS).join(', ')} or of defineFormat()`;
@@ -65,7 +72,7 @@ const hooks: Check = (value) => {
 const BEHAVIOR: Readonly<Record<string, Check>> = {
   format,
   flush: flushPolicy,
-  openDelay: duration,
+  openDelay: (value) => (value === 0 ? undefined : duration(value)),
   heartbeat: duration,
   sendTimeout: duration,
   maxDuration: duration,

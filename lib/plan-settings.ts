@@ -23,10 +23,10 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
     sendTimeout: milliseconds(merged.sendTimeout, DEFAULTS.sendTimeout),
     maxDuration: milliseconds(merged.maxDuration, DEFAULTS.maxDuration),
   };
-  for (const duration of Object.values(durations)) {
+  for (const duration of Object.values(durations).filter((each) => each > 0)) {
     runtime.registry.observe(duration);
   }
-  const pending = 'maxPendingDataLength' in options ? { bytes: options.maxPendingDataLength || Infinity } : {};
+  const pending = pendingLimits(options.maxPendingDataLength);
   return {
     settings: {
       route,
@@ -53,6 +53,14 @@ function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | 
     ? (format as readonly (keyof typeof FORMATS | StreamFormat)[])
     : [format as keyof typeof FORMATS | StreamFormat];
   return list.map((each) => (typeof each === 'string' ? FORMATS[each] : each));
+}
+
+/** As in Nest's own `@Sse()`: a limit of 0 or Infinity is none. */
+function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
+  if (length === undefined) {
+    return {};
+  }
+  return length === 0 || length === Infinity ? { events: Infinity, bytes: Infinity } : { bytes: length };
 }
 
 function milliseconds(given: number | false | undefined, byDefault: number | false): number {

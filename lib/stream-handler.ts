@@ -7,20 +7,24 @@ const EXCHANGE = Symbol('nestjs-streaming:exchange');
 
 type Exchanging = PlatformResponse & { [EXCHANGE]?: StreamExchange };
 
-/** The exchange of a response: made by whatever needs it first, an interceptor, a parameter or the handler. */
-export function exchangeOf(controller: object, handler: object, response: PlatformResponse): StreamExchange {
-  const carrier: Exchanging = response;
-  carrier[EXCHANGE] ??= new StreamExchange(runtimeOf(response).planOf(controller, handler), response);
-  return carrier[EXCHANGE];
+function createExchange(controller: object, handler: object, response: PlatformResponse): StreamExchange {
+  return new StreamExchange(runtimeOf(response).planOf(controller, handler), response);
 }
 
-/** The exchange a parameter decorator or an interceptor is called for. */
+/** The exchange an interceptor or a parameter decorator is called for. */
 export function exchangeIn(context: ExecutionContext): StreamExchange {
-  return exchangeOf(context.getClass(), context.getHandler(), context.switchToHttp().getResponse<PlatformResponse>());
+  const response = context.switchToHttp().getResponse<Exchanging>();
+  response[EXCHANGE] ??= createExchange(context.getClass(), context.getHandler(), response);
+  return response[EXCHANGE];
 }
 
 /** Calls the handler of a stream and sends what it returns, unless an interceptor does. */
 export function serve(controller: object, handler: object, response: unknown, invoke: () => unknown): unknown {
-  const exchange = exchangeOf(controller, handler, response as PlatformResponse);
+  const carrier = response as Exchanging;
+  const exchange = carrier[EXCHANGE] ?? createExchange(controller, handler, carrier);
+  if (carrier[EXCHANGE]) {
+    // The last to ask for it: it need not live as long as the stream.
+    carrier[EXCHANGE] = undefined;
+  }
   return exchange.intercepted ? exchange.invoke(invoke) : exchange.run(invoke);
 }

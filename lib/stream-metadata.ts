@@ -1,12 +1,14 @@
 import 'reflect-metadata';
-import { RequestMapping, type RequestMethod, Res } from '@nestjs/common';
+import { type ExecutionContext, RequestMapping, type RequestMethod, Res, SseSignal } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
-import { serve } from './stream-handler.js';
+import { isResponse } from './platform/platform.js';
+import { exchangeIn, serve } from './stream-handler.js';
 import type { SseOptions, StreamHooksLike, StreamOptions } from './streaming.options.js';
 
 const STREAM = Symbol('nestjs-streaming:stream');
 const HOOKS = Symbol('nestjs-streaming:hooks');
+const OURS = Symbol('nestjs-streaming:ours');
 
 /** What a decorator says of a method. */
 export interface StreamMark {
@@ -15,6 +17,13 @@ export interface StreamMark {
   /** The path it maps, if it was given one. */
   readonly path: string | readonly string[] | undefined;
   readonly method: RequestMethod;
+}
+
+/** A decorated parameter, as Nest notes it. */
+interface Parameter {
+  readonly index: number;
+  factory?: (data: unknown, context: ExecutionContext) => unknown;
+  [OURS]?: true;
 }
 
 type Handler = (this: object, ...args: unknown[]) => unknown;
@@ -42,8 +51,8 @@ export function markStream(mark: StreamMark): MethodDecorator {
         `${target.constructor.name}.${String(key)} has both @Stream() and @Sse(): keep one`,
       );
     }
-    const index = nextParameter(target.constructor, key);
-    Res()(target, key, index);
+    const index = injectResponse(target, key);
+    honourSseSignal(target.constructor, key);
     descriptor.value = handlerOf(original, index);
     for (const name of Reflect.getMetadataKeys(original)) {
       Reflect.defineMetadata(name, Reflect.getMetadata(name, original), descriptor.value);
@@ -56,7 +65,7 @@ export function markStream(mark: StreamMark): MethodDecorator {
 /** The method around the method. Called by hand, as in a unit test, it is the method itself. */
 function handlerOf(original: Handler, index: number): Handler {
   const handler: Handler = function (...args) {
-    return args.length > index
+    return isResponse(args[index])
       ? serve(this.constructor, handler, args[index], () => original.apply(this, args.slice(0, index)))
       : original.apply(this, args);
   };
@@ -65,12 +74,49 @@ function handlerOf(original: Handler, index: number): Handler {
   return handler;
 }
 
-function nextParameter(controller: object, key: string | symbol): number {
-  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, key) ?? {}) as Record<
-    string,
-    { readonly index: number }
-  >;
-  return Math.max(-1, ...Object.values(parameters).map(({ index }) => index)) + 1;
+/** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
+function injectResponse(target: object, key: string | symbol): number {
+  const controller = target.constructor;
+  forgetResponse(controller, key);
+  const index = Math.max(-1, ...Object.values(parametersOf(controller, key)).map((each) => each.index)) + 1;
+  const others = new Set(Object.keys(parametersOf(controller, key)));
+  Res()(target, key, index);
+  for (const [name, parameter] of Object.entries(parametersOf(controller, key))) {
+    if (!others.has(name)) {
+      parameter[OURS] = true;
+    }
+  }
+  return index;
+}
+
+/** Takes back what {@link injectResponse} did for a method of a base class: one that overrides it need not be a stream. */
+export function forgetResponse(controller: object, key: string | symbol): void {
+  const parameters = Object.entries(parametersOf(controller, key));
+  const theirs = parameters.filter(([, parameter]) => !parameter[OURS]);
+  if (theirs.length < parameters.length) {
+    Reflect.defineMetadata(ROUTE_ARGS_METADATA, Object.fromEntries(theirs), controller, key);
+  }
+}
+
+/** What Nest's `@SseSignal()` notes of a parameter: the same for all of them. */
+function sseSignalFactory(): Parameter['factory'] {
+  class Probe {}
+  SseSignal()(Probe.prototype, 'probe', 0);
+  return Object.values(parametersOf(Probe, 'probe'))[0]?.factory;
+}
+
+/** Gives `@SseSignal()` of `@nestjs/common` the signal of our stream: otherwise it would be undefined. */
+function honourSseSignal(controller: object, key: string | symbol): void {
+  const theirs = sseSignalFactory();
+  for (const parameter of Object.values(parametersOf(controller, key))) {
+    if (parameter.factory !== undefined && parameter.factory === theirs) {
+      parameter.factory = (_data, context) => exchangeIn(context).connection.signal;
+    }
+  }
+}
+
+function parametersOf(controller: object, key: string | symbol): Record<string, Parameter> {
+  return (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, key) ?? {}) as Record<string, Parameter>;
 }
 
 function mapRoute(mark: StreamMark, target: object, key: string | symbol, descriptor: PropertyDescriptor): void {

@@ -6,7 +6,7 @@ import { HOOK_NAMES } from './connection/hooks.js';
 import { StreamError } from './errors.js';
 import { validateOptions } from './options-validation.js';
 import { planSettings } from './plan-settings.js';
-import { checkMapping, hooksOf, markOf, type StreamMark } from './stream-metadata.js';
+import { checkMapping, forgetResponse, hooksOf, markOf, type StreamMark } from './stream-metadata.js';
 import { StreamPlan } from './stream-plan.js';
 import { streamingInterceptor } from './streaming.interceptor.js';
 import type { StreamHooksLike } from './streaming.options.js';
@@ -37,6 +37,9 @@ export class StreamRoutes {
       return scanner.getAllMethodNames(prototype).flatMap((key) => {
         const handler = prototype[key] as object;
         const mark = markOf(handler);
+        if (!mark && controller) {
+          forgetResponse(controller, key);
+        }
         return mark && controller
           ? [
               {

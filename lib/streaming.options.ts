@@ -1,7 +1,6 @@
 import type { RequestMethod, Type } from '@nestjs/common';
 import type { StreamHooks } from './connection/hooks.js';
-import type { FlushPolicy } from './connection/outbox.js';
-import type { OverflowPolicy } from './connection/stream-settings.js';
+import type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import type { StreamFormatName } from './format/formats.js';
 
@@ -29,7 +28,10 @@ export interface StreamBehavior {
    * `each`: every chunk by itself; `{ bytes, ms }`: when that much is gathered or that long after the first.
    */
   readonly flush?: FlushPolicy;
-  /** How long a silent stream keeps its head back, so that an error can still have its status. Default: 1000. */
+  /**
+   * How long a silent stream keeps its head back, so that an error can still have its status. Default: 1000.
+   * `0`: not at all; `false`: until the first chunk.
+   */
   readonly openDelay?: number | false;
   /** Silence on the connection after which a heartbeat is sent, in formats that have one. Default: 15 000. */
   readonly heartbeat?: number | false;
@@ -63,7 +65,7 @@ export interface SseOptions extends Omit<StreamOptions, 'format'> {
 }
 
 /** Hooks, or a class of them that is resolved through DI. */
-export type StreamHooksLike = StreamHooks | Type<StreamHooks>;
+export type StreamHooksLike<T = unknown> = StreamHooks<T> | Type<StreamHooks<T>>;
 
 /** Options of `StreamingModule.forRoot()`. */
 export interface StreamingModuleOptions extends StreamBehavior {

@@ -100,5 +100,6 @@ export class StreamingRuntime {
     for (const stream of this.registry) {
       stream.cut({ code: 'shutdown' });
     }
+    this.registry.rest();
   }
 }

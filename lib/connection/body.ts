@@ -11,44 +11,52 @@ interface Waiter {
   reject(error: StreamError): void;
 }
 
-/** The body of a stream: chunks in their format on their way into the outbox, within the bounds of its queue. */
-export class Body {
-  readonly outbox: Outbox;
+/** The body of a stream: chunks in their format on their way out, within the bounds of the queue. */
+export class Body extends Outbox {
+  format: StreamFormat | undefined;
+  contentType: string | undefined;
   private begun = false;
+  /** Whether the format has something between chunks. */
+  private framed = false;
+  /** Whether events are told by their data alone. */
+  private dataOnly = false;
+  /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
+  private silent = false;
   private dropped = 0;
   private waiters: Waiter[] | undefined;
 
   /** @param chosen the format, or nothing when the first chunk decides */
-  constructor(
-    private readonly transport: Transport,
-    private readonly settings: StreamSettings,
-    private chosen: ChosenFormat | undefined,
-  ) {
-    this.outbox = new Outbox(transport, settings.flush, settings.services.registry.now);
+  constructor(transport: Transport, settings: StreamSettings, chosen: ChosenFormat | undefined) {
+    super(transport, settings);
+    if (chosen) {
+      this.choose(chosen);
+    }
   }
 
-  get format(): StreamFormat | undefined {
-    return this.chosen?.format;
+  /** The head is fixed: whether there will be a body is known. */
+  open(): void {
+    this.silent = !this.transport.hasBody;
   }
 
-  get contentType(): string | undefined {
-    return this.chosen?.contentType;
-  }
-
-  choose(chosen: ChosenFormat): void {
-    this.chosen = chosen;
+  choose({ format, contentType }: ChosenFormat): void {
+    this.format = format;
+    this.contentType = contentType;
+    this.framed = format.open !== undefined || format.separator !== undefined;
+    this.dataOnly = !format.fields && this.settings.events;
   }
 
   /** Chooses by a chunk, if that is still open. */
-  chooseFor(chunk: unknown): ChosenFormat {
-    this.chosen ??= formatOfChunk(chunk);
-    return this.chosen;
+  chooseFor(chunk: unknown): void {
+    if (this.format === undefined) {
+      this.choose(formatOfChunk(chunk));
+    }
   }
 
   encode(chunk: unknown): string | Uint8Array {
-    const { format } = this.chooseFor(chunk);
+    this.chooseFor(chunk);
+    const format = this.format as StreamFormat;
     try {
-      if (!format.fields && this.settings.events && isEvent(chunk)) {
+      if (this.dataOnly && isEvent(chunk)) {
         return chunk.data === undefined ? '' : format.encode(chunk.data);
       }
       return format.encode(chunk);
@@ -63,77 +71,81 @@ export class Body {
 
   /** Adds an encoded chunk. */
   put(encoded: string | Uint8Array): void {
-    const { format, outbox } = this;
-    if (encoded.length === 0 || !this.transport.hasBody || format === undefined) {
+    if (encoded.length === 0 || this.silent) {
       return;
     }
-    const before = this.begun ? format.separator : format.open;
-    this.begun = true;
-    if (before === undefined) {
-      outbox.add(encoded);
-    } else if (typeof encoded === 'string') {
-      outbox.add(before + encoded);
+    if (this.framed) {
+      this.putFrame(encoded);
     } else {
-      outbox.add(before);
-      outbox.add(encoded);
+      this.begun = true;
+      this.add(encoded);
     }
   }
 
   /** Adds what stands after the last chunk. */
   close(): void {
     const { format } = this;
-    if (format !== undefined && this.transport.hasBody) {
-      this.outbox.add((this.begun ? '' : (format.open ?? '')) + (format.close ?? ''));
+    this.tellDropped();
+    if (format !== undefined && !this.silent) {
+      this.add((this.begun ? '' : (format.open ?? '')) + (format.close ?? ''));
     }
+    this.silent = true;
   }
 
   /** Adds the record of an error, if the format has one. */
   putError(body: StreamErrorBody): void {
+    this.tellDropped();
     const record = this.format?.error?.(body, this.settings.errorEvent);
-    if (record !== undefined && this.transport.hasBody) {
-      this.outbox.add(record);
+    if (record !== undefined && !this.silent) {
+      this.add(record);
     }
+    this.silent = true;
   }
 
-  /** Sends what keeps a silent connection alive, if the format has it. */
+  /** Sends what keeps a silent connection alive. Without it in the format, that is left to TCP. */
   beat(): void {
     const { format } = this;
-    if (format?.heartbeat !== undefined && this.transport.hasBody) {
-      this.outbox.add(format.heartbeat);
-      this.outbox.flush();
+    if (format?.heartbeat === undefined) {
+      this.transport.probe();
+      this.progress();
+    } else if (!this.silent) {
+      this.add(format.heartbeat);
+      this.flush();
     }
   }
 
   /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
   admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
-    const { outbox, settings } = this;
-    const { events, bytes } = settings.queue;
-    const full = (): boolean => outbox.queuedItems + alsoWaiting >= events || outbox.queuedBytes >= bytes;
+    const { events, bytes } = this.settings.queue;
+    const full = (): boolean => this.queuedItems + alsoWaiting >= events || this.queuedBytes >= bytes;
     if (!full()) {
       return 'take';
     }
-    if (settings.overflow === 'disconnect') {
+    if (this.settings.overflow === 'disconnect') {
       return 'disconnect';
     }
-    if (settings.overflow === 'drop-newest') {
+    if (this.settings.overflow === 'drop-newest') {
       this.dropped++;
       return 'drop';
     }
-    while (full() && outbox.dropOldest()) {
+    while (full() && this.dropOldest()) {
       this.dropped++;
     }
-    return 'take';
+    if (!full()) {
+      return 'take';
+    }
+    // What fills it cannot be dropped: it is half sent, or still in a hook.
+    this.dropped++;
+    return 'drop';
   }
 
   /** Goes on after the client could take no more. */
-  onDrain(): void {
-    this.outbox.onDrain();
-    if (this.outbox.blocked) {
+  override onDrain(): void {
+    super.onDrain();
+    if (this.blocked) {
       return;
     }
-    if (this.dropped > 0) {
-      this.tellDropped();
-    }
+    this.tellDropped();
     for (const waiter of this.waiters?.splice(0) ?? []) {
       waiter.resolve();
     }
@@ -148,15 +160,29 @@ export class Body {
   }
 
   /** Forgets what waits, and whoever waits for it. */
-  release(error: StreamError): void {
-    this.outbox.clear();
+  release(reason: () => StreamError): void {
+    this.silent = true;
+    this.clear();
     for (const waiter of this.waiters?.splice(0) ?? []) {
-      waiter.reject(error);
+      waiter.reject(reason());
+    }
+  }
+
+  private putFrame(encoded: string | Uint8Array): void {
+    const before = (this.begun ? this.format?.separator : this.format?.open) ?? '';
+    // One piece, so that a chunk that is dropped takes what stands before it along.
+    this.add(typeof encoded === 'string' ? before + encoded : Buffer.concat([Buffer.from(before), encoded]));
+    if (!this.begun) {
+      this.begun = true;
+      this.keepOldest();
     }
   }
 
   private tellDropped(): void {
     const { format, dropped } = this;
+    if (dropped === 0) {
+      return;
+    }
     this.dropped = 0;
     this.settings.services.logger.warn(
       `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,

@@ -1,16 +1,12 @@
 import type { Transport } from '../transport/transport.js';
+import { ChunkQueue } from './chunk-queue.js';
 import { atEndOfTurn } from './scheduler.js';
-
-/** When gathered chunks leave. */
-export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
+import type { StreamSettings } from './stream-settings.js';
 
 /** What is gathered before it is written, in characters or bytes: one chunk of an HTTP body, one system call. */
-export const GATHER = 16_384;
+const GATHER = 16_384;
 /** Nothing larger is written at once, so that a client that takes some of it is seen to take something. */
 const SLICE = 65_536;
-
-/** Shared by all that have nothing queued: an idle connection should cost little. */
-const NONE: (string | Uint8Array)[] = [];
 
 /**
  * What waits to be written. Chunks are gathered into one write; what comes while the client can take no
@@ -19,25 +15,35 @@ const NONE: (string | Uint8Array)[] = [];
 export class Outbox {
   /** Whether the client can take no more. */
   blocked = false;
-  /** When it was last seen to take something, on the clock of the heartbeat. */
+  /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
-  queuedItems = 0;
-  queuedBytes = 0;
   private text = '';
   private parts: Uint8Array[] | undefined;
   private gathered = 0;
-  private queue: (string | Uint8Array)[] = NONE;
-  private partlySent = false;
+  private queue: ChunkQueue | undefined;
   private waiting = false;
+  /** How much is written at once. */
+  private readonly enough: number;
 
   constructor(
-    private readonly transport: Transport,
-    private readonly policy: FlushPolicy,
-    private readonly now: () => number,
-  ) {}
+    protected readonly transport: Transport,
+    protected readonly settings: StreamSettings,
+  ) {
+    const { flush } = settings;
+    this.enough = typeof flush === 'object' ? flush.bytes : flush === 'each' ? 1 : GATHER;
+    this.progress();
+  }
 
   get empty(): boolean {
     return this.gathered === 0 && this.queuedItems === 0;
+  }
+
+  get queuedItems(): number {
+    return this.queue?.length ?? 0;
+  }
+
+  get queuedBytes(): number {
+    return this.queue?.bytes ?? 0;
   }
 
   /** About how many bytes wait here. */
@@ -45,17 +51,27 @@ export class Outbox {
     return this.gathered + this.queuedBytes;
   }
 
+  /** Notes that the client took something, or is not expected to have. */
+  progress(): void {
+    this.progressAt = this.settings.services.registry.now();
+  }
+
   add(chunk: string | Uint8Array): void {
-    if (chunk.length === 0) {
-      return;
+    if (typeof chunk !== 'string' && chunk.length >= GATHER) {
+      this.flush();
     }
     if (this.blocked) {
-      this.enqueue(chunk);
+      this.queue ??= new ChunkQueue();
+      this.queue.push(chunk);
       return;
     }
-    this.gather(chunk);
-    const { policy } = this;
-    if (policy === 'each' || this.gathered >= (policy === 'auto' ? GATHER : policy.bytes)) {
+    if (typeof chunk === 'string' && this.parts === undefined) {
+      this.text += chunk;
+      this.gathered += chunk.length;
+    } else {
+      this.gatherBytes(chunk);
+    }
+    if (this.gathered >= this.enough) {
       this.flush();
     } else if (!this.waiting) {
       this.flushLater();
@@ -78,74 +94,49 @@ export class Outbox {
     if (parts === undefined) {
       return text;
     }
-    return Buffer.concat(text === '' ? parts : [...parts, Buffer.from(text)]);
+    const [only] = parts;
+    return only && parts.length === 1 ? only : Buffer.concat(parts);
   }
 
   onDrain(): void {
     this.blocked = false;
-    this.progressAt = this.now();
-    while (this.queuedItems > 0 && !this.blocked) {
-      this.gatherQueued();
+    this.progress();
+    while (!this.blocked && this.queue && this.queue.length > 0) {
+      for (const chunk of this.queue.take(GATHER)) {
+        this.gatherBytes(chunk);
+      }
       this.flush();
     }
     this.flush();
+    if (this.queue?.length === 0) {
+      this.queue = undefined;
+    }
   }
 
-  /** Drops the oldest queued chunk of which nothing has been sent. Whether there was one. */
+  /** Drops the oldest queued chunk that has not to stay. Whether there was one. */
   dropOldest(): boolean {
-    const [oldest] = this.queue.splice(this.partlySent ? 1 : 0, 1);
-    if (oldest !== undefined) {
-      this.forget(oldest);
-    }
-    return oldest !== undefined;
+    return this.queue?.dropOldest() ?? false;
+  }
+
+  /** Has the oldest queued chunk, if there is one, stay when others are dropped. */
+  protected keepOldest(): void {
+    this.queue?.keepFirst();
   }
 
   /** Forgets everything: nobody will read it. */
   clear(): void {
     this.take();
-    this.queue = NONE;
-    this.queuedItems = 0;
-    this.queuedBytes = 0;
+    this.queue = undefined;
   }
 
-  private gather(chunk: string | Uint8Array): void {
+  private gatherBytes(chunk: string | Uint8Array): void {
     this.gathered += chunk.length;
-    if (typeof chunk === 'string') {
-      this.text += chunk;
-      return;
-    }
-    this.parts ??= [];
-    if (this.text !== '') {
-      this.parts.push(Buffer.from(this.text));
+    if (this.parts === undefined) {
+      this.parts = this.text === '' ? [] : [Buffer.from(this.text)];
       this.text = '';
     }
-    this.parts.push(chunk);
-  }
-
-  private gatherQueued(): void {
-    let count = 0;
-    for (let size = 0; size < GATHER && count < this.queue.length; count++) {
-      size += (this.queue[count] as string | Uint8Array).length;
-    }
-    this.partlySent = false;
-    for (const chunk of this.queue.splice(0, count)) {
-      this.forget(chunk);
-      this.gather(chunk);
-    }
-  }
-
-  private enqueue(chunk: string | Uint8Array): void {
-    if (this.queue === NONE) {
-      this.queue = [];
-    }
-    this.queue.push(chunk);
-    this.queuedItems++;
-    this.queuedBytes += Buffer.byteLength(chunk);
-  }
-
-  private forget(chunk: string | Uint8Array): void {
-    this.queuedItems--;
-    this.queuedBytes -= Buffer.byteLength(chunk);
+    // Small ones are copied: their producer may use the memory again as soon as it is asked for more.
+    this.parts.push(typeof chunk === 'string' || chunk.length < GATHER ? Buffer.from(chunk) : chunk);
   }
 
   private write(data: string | Uint8Array): void {
@@ -154,7 +145,7 @@ export class Outbox {
     } else {
       this.writeSlices(typeof data === 'string' ? Buffer.from(data) : data);
     }
-    this.progressAt = this.now();
+    this.progress();
   }
 
   private writeSlices(bytes: Uint8Array): void {
@@ -164,16 +155,13 @@ export class Outbox {
       start += SLICE;
     }
     if (start < bytes.length) {
-      const newer = this.queue;
-      this.queue = NONE;
-      this.enqueue(bytes.subarray(start));
-      this.queue = [...this.queue, ...newer];
-      this.partlySent = true;
+      this.queue ??= new ChunkQueue();
+      this.queue.putBack(bytes.subarray(start));
     }
   }
 
   private flushLater(): void {
-    const { policy } = this;
+    const { flush: policy } = this.settings;
     const flush = (): void => {
       this.waiting = false;
       this.flush();
@@ -181,8 +169,16 @@ export class Outbox {
     this.waiting = true;
     if (typeof policy === 'object') {
       setTimeout(flush, policy.ms).unref();
-    } else {
-      atEndOfTurn(flush);
+      return;
     }
+    // Runs when no microtask is left, so mostly after a source that never waits has filled and sent what there was to
+    // gather. To have the event loop turn for it would cost as much as a hundred chunks.
+    process.nextTick(() => {
+      if (this.gathered > 0) {
+        atEndOfTurn(flush);
+      } else {
+        this.waiting = false;
+      }
+    });
   }
 }

@@ -1,6 +1,6 @@
 import type { PullSource, Step } from '../source/source.js';
 import { isThenable } from '../source/thenable.js';
-import { inLaterTurn, SLICE_MS } from './scheduler.js';
+import { currentTurn, inLaterTurn, SLICE_MS } from './scheduler.js';
 
 /** Reading the clock costs about as much as a small chunk, so it is read once for several. */
 const CHUNKS_PER_CLOCK = 8;
@@ -19,10 +19,18 @@ export interface PumpPort {
   within<R>(run: () => R): R;
 }
 
+/** Refuses what a broken iterator gives, as `for await` does: outside of this loop it would end the process. */
+function demandStep(step: unknown): void {
+  if (typeof step !== 'object' || step === null) {
+    throw new TypeError(`Iterator result ${String(step)} is not an object`);
+  }
+}
+
 /** The only loop: pulls a source while there is room, and hands the event loop over when its time is up. */
 export class Pump {
   private chunksToClock = CHUNKS_PER_CLOCK;
   private sliceEnd = 0;
+  private turn = 0;
   /** Inside `source.pull()`. */
   private pulling = false;
   /** A step, a hook or the next turn will go on with the loop. */
@@ -38,8 +46,8 @@ export class Pump {
   /** Starts, or goes on when the port is ready again. */
   resume(): void {
     if (!this.waiting && !this.pulling) {
-      this.sliceEnd = performance.now() + SLICE_MS;
-      this.port.within(() => this.run());
+      this.beginSlice();
+      this.goOn();
     }
   }
 
@@ -58,7 +66,10 @@ export class Pump {
     while (!this.stopped && this.port.ready) {
       if (this.sliceIsOver()) {
         this.waiting = true;
-        inLaterTurn(this.goOn);
+        inLaterTurn(() => {
+          this.beginSlice();
+          this.goOn();
+        });
         return;
       }
       const step = this.pull();
@@ -73,7 +84,20 @@ export class Pump {
       return false;
     }
     this.chunksToClock = CHUNKS_PER_CLOCK;
-    return performance.now() > this.sliceEnd;
+    if (performance.now() <= this.sliceEnd) {
+      return false;
+    }
+    if (this.turn === currentTurn()) {
+      return true;
+    }
+    // The source has really waited: others had their turn meanwhile.
+    this.beginSlice();
+    return false;
+  }
+
+  private beginSlice(): void {
+    this.turn = currentTurn();
+    this.sliceEnd = performance.now() + SLICE_MS;
   }
 
   /** The next step, or nothing when it comes later or not at all. */
@@ -82,6 +106,7 @@ export class Pump {
     this.pulling = true;
     try {
       step = this.source.pull();
+      demandStep(step);
     } catch (error) {
       this.onSourceError(error);
       return undefined;
@@ -119,11 +144,14 @@ export class Pump {
       const wait = this.port.emit(step.value);
       if (wait !== undefined) {
         this.waiting = true;
-        wait.then(this.goOn, this.onChunkError);
+        wait.then(
+          () => this.goOn(),
+          (error: unknown) => this.onError(error),
+        );
       }
       return wait === undefined;
     } catch (error) {
-      this.onChunkError(error);
+      this.onError(error);
       return false;
     }
   }
@@ -143,31 +171,38 @@ export class Pump {
     }
   }
 
+  // Kept, as they are needed once a chunk.
   private readonly onStep = (step: Step): void => {
     this.waiting = false;
+    try {
+      demandStep(step);
+    } catch (error) {
+      this.onSourceError(error);
+      return;
+    }
     if (this.take(step)) {
       this.run();
     }
   };
 
-  private readonly goOn = (): void => {
+  private goOn(): void {
     this.waiting = false;
     if (!this.stopped) {
-      this.resume();
+      this.port.within(() => this.run());
     }
-  };
+  }
 
   private readonly onSourceError = (error: unknown): void => {
     this.ended = true;
-    this.onChunkError(error);
+    this.onError(error);
   };
 
-  private readonly onChunkError = (error: unknown): void => {
+  private onError(error: unknown): void {
     this.waiting = false;
     if (this.stopped) {
       this.port.late(error);
     } else {
       this.port.fail(error);
     }
-  };
+  }
 }

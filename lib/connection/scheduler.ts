@@ -6,6 +6,7 @@ const TURN_MS = 6;
 const resumptions: (() => void)[] = [];
 const flushes: (() => void)[] = [];
 let scheduled = false;
+let turn = 0;
 
 function schedule(): void {
   if (!scheduled) {
@@ -16,6 +17,7 @@ function schedule(): void {
 
 function runTurn(): void {
   scheduled = false;
+  turn++;
   // What is added meanwhile belongs to the next turn.
   for (const flush of flushes.splice(0)) {
     flush();
@@ -41,4 +43,9 @@ export function atEndOfTurn(flush: () => void): void {
 export function inLaterTurn(resume: () => void): void {
   resumptions.push(resume);
   schedule();
+}
+
+/** Tells turns apart: it changes when the event loop has come round since something was to be sent in it. */
+export function currentTurn(): number {
+  return turn;
 }

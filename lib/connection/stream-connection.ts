@@ -34,7 +34,7 @@ function rejected(error: unknown): Promise<never> {
  * ```
  */
 export class StreamConnection<T = unknown> extends StreamCore {
-  private sends: Promise<unknown> | undefined;
+  private sends: Promise<void> | undefined;
   private sendsWaiting = 0;
 
   /** Tells streams of one process apart, in logs for example. */
@@ -69,7 +69,7 @@ export class StreamConnection<T = unknown> extends StreamCore {
 
   /** Bytes accepted, but not yet taken by the operating system. */
   get bufferedAmount(): number {
-    return this.parts.transport.bufferedAmount + this.body.outbox.size;
+    return this.parts.transport.bufferedAmount + this.body.size;
   }
 
   /** Aborted when the stream is over or the server is ending it. Its reason is a `StreamError` with the close code. */
@@ -109,7 +109,7 @@ export class StreamConnection<T = unknown> extends StreamCore {
    */
   open(): this {
     this.demand('open');
-    this.openEmpty();
+    this.attempt(() => this.openEmpty());
     return this;
   }
 
@@ -121,7 +121,9 @@ export class StreamConnection<T = unknown> extends StreamCore {
    * {@link StreamStateError} when it has ended already. A rejection nobody handles is not an unhandled one.
    */
   send(chunk: T | StreamEvent<T> | FlushMark): Promise<void> {
-    const error = illegal('send', this.current, isOver(this.current) ? this.closeError() : undefined);
+    // Behind the end of the body there is no place, even if the client has not taken all of it.
+    const state = this.ending === undefined ? this.current : 'closed';
+    const error = illegal('send', state, isOver(state) ? this.closeError() : undefined);
     if (error) {
       return rejected(error);
     }
@@ -140,7 +142,7 @@ export class StreamConnection<T = unknown> extends StreamCore {
   /** Hands over what was sent so far, whatever the flush policy. */
   flush(): this {
     if (!isOver(this.current)) {
-      this.body.outbox.flush();
+      this.body.flush();
     }
     return this;
   }
@@ -158,6 +160,10 @@ export class StreamConnection<T = unknown> extends StreamCore {
     this.demand('hooks');
     this.addHooks(hooks as StreamHooks);
     return this;
+  }
+
+  protected override get unsent(): Promise<void> | undefined {
+    return this.sends;
   }
 
   private demand(operation: StreamOperation): void {
@@ -192,6 +198,6 @@ export class StreamConnection<T = unknown> extends StreamCore {
     if (isOver(this.current)) {
       return rejected(this.closeError());
     }
-    return this.body.outbox.blocked ? optional(this.body.drained()) : SENT;
+    return this.body.blocked ? optional(this.body.drained()) : SENT;
   }
 }

@@ -1,3 +1,4 @@
+import { StreamError } from '../errors.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Source, SourceHead } from '../source/source.js';
 import { discard, sourceOf } from '../source/source-of.js';
@@ -8,15 +9,20 @@ import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
 import { StreamEnding } from './stream-ending.js';
 import type { StreamParts } from './stream-opening.js';
+import { clock } from './stream-registry.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamEnding implements TransportListener, PushPort {
   private reader: Reader | undefined;
-  private readonly beganAt = performance.now();
+  private readonly beganAt = clock();
 
   constructor(parts: StreamParts) {
     super(parts);
     parts.transport.listen(this);
+    if (parts.transport.closed) {
+      // It left before there was anyone to hear of it: during a guard, for instance.
+      this.over({ code: 'client-closed' });
+    }
   }
 
   /** @internal Reads what the handler returned. Nothing: the handler pushes. */
@@ -26,7 +32,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
       return;
     }
     if (value !== undefined && value !== null) {
-      const source = this.within(() => sourceOf(value));
+      const source = this.within(() => this.sourceOf(value));
       if (source.head) {
         this.adopt(source.head);
       }
@@ -50,7 +56,11 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     const { registry } = this.parts.settings.services;
     this.reached = true;
     registry.add(this.self);
-    this.body.outbox.progressAt = registry.now();
+    this.body.progress();
+    if (this.parts.settings.openDelay === 0) {
+      // Not at once: what the handler throws, or has at hand, comes first.
+      setImmediate(() => this.attempt(() => this.openSilent()));
+    }
   }
 
   /** @internal Makes room for one more chunk. Whether to take it. */
@@ -86,18 +96,18 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
   /** @internal Called by the sweep of the registry. */
   tick(now: number): void {
     const { settings, transport } = this.parts;
-    const { outbox } = this.body;
+    const { body } = this;
     if (transport.queued && this.ending !== 'ended') {
-      outbox.progressAt = now;
+      body.progress();
     }
-    const silence = now - outbox.progressAt;
-    if ((outbox.blocked || this.ending !== undefined) && silence >= settings.sendTimeout) {
+    const silence = now - body.progressAt;
+    if ((body.blocked || this.ending !== undefined) && silence >= settings.sendTimeout) {
       this.cut({ code: 'send-timeout' });
     } else if (now - this.beganAt >= settings.maxDuration) {
       void this.end({ code: 'deadline' });
     } else if (this.current === 'new' && now - this.beganAt >= settings.openDelay) {
-      this.attempt(() => (transport.hasBody ? this.openEmpty() : this.complete()));
-    } else if (this.current === 'open' && silence >= settings.heartbeat && this.ready && outbox.empty) {
+      this.attempt(() => this.openSilent());
+    } else if (this.current === 'open' && silence >= settings.heartbeat && this.ready && body.empty) {
       this.body.beat();
     }
   }
@@ -132,6 +142,24 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     const { reader } = this;
     this.reader = undefined;
     reader?.stop();
+  }
+
+  /** As the function of the same name, with the route in what it throws. */
+  private sourceOf(value: unknown): Source {
+    try {
+      return sourceOf(value);
+    } catch (cause) {
+      if (cause instanceof StreamError) {
+        throw new StreamError(cause.code, `${this.parts.settings.route}: ${cause.message}`, { cause });
+      }
+      throw cause;
+    }
+  }
+
+  private openSilent(): void {
+    if (this.current === 'new') {
+      this.parts.transport.hasBody ? this.openEmpty() : this.complete();
+    }
   }
 
   private adopt({ status, headers }: SourceHead): void {

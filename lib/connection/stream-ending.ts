@@ -2,21 +2,13 @@ import { StreamError } from '../errors.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
 import { chooseFormat } from '../format/negotiate.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
-import { isThenable } from '../source/thenable.js';
+import { after, isThenable } from '../source/thenable.js';
 import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { isOver, transition } from './connection-state.js';
-import type { StreamHooks } from './hooks.js';
+import { inTurn, type StreamHooks } from './hooks.js';
 import { StreamOpening } from './stream-opening.js';
 
 const UNDECIDED = chooseFormat(ndjsonFormat);
-
-function after(wait: unknown, run: () => void, fail: (error: unknown) => void): void {
-  if (isThenable(wait)) {
-    wait.then(run).then(undefined, fail);
-  } else {
-    run();
-  }
-}
 
 /** How a stream ends: well, badly, or because the client is gone. */
 export abstract class StreamEnding extends StreamOpening {
@@ -89,6 +81,9 @@ export abstract class StreamEnding extends StreamOpening {
   /** Tells the source, if there is one, to stop. */
   protected abstract stopSource(): void;
 
+  /** What was sent and is still in a hook, if anything. Never rejects. */
+  protected abstract get unsent(): PromiseLike<unknown> | undefined;
+
   protected get name(): string {
     return `${this.parts.settings.route} (stream ${this.parts.id})`;
   }
@@ -124,15 +119,15 @@ export abstract class StreamEnding extends StreamOpening {
 
   /** Hands the rest of the body over, now or when the client has taken what is before it. */
   protected finish(how: 'end' | 'truncate'): void {
-    const { outbox } = this.body;
+    const { body } = this;
     const { transport } = this.parts;
     this.ending = how;
-    if (this.settled || outbox.blocked) {
+    if (this.settled || body.blocked) {
       return;
     }
     this.ending = 'ended';
-    outbox.progressAt = this.parts.settings.services.registry.now();
-    const rest = outbox.take();
+    body.progress();
+    const rest = body.take();
     if (how === 'end') {
       transport.end(rest.length === 0 ? undefined : rest);
       return;
@@ -187,15 +182,15 @@ export abstract class StreamEnding extends StreamOpening {
     } else {
       this.halt();
     }
+    const farewell = (): unknown =>
+      this.current === 'closing' ? this.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(this.self)) : undefined;
     const finish = (): void => {
       if (this.current === 'closing') {
         this.body.close();
         this.finish('end');
       }
     };
-    const farewell = () => this.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(this.self));
-    const wait = this.gate ? this.gate.then(farewell) : farewell();
-    return wait ? wait.then(finish) : finish();
+    return inTurn([() => this.gate, () => this.unsent, farewell, () => this.unsent, finish], (step) => step());
   }
 
   /** Has the producer stop: aborts the signal and stops the source. */
@@ -210,7 +205,7 @@ export abstract class StreamEnding extends StreamOpening {
     const { services } = this.parts.settings;
     this.settled = true;
     services.registry.delete(this.self);
-    this.body.release(this.closeError());
+    this.body.release(() => this.closeError());
     this.settleOpening();
     if (this.reason && this.reached) {
       this.tellClosed(this.reason);

@@ -1,7 +1,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { ChosenFormat } from '../format/negotiate.js';
 import { isFlushMark } from '../source/flush.js';
-import type { Transport } from '../transport/transport.js';
+import { isThenable } from '../source/thenable.js';
+import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import { Body } from './body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
@@ -20,15 +21,15 @@ export interface StreamParts {
   readonly lastEventId: string | undefined;
 }
 
-/** Sent with every stream, unless the application has set its own. */
+/** Sent with every stream, unless the application has set its own. In lower case, as platforms compare them so. */
 const STREAM_HEADERS = {
   // RFC 9111 §5.2.2: not stored without asking, not changed (compressed, held back) on the way.
-  'Cache-Control': 'no-cache, no-transform',
+  'cache-control': 'no-cache, no-transform',
   // https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
-  'X-Accel-Buffering': 'no',
-  'X-Content-Type-Options': 'nosniff',
+  'x-accel-buffering': 'no',
+  'x-content-type-options': 'nosniff',
   // https://datatracker.ietf.org/doc/draft-ietf-httpbis-incremental/
-  Incremental: '?1',
+  incremental: '?1',
 };
 
 /** The way of a chunk: it opens the stream if need be, goes through the hooks and into the body. */
@@ -53,12 +54,12 @@ export abstract class StreamOpening {
 
   /** @internal Whether there is room for a chunk of the source. */
   get ready(): boolean {
-    return !this.body.outbox.blocked && this.gate === undefined;
+    return !this.body.blocked && this.gate === undefined;
   }
 
   /** @internal Takes a chunk. A promise when the next one has to wait for it. */
   emit(chunk: unknown): void | PromiseLike<unknown> {
-    return this.gate ? this.gate.then(() => this.take(chunk)) : this.take(chunk);
+    return this.gate === undefined ? this.take(chunk) : this.gate.then(() => this.take(chunk));
   }
 
   /** @internal Runs in the context of the request. */
@@ -92,41 +93,38 @@ export abstract class StreamOpening {
 
   /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
   protected take(chunk: unknown): void | PromiseLike<unknown> {
-    if (isOver(this.current)) {
-      return undefined;
-    }
     if (isFlushMark(chunk)) {
-      return this.body.outbox.flush();
+      return this.body.flush();
     }
     if (this.chunkHooks.length === 0) {
       return this.write(chunk);
     }
-    const run = () =>
-      this.within(() => throughChunkHooks(this.chunkHooks, chunk, this.self, (next) => this.write(next)));
     if (this.current === 'new') {
       this.body.chooseFor(chunk);
       this.commit();
-      return this.gate ? this.gate.then(run) : run();
+      return this.gate ? this.gate.then(() => this.hook(chunk)) : this.hook(chunk);
     }
-    return run();
+    return this.hook(chunk);
   }
 
   /** Fixes the head and runs `onOpen`. */
   protected commit(): void {
-    const { head } = this.parts;
-    const { contentType, outbox } = this.body;
-    const committed = head.commit(
-      contentType === undefined ? STREAM_HEADERS : { 'Content-Type': contentType, ...STREAM_HEADERS },
-    );
+    const { head, transport } = this.parts;
+    const { body } = this;
+    const { contentType } = body;
+    const headers = head.commit(contentType, STREAM_HEADERS);
     this.current = transition(this.current, 'open');
+    this.body.open();
     this.settleOpening();
-    if (committed) {
+    if (isThenable(headers)) {
       // Nothing may be written before the head.
-      outbox.blocked = true;
-      committed.then(
-        () => this.onDrain(),
+      body.blocked = true;
+      headers.then(
+        (late) => this.beginBody(late),
         (error: unknown) => this.fail(error),
       );
+    } else {
+      transport.begin(headers);
     }
     const wait = this.runHooks('onOpen', (hooks) => hooks.onOpen?.(this.self));
     if (wait) {
@@ -138,9 +136,7 @@ export abstract class StreamOpening {
   protected openEmpty(): void {
     if (this.current === 'new' && this.body.format !== undefined) {
       this.commit();
-      if (!this.body.outbox.blocked && this.body.outbox.empty) {
-        this.parts.transport.flushHead();
-      }
+      this.flushHead();
     }
   }
 
@@ -169,21 +165,48 @@ export abstract class StreamOpening {
   /** @internal */
   abstract onDrain(): void;
 
+  private beginBody(headers: OutgoingHeaders): void {
+    this.parts.transport.begin(headers);
+    this.onDrain();
+    if (!isOver(this.current)) {
+      this.flushHead();
+    }
+  }
+
+  private hook(chunk: unknown): void | PromiseLike<unknown> {
+    if (isOver(this.current)) {
+      return undefined;
+    }
+    return this.within(() => throughChunkHooks(this.chunkHooks, chunk, this.self, (next) => this.write(next)));
+  }
+
   private write(chunk: unknown): void | PromiseLike<unknown> {
     // Encoded before the head is fixed, so that an error can still have its status.
     const encoded = this.body.encode(chunk);
     if (this.current === 'new') {
-      this.commit();
-      if (this.gate) {
-        return this.gate.then(() => this.put(encoded));
-      }
+      return this.writeFirst(encoded);
     }
-    this.put(encoded);
+    this.body.put(encoded);
   }
 
-  private put(encoded: string | Uint8Array): void {
-    if (!isOver(this.current)) {
+  private writeFirst(encoded: string | Uint8Array): void | PromiseLike<unknown> {
+    this.commit();
+    const put = (): void => {
+      if (isOver(this.current)) {
+        return;
+      }
       this.body.put(encoded);
+      if (encoded.length === 0) {
+        this.flushHead();
+      }
+    };
+    return this.gate ? this.gate.then(put) : put();
+  }
+
+  /** Sends the head by itself, when no chunk carries it. */
+  private flushHead(): void {
+    if (!this.body.blocked && this.body.empty) {
+      this.parts.transport.flushHead();
     }
   }
 

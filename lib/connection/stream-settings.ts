@@ -1,13 +1,16 @@
 import type { StreamErrorBody } from '../format/format.js';
+import type { OutgoingHeaders } from '../transport/transport.js';
 import type { HookChain } from './hooks.js';
-import type { FlushPolicy } from './outbox.js';
 import type { StreamRegistry } from './stream-registry.js';
+
+/** When gathered chunks leave. */
+export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
 
 /** What happens when more waits for a client than `queue` allows. */
 export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 
 /** How much may wait for one client. */
-export interface QueueLimits {
+interface QueueLimits {
   readonly events: number;
   readonly bytes: number;
 }
@@ -49,8 +52,15 @@ export interface StreamLogger {
 export interface ResponseHead {
   status(code: number): void;
   header(name: string, value: string | readonly string[]): void;
-  /** Fixes the head, with these headers where none of that name is set; the body is ours from then on. */
-  commit(defaults: Readonly<Record<string, string>>): void | PromiseLike<void>;
+  /**
+   * Fixes the head, with this content type and these headers (their names in lower case) where none of that name is set;
+   * the body is ours from then on.
+   * @returns the headers that the response does not know yet
+   */
+  commit(
+    contentType: string | undefined,
+    defaults: Readonly<Record<string, string>>,
+  ): OutgoingHeaders | PromiseLike<OutgoingHeaders>;
   /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */
   vary(name: string): void;
   /** Gives a response up whose client is gone before there was a head. */

@@ -10,12 +10,12 @@ import type { StreamHooksLike } from '../streaming.options.js';
  * @example
  * ```ts
  * @Stream('answer')
- * @UseStreamHooks(Metering, { beforeChunk: (token) => token.text })
+ * @UseStreamHooks<Token>(Metering, { beforeChunk: (token) => token.text })
  * answer() { … }
  * ```
  */
-export function UseStreamHooks(...hooks: StreamHooksLike[]): ClassDecorator & MethodDecorator {
+export function UseStreamHooks<T = unknown>(...hooks: StreamHooksLike<T>[]): ClassDecorator & MethodDecorator {
   return (target: object, _key?: string | symbol, descriptor?: PropertyDescriptor) => {
-    addHooks(descriptor ? (descriptor.value as object) : target, hooks);
+    addHooks(descriptor ? (descriptor.value as object) : target, hooks as StreamHooksLike[]);
   };
 }

@@ -3,6 +3,8 @@ import type { StreamFormat } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
 const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/;
+// parameter = token "=" ( token / quoted-string ), several apart by ";" (§5.6.6)
+const PARAMETERS = /^(?:(?:^|; *)[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"[ !#-[\]-~]*"))+$/;
 const KEYS = new Set([
   'name',
   'mediaTypes',
@@ -41,7 +43,10 @@ function refuse(name: unknown, problem: string): never {
 export function defineFormat<T = unknown>(
   format: Omit<StreamFormat, 'encode'> & { encode(value: T): string | Uint8Array },
 ): StreamFormat {
-  const { name, mediaTypes } = format;
+  if (typeof format !== 'object' || format === null) {
+    return refuse(undefined, 'a format is an object');
+  }
+  const { name, mediaTypes, parameters, fields } = format;
   for (const key of Object.keys(format)) {
     if (!KEYS.has(key)) {
       refuse(name, `unknown field "${key}". Known: ${[...KEYS].join(', ')}`);
@@ -62,6 +67,12 @@ export function defineFormat<T = unknown>(
     if (format[key] !== undefined && typeof format[key] !== 'string') {
       refuse(name, `${key} must be a string`);
     }
+  }
+  if (parameters !== undefined && !PARAMETERS.test(parameters)) {
+    refuse(name, 'parameters must be those of a media type, such as "charset=utf-8"');
+  }
+  if (fields !== undefined && typeof fields !== 'boolean') {
+    refuse(name, 'fields must be a boolean');
   }
   return Object.freeze({ ...format }) as StreamFormat;
 }

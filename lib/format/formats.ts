@@ -16,7 +16,7 @@ export const FORMATS: Readonly<Record<StreamFormatName, StreamFormat>> = {
   jsonl: {
     ...ndjsonFormat,
     name: 'jsonl',
-    mediaTypes: ['application/jsonl', 'application/x-ndjson', 'application/ndjson'],
+    mediaTypes: ['application/jsonl', 'application/stream+json', 'application/x-ndjson', 'application/ndjson'],
   },
   'json-seq': jsonSeqFormat,
   json: jsonFormat,

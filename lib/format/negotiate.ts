@@ -24,7 +24,7 @@ export function chooseFormat(format: StreamFormat, mediaType: string = format.me
  * Picks by the `Accept` header (RFC 9110 §12.5.1).
  *
  * @param formats what there is, the preferred first
- * @param whenAny what a wildcard gets: the first of the list, or `auto`, which leaves it to the first chunk
+ * @param whenAny what a wildcard alone gets: the first of the list, or `auto`, which leaves it to the first chunk
  * @returns `undefined` when nothing is acceptable
  */
 export function negotiateFormat(
@@ -35,13 +35,22 @@ export function negotiateFormat(
   if (accept === undefined || accept === '' || accept === '*/*') {
     return whenAny;
   }
-  const offered = [ANY, ...formats.flatMap((format) => format.mediaTypes)];
+  const offers = formats.flatMap(offersOf);
+  // A list answers a wildcard by its order, but only with what the rest of the header leaves of it.
+  const offered =
+    whenAny === 'auto' ? [ANY, ...offers.map(({ offered }) => offered)] : offers.map(({ offered }) => offered);
   const [best] = new Negotiator({ headers: { accept } }).mediaTypes(offered);
-  if (best === undefined || best === ANY) {
-    return best === ANY ? whenAny : undefined;
+  if (best === ANY) {
+    return whenAny;
   }
-  const format = formats.find(({ mediaTypes }) => mediaTypes.includes(best));
-  return format && chooseFormat(format, best);
+  const offer = offers.find(({ offered }) => offered === best);
+  return offer && chooseFormat(offer.format, offer.mediaType);
+}
+
+/** A media type as it is compared with the ranges of the client: with its parameters, or else the UTF-8 all text here is in. */
+function offersOf(format: StreamFormat): { format: StreamFormat; mediaType: string; offered: string }[] {
+  const parameters = format.parameters ?? 'charset=utf-8';
+  return format.mediaTypes.map((mediaType) => ({ format, mediaType, offered: `${mediaType}; ${parameters}` }));
 }
 
 const TEXT = chooseFormat(textFormat);

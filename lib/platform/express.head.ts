@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ResponseHead } from '../connection/stream-settings.js';
+import type { OutgoingHeaders } from '../transport/transport.js';
 import { withVary } from './vary.js';
 
 export interface ExpressResponse extends ServerResponse<IncomingMessage> {
   readonly app: object;
-  readonly req: IncomingMessage & { readonly ip?: string };
+  status(code: number): unknown;
+  readonly req: IncomingMessage & { readonly ip?: string; next?: unknown };
 }
 
 /** On Express the response is Node's own. */
@@ -12,7 +14,8 @@ export class ExpressHead implements ResponseHead {
   constructor(private readonly response: ExpressResponse) {}
 
   status(code: number): void {
-    this.response.statusCode = code;
+    // Express refuses what is no status; Node.js would only once the head is written.
+    this.response.status(code);
   }
 
   header(name: string, value: string | readonly string[]): void {
@@ -23,12 +26,18 @@ export class ExpressHead implements ResponseHead {
     this.response.setHeader('Vary', withVary(this.response.getHeader('Vary'), name));
   }
 
-  commit(defaults: Readonly<Record<string, string>>): void {
+  commit(contentType: string | undefined, defaults: Readonly<Record<string, string>>): OutgoingHeaders {
+    if (contentType !== undefined && !this.response.hasHeader('content-type')) {
+      this.response.setHeader('content-type', contentType);
+    }
     for (const name in defaults) {
       if (!this.response.hasHeader(name)) {
         this.response.setHeader(name, defaults[name] as string);
       }
     }
+    // Nothing comes after us, and the router's closures would live as long as the stream: 700 bytes.
+    this.response.req.next = undefined;
+    return [];
   }
 
   abandon(): void {

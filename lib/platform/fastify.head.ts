@@ -1,6 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
+import type { OutgoingHeaders } from '../transport/transport.js';
 import { withVary } from './vary.js';
 
 /** What is used of Fastify's reply. */
@@ -32,8 +33,8 @@ interface FastifyLike {
 /** What is given to `reply.send()`, so that the `onSend` hooks of the application (cookies, sessions, …) run before the head is ours. */
 class TakenBody {
   failure: { readonly error: unknown } | undefined;
-  private done = false;
-  private waiting: { resolve(): void; reject(error: unknown): void } | undefined;
+  private headers: OutgoingHeaders | undefined;
+  private waiting: { resolve(headers: OutgoingHeaders): void; reject(error: unknown): void } | undefined;
 
   /** Fastify takes an object with `pipe` for a stream, and leaves it and its content type alone. */
   pipe(): never {
@@ -43,32 +44,54 @@ class TakenBody {
     );
   }
 
+  constructor(private readonly defaults: Readonly<Record<string, string>>) {}
+
   take(reply: FastifyReplyLike): void {
     try {
-      for (const [name, value] of Object.entries(reply.getHeaders())) {
-        if (value !== undefined) {
-          reply.raw.setHeader(name, value);
-        }
-      }
+      const headers = headersOf(reply, this.defaults);
       reply.hijack();
-      this.done = true;
-      this.waiting?.resolve();
+      this.headers = headers;
+      this.waiting?.resolve(headers);
     } catch (error) {
       this.failure = { error };
       this.waiting?.reject(error);
     }
   }
 
-  taken(): void | Promise<void> {
+  taken(): OutgoingHeaders | Promise<OutgoingHeaders> {
     if (this.failure) {
       throw this.failure.error;
     }
-    return this.done
-      ? undefined
-      : new Promise((resolve, reject) => {
-          this.waiting = { resolve, reject };
-        });
+    return (
+      this.headers ??
+      new Promise((resolve, reject) => {
+        this.waiting = { resolve, reject };
+      })
+    );
   }
+}
+
+/**
+ * The headers of a reply, and the defaults it does not have. Refuses what Node.js would refuse to write, while an exception
+ * filter can still answer.
+ */
+function headersOf(reply: FastifyReplyLike, defaults: Readonly<Record<string, string>>): OutgoingHeaders {
+  const own = reply.getHeaders();
+  const headers: OutgoingHeaders = [];
+  for (const name in own) {
+    const value = own[name];
+    if (value !== undefined) {
+      validateHeaderName(name);
+      validateHeaderValue(name, value as string);
+      headers.push(name, value);
+    }
+  }
+  for (const name in defaults) {
+    if (own[name] === undefined) {
+      headers.push(name, defaults[name] as string);
+    }
+  }
+  return headers;
 }
 
 /** Has an application hand its streams over. Called once, before its routes are registered. */
@@ -91,6 +114,11 @@ export class FastifyHead implements ResponseHead {
   }
 
   header(name: string, value: string | readonly string[]): void {
+    // Fastify keeps what Node.js refuses, and would only fail when an exception filter has answered.
+    validateHeaderName(name);
+    for (const each of typeof value === 'string' ? [value] : value) {
+      validateHeaderValue(name, each);
+    }
     this.reply.header(name, value);
   }
 
@@ -98,13 +126,14 @@ export class FastifyHead implements ResponseHead {
     this.reply.header('Vary', withVary(this.reply.getHeader('vary'), name));
   }
 
-  commit(defaults: Readonly<Record<string, string>>): void | Promise<void> {
-    for (const name in defaults) {
-      if (!this.reply.hasHeader(name)) {
-        this.reply.header(name, defaults[name]);
-      }
+  commit(
+    contentType: string | undefined,
+    defaults: Readonly<Record<string, string>>,
+  ): OutgoingHeaders | Promise<OutgoingHeaders> {
+    if (contentType !== undefined && !this.reply.hasHeader('content-type')) {
+      this.reply.header('content-type', contentType);
     }
-    const body = new TakenBody();
+    const body = new TakenBody(defaults);
     this.reply.send(body);
     return body.taken();
   }

@@ -15,7 +15,12 @@ export interface PlatformExchange {
   readonly instance: object;
 }
 
-export function isFastify(response: PlatformResponse): response is FastifyReplyLike {
+/** Whether an argument is a response, and not one of a call by hand. */
+export function isResponse(value: unknown): value is PlatformResponse {
+  return typeof value === 'object' && value !== null && ('hijack' in value || ('app' in value && 'req' in value));
+}
+
+function isFastify(response: PlatformResponse): response is FastifyReplyLike {
   return 'raw' in response;
 }
 

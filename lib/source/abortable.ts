@@ -16,6 +16,15 @@ function raced<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return Promise.race([promise, abort.promise]).finally(() => abort.release());
 }
 
+/** Tells an iterator to return. What goes wrong concerns nobody who still waits. */
+async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
+  try {
+    await iterator.return?.();
+  } catch (error) {
+    process.emitWarning(`What abortable() left could not clean up: ${String(error)}`);
+  }
+}
+
 async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
   signal.throwIfAborted();
   const iterator = iterable[Symbol.asyncIterator]();
@@ -36,9 +45,7 @@ async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): As
   } finally {
     if (!ended) {
       // Not awaited: a producer stuck in an await answers only when it wakes.
-      void Promise.resolve(iterator.return?.()).catch((error: unknown) =>
-        process.emitWarning(error instanceof Error ? error : String(error)),
-      );
+      void leave(iterator);
     }
   }
 }

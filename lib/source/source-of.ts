@@ -24,7 +24,7 @@ function refuse(value: unknown, why: string): never {
   const what = typeof value === 'object' && value !== null ? (value.constructor?.name ?? 'an object') : typeof value;
   throw new StreamError(
     'invalid-source',
-    `A stream cannot be read from ${what}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
+    `a stream cannot be read from ${what}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
       'a web ReadableStream or Response, a string, binary, or a promise of one of these; or inject @ConnectedStream() and return nothing',
   );
 }
@@ -47,6 +47,9 @@ export function isObservable(value: unknown): boolean {
 function webSource(value: object): Source | undefined {
   if (Object.prototype.toString.call(value) === '[object Response]') {
     const response = value as Response;
+    if (response.type === 'error') {
+      return refuse(value, 'it is a network error, which has no status');
+    }
     return response.body?.locked || response.bodyUsed
       ? refuse(value, 'its body has been read already')
       : new ResponseSource(response);

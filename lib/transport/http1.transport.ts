@@ -1,8 +1,11 @@
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { onceSocketCloses } from './socket-close.js';
-import type { Transport, TransportListener } from './transport.js';
+import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
+
+/** Silence after which TCP keep-alive probes start. */
+const PROBE_AFTER_MS = 15_000;
 
 /** What compression middleware adds to a response. */
 type FlushableResponse = ServerResponse & { flush?: () => void };
@@ -12,6 +15,7 @@ export class Http1Transport implements Transport {
   private listener: TransportListener | undefined;
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;
+  private headers: OutgoingHeaders | undefined;
 
   constructor(private readonly response: FlushableResponse) {}
 
@@ -41,12 +45,17 @@ export class Http1Transport implements Transport {
     }
   }
 
+  begin(headers: OutgoingHeaders): void {
+    this.headers = headers;
+  }
+
   flushHead(): void {
+    this.writeHead();
     this.response.flushHeaders();
   }
 
   write(data: string | Uint8Array): boolean {
-    const more = this.response.write(data);
+    const more = this.response.headersSent ? this.response.write(data) : this.writeFirst(data);
     this.response.flush?.();
     if (!more && !this.awaitsDrain) {
       // Added once and kept: compression middleware cannot take a listener of its stream away again.
@@ -57,15 +66,18 @@ export class Http1Transport implements Transport {
   }
 
   end(data?: string | Uint8Array): void {
-    this.response.once('finish', () => this.listener?.onFinish());
-    this.response.end(data);
+    const { headers, response } = this;
+    response.once('finish', () => this.listener?.onFinish());
+    if (headers && this.hasBody && !response.hasHeader('content-length') && !headers.includes('content-length')) {
+      headers.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
+    }
+    this.writeHead();
+    response.end(data);
   }
 
   truncate(): void {
     const { response } = this;
-    if (!response.headersSent) {
-      response.flushHeaders();
-    }
+    this.flushHead();
     const { socket } = response;
     if (socket === null) {
       response.req.socket.destroy();
@@ -77,8 +89,34 @@ export class Http1Transport implements Transport {
     }
   }
 
+  probe(): void {
+    this.response.socket?.setKeepAlive(true, PROBE_AFTER_MS);
+  }
+
   destroy(): void {
     this.response.req.socket.destroy();
+  }
+
+  private writeHead(): void {
+    const { headers, response } = this;
+    if (headers && !response.headersSent) {
+      this.headers = undefined;
+      response.writeHead(response.statusCode, headers as OutgoingHttpHeader[]);
+    }
+  }
+
+  /** The head and the first bytes in one system call. */
+  private writeFirst(data: string | Uint8Array): boolean {
+    const { response } = this;
+    const { socket } = response;
+    this.writeHead();
+    // Written by itself, the head becomes one flat string. Node.js keeps it as long as the response lives: as the 25 pieces
+    // it is made of, it takes a kilobyte more.
+    socket?.cork();
+    response.flushHeaders();
+    const more = response.write(data);
+    socket?.uncork();
+    return more;
   }
 
   private onClose(): void {

@@ -8,6 +8,9 @@ export interface TransportListener {
   onClose(): void;
 }
 
+/** Headers as Node.js writes them fastest: a name in lower case, its value, the next name, … */
+export type OutgoingHeaders = (number | string | readonly string[])[];
+
 /** Bytes → the wire. */
 export interface Transport {
   /** Whether the answer has a body at all: not for HEAD, nor for a status that has none. */
@@ -19,6 +22,8 @@ export interface Transport {
   /** Whether an earlier response on the same connection holds this one back (HTTP/1.1 pipelining). */
   readonly queued: boolean;
   listen(listener: TransportListener): void;
+  /** Takes over these headers, besides those the response has. They go out with the first bytes. */
+  begin(headers: OutgoingHeaders): void;
   /** Sends the head although there is no body yet. */
   flushHead(): void;
   /** Accepts bytes. `false`: enough for now, wait for `onDrain`. */
@@ -27,6 +32,8 @@ export interface Transport {
   end(data?: string | Uint8Array): void;
   /** Ends the body, after what was written, so that the client knows it is not whole. `onClose` follows. */
   truncate(): void;
+  /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
+  probe(): void;
   /** Drops the connection at once. `onClose` follows. */
   destroy(): void;
 }

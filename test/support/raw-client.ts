@@ -4,6 +4,8 @@ import { connect, type Socket } from 'node:net';
 /** A client made of a bare socket, for exact bytes and for misbehaving. */
 export class RawClient {
   received = '';
+  /** What broke the connection, such as a reset. */
+  error: (Error & { code?: string }) | undefined;
   private readonly waiting = new Set<() => void>();
 
   private constructor(readonly socket: Socket) {
@@ -14,7 +16,10 @@ export class RawClient {
     });
     socket.on('close', () => this.wake());
     // A reset is one of the things tests wait for; it shows as the close that follows.
-    socket.on('error', () => this.wake());
+    socket.on('error', (error) => {
+      this.error = error;
+      this.wake();
+    });
   }
 
   static async connect(port: number): Promise<RawClient> {
@@ -64,8 +69,18 @@ export class RawClient {
 
   /** The body so far, with the chunked framing taken off. */
   get body(): string {
-    const rest = this.received.slice(this.received.indexOf('\r\n\r\n') + 4);
-    return /transfer-encoding: chunked/i.test(this.received) ? dechunk(rest) : rest;
+    const { rest } = this;
+    return /transfer-encoding: chunked/i.test(this.received) ? framesOf(rest).join('') : rest;
+  }
+
+  /** The chunks of a chunked body so far, as the server framed them. */
+  get frames(): string[] {
+    return framesOf(this.rest);
+  }
+
+  /** The status and headers, once they are here. */
+  get head(): string {
+    return this.received.slice(0, this.received.indexOf('\r\n\r\n') + 4);
   }
 
   /** Whether the chunked body ended as it should. */
@@ -75,6 +90,10 @@ export class RawClient {
 
   disconnect(): void {
     this.socket.destroy();
+  }
+
+  private get rest(): string {
+    return this.received.slice(this.received.indexOf('\r\n\r\n') + 4);
   }
 
   private news(): Promise<void> {
@@ -94,16 +113,16 @@ export class RawClient {
   }
 }
 
-function dechunk(text: string): string {
-  let body = '';
+function framesOf(text: string): string[] {
+  const frames: string[] = [];
   let at = 0;
   for (;;) {
     const lineEnd = text.indexOf('\r\n', at);
     const size = Number.parseInt(text.slice(at, lineEnd), 16);
     if (lineEnd < 0 || !(size > 0)) {
-      return body;
+      return frames;
     }
-    body += text.slice(lineEnd + 2, lineEnd + 2 + size);
+    frames.push(text.slice(lineEnd + 2, lineEnd + 2 + size));
     at = lineEnd + 2 + size + 2;
   }
 }

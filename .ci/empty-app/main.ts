@@ -1,0 +1,43 @@
+import 'reflect-metadata';
+import { strictEqual } from 'node:assert';
+import type { AddressInfo } from 'node:net';
+import { Controller, Module, Param, ParseIntPipe, type Type } from '@nestjs/common';
+import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
+import { Sse, Stream, StreamConnection, ConnectedStream, StreamingModule, StreamSignal } from 'nestjs-streaming';
+import { of } from 'rxjs';
+
+@Controller('feed')
+class Feed {
+  @Stream('numbers/:n')
+  async *numbers(@Param('n', ParseIntPipe) n: number, @StreamSignal() signal: AbortSignal) {
+    for (let i = 1; i <= n && !signal.aborted; i++) yield { i };
+  }
+
+  @Sse('one')
+  one() {
+    return of({ data: 'one', id: '1' });
+  }
+
+  @Stream('pushed', { format: 'text' })
+  async pushed(@ConnectedStream() stream: StreamConnection<string>) {
+    await stream.send('pushed');
+    void stream.close();
+  }
+}
+
+@Module({ imports: [StreamingModule.forRoot()], controllers: [Feed] })
+class AppModule {}
+
+const platform = process.argv[2] === 'fastify' ? 'Fastify' : 'Express';
+const adapters = (await import(`@nestjs/platform-${platform.toLowerCase()}`)) as Record<string, Type<AbstractHttpAdapter>>;
+const Adapter = adapters[`${platform}Adapter`];
+if (!Adapter) throw new Error(`No adapter for ${platform}`);
+const app = await NestFactory.create(AppModule, new Adapter(), { logger: ['error', 'warn'] });
+await app.listen(0, '127.0.0.1');
+const base = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}/feed`;
+const text = async (path: string) => (await fetch(base + path)).text();
+strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
+strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
+strictEqual(await text('/pushed'), 'pushed');
+await app.close();
+console.log(`the packed package streams on ${platform}`);

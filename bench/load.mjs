@@ -1,0 +1,148 @@
+import { connect } from 'node:net';
+
+/** The process of the load generator. It parses nothing: it looks only for where an answer ends. */
+
+const buffer = Buffer.allocUnsafe(65_536);
+const LAST_CHUNK = '0\r\n\r\n';
+const LONGEST_HEAD = 1_024;
+
+/**
+ * @typedef {object} Work
+ * @property {number} port
+ * @property {string} path
+ * @property {number} connections
+ */
+
+/**
+ * Connects and asks.
+ * @param {number} port
+ * @param {string} request
+ * @param {(bytes: number) => void} onBytes they are at the start of the buffer
+ */
+function open(port, request, onBytes) {
+  const onread = {
+    buffer,
+    /** @param {number} bytes */
+    callback: (bytes) => {
+      onBytes(bytes);
+      return true;
+    },
+  };
+  const socket = connect({ port, host: '127.0.0.1', noDelay: true, onread });
+  socket.write(request);
+  return socket;
+}
+
+/**
+ * @param {string} path
+ * @param {'keep-alive' | 'close'} connection
+ */
+const get = (path, connection) =>
+  `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\nConnection: ${connection}\r\n\r\n`;
+
+/** How many bytes an answer has, if it says so in its first read. */
+function lengthIn(/** @type {number} */ bytes) {
+  const head = buffer.latin1Slice(0, Math.min(bytes, LONGEST_HEAD));
+  const length = /\ncontent-length: (\d+)/i.exec(head)?.[1];
+  return length === undefined ? Number.POSITIVE_INFINITY : head.indexOf('\r\n\r\n') + 4 + Number(length);
+}
+
+/** Tells after each read whether an answer is over: all of its length, or the last chunk, has come. */
+function answerEnd() {
+  let missing = 0;
+  let tail = '';
+  /** @param {number} bytes */
+  return (bytes) => {
+    missing = (missing > 0 ? missing : lengthIn(bytes)) - bytes;
+    const start = Math.max(0, bytes - LAST_CHUNK.length);
+    tail = (tail + buffer.latin1Slice(start, bytes)).slice(-LAST_CHUNK.length);
+    if (tail === LAST_CHUNK) {
+      missing = 0;
+    }
+    return missing <= 0;
+  };
+}
+
+/**
+ * @param {number} count
+ * @param {(resolve: (value?: unknown) => void, reject: (error: Error) => void) => void} run
+ */
+const all = (count, run) => Promise.all(Array.from({ length: count }, () => new Promise(run)));
+
+/**
+ * Streams read to their end, one per connection, all at once. Not every server closes when asked to.
+ * @param {Work} work
+ */
+async function streams({ port, path, connections }) {
+  await all(connections, (resolve, reject) => {
+    const isOver = answerEnd();
+    const socket = open(port, get(path, 'close'), (bytes) => {
+      if (isOver(bytes)) {
+        socket.destroy();
+      }
+    });
+    socket.on('error', reject).on('close', resolve);
+  });
+}
+
+/**
+ * Requests one after the other on each of the connections.
+ * @param {Work & { count: number }} work
+ */
+async function requests({ port, path, connections, count }) {
+  const request = get(path, 'keep-alive');
+  let left = count - connections;
+  await all(connections, (resolve, reject) => {
+    const isOver = answerEnd();
+    const socket = open(port, request, (bytes) => {
+      if (isOver(bytes)) {
+        if (left-- > 0) {
+          socket.write(request);
+        } else {
+          socket.destroy();
+        }
+      }
+    });
+    socket.on('error', reject).on('close', resolve);
+  });
+  if (left > 0) {
+    throw new Error(`${path}: the server closed its connections`);
+  }
+}
+
+/** @type {Set<import('node:net').Socket>} */
+const held = new Set();
+
+/**
+ * Streams that are opened and stay so. Done when each has had its first bytes.
+ * @param {Work} work
+ */
+async function hold({ port, path, connections }) {
+  await all(connections, (resolve, reject) => {
+    const socket = open(port, get(path, 'keep-alive'), () => resolve());
+    held.add(socket);
+    socket.on('error', reject).on('close', () => held.delete(socket));
+  });
+}
+
+/** Leaves all that are held. */
+function release() {
+  for (const socket of held) {
+    socket.destroy();
+  }
+}
+
+/** @type {Record<string, (work: any) => unknown>} */
+const KINDS = { streams, requests, hold, release };
+
+process.on('disconnect', () => process.exit());
+process.on('message', async (/** @type {{ kind: string }} */ { kind, ...work }) => {
+  const began = performance.now();
+  try {
+    await KINDS[kind](work);
+    process.send?.({ ms: performance.now() - began });
+  } catch (error) {
+    process.send?.({ error: String(error) });
+  }
+});
+process.send?.({ ready: true });

@@ -1,0 +1,93 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+/** Nothing here takes longer: what does is given up. */
+const TIMEOUT_MS = 60_000;
+
+/** @type {Set<Worker>} */
+const running = new Set();
+
+process.on('exit', () => {
+  for (const worker of running) {
+    worker.kill();
+  }
+});
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
+  process.on(signal, () => process.exit(1));
+}
+
+/** A process of the benchmark that answers one question at a time. It ends with us, whatever ends us. */
+export class Worker {
+  #child;
+  #name;
+
+  /**
+   * @param {string} script
+   * @param {string[]} [args]
+   */
+  constructor(script, args = []) {
+    this.#name = [script, ...args].join(' ');
+    this.#child = fork(fileURLToPath(new URL(script, import.meta.url)), args, { execArgv: ['--expose-gc'] });
+    running.add(this);
+  }
+
+  /** What the process says next. */
+  async heard() {
+    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+    const ended = new AbortController();
+    const signal = AbortSignal.any([timeout, ended.signal]);
+    const onExit = () => ended.abort();
+    this.#child.once('exit', onExit);
+    try {
+      const [message] = await once(this.#child, 'message', { signal });
+      if (message.error) {
+        throw new Error(`${this.#name}: ${message.error}`);
+      }
+      return message;
+    } catch (error) {
+      if (signal.aborted) {
+        throw new Error(`${this.#name}: ${timeout.aborted ? 'took too long' : 'has ended'}`);
+      }
+      throw error;
+    } finally {
+      this.#child.off('exit', onExit);
+    }
+  }
+
+  /** @param {object} question */
+  ask(question) {
+    const answer = this.heard();
+    this.#child.send(question);
+    return answer;
+  }
+
+  kill() {
+    running.delete(this);
+    this.#child.kill('SIGKILL');
+  }
+
+  /** Ends the process, and resolves when it has. */
+  async end() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const exit = once(this.#child, 'exit');
+      this.kill();
+      await exit;
+    }
+    running.delete(this);
+  }
+}
+
+/** The load generator: one for all. */
+export async function startLoad() {
+  const load = new Worker('load.mjs');
+  await load.heard();
+  return load;
+}
+
+/** @param {readonly [file: string, name: string]} server what `servers/<file>.mjs` exports under that name */
+export async function startServer(server) {
+  const worker = new Worker('server.mjs', [...server]);
+  const { port } = await worker.heard();
+  return { worker, port };
+}

@@ -1,0 +1,128 @@
+import { FAST, IDLE, SHORT } from './contestants.mjs';
+import { startServer } from './processes.mjs';
+
+/** @typedef {import('./contestants.mjs').Contestant} Contestant */
+/** @typedef {import('./processes.mjs').Worker} Worker */
+/** @typedef {Contestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
+/** @typedef {{ load: Worker, rounds: number, scale: number, tell: (progress: string) => void }} Run */
+
+const MANY = 50;
+const WARM_UP = 0.3;
+const SHORT_REQUESTS = 10_000;
+const SHORT_CONNECTIONS = 32;
+const IDLE_FIRST = 500;
+const IDLE_MORE = 2_000;
+const IDLE_WARM_UP = 200;
+
+/**
+ * What the server uses while the load generator works.
+ * @param {Run} run
+ * @param {Worker} worker
+ * @param {object} work
+ */
+async function used({ load }, worker, work) {
+  const before = await worker.ask({ ask: 'cpu' });
+  const { ms } = await load.ask(work);
+  const after = await worker.ask({ ask: 'cpu' });
+  return { cpu: (after.cpu - before.cpu) * 1_000, ms };
+}
+
+/**
+ * All contestants in turn, round after round: A B C A B C …, after each has warmed up.
+ * @param {Run} run
+ * @param {readonly Contestant[]} contestants
+ * @param {(contestant: Contestant, server: { worker: Worker, port: number }, share: number) => Promise<Record<string, number>>} measure
+ * @returns {Promise<Measured[]>}
+ */
+async function interleaved({ rounds, scale, tell }, contestants, measure) {
+  const servers = [];
+  try {
+    const measured = [];
+    for (const contestant of contestants) {
+      tell(`warming up ${contestant.name}`);
+      const server = await startServer(contestant.server);
+      servers.push(server);
+      await measure(contestant, server, scale * WARM_UP);
+      measured.push({ ...contestant, rounds: [] });
+    }
+    for (let round = 1; round <= rounds; round++) {
+      for (const [index, contestant] of measured.entries()) {
+        tell(`round ${round} of ${rounds}: ${contestant.name}`);
+        contestant.rounds.push(await measure(contestant, servers[index], scale));
+      }
+    }
+    return measured;
+  } finally {
+    await Promise.all(servers.map(({ worker }) => worker.end()));
+  }
+}
+
+/**
+ * @param {Run} run
+ * @param {number} connections
+ */
+function streams(run, connections) {
+  return interleaved(run, FAST, async ({ path, chunks }, { worker, port }, share) => {
+    const each = Math.ceil((chunks * share) / connections);
+    const work = { kind: 'streams', port, path: `${path}/${each}`, connections };
+    const { cpu, ms } = await used(run, worker, work);
+    const total = each * connections;
+    return { cpu: cpu / total, rate: total / (ms / 1_000) };
+  });
+}
+
+/** @param {Run} run */
+function short(run) {
+  return interleaved(run, SHORT, async ({ path }, { worker, port }, share) => {
+    const count = Math.ceil(SHORT_REQUESTS * share);
+    const work = { kind: 'requests', port, path, connections: SHORT_CONNECTIONS, count };
+    const { cpu, ms } = await used(run, worker, work);
+    return { cpu: cpu / count, rate: count / (ms / 1_000) };
+  });
+}
+
+/**
+ * What one more idle connection takes: the slope between two numbers of them, in a new process.
+ * @param {Run} run
+ * @param {Contestant} contestant
+ */
+async function idleSlope({ load, scale }, { server, path }) {
+  const { worker, port } = await startServer(server);
+  /** @param {number} connections */
+  const hold = async (connections) => {
+    await load.ask({ kind: 'hold', port, path, connections });
+    return worker.ask({ ask: 'memory' });
+  };
+  try {
+    await hold(IDLE_WARM_UP);
+    await load.ask({ kind: 'release' });
+    const more = Math.ceil(IDLE_MORE * scale);
+    const few = await hold(Math.ceil(IDLE_FIRST * scale));
+    const many = await hold(more);
+    return { heap: (many.heap - few.heap) / more, rss: (many.rss - few.rss) / more };
+  } finally {
+    await load.ask({ kind: 'release' });
+    await worker.end();
+  }
+}
+
+/** @param {Run} run */
+async function idle(run) {
+  /** @type {Measured[]} */
+  const measured = IDLE.map((contestant) => ({ ...contestant, rounds: [] }));
+  for (let round = 1; round <= run.rounds; round++) {
+    for (const contestant of measured) {
+      run.tell(`round ${round} of ${run.rounds}: ${contestant.name}`);
+      contestant.rounds.push(await idleSlope(run, contestant));
+    }
+  }
+  return measured;
+}
+
+/** @type {Record<string, (run: Run) => Promise<Measured[]>>} */
+export const SCENARIOS = {
+  fast: (run) => streams(run, 1),
+  many: (run) => streams(run, MANY),
+  short,
+  idle,
+};

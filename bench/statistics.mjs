@@ -1,0 +1,29 @@
+/** @param {readonly number[]} values */
+export function median(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * Median, lowest and highest of what the rounds gave.
+ * @param {readonly Record<string, number>[]} rounds
+ * @param {string} what
+ */
+export function summary(rounds, what) {
+  const values = rounds.map((round) => round[what]);
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
+}
+
+/**
+ * How many times as much as another of the same scenario: the median of the ratios within each round, so that
+ * what slows the machine down for a while slows both down.
+ * @param {readonly import('./scenarios.mjs').Measured[]} measured
+ * @param {import('./scenarios.mjs').Measured} one
+ * @param {string | undefined} other
+ * @param {string} what
+ */
+export function ratio(measured, one, other, what) {
+  const base = measured.find(({ name }) => name === other);
+  return base && median(one.rounds.map((round, i) => round[what] / base.rounds[i][what]));
+}

@@ -1,0 +1,53 @@
+type Chunk = string | Uint8Array;
+
+/** Chunks that wait for a client that can take no more, and what they amount to. */
+export class ChunkQueue {
+  bytes = 0;
+  private chunks: Chunk[] = [];
+  /** Whether the first has to stay: it is the rest of a chunk of which some has been sent, or what others build on. */
+  private keepsFirst = false;
+
+  get length(): number {
+    return this.chunks.length;
+  }
+
+  push(chunk: Chunk): void {
+    this.chunks.push(chunk);
+    this.bytes += Buffer.byteLength(chunk);
+  }
+
+  /** Puts the rest of a chunk before all others. */
+  putBack(rest: Uint8Array): void {
+    this.chunks.unshift(rest);
+    this.bytes += rest.length;
+    this.keepsFirst = true;
+  }
+
+  /** Has the first chunk stay when others are dropped. */
+  keepFirst(): void {
+    this.keepsFirst = true;
+  }
+
+  /** Takes chunks from the front until they amount to so much. */
+  take(size: number): Chunk[] {
+    let count = 0;
+    for (let taken = 0; taken < size && count < this.chunks.length; count++) {
+      taken += (this.chunks[count] as Chunk).length;
+    }
+    this.keepsFirst = false;
+    return this.remove(0, count);
+  }
+
+  /** Drops the oldest chunk that has not to stay. Whether there was one. */
+  dropOldest(): boolean {
+    return this.remove(this.keepsFirst ? 1 : 0, 1).length > 0;
+  }
+
+  private remove(from: number, count: number): Chunk[] {
+    const removed = this.chunks.splice(from, count);
+    for (const chunk of removed) {
+      this.bytes -= Buffer.byteLength(chunk);
+    }
+    return removed;
+  }
+}

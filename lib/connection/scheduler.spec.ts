@@ -1,0 +1,89 @@
+import { atEndOfTurn, currentTurn, inLaterTurn } from './scheduler.js';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('The scheduler', () => {
+  it('flushes at the end of the turn: after all that runs without waiting', async () => {
+    const seen: string[] = [];
+
+    atEndOfTurn(() => seen.push('flush'));
+    await Promise.resolve();
+    process.nextTick(() => seen.push('tick'));
+    await Promise.resolve();
+    seen.push('microtask');
+    await turn();
+
+    expect(seen).toEqual(['microtask', 'tick', 'flush']);
+  });
+
+  it('flushes in order, and what a flush adds in another turn', async () => {
+    const seen: string[] = [];
+    const turns: number[] = [];
+    const note = (what: string) => {
+      seen.push(what);
+      turns.push(currentTurn());
+    };
+    atEndOfTurn(() => {
+      note('first');
+      atEndOfTurn(() => note('third'));
+    });
+    atEndOfTurn(() => note('second'));
+
+    await turn();
+    await turn();
+
+    expect(seen).toEqual(['first', 'second', 'third']);
+    expect(turns[1]).toBe(turns[0]);
+    expect(turns[2]).toBeGreaterThan(turns[1] ?? Infinity);
+  });
+
+  it('flushes before it resumes', async () => {
+    const seen: string[] = [];
+    inLaterTurn(() => seen.push('resume'));
+    atEndOfTurn(() => seen.push('flush'));
+
+    await turn();
+
+    expect(seen).toEqual(['flush', 'resume']);
+  });
+
+  it('gives timers and I/O their chance, however often something asks to be resumed', async () => {
+    let over = false;
+    let resumed = 0;
+    const again = () => {
+      resumed++;
+      if (!over) {
+        inLaterTurn(again);
+      }
+    };
+    again();
+
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    over = true;
+    await turn();
+
+    expect(resumed).toBeGreaterThan(1);
+  });
+
+  it('resumes those first that have waited longest', async () => {
+    const seen: string[] = [];
+    const busy = () => {
+      const end = performance.now() + 10;
+      while (performance.now() < end) {
+        // Uses the time of the turn up.
+      }
+    };
+    inLaterTurn(() => {
+      seen.push('a');
+      busy();
+      inLaterTurn(() => seen.push('a again'));
+    });
+    inLaterTurn(() => seen.push('b'));
+    await turn();
+    expect(seen).toEqual(['a']);
+
+    await turn();
+
+    expect(seen).toEqual(['a', 'b', 'a again']);
+  });
+});

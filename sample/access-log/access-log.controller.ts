@@ -1,0 +1,23 @@
+import { Controller, DefaultValuePipe, ParseIntPipe, Query } from '@nestjs/common';
+import { ConnectedStream, Stream, type StreamConnection } from 'nestjs-streaming';
+import { AccessLogService, type LogLine } from './access-log.service.js';
+
+@Controller('log')
+export class AccessLogController {
+  constructor(private readonly log: AccessLogService) {}
+
+  /** Pushes: a log cannot be told to wait. For a client that is slow, old lines are dropped, and it is told how many. */
+  @Stream({ format: 'ndjson', overflow: 'drop-oldest', queue: { events: 1_000 } })
+  tail(
+    @ConnectedStream() stream: StreamConnection<LogLine>,
+    @Query('last', new DefaultValuePipe(20), ParseIntPipe) last: number,
+  ): void {
+    const stop = this.log.follow((line) => void stream.send(line));
+    stream.hooks({ onClose: stop });
+    // Nothing may have happened yet: the client should still see that it is connected.
+    stream.open();
+    for (const line of this.log.last(last)) {
+      void stream.send(line);
+    }
+  }
+}

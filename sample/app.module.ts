@@ -1,0 +1,25 @@
+import { type MiddlewareConsumer, Module, type NestModule } from '@nestjs/common';
+import { StreamingModule } from 'nestjs-streaming';
+import { AccessLogMiddleware } from './access-log/access-log.middleware.js';
+import { AccessLogModule } from './access-log/access-log.module.js';
+import { ChatModule } from './chat/chat.module.js';
+import { ExportModule } from './export/export.module.js';
+import { MetricsModule } from './metrics/metrics.module.js';
+import { PageModule } from './page/page.module.js';
+
+@Module({
+  imports: [
+    // Metrics and log never end by themselves: an export or an answer has two seconds to.
+    StreamingModule.forRoot({ shutdown: { grace: 2_000 }, limits: { connections: 1_000 } }),
+    PageModule,
+    MetricsModule,
+    AccessLogModule,
+    ExportModule,
+    ChatModule,
+  ],
+})
+export class AppModule implements NestModule {
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(AccessLogMiddleware).forRoutes('{*all}');
+  }
+}

@@ -1,0 +1,37 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { abortable } from 'nestjs-streaming';
+import { ChatModel } from './chat-model.js';
+import { NgramModel } from './ngram-model.js';
+import { asText } from './tokenizer.js';
+
+const CORPUS = new URL('./corpus.txt', import.meta.url);
+const DELAY_MS = { least: 15, most: 55, afterSentence: 160 };
+
+/** A small model of words, trained at start-up on the text beside it. It is there to have tokens to stream, not to be right. */
+export class EmbeddedModel extends ChatModel {
+  readonly name = 'embedded 4-gram';
+
+  constructor(private readonly model: NgramModel) {
+    super();
+  }
+
+  static load(): EmbeddedModel {
+    return new EmbeddedModel(NgramModel.train(readFileSync(CORPUS, 'utf8')));
+  }
+
+  /** The model knows nothing of signals: `abortable()` ends the wait for its next token when the client goes. */
+  answer(prompt: string, signal: AbortSignal): AsyncIterable<string> {
+    return abortable(this.tokens(prompt), signal);
+  }
+
+  private async *tokens(prompt: string): AsyncGenerator<string> {
+    for (const token of asText(this.model.generate(prompt))) {
+      yield token;
+      const pause = DELAY_MS.least + Math.random() * (DELAY_MS.most - DELAY_MS.least);
+      await sleep(/[.?!]$/.test(token) ? DELAY_MS.afterSentence : pause);
+    }
+    // For a terminal.
+    yield '\n';
+  }
+}

@@ -1,0 +1,50 @@
+import { NgramModel } from './ngram-model.js';
+import { asText, sentences } from './tokenizer.js';
+
+const TEXT = `# A comment.
+The cat sleeps on the mat. The dog sleeps in the garden.
+Ships sail over the sea. Ships carry cargo over the sea. A harbour shelters ships.`;
+
+/** The same numbers every time. */
+function numbers(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return state / 2 ** 31;
+  };
+}
+
+const answer = (prompt: string, seed: number) =>
+  [...asText(NgramModel.train(TEXT).generate(prompt, numbers(seed)))].join('');
+
+describe('the embedded model', () => {
+  it('cuts a text into sentences of words and punctuation', () => {
+    expect(sentences('# No.\nIt speaks HTTP/1.1, (yes). Last-Event-ID!\nNo end')).toEqual([
+      ['It', 'speaks', 'HTTP/1.1', ',', '(', 'yes', ')', '.'],
+      ['Last-Event-ID', '!'],
+      ['No', 'end', '.'],
+    ]);
+  });
+
+  it('says the same when chance does', () => {
+    expect(answer('ships?', 1)).toBe(answer('ships?', 1));
+    expect(new Set([1, 2, 3, 4, 5].map((seed) => answer('ships?', seed))).size).toBeGreaterThan(1);
+  });
+
+  it('begins with what it was asked about', () => {
+    const answers = Array.from({ length: 50 }, (_, seed) => answer('What does a ship do?', seed));
+
+    const about = answers.filter((text) => /ship/i.test(text.split('.')[0] ?? ''));
+    expect(about.length).toBeGreaterThan(40);
+  });
+
+  it('answers a question it knows nothing about, and an empty one', () => {
+    expect(answer('Quantum?', 3)).toMatch(/\w\.$/);
+    expect(answer('', 3)).toMatch(/\w\.$/);
+  });
+
+  it('never says a sentence twice', () => {
+    const said = answer('sea', 7).split('. ');
+    expect(new Set(said).size).toBe(said.length);
+  });
+});

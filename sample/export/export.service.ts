@@ -1,0 +1,51 @@
+import { createReadStream, type ReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { BadRequestException, Injectable, NotFoundException } from '@nestjs/common';
+
+const ROOT = new URL('../../../', import.meta.url);
+/** What may be exported: nothing that a client names is ever part of a path. */
+const FILES = new Map([
+  ['package-lock.json', 'package-lock.json'],
+  ['corpus.txt', 'sample/chat/corpus.txt'],
+  ['LICENSE', 'LICENSE'],
+  ['typescript.js', 'node_modules/typescript/lib/typescript.js'],
+]);
+const CHUNKS_PER_SECOND = 10;
+const MS_PER_SECOND = 1_000;
+
+export interface ExportedFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+@Injectable()
+export class ExportService {
+  /** @throws BadRequestException for a file that is not offered */
+  async find(name: string): Promise<ExportedFile> {
+    const relative = FILES.get(name);
+    if (relative === undefined) {
+      throw new BadRequestException(`file is one of ${[...FILES.keys()].join(', ')}`);
+    }
+    const path = fileURLToPath(new URL(relative, ROOT));
+    const { size } = await stat(path).catch((error: Error) => {
+      throw new NotFoundException(`${name} is not on this machine`, { cause: error });
+    });
+    return { path, bytes: size };
+  }
+
+  /** As fast as the client takes it. Text, not bytes: a character is never cut in two. */
+  read({ path }: ExportedFile): ReadStream {
+    return createReadStream(path, 'utf8');
+  }
+
+  /** No faster than so many bytes a second. */
+  async *paced({ path }: ExportedFile, bytesPerSecond: number, signal: AbortSignal): AsyncGenerator<string> {
+    const highWaterMark = Math.ceil(bytesPerSecond / CHUNKS_PER_SECOND);
+    for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark })) {
+      yield chunk as string;
+      await sleep(MS_PER_SECOND / CHUNKS_PER_SECOND, undefined, { signal });
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import { Logger } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { AppModule } from './app.module.js';
+
+/**
+ * Browsers and fetch() keep spare connections that never sent a request, and `app.close()` would wait for
+ * them. Streams have been let to their end before connections are closed.
+ */
+const CLOSING = { forceCloseConnections: true };
+
+type App = NestExpressApplication | NestFastifyApplication;
+
+async function create(platform: string): Promise<App> {
+  if (platform === 'fastify') {
+    const { FastifyAdapter } = await import('@nestjs/platform-fastify');
+    return NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter(CLOSING));
+  }
+  if (platform === 'express') {
+    return NestFactory.create<NestExpressApplication>(AppModule, CLOSING);
+  }
+  throw new Error(`PLATFORM is "express" or "fastify", not "${platform}"`);
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535) {
+    throw new Error(`PORT is a number from 0 to 65535, not "${text}"`);
+  }
+  return port;
+}
+
+const port = portOf(process.env.PORT ?? '3000');
+const app = await create(process.env.PLATFORM ?? 'express');
+// SIGINT and SIGTERM close the application, and with it every stream.
+app.enableShutdownHooks();
+await app.listen(port);
+const { port: listening } = app.getHttpServer().address() as { port: number };
+new Logger('Sample').log(`Open http://localhost:${listening}`);

@@ -1,0 +1,30 @@
+/** The command to try, with the address the page came from, and a button that copies it. */
+export function showCurl(element) {
+  const { path, options } = element.dataset;
+  const url = `${location.origin}${path}`;
+  const command = ['curl -N', options, /[?&]/.test(url) ? `'${url}'` : url].filter(Boolean).join(' ');
+  const code = document.createElement('code');
+  code.textContent = command;
+  // It may be wider than the panel: scrollable by keyboard, too.
+  code.tabIndex = 0;
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = 'Copy';
+  button.setAttribute('aria-label', `Copy: ${command}`);
+  button.addEventListener('click', () => copy(command, code, button));
+  element.replaceChildren(code, button);
+}
+
+async function copy(text, code, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+  } catch {
+    // Not allowed outside of localhost and HTTPS: then it is selected, for Ctrl+C.
+    getSelection().selectAllChildren(code);
+    button.textContent = 'Selected';
+  }
+  setTimeout(() => {
+    button.textContent = 'Copy';
+  }, 1_500);
+}

@@ -1,0 +1,854 @@
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { Body, type CanActivate, Controller, Get, Param, type PipeTransform, Post, UseGuards } from '@nestjs/common';
+import { Observable } from 'rxjs';
+import {
+  abortable,
+  ConnectedStream,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamError,
+  type StreamHooks,
+  StreamSignal,
+} from '../../lib/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { type Deferred, deferred, Recorder } from '../support/events.js';
+import { realProcess } from '../support/real-process.js';
+import { quiet, turns, useApps } from '../support/running.js';
+
+const NEVER = new Promise<never>(() => undefined);
+const KIB_64 = 'x'.repeat(65_536);
+
+/** What a route reports, in order. */
+class Witness extends Recorder {
+  readonly hooks: StreamHooks = { onClose: (_stream, reason) => this.add(`onClose ${reason.code}`) };
+
+  /** Listens to a signal. */
+  on(signal: AbortSignal): void {
+    signal.addEventListener('abort', () => {
+      const { reason } = signal;
+      this.add(`aborted ${reason instanceof StreamError ? reason.code : String(reason)}`);
+    });
+  }
+}
+
+/** An async iterator whose chunks the test gives, and which reports what is asked of it. */
+class ManualSource implements AsyncIterableIterator<unknown> {
+  readonly pulls: Deferred<IteratorResult<unknown>>[] = [];
+
+  constructor(private readonly witness: Witness) {}
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<unknown>> {
+    const pull = deferred<IteratorResult<unknown>>();
+    this.pulls.push(pull);
+    this.witness.add('pull');
+    return pull.promise;
+  }
+
+  return(): Promise<IteratorResult<unknown>> {
+    this.witness.add('return');
+    return Promise.resolve({ done: true, value: undefined });
+  }
+}
+
+/** Runs in the turn in which a socket of the server closes, after Node.js has told the response. */
+function atClose<T>(socket: Socket | undefined, look: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (!socket) {
+      reject(new Error('There is no such connection'));
+    }
+    socket?.once('close', () => {
+      try {
+        resolve(look());
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}
+
+describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
+  const start = useApps();
+
+  describe('before there is a stream', () => {
+    it.each([
+      ['', ''],
+      [' that injects its connection', '/connected'],
+    ])('during an async guard: the handler%s is never called', async (_, path) => {
+      const witness = new Witness();
+      const gate = deferred();
+      class Waiting implements CanActivate {
+        async canActivate() {
+          witness.add('guard');
+          await gate.promise;
+          witness.add('passed');
+          return true;
+        }
+      }
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        @UseGuards(Waiting)
+        feed() {
+          witness.add('handler');
+          return ['x'];
+        }
+
+        @Stream('feed/connected')
+        @UseGuards(Waiting)
+        connected(@ConnectedStream() _stream: StreamConnection) {
+          witness.add('handler');
+        }
+
+        @Stream('other')
+        other() {
+          return ['fine'];
+        }
+      }
+      const { get, sockets, text, registry } = await start(platform, {
+        controllers: [Feed],
+        options: { hooks: { onClose: (stream, { code }) => witness.add(`onClose ${stream.route} ${code}`) } },
+      });
+      const client = await get(`/feed${path}`);
+      await witness.count(1);
+
+      const gone = atClose(sockets.seen[0], () => undefined);
+      client.disconnect();
+      await gone;
+      gate.resolve();
+      await witness.count(2);
+      expect(await text('/other')).toBe('fine');
+
+      expect(witness.seen.slice(0, 2)).toEqual(['guard', 'passed']);
+      expect(witness.seen.slice(2)).toEqual(['onClose Feed.other completed']);
+      expect(registry.size).toBe(0);
+    });
+
+    it('during an async pipe: the handler is never called', async () => {
+      const witness = new Witness();
+      const gate = deferred();
+      class Waiting implements PipeTransform {
+        async transform(value: string) {
+          witness.add('pipe');
+          await gate.promise;
+          witness.add('passed');
+          return value;
+        }
+      }
+      @Controller()
+      class Feed {
+        @Stream('feed/:of')
+        feed(@StreamSignal() _signal: AbortSignal, @Param('of', Waiting) _of: string) {
+          witness.add('handler');
+          return ['x'];
+        }
+
+        @Stream('plain/:of')
+        plain(@Param('of', Waiting) _of: string) {
+          witness.add('handler');
+          return ['x'];
+        }
+
+        @Get('other')
+        other() {
+          return 'fine';
+        }
+      }
+      const { get, sockets, text } = await start(platform, { controllers: [Feed] });
+      const clients = [await get('/feed/a'), await get('/plain/a')];
+      await witness.count(2);
+
+      const gone = sockets.seen.map((socket) => atClose(socket, () => undefined));
+      for (const client of clients) {
+        client.disconnect();
+      }
+      await Promise.all(gone);
+      gate.resolve();
+      await witness.count(4);
+      expect(await text('/other')).toBe('fine');
+
+      expect(witness.seen).toEqual(['pipe', 'pipe', 'passed', 'passed']);
+    });
+
+    it("during the handler's own await: it is told at once, and what it returns is never read", async () => {
+      const witness = new Witness();
+      const gate = deferred();
+      const readable = new Readable({ read: () => void witness.add('read') });
+      readable.on('close', () => witness.add('destroyed'));
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        async feed(@StreamSignal() signal: AbortSignal, @ConnectedStream() stream: StreamConnection) {
+          stream.hooks(witness.hooks);
+          witness.on(signal);
+          witness.add('handler');
+          await gate.promise;
+          return readable;
+        }
+      }
+      const { get, sockets, registry } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      await witness.count(1);
+
+      const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+      client.disconnect();
+
+      expect(await inThatTurn).toEqual(['handler', 'aborted client-closed', 'onClose client-closed']);
+      gate.resolve();
+      expect((await witness.count(4)).slice(3)).toEqual(['destroyed']);
+      expect(registry.size).toBe(0);
+    });
+
+    it('with half a request: nothing is called, and the server goes on', async () => {
+      const witness = new Witness();
+      @Controller()
+      class Feed {
+        @Post('feed')
+        @Stream()
+        feed(@Body() _body: unknown) {
+          witness.add('handler');
+          return ['fine'];
+        }
+      }
+      const { connect, sockets, url } = await start(platform, { controllers: [Feed] });
+      const halfHead = await connect();
+      halfHead.send('POST /feed HTTP/1.1\r\nHost: te');
+      const halfBody = await connect();
+      halfBody.send(
+        'POST /feed HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"a',
+      );
+      await sockets.count(2);
+      await turns();
+
+      const gone = sockets.seen.map((socket) => atClose(socket, () => undefined));
+      halfHead.disconnect();
+      halfBody.disconnect();
+      await Promise.all(gone);
+      await turns();
+
+      expect(witness.seen).toEqual([]);
+      const response = await fetch(url('/feed'), { method: 'POST', body: '{}' });
+      expect(await response.text()).toBe('fine');
+      expect(witness.seen).toEqual(['handler']);
+    });
+  });
+
+  describe('in the same turn as the close of the socket', () => {
+    it('is told to everyone who has to know', async () => {
+      const witness = new Witness();
+      const source = new ManualSource(witness);
+      const streams: StreamConnection[] = [];
+      @Controller()
+      class Feed {
+        @Stream('feed', { format: 'ndjson' })
+        feed(@StreamSignal() signal: AbortSignal, @ConnectedStream() stream: StreamConnection) {
+          witness.on(signal);
+          streams.push(stream.hooks(witness.hooks));
+          return source;
+        }
+      }
+      const { get, sockets, registry } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      await witness.count(1);
+      source.pulls[0]?.resolve({ done: false, value: 1 });
+      await client.until('1\n');
+
+      const inThatTurn = atClose(sockets.seen[0], () => ({
+        state: streams[0]?.state,
+        open: registry.size,
+        seen: [...witness.seen],
+      }));
+      client.disconnect();
+
+      expect(await inThatTurn).toEqual({
+        state: 'closed',
+        open: 0,
+        seen: ['pull', 'pull', 'aborted client-closed', 'return', 'onClose client-closed'],
+      });
+      source.pulls[1]?.resolve({ done: false, value: 'too late' });
+      await turns();
+      expect(witness.seen).toHaveLength(5);
+    });
+
+    const SOURCES: [string, (witness: Witness) => unknown][] = [
+      [
+        'an Observable is unsubscribed from',
+        (witness) =>
+          new Observable((subscriber) => {
+            witness.add('started');
+            subscriber.next('x');
+            return () => witness.add('stopped');
+          }),
+      ],
+      [
+        'a Readable is destroyed',
+        (witness) =>
+          new Readable({
+            objectMode: true,
+            read() {
+              if (!witness.seen.includes('started')) {
+                witness.add('started');
+                this.push('x');
+              }
+            },
+            destroy(error, done) {
+              witness.add('stopped');
+              done(error);
+            },
+          }),
+      ],
+      [
+        'a web stream is cancelled',
+        (witness) =>
+          new ReadableStream(
+            {
+              pull(controller) {
+                if (!witness.seen.includes('started')) {
+                  witness.add('started');
+                  controller.enqueue('x');
+                }
+              },
+              cancel: () => witness.add('stopped'),
+            },
+            { highWaterMark: 0 },
+          ),
+      ],
+      [
+        'the body of a Response is cancelled',
+        (witness) =>
+          new Response(
+            new ReadableStream(
+              {
+                pull(controller) {
+                  if (!witness.seen.includes('started')) {
+                    witness.add('started');
+                    controller.enqueue(Buffer.from('x'));
+                  }
+                },
+                cancel: () => witness.add('stopped'),
+              },
+              { highWaterMark: 0 },
+            ),
+          ),
+      ],
+      [
+        'an iterator of promises is returned from',
+        (witness) => ({
+          [Symbol.iterator]: () => ({
+            next: () => {
+              const first = !witness.seen.includes('started');
+              if (first) {
+                witness.add('started');
+              }
+              return { done: false, value: first ? 'x' : NEVER };
+            },
+            return: () => {
+              witness.add('stopped');
+              return { done: true, value: undefined };
+            },
+          }),
+        }),
+      ],
+    ];
+
+    it.each(SOURCES)('%s, exactly once', async (_, make) => {
+      const witness = new Witness();
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        feed(@ConnectedStream() stream: StreamConnection) {
+          stream.hooks(witness.hooks);
+          return make(witness);
+        }
+      }
+      const { get, sockets } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      await client.until('x');
+
+      const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+      client.disconnect();
+
+      expect(await inThatTurn).toEqual(['started', 'stopped', 'onClose client-closed']);
+      await turns();
+      expect(witness.seen).toHaveLength(3);
+    });
+
+    it('the finally of a generator that waits at a yield has run', async () => {
+      const witness = new Witness();
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        *feed(@ConnectedStream() stream: StreamConnection) {
+          stream.hooks(witness.hooks);
+          try {
+            for (;;) {
+              yield KIB_64;
+            }
+          } finally {
+            witness.add('finally');
+          }
+        }
+      }
+      const { get, sockets } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      client.socket.pause();
+      await quiet(() => sockets.seen[0]?.bytesWritten ?? 0);
+
+      const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+      client.disconnect();
+
+      expect(await inThatTurn).toEqual(['finally', 'onClose client-closed']);
+    });
+  });
+
+  describe('while the generator', () => {
+    it('is stuck in an await: nobody waits for it, and its finally runs when it wakes', async () => {
+      const witness = new Witness();
+      const work = deferred();
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        async *feed(@ConnectedStream() stream: StreamConnection) {
+          stream.hooks(witness.hooks);
+          try {
+            yield 'x';
+            await work.promise;
+            witness.add('woke');
+            yield 'y';
+            witness.add('went on');
+          } finally {
+            witness.add('finally');
+          }
+        }
+      }
+      const { get, sockets, registry } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      await client.until('x');
+
+      const inThatTurn = atClose(sockets.seen[0], () => ({ seen: [...witness.seen], open: registry.size }));
+      client.disconnect();
+
+      expect(await inThatTurn).toEqual({ seen: ['onClose client-closed'], open: 0 });
+      work.resolve();
+      expect(await witness.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
+    });
+
+    it.each(['promise', 'iterable'] as const)(
+      'waits for an abortable %s: it wakes, and its finally runs',
+      async (kind) => {
+        const witness = new Witness();
+        const source = new ManualSource(witness);
+        @Controller()
+        class Feed {
+          @Stream('feed')
+          async *feed(@StreamSignal() signal: AbortSignal) {
+            try {
+              yield 'x';
+              if (kind === 'promise') {
+                await abortable(NEVER, signal);
+              } else {
+                yield* abortable(source, signal);
+              }
+            } catch (error) {
+              witness.add(`threw ${error instanceof StreamError ? error.code : String(error)}`);
+              throw error;
+            } finally {
+              witness.add('finally');
+            }
+          }
+        }
+        const { get, logs } = await start(platform, { controllers: [Feed] });
+        const client = await get('/feed');
+        await client.until('x');
+        if (kind === 'iterable') {
+          await witness.count(1);
+        }
+
+        client.disconnect();
+
+        const expected = kind === 'promise' ? [] : ['pull', 'return'];
+        expect(await witness.count(expected.length + 2)).toEqual([...expected, 'threw client-closed', 'finally']);
+        await turns();
+        expect(logs.of('error')).toEqual([]);
+      },
+    );
+
+    it('throws in its finally: that is logged, and nothing else suffers', async () => {
+      const witness = new Witness();
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        async *feed(@ConnectedStream() stream: StreamConnection) {
+          stream.hooks(witness.hooks);
+          try {
+            for (;;) {
+              yield KIB_64;
+            }
+          } finally {
+            witness.add('finally');
+            // biome-ignore lint/correctness/noUnsafeFinally: it is what the test is about
+            throw new Error('could not clean up');
+          }
+        }
+      }
+      const { get, sockets, logs, text, url } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      client.socket.pause();
+      await quiet(() => sockets.seen[0]?.bytesWritten ?? 0);
+
+      client.disconnect();
+      await witness.count(2);
+      await turns();
+
+      expect(witness.seen.sort()).toEqual(['finally', 'onClose client-closed']);
+      expect(logs.of('error').join()).toMatch(/Feed\.feed.*could not clean up/s);
+      expect((await fetch(url('/none'))).status).toBe(404);
+      await text('/none');
+    });
+  });
+
+  it('while a send waits for drain: the send is rejected and the sender told, in that turn', async () => {
+    const witness = new Witness();
+    const streams: StreamConnection<string>[] = [];
+    let sends = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      feed(@ConnectedStream() stream: StreamConnection<string>) {
+        streams.push(stream.hooks(witness.hooks));
+        void this.push(stream);
+      }
+
+      private async push(stream: StreamConnection<string>) {
+        try {
+          for (;;) {
+            sends++;
+            await stream.send(KIB_64);
+          }
+        } catch (error) {
+          witness.add(`rejected ${error instanceof StreamError ? error.code : String(error)}`);
+        }
+      }
+    }
+    const { get, sockets } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    client.socket.pause();
+    await quiet(() => sends);
+
+    const inThatTurn = atClose(sockets.seen[0], () => ({ state: streams[0]?.state, seen: [...witness.seen] }));
+    client.disconnect();
+
+    expect(await inThatTurn).toEqual({ state: 'closed', seen: ['onClose client-closed'] });
+    expect(await witness.count(2)).toEqual(['onClose client-closed', 'rejected client-closed']);
+    expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * 65_536);
+  });
+
+  it('while beforeClose takes its time: the stream is closed at once, and what it sends then is refused', async () => {
+    const witness = new Witness();
+    const gate = deferred();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      feed(@StreamSignal() signal: AbortSignal, @ConnectedStream() stream: StreamConnection) {
+        witness.on(signal);
+        stream.hooks({
+          async beforeClose() {
+            witness.add('beforeClose');
+            await gate.promise;
+            await stream.send('late').catch((error: Error) => witness.add(error.name));
+          },
+        });
+        stream.hooks(witness.hooks);
+        return ['x'];
+      }
+    }
+    const { get, sockets, logs } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await witness.count(1);
+
+    const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+    client.disconnect();
+
+    expect(await inThatTurn).toEqual(['beforeClose', 'aborted client-closed', 'onClose client-closed']);
+    gate.resolve();
+    expect((await witness.count(4)).slice(3)).toEqual(['StreamStateError']);
+    await turns();
+    expect(logs.of('error')).toEqual([]);
+  });
+
+  it('while onOpen takes its time: beforeClose is not called for a stream that is over', async () => {
+    const witness = new Witness();
+    const gate = deferred();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          async onOpen() {
+            witness.add('onOpen');
+            await gate.promise;
+            witness.add('opened');
+          },
+          beforeClose: () => witness.add('beforeClose'),
+        });
+        stream.hooks(witness.hooks);
+        return [];
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await witness.count(1);
+
+    client.disconnect();
+    await witness.count(2);
+    gate.resolve();
+    await witness.count(3);
+    await turns();
+
+    expect(witness.seen).toEqual(['onOpen', 'onClose client-closed', 'opened']);
+  });
+
+  it('after its body was read: a POST streams, and its going is noticed', async () => {
+    const witness = new Witness();
+    @Controller()
+    class Feed {
+      @Post('feed')
+      @Sse()
+      async *feed(@Body() body: { readonly q: string }, @ConnectedStream() stream: StreamConnection) {
+        stream.hooks(witness.hooks);
+        await turns();
+        yield { data: body.q };
+        await turns();
+        yield { data: 'more' };
+        await NEVER;
+      }
+    }
+    const { connect, sockets } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+    const body = '{"q":"hello"}';
+    client.send(
+      `POST /feed HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
+    await client.until('data: more');
+
+    expect(client.body).toBe('data: hello\n\ndata: more\n\n');
+    expect(witness.seen).toEqual([]);
+    const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+    client.disconnect();
+    expect(await inThatTurn).toEqual(['onClose client-closed']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
+  const start = useApps();
+  const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`;
+
+  it('are answered in their order, however they are produced', async () => {
+    const gate = deferred();
+    const witness = new Witness();
+    @Controller()
+    class Feed {
+      @Stream('slow')
+      async *slow() {
+        yield 'slow 1;';
+        await gate.promise;
+        yield 'slow 2;';
+      }
+
+      @Stream('fast/:n')
+      fast(@Param('n') n: string, @ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          beforeChunk(chunk) {
+            witness.add(n);
+            return chunk;
+          },
+        });
+        return [`fast ${n};`];
+      }
+    }
+    const { connect } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+
+    client.send(request('/slow') + request('/fast/1') + request('/fast/2'));
+    await witness.count(2);
+    await client.until('slow 1;');
+    expect(client.received).not.toContain('fast');
+    gate.resolve();
+    await client.until(/fast 2;/);
+
+    expect(client.received.match(/(slow|fast) \d;/g)).toEqual(['slow 1;', 'slow 2;', 'fast 1;', 'fast 2;']);
+  });
+
+  it('are all closed when their client leaves, those that still wait for their turn too', async () => {
+    const witness = new Witness();
+    @Controller()
+    class Feed {
+      @Stream('feed/:n')
+      async *feed(@Param('n') n: string, @ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ onClose: (_, { code }) => witness.add(`${n} ${code}`) });
+        witness.add('started');
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const { connect, sockets, registry } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+    client.send(request('/feed/1') + request('/feed/2') + request('/feed/3'));
+    await witness.count(3);
+    await client.until('x');
+
+    const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen].slice(3).sort());
+    client.disconnect();
+
+    const closed = ['1 client-closed', '2 client-closed', '3 client-closed'];
+    await witness.count(6);
+    expect(await inThatTurn).toEqual(closed);
+    expect(registry.size).toBe(0);
+  });
+
+  it('may be a hundred, without a listener warning', async () => {
+    const warnings = new Recorder<Error>();
+    realProcess.on('warning', warnings.add);
+    @Controller()
+    class Feed {
+      @Stream('feed/:n')
+      async *feed(@Param('n') n: string) {
+        yield `<${n}`;
+        await turns(1);
+        yield '>';
+      }
+    }
+    const { connect } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+
+    const numbers = Array.from({ length: 100 }, (_, i) => i);
+    client.send(numbers.map((n) => request(`/feed/${n}`)).join(''));
+    await client.until(/<99[^<]*>/);
+    await turns();
+    realProcess.off('warning', warnings.add);
+
+    expect([...client.received.matchAll(/<(\d+)/g)].map(([, n]) => Number(n))).toEqual(numbers);
+    expect(warnings.seen).toEqual([]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
+  const start = useApps();
+
+  @Controller()
+  class Feed {
+    static started = 0;
+    static called = 0;
+
+    @Stream('whole')
+    async *whole() {
+      yield 'one ';
+      await turns(2);
+      yield 'two ';
+      await turns(2);
+      yield 'three';
+    }
+
+    @Stream('failing')
+    async *failing() {
+      yield 'one ';
+      await turns(2);
+      throw new Error('broken');
+    }
+
+    @Stream('head')
+    head() {
+      Feed.called++;
+      return this.body();
+    }
+
+    @Stream('closing')
+    *closing(@ConnectedStream() stream: StreamConnection) {
+      try {
+        yield 'one ';
+        yield 'two';
+        void stream.close();
+        yield 'never';
+        yield 'never ever';
+      } finally {
+        Feed.started = -1;
+      }
+    }
+
+    private *body() {
+      Feed.started++;
+      yield 'body';
+    }
+  }
+
+  it('HTTP/1.0 gets the whole body, delimited by the end of the connection', async () => {
+    const { connect } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+
+    client.send('GET /whole HTTP/1.0\r\n\r\n');
+    await client.closed();
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(client.head).not.toMatch(/transfer-encoding|content-length/i);
+    expect(client.body).toBe('one two three');
+    expect(client.error).toBeUndefined();
+  });
+
+  it('HTTP/1.0 sees the truncation of a failed stream as a reset', async () => {
+    const { connect } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+
+    client.send('GET /failing HTTP/1.0\r\n\r\n');
+    await client.closed();
+
+    expect(client.body).toBe('one ');
+    expect(client.error?.code).toBe('ECONNRESET');
+  });
+
+  it('"Connection: close" gets the whole body, chunked, and then the end of the connection', async () => {
+    const { get } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/whole', { Connection: 'close' });
+    await client.closed();
+
+    expect(client.head).toMatch(/^connection: close\r$/im);
+    expect(client.frames).toEqual(['one ', 'two ', 'three']);
+    expect(client.complete).toBe(true);
+  });
+
+  it('HEAD calls the handler, but starts no generator; there is no body, and the connection is kept', async () => {
+    const { get } = await start(platform, { controllers: [Feed] });
+    Feed.called = 0;
+    Feed.started = 0;
+
+    const client = await get('/head', { Accept: 'text/event-stream' }, 'HEAD');
+    await client.until('\r\n\r\n');
+    const { head } = client;
+    client.send('GET /head HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n');
+    await client.until('body');
+
+    expect(head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(head).toMatch(/^content-type: text\/event-stream\r$/im);
+    expect(client.received.slice(head.length)).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(Feed.called).toBe(2);
+    expect(Feed.started).toBe(1);
+  });
+
+  it('a sync generator may close its own stream: it ends well, and its finally runs', async () => {
+    const { get } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/closing');
+    await client.until('two');
+    await turns();
+
+    expect(client.received).not.toContain('never');
+    expect(Feed.started).toBe(-1);
+    client.send('GET /whole HTTP/1.1\r\nHost: test\r\n\r\n');
+    await client.until('three');
+  });
+});

@@ -1,0 +1,285 @@
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { INestApplication, Type } from '@nestjs/common';
+import { INJECTABLE_WATERMARK, PATH_METADATA } from '@nestjs/common/constants.js';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import ts from 'typescript';
+import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
+import { Recorder } from '../support/events.js';
+import { itWith } from '../support/tools.js';
+
+/**
+ * The documentation, run. Every ```ts block of README.md and docs/ is type-checked against lib/. What a block
+ * leaves out stands in an invisible comment above it, `<!-- prelude: … -->`, with `{{block}}` where the block
+ * goes, or at its end.
+ *
+ * A ```ts run block is an application, or controllers for one. The blocks after it are about that application:
+ * ```text with commands (`$ curl …`) and what they print, ```ts client with a client's code, and ```text with
+ * what that prints. A line `…` stands for any number of lines. After `# log`: what the application itself printed.
+ */
+interface Block {
+  readonly file: string;
+  readonly line: number;
+  readonly language: string;
+  readonly role: string;
+  readonly text: string;
+  readonly prelude: string;
+}
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
+const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((file) =>
+  file.endsWith('.md'),
+);
+const FENCE = /(?:<!-- prelude:\s((?:(?!-->)[\s\S])*)-->\s*)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
+const HERE = '{{block}}';
+
+function blocksOf(file: string): Block[] {
+  const text = readFileSync(join(ROOT, file), 'utf8');
+  return [...text.matchAll(FENCE)].map((match) => {
+    const [whole, prelude = '', language = '', role = '', body = ''] = match;
+    const bodyAt = match.index + whole.length - '```'.length - body.length;
+    return { file, line: text.slice(0, bodyAt).split('\n').length, language, role, text: body, prelude };
+  });
+}
+
+/** The block in its surroundings, and the line it starts at there. */
+function moduleOf({ prelude, text }: Block): { readonly code: string; readonly offset: number } {
+  const [before = '', after = ''] = prelude.includes(HERE) ? prelude.split(HERE) : [`${prelude}\n`, ''];
+  return { code: `${before}${text}${after}\nexport {};\n`, offset: before.split('\n').length - 1 };
+}
+
+const blocks = FILES.flatMap(blocksOf);
+const codeBlocks = blocks.filter(({ language }) => language === 'ts');
+
+/** What the compiler says of all blocks, each a module of its own beside the document it stands in. */
+function typeErrors(): string[] {
+  const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
+  Object.assign(options, {
+    paths: { 'nestjs-streaming': [join(ROOT, 'lib/index.ts')] },
+    // A snippet may show a parameter it does not use.
+    noUnusedLocals: false,
+    noUnusedParameters: false,
+  });
+  const modules = new Map(
+    codeBlocks.map((block) => [join(ROOT, dirname(block.file), `${block.line}.${block.file.length}.ts`), block]),
+  );
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile, fileExists } = host;
+  host.fileExists = (name) => modules.has(name) || fileExists.call(host, name);
+  host.getSourceFile = (name, target, ...rest) => {
+    const block = modules.get(name);
+    return block
+      ? ts.createSourceFile(name, moduleOf(block).code, target)
+      : getSourceFile.call(host, name, target, ...rest);
+  };
+  const program = ts.createProgram([...modules.keys()], options, host);
+  const problems = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
+  for (const name of modules.keys()) {
+    const source = program.getSourceFile(name);
+    problems.push(...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source));
+  }
+  return problems.map(({ file, start = 0, messageText }) => {
+    const block = file && modules.get(file.fileName);
+    const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
+    const where = block
+      ? `${block.file}:${block.line + line - moduleOf(block).offset}`
+      : relative(ROOT, file?.fileName ?? '');
+    return `${where}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+  });
+}
+
+type Exports = Record<string, unknown>;
+
+/** Runs a block as a module: what it prints goes to `print`, what it imports to `replace` first. */
+async function evaluate(block: Block, print: (line: string) => void, replace: Exports, port = 0): Promise<Exports> {
+  const { outputText } = ts.transpileModule(moduleOf(block).code.replaceAll('localhost:3000', `127.0.0.1:${port}`), {
+    compilerOptions: {
+      module: ts.ModuleKind.CommonJS,
+      target: ts.ScriptTarget.ES2022,
+      experimentalDecorators: true,
+      emitDecoratorMetadata: true,
+    },
+  });
+  const imported = new Map<string, unknown>();
+  for (const [, name = ''] of outputText.matchAll(/require\("(.+?)"\)/g)) {
+    const found = (await import(name === 'nestjs-streaming' ? '../../lib/index.js' : name)) as Exports;
+    imported.set(name, { ...found, ...(replace[name] as Exports | undefined) });
+  }
+  const exported: Exports = {};
+  const AsyncFunction = evaluate.constructor as FunctionConstructor;
+  const run = AsyncFunction('require', 'exports', 'console', outputText) as (...args: unknown[]) => Promise<void>;
+  await run((name: string) => imported.get(name), exported, {
+    log: (...parts: unknown[]) => print(parts.map(String).join(' ')),
+  });
+  return exported;
+}
+
+interface RunningBlock {
+  readonly port: number;
+  readonly printed: Recorder;
+  close(): Promise<void>;
+}
+
+/** Starts the application a block is, or one with the controllers it exports. */
+async function start(block: Block, platform: Platform): Promise<RunningBlock> {
+  const printed = new Recorder();
+  const own: INestApplication[] = [];
+  const create = async (module: Type): Promise<INestApplication> => {
+    const settings = { logger: new LogRecorder(), abortOnError: false };
+    const app: INestApplication = await (platform === 'express'
+      ? NestFactory.create(module, settings)
+      : NestFactory.create(module, new FastifyAdapter(), settings));
+    const listen = app.listen.bind(app) as (port: number, host: string) => Promise<unknown>;
+    app.listen = () => listen(0, '127.0.0.1');
+    own.push(app);
+    return app;
+  };
+  const exported = await evaluate(block, printed.add, { '@nestjs/core': { NestFactory: { create } } });
+  const [app] = own;
+  if (app) {
+    return running(app, printed);
+  }
+  const classes = Object.values(exported).filter((each): each is Type => typeof each === 'function');
+  const started = await startApp(platform, {
+    controllers: classes.filter((each) => Reflect.hasMetadata(PATH_METADATA, each)),
+    providers: classes.filter((each) => Reflect.hasMetadata(INJECTABLE_WATERMARK, each)),
+  });
+  return running(started.app, printed);
+}
+
+function running(app: INestApplication, printed: Recorder): RunningBlock {
+  const server = app.getHttpServer() as Server;
+  const sockets = new Set<Socket>();
+  let closing = false;
+  server.on('connection', (socket) => (closing ? socket.destroy() : sockets.add(socket)));
+  return {
+    port: (server.address() as AddressInfo).port,
+    printed,
+    close: () => {
+      // After an aborted request fetch() connects again, for requests to come, and Node.js waits for that connection.
+      closing = true;
+      for (const socket of sockets) {
+        socket.destroy();
+      }
+      return app.close();
+    },
+  };
+}
+
+/** What curl does in a terminal: without one it would show its progress. */
+const CURL = 'curl() { command curl --silent --show-error "$@"; }';
+
+/** What a command prints, errors last. */
+function shell(command: string): Promise<string> {
+  return new Promise((resolve) => {
+    execFile('sh', ['-c', `${CURL}\n${command}`], (_error, stdout, stderr) => resolve(stdout + stderr));
+  });
+}
+
+/** Lines as they are compared: `…` stands for any, and the wording of curl's errors changes with its version. */
+function pattern(expected: string): RegExp {
+  const lines = expected
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      if (line === '…') {
+        return '(?:.*\\n)*?';
+      }
+      const [fixed = line] = /^curl: \(\d+\)/.exec(line) ?? [];
+      const source = fixed.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+      return fixed === line ? `${source}\\n` : `${source}.*\\n`;
+    });
+  return new RegExp(`^${lines.join('')}$`, 'i');
+}
+
+function expectOutput(actual: string, expected: string): void {
+  const printed = actual.replaceAll('\r', '').trimEnd();
+  if (!pattern(expected).test(`${printed}\n`)) {
+    expect(printed).toBe(expected.trimEnd());
+  }
+}
+
+/** Compares a block with what its commands print, or else with what the client before it has, and the application's log. */
+async function compare(text: string, { port, printed }: RunningBlock, client: readonly string[]): Promise<void> {
+  const [session = '', log] = text.split(/^# log\n/m);
+  const steps = session.split(/^\$ /m);
+  if (steps.length === 1) {
+    expectOutput(client.join('\n'), session);
+  }
+  for (const step of steps.slice(1)) {
+    const [command = '', ...output] = step.split('\n');
+    expectOutput(await shell(command.replaceAll('localhost:3000', `127.0.0.1:${port}`)), output.join('\n'));
+  }
+  if (log !== undefined) {
+    expectOutput((await printed.count(log.trimEnd().split('\n').length)).join('\n'), log);
+  }
+}
+
+/** Each runnable block with those after it that are about it. */
+const sessions = blocks.flatMap((block, at) => {
+  if (block.role !== 'run') {
+    return [];
+  }
+  const rest = blocks.slice(at + 1);
+  const end = rest.findIndex(
+    ({ file, language, role }) => file !== block.file || !(language === 'text' || role === 'client'),
+  );
+  return [{ name: `${block.file}:${block.line}`, block, steps: end < 0 ? rest : rest.slice(0, end) }];
+});
+
+it('every example compiles', () => {
+  expect(codeBlocks.length).toBeGreaterThan(0);
+  expect(typeErrors()).toEqual([]);
+}, 120_000);
+
+/** The anchors GitHub gives to the headings of a document. */
+function anchorsOf(path: string): string[] {
+  const prose = readFileSync(path, 'utf8').replace(/^```[\s\S]*?^```$/gm, '');
+  return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+it('every link within the repository leads somewhere', () => {
+  const broken = FILES.flatMap((file) =>
+    [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)]
+      .filter(([, path = '', anchor = '']) => {
+        const target = path === '' ? join(ROOT, file) : join(ROOT, dirname(file), path);
+        return !existsSync(target) || (anchor !== '' && !anchorsOf(target).includes(anchor));
+      })
+      .map(([link]) => `${file}: ${link}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+describe.each(PLATFORMS)('%s: what the documentation says its example prints', (platform) => {
+  for (const { name, block, steps } of sessions) {
+    const run = async () => {
+      expect(steps.length).toBeGreaterThan(0);
+      const example = await start(block, platform);
+      try {
+        let client: string[] = [];
+        for (const step of steps) {
+          if (step.role === 'client') {
+            client = [];
+            await evaluate(step, (line) => client.push(line), {}, example.port);
+          } else {
+            await compare(step.text, example, client);
+          }
+        }
+      } finally {
+        await example.close();
+      }
+    };
+    itWith('curl')(name, run, 60_000);
+  }
+});

@@ -1,0 +1,1224 @@
+import { Readable } from 'node:stream';
+import { Controller, Get } from '@nestjs/common';
+import { Observable, Subject } from 'rxjs';
+import {
+  ConnectedStream,
+  flush,
+  Sse,
+  Stream,
+  type StreamConnection,
+  type StreamHooks,
+  type StreamingModuleOptions,
+} from '../../lib/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { type Deferred, deferred, Recorder } from '../support/events.js';
+import { realProcess } from '../support/real-process.js';
+import { countWrites, quiet, turns, useApps } from '../support/running.js';
+
+interface FastifyInstance {
+  addHook(name: 'onSend', hook: () => Promise<void>): void;
+}
+
+const NEVER = new Promise<never>(() => undefined);
+const MIB = 1024 * 1024;
+/** What may wait in the process for one client, beyond the chunk it is made of: Node.js's own default is 16 KiB, or 64 KiB. */
+const HIGH_WATER_MARK = new Readable().readableHighWaterMark;
+
+function closing(seen: Recorder): StreamHooks {
+  return { onClose: (_stream, { code }) => seen.add(code) };
+}
+
+describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
+  const start = useApps();
+
+  interface Counter {
+    pulled: number;
+    release: () => void;
+  }
+  const chunk = 'x'.repeat(MIB);
+  const SOURCES: [string, (counter: Counter) => unknown][] = [
+    [
+      'a sync generator',
+      function* (counter) {
+        for (;;) {
+          counter.pulled++;
+          yield chunk;
+        }
+      },
+    ],
+    [
+      'an async generator',
+      async function* (counter) {
+        for (;;) {
+          counter.pulled++;
+          yield chunk;
+        }
+      },
+    ],
+    [
+      'a Readable',
+      (counter) =>
+        new Readable({
+          read() {
+            counter.pulled++;
+            this.push(Buffer.alloc(MIB));
+          },
+        }),
+    ],
+    [
+      'a web stream',
+      (counter) =>
+        new ReadableStream({
+          pull(controller) {
+            counter.pulled++;
+            controller.enqueue(Buffer.alloc(MIB));
+          },
+        }),
+    ],
+  ];
+
+  it.each(SOURCES)('holds up %s, and goes on with it when it reads again', async (_, source) => {
+    const counter: Counter = { pulled: 0, release: () => undefined };
+    const streams: StreamConnection[] = [];
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'bytes' })
+      feed(@ConnectedStream() stream: StreamConnection) {
+        streams.push(stream);
+        return source(counter);
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    client.socket.pause();
+
+    const stalledAt = await quiet(() => counter.pulled, 150);
+
+    // Kernel buffers of a loopback connection take a few MiB.
+    expect(stalledAt).toBeLessThan(20);
+    expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
+    // A Readable gives at once what it has gathered: two chunks.
+    expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * MIB + 2 * 65_536);
+    client.socket.resume();
+    while (counter.pulled < stalledAt + 5) {
+      await turns(1);
+    }
+  });
+
+  it('makes the process hold twice the high-water mark at most, when chunks are small', async () => {
+    const streams: StreamConnection[] = [];
+    let pulled = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      *feed(@ConnectedStream() stream: StreamConnection) {
+        streams.push(stream);
+        for (;;) {
+          pulled++;
+          yield 'x'.repeat(1_000);
+        }
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    client.socket.pause();
+
+    await quiet(() => pulled, 150);
+
+    expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
+    expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * Math.max(HIGH_WATER_MARK, 16_384));
+  });
+
+  it('holds up a sender that awaits send()', async () => {
+    const streams: StreamConnection[] = [];
+    let sent = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async feed(@ConnectedStream() stream: StreamConnection) {
+        streams.push(stream);
+        void this.push(stream).catch(() => undefined);
+      }
+
+      private async push(stream: StreamConnection) {
+        for (;;) {
+          sent++;
+          await stream.send(chunk);
+        }
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    client.socket.pause();
+
+    const stalledAt = await quiet(() => sent, 150);
+
+    expect(stalledAt).toBeLessThan(20);
+    expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(MIB + 2 * 65_536);
+  });
+
+  it('is given up after sendTimeout: it is logged, and its connection is gone', async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { sendTimeout: 100 })
+      *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        for (;;) {
+          yield chunk;
+        }
+      }
+    }
+    const { get, logs, sockets } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    client.socket.pause();
+
+    expect(await seen.count(1)).toEqual(['send-timeout']);
+
+    expect(sockets.seen[0]?.destroyed).toBe(true);
+    expect(logs.of('warn').join()).toMatch(/Feed\.feed.*took nothing/);
+  });
+
+  it('and that has got all but the end is given up after sendTimeout too', async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { sendTimeout: 100 })
+      *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        for (let i = 0; i < 20; i++) {
+          yield chunk;
+        }
+      }
+
+      @Stream('failing', { sendTimeout: 100 })
+      *failing(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        yield 'x'.repeat(16 * MIB);
+        throw new Error('broken');
+      }
+
+      @Stream('closed', { sendTimeout: 100, queue: { bytes: 64 * MIB } })
+      closed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        void stream.send('x'.repeat(16 * MIB));
+        void stream.close();
+      }
+    }
+    const { get, registry } = await start(platform, { controllers: [Feed] });
+    for (const path of ['/feed', '/failing', '/closed']) {
+      (await get(path)).socket.pause();
+    }
+
+    expect(await seen.count(3)).toEqual(['send-timeout', 'send-timeout', 'send-timeout']);
+    expect(registry.size).toBe(0);
+  });
+
+  it('and takes a little now and then is not given up', async () => {
+    const seen = new Recorder();
+    let pulled = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed', { sendTimeout: 1_500 })
+      *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        for (let i = 0; i < 4; i++) {
+          pulled++;
+          yield 'x'.repeat(4 * MIB);
+        }
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed', { Connection: 'close' });
+    let last = 0;
+    // A sip at a time, and each is more than the server writes at once.
+    const sip = () => {
+      if (client.received.length > last + MIB) {
+        last = client.received.length;
+        client.socket.pause();
+        setTimeout(() => client.socket.resume(), 100);
+      }
+    };
+    client.socket.on('data', sip);
+    await client.closed();
+
+    expect(client.complete).toBe(true);
+    expect(pulled).toBe(4);
+    expect(await seen.count(1)).toEqual(['completed']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: large and many', (platform) => {
+  const start = useApps();
+
+  it('a chunk of 5 MiB arrives whole, yielded or sent', async () => {
+    const big = Array.from({ length: (5 * MIB) / 8 }, (_, i) => i.toString(16).padStart(8, '0')).join('');
+    @Controller()
+    class Feed {
+      @Stream('yielded')
+      *yielded() {
+        yield big;
+        yield 'end';
+      }
+
+      @Stream('sent')
+      async sent(@ConnectedStream() stream: StreamConnection) {
+        void (async () => {
+          await stream.send(big);
+          await stream.send(Buffer.from('end'));
+          await stream.close();
+        })();
+      }
+
+      @Stream('binary')
+      *binary() {
+        yield Buffer.from(big);
+        yield Buffer.from('end');
+      }
+
+      @Stream('wide')
+      *wide() {
+        yield 'ü€'.repeat(500_000);
+        yield 'end';
+      }
+    }
+    const { text } = await start(platform, { controllers: [Feed] });
+
+    for (const path of ['/yielded', '/sent', '/binary']) {
+      const body = await text(path);
+      expect(body.length).toBe(big.length + 3);
+      expect(body === `${big}end`).toBe(true);
+    }
+    expect((await text('/wide')) === `${'ü€'.repeat(500_000)}end`).toBe(true);
+  });
+
+  it('10,000 chunks arrive in order, whatever the source, without a listener warning', async () => {
+    const warnings = new Recorder<Error>();
+    realProcess.on('warning', warnings.add);
+    const COUNT = 10_000;
+    @Controller()
+    class Feed {
+      @Stream('sync', { format: 'ndjson' })
+      *sync() {
+        for (let i = 0; i < COUNT; i++) {
+          yield i;
+        }
+      }
+
+      @Stream('async', { format: 'ndjson' })
+      async *async() {
+        yield* this.sync();
+      }
+
+      @Stream('observable', { format: 'ndjson' })
+      observable() {
+        return new Observable((subscriber) => {
+          for (let i = 0; i < COUNT; i++) {
+            subscriber.next(i);
+          }
+          subscriber.complete();
+        });
+      }
+
+      @Stream('readable', { format: 'ndjson' })
+      readable() {
+        return Readable.from(this.sync());
+      }
+
+      @Stream('push', { format: 'ndjson', flush: 'each' })
+      push(@ConnectedStream() stream: StreamConnection) {
+        void (async () => {
+          for (let i = 0; i < COUNT; i++) {
+            await stream.send(i);
+          }
+          await stream.close();
+        })();
+      }
+
+      @Stream('hooked', { format: 'ndjson', flush: 'each' })
+      hooked(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ beforeChunk: async (chunk) => chunk });
+        return this.sync();
+      }
+    }
+    const { text } = await start(platform, { controllers: [Feed] });
+    const all = Array.from({ length: COUNT }, (_, i) => `${i}\n`).join('');
+
+    for (const path of ['/sync', '/async', '/observable', '/readable', '/push', '/hooked']) {
+      expect((await text(path)) === all).toBe(true);
+    }
+    await turns();
+    realProcess.off('warning', warnings.add);
+    expect(warnings.seen).toEqual([]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: flushing', (platform) => {
+  const start = useApps();
+
+  /** Reads a generator; the test lets it go on, step by step. */
+  async function framesOf(
+    options: StreamingModuleOptions,
+    source: (go: () => Promise<void>, stream: StreamConnection<string>) => unknown,
+    steps: readonly string[],
+  ): Promise<string[]> {
+    const gates: Deferred[] = [];
+    const waiting = new Recorder<Deferred>();
+    const go = () => {
+      const gate = deferred();
+      gates.push(gate);
+      waiting.add(gate);
+      return gate.promise;
+    };
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text' })
+      feed(@ConnectedStream() stream: StreamConnection<string>) {
+        return source(go, stream);
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options });
+    const client = await get('/feed');
+    for (const [i, step] of steps.entries()) {
+      await client.until(step);
+      (await waiting.count(i + 1))[i]?.resolve();
+    }
+    await client.until('0\r\n\r\n');
+    return client.frames;
+  }
+
+  it("auto: what a generator yields without waiting is one write, and a slow one's chunk leaves at once", async () => {
+    const frames = await framesOf(
+      {},
+      async function* (go) {
+        yield '<1>';
+        yield '<2>';
+        yield '<3>';
+        await go();
+        yield '<4>';
+        await go();
+        yield '<5>';
+        yield '<6>';
+        await go();
+        yield '<7>';
+        yield '<8>';
+      },
+      ['<3>', '<4>', '<6>'],
+    );
+
+    expect(frames).toEqual(['<1><2><3>', '<4>', '<5><6>', '<7><8>']);
+  });
+
+  it('auto: however long a source has waited before', async () => {
+    const frames = await framesOf(
+      {},
+      async function* () {
+        for (let i = 0; i < 20; i++) {
+          await new Promise((resolve) => setTimeout(resolve, 3));
+          yield '<1>';
+          yield '<2>';
+        }
+        await turns(2);
+      },
+      [],
+    );
+
+    expect(frames).toEqual(Array(20).fill('<1><2>'));
+  });
+
+  it('auto: what is pushed in one turn is one write', async () => {
+    const frames = await framesOf(
+      {},
+      (go, stream) => {
+        const push = async () => {
+          void stream.send('<1>');
+          void stream.send('<2>');
+          await go();
+          void stream.send('<3>');
+          void stream.send('<4>');
+          await go();
+          await stream.close();
+        };
+        void push();
+      },
+      ['<2>', '<4>'],
+    );
+
+    expect(frames).toEqual(['<1><2>', '<3><4>']);
+  });
+
+  it('auto: an Observable that emits several at once', async () => {
+    const frames = await framesOf(
+      {},
+      (go) =>
+        new Observable<string>((subscriber) => {
+          const run = async () => {
+            subscriber.next('<1>');
+            subscriber.next('<2>');
+            await go();
+            subscriber.next('<3>');
+            await go();
+            subscriber.next('<4>');
+            subscriber.complete();
+          };
+          void run();
+        }),
+      ['<2>', '<3>'],
+    );
+
+    expect(frames).toEqual(['<1><2>', '<3>', '<4>']);
+  });
+
+  it('auto: fast chunks are gathered to 16 KiB, and no further', async () => {
+    const frames = await framesOf(
+      {},
+      function* () {
+        for (let i = 0; i < 500; i++) {
+          yield 'x'.repeat(1_000);
+        }
+      },
+      [],
+    );
+
+    expect(frames.join('')).toHaveLength(500_000);
+    expect(Math.max(...frames.map(({ length }) => length))).toBe(17_000);
+    // The slices a busy machine makes of it may add some.
+    expect(frames.length).toBeLessThan(250);
+  });
+
+  it('each: every chunk is a write', async () => {
+    const frames = await framesOf(
+      { flush: 'each' },
+      function* () {
+        yield '1';
+        yield '2';
+        yield '3';
+      },
+      [],
+    );
+
+    expect(frames).toEqual(['1', '2', '3']);
+  });
+
+  it('{ bytes, ms }: after so many bytes', async () => {
+    const frames = await framesOf(
+      { flush: { bytes: 4, ms: 60_000 } },
+      async function* () {
+        for (const chunk of ['12', '3', '45', '678', '9']) {
+          yield chunk;
+          await turns(2);
+        }
+      },
+      [],
+    );
+
+    expect(frames).toEqual(['12345', '6789']);
+  });
+
+  it('{ bytes, ms }: after so long', async () => {
+    const frames = await framesOf(
+      { flush: { bytes: 100_000, ms: 30 } },
+      async function* (go) {
+        yield '<1>';
+        await turns(2);
+        yield '<2>';
+        await go();
+        yield '<3>';
+        await go();
+        yield '<4>';
+      },
+      ['<2>', '<3>'],
+    );
+
+    expect(frames.join('')).toBe('<1><2><3><4>');
+    expect(frames.slice(-2)).toEqual(['<3>', '<4>']);
+  });
+
+  it('yield flush() and stream.flush() send what there is, whatever the policy', async () => {
+    const frames = await framesOf(
+      { flush: { bytes: 100_000, ms: 60_000 } },
+      async function* (go, stream) {
+        yield '<1>';
+        yield '<2>';
+        yield flush();
+        await go();
+        yield '<3>';
+        // The chunk before is with the stream as soon as the generator goes on.
+        stream.flush();
+        await go();
+        yield '<4>';
+        await stream.send(flush() as never);
+        await go();
+        yield '<5>';
+        yield '<6>';
+      },
+      ['<2>', '<3>', '<4>'],
+    );
+
+    expect(frames).toEqual(['<1><2>', '<3>', '<4>', '<5><6>']);
+  });
+
+  it('a source that ends in its first turn is answered with one write: head, chunks and end', async () => {
+    @Controller()
+    class Feed {
+      @Stream('sync')
+      *sync() {
+        for (let i = 0; i < 5; i++) {
+          yield `${i};`;
+        }
+      }
+
+      @Stream('async')
+      async *async() {
+        yield* this.sync();
+      }
+
+      @Stream('binary')
+      *binary() {
+        yield Buffer.from('0;1;2;');
+        yield Buffer.from('3;4;');
+      }
+
+      @Stream('observable')
+      observable() {
+        return new Observable((subscriber) => {
+          subscriber.next('0;1;2;');
+          subscriber.next('3;4;');
+          subscriber.complete();
+        });
+      }
+    }
+    const { connect, sockets } = await start(platform, { controllers: [Feed] });
+    const client = await connect();
+    const [socket] = await sockets.count(1);
+    const writes = socket ? countWrites(socket) : () => 0;
+
+    for (const [i, path] of ['/sync', '/async', '/binary', '/observable'].entries()) {
+      client.received = '';
+      client.send(`GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`);
+      await client.until('4;');
+      await turns();
+
+      expect(client.body).toBe('0;1;2;3;4;');
+      expect(writes()).toBe(i + 1);
+    }
+  });
+});
+
+describe.each(PLATFORMS)('%s: fairness', (platform) => {
+  const start = useApps();
+
+  it('endless generators that never wait keep neither another request, nor a timer, nor each other waiting forever', async () => {
+    const pulled = [0, 0, 0, 0];
+    @Controller()
+    class Feed {
+      @Stream('endless/0')
+      *zero() {
+        for (;;) {
+          pulled[0] = (pulled[0] ?? 0) + 1;
+          yield 'tick';
+        }
+      }
+
+      @Stream('endless/1')
+      async *one() {
+        for (;;) {
+          pulled[1] = (pulled[1] ?? 0) + 1;
+          yield 'tick';
+        }
+      }
+
+      // Nothing of it ever reaches the client, so it is never held up by it.
+      @Stream('endless/2')
+      *two(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ beforeChunk: () => undefined });
+        for (;;) {
+          pulled[2] = (pulled[2] ?? 0) + 1;
+          yield 'tick';
+        }
+      }
+
+      // Its hook answers without really waiting, which must not be taken for a wait.
+      @Stream('endless/3')
+      *three(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ beforeChunk: async () => undefined });
+        for (;;) {
+          pulled[3] = (pulled[3] ?? 0) + 1;
+          yield 'tick';
+        }
+      }
+
+      @Get('other')
+      other() {
+        return 'done';
+      }
+    }
+    const { get, text, registry } = await start(platform, { controllers: [Feed] });
+    const clients = await Promise.all([0, 1, 2, 3].map((n) => get(`/endless/${n}`)));
+    for (const client of clients) {
+      // What is read is not kept: it is a lot.
+      client.socket.removeAllListeners('data').resume();
+    }
+    while (pulled.some((count) => count === 0)) {
+      await turns(1);
+    }
+
+    expect(await text('/other')).toBe('done');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(await text('/other')).toBe('done');
+
+    const before = [...pulled];
+    while (pulled.some((count, i) => count <= (before[i] ?? 0))) {
+      await turns(1);
+    }
+    for (const client of clients) {
+      client.disconnect();
+    }
+    while (registry.size > 0) {
+      await turns(1);
+    }
+  });
+});
+
+describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
+  const start = useApps();
+  const KIB = 'x'.repeat(1_000);
+
+  /** A Subject whose client has stopped reading and takes no more. */
+  async function stalled(options: StreamingModuleOptions) {
+    const subject = new Subject<unknown>();
+    const seen = new Recorder();
+    const streams: StreamConnection[] = [];
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      feed(@ConnectedStream() stream: StreamConnection) {
+        streams.push(stream.hooks(closing(seen)));
+        return subject;
+      }
+    }
+    const running = await start(platform, { controllers: [Feed], options: { heartbeat: false, ...options } });
+    const client = await running.get('/feed');
+    subject.next('first');
+    while (!client.received.includes('first')) {
+      await turns(1);
+      if (streams.length === 1 && streams[0]?.state === 'new') {
+        subject.next('first');
+      }
+    }
+    client.socket.pause();
+    return { ...running, client, subject, seen, stream: streams[0] };
+  }
+
+  it('when it is full, the client is closed, and that is logged', async () => {
+    const { client, subject, seen, stream, logs, sockets } = await stalled({ queue: { events: 100 } });
+
+    let emitted = 0;
+    while (subject.observed) {
+      subject.next(KIB);
+      emitted++;
+    }
+
+    expect(seen.seen).toEqual(['slow-consumer']);
+    expect(stream?.state).toBe('closed');
+    expect(emitted).toBeGreaterThan(100);
+    expect(logs.of('warn').join()).toMatch(/Feed\.feed.*too slow/);
+    expect(sockets.seen[0]?.destroyed).toBe(true);
+    client.socket.resume();
+    await client.closed();
+    expect(client.complete).toBe(false);
+  });
+
+  it('it is bounded by bytes, too', async () => {
+    const { subject, seen, stream } = await stalled({ queue: { bytes: 100_000 } });
+    let most = 0;
+    while (subject.observed) {
+      most = Math.max(most, stream?.bufferedAmount ?? 0);
+      subject.next(KIB);
+    }
+
+    expect(seen.seen).toEqual(['slow-consumer']);
+    expect(most).toBeLessThanOrEqual(100_000 + 2 * 65_536);
+  });
+
+  it.each(['drop-oldest', 'drop-newest'] as const)(
+    '%s: the client hears how many were dropped, and the count adds up',
+    async (overflow) => {
+      const { client, subject, seen, stream, logs } = await stalled({ overflow, queue: { events: 50 } });
+      let most = 0;
+      // In one turn, so that nothing drains meanwhile.
+      for (let i = 0; i < 1_000; i++) {
+        subject.next({ i, KIB });
+        most = Math.max(most, stream?.bufferedAmount ?? 0);
+      }
+      client.socket.resume();
+      await client.until('event: lagged');
+      subject.next({ i: 1_000 });
+      subject.complete();
+      await client.until('0\r\n\r\n');
+
+      const events = client.body.split('\n\n');
+      const got = [...client.body.matchAll(/^data: \{"i":(\d+)/gm)].map(([, i]) => Number(i));
+      const [, dropped] = /event: lagged\ndata: \{"dropped":(\d+)\}/.exec(client.body) ?? [];
+      expect(got.length + Number(dropped)).toBe(1_001);
+      expect(Number(dropped)).toBeGreaterThan(800);
+      expect(got).toEqual([...got].sort((a, b) => a - b));
+      expect(got.at(-1)).toBe(1_000);
+      expect(got.includes(999)).toBe(overflow === 'drop-oldest');
+      expect(events.filter((event) => event.startsWith('event: lagged'))).toHaveLength(1);
+      expect(most).toBeLessThan(200_000);
+      expect(logs.of('warn').join()).toContain(`${dropped} chunks were dropped`);
+      expect(await seen.count(1)).toEqual(['completed']);
+    },
+  );
+
+  it.each(['drop-oldest', 'drop-newest'] as const)(
+    '%s: the count is also told when the source ends before the client reads on',
+    async (overflow) => {
+      const { client, subject } = await stalled({ overflow, queue: { events: 50 } });
+      for (let i = 0; i < 1_000; i++) {
+        subject.next({ i, KIB });
+      }
+      subject.complete();
+      client.socket.resume();
+      await client.until('0\r\n\r\n');
+
+      const got = [...client.body.matchAll(/^data: \{"i":(\d+)/gm)];
+      const [, dropped] = /event: lagged\ndata: \{"dropped":(\d+)\}/.exec(client.body) ?? [];
+      expect(got.length + Number(dropped)).toBe(1_000);
+    },
+  );
+
+  it.each(['drop-oldest', 'drop-newest'] as const)('%s: it is bounded behind a slow hook, too', async (overflow) => {
+    const subject = new Subject<number>();
+    const gate = deferred();
+    const seen = new Recorder<unknown>();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'ndjson', overflow, queue: { events: 50 } })
+      feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          async beforeChunk(chunk) {
+            seen.add(chunk);
+            await gate.promise;
+            return chunk;
+          },
+        });
+        return subject;
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    while (!subject.observed) {
+      await turns(1);
+    }
+
+    for (let i = 0; i < 1_000; i++) {
+      subject.next(i);
+    }
+    subject.complete();
+    gate.resolve();
+    await client.until('dropped');
+
+    const [, dropped] = /\{"lagged":\{"dropped":(\d+)\}\}/.exec(client.body) ?? [];
+    expect(seen.seen).toHaveLength(50);
+    expect(seen.seen.length + Number(dropped)).toBe(1_000);
+  });
+
+  it('drop-oldest: what is left of a JSON array is one, whatever was dropped', async () => {
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'json', overflow: 'drop-oldest', queue: { events: 5 } })
+      feed() {
+        return new Observable((subscriber) => {
+          for (let i = 0; i < 20; i++) {
+            subscriber.next(i);
+          }
+          subscriber.complete();
+        });
+      }
+    }
+    const { text } = await start(platform, {
+      controllers: [Feed],
+      configure(app) {
+        if (platform === 'fastify') {
+          // The head waits for it, so that the first chunk is queued already.
+          const fastify = app.getHttpAdapter().getInstance() as FastifyInstance;
+          fastify.addHook('onSend', async () => {
+            await turns();
+          });
+        }
+      },
+    });
+
+    const chunks: unknown = JSON.parse(await text('/feed'));
+
+    // Nothing is dropped where nothing has to wait.
+    expect(chunks).toEqual(platform === 'fastify' ? [0, 16, 17, 18, 19] : Array.from({ length: 20 }, (_, i) => i));
+  });
+
+  it('what is sent without being awaited is bounded by it, too', async () => {
+    const seen = new Recorder();
+    const rejected = new Recorder<unknown>();
+    @Controller()
+    class Feed {
+      @Sse('feed', { queue: { events: 10 } })
+      feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks(closing(seen));
+        setImmediate(() => {
+          while (stream.state !== 'closed') {
+            stream.send(KIB).catch(rejected.add);
+          }
+        });
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+
+    expect(await seen.count(1)).toEqual(['slow-consumer']);
+    expect((await rejected.count(1))[0]).toMatchObject({ code: 'slow-consumer' });
+    await client.closed();
+  });
+});
+
+describe.each(PLATFORMS)('%s: in time,', (platform) => {
+  const start = useApps();
+  const silence = async function* () {
+    await NEVER;
+    yield 'never';
+  };
+
+  it.each([
+    ['sse', 'text/event-stream', ':\n\n:\n\n'],
+    ['ndjson', 'application/x-ndjson', '\n\n'],
+    ['json-seq', 'application/json-seq', '\x1e\x1e'],
+    ['json', 'application/json', '\n\n'],
+  ])('a silent stream of %s is kept alive by heartbeats, and one of text left alone', async (_, accept, beats) => {
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      feed() {
+        return silence();
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { heartbeat: 30, openDelay: 10 } });
+    const text = await get('/feed', { Accept: 'text/plain' });
+    const bytes = await get('/feed', { Accept: 'application/octet-stream' });
+    await text.until('\r\n\r\n');
+    await bytes.until('\r\n\r\n');
+    const client = await get('/feed', { Accept: accept });
+    while (client.body.length < beats.length) {
+      await turns(1);
+    }
+
+    expect(client.body.startsWith(beats)).toBe(true);
+    expect([text.body, bytes.body]).toEqual(['', '']);
+  });
+
+  it('heartbeats come only in silence, and not in the middle of what is flushed later', async () => {
+    const beaten = deferred();
+    @Controller()
+    class Feed {
+      @Sse('silent')
+      silent() {
+        return silence();
+      }
+
+      @Sse('talking')
+      async *talking() {
+        let silent = false;
+        void beaten.promise.then(() => {
+          silent = true;
+        });
+        while (!silent) {
+          yield 'x';
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { heartbeat: 600, openDelay: 10 } });
+    const talking = await get('/talking');
+    await talking.until('data: x');
+    const silent = await get('/silent');
+    await silent.until(':\n\n');
+    beaten.resolve();
+    await talking.until('0\r\n\r\n');
+
+    expect(talking.body.replaceAll('data: x\n\n', '')).toBe('');
+  });
+
+  it('heartbeats can be turned off', async () => {
+    @Controller()
+    class Feed {
+      @Sse('on', { heartbeat: 20 })
+      on() {
+        return silence();
+      }
+
+      @Sse('off', { heartbeat: false })
+      off() {
+        return silence();
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { openDelay: 10 } });
+    const off = await get('/off');
+    await off.until('\r\n\r\n');
+    const on = await get('/on');
+    await on.until(':\n\n');
+    await on.until(/(:\n\n.*){3}/s);
+
+    expect(off.body).toBe('');
+  });
+
+  it('the head of a silent stream comes after openDelay, and its body later', async () => {
+    const gate = deferred();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      async *feed() {
+        await gate.promise;
+        yield 'x';
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { openDelay: 20 } });
+
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(client.body).toBe('');
+    gate.resolve();
+    await client.until('data: x');
+  });
+
+  it('an error within openDelay has a real status, and without a limit at any time', async () => {
+    const waited = new Recorder();
+    @Controller()
+    class Feed {
+      // biome-ignore lint/correctness/useYield: it never gets that far
+      @Sse('early')
+      async *early() {
+        await turns(3);
+        throw new Error('broken');
+      }
+
+      // biome-ignore lint/correctness/useYield: it never gets that far
+      @Sse('late', { openDelay: false })
+      async *late() {
+        await waited.count(1);
+        throw new Error('broken');
+      }
+
+      @Sse('opened', { openDelay: 20 })
+      async *opened() {
+        yield* silence();
+      }
+    }
+    const { get, url } = await start(platform, { controllers: [Feed] });
+
+    expect((await fetch(url('/early'))).status).toBe(500);
+    const late = await get('/late', { Connection: 'close' });
+    const opened = await get('/opened');
+    await opened.until('\r\n\r\n');
+    waited.add('another stream has opened by its delay meanwhile');
+    await late.closed();
+    expect(late.head).toMatch(/^HTTP\/1\.1 500 /);
+  });
+
+  it('where the first chunk decides on the format, openDelay waits for it', async () => {
+    const gate = deferred();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed() {
+        await gate.promise;
+        yield 'text';
+      }
+
+      @Sse('opened')
+      opened() {
+        return silence();
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { openDelay: 20 } });
+    const client = await get('/feed');
+    const opened = await get('/opened');
+    await opened.until('\r\n\r\n');
+
+    expect(client.received).toBe('');
+    gate.resolve();
+    await client.until('text');
+    expect(client.head).toMatch(/^content-type: text\/plain; charset=utf-8\r$/im);
+  });
+
+  it('stream.open() sends the head at once', async () => {
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text', openDelay: false })
+      feed(@ConnectedStream() stream: StreamConnection) {
+        stream.status(202).header('X-Tail', 'on').open();
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 202 /);
+    expect(client.head).toMatch(/^x-tail: on\r$/im);
+  });
+
+  it('maxDuration ends a stream well', async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { maxDuration: 60, format: 'json' })
+      async *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ ...closing(seen), beforeClose: () => stream.send('bye').then(() => undefined) });
+        try {
+          yield 'x';
+          await NEVER;
+        } finally {
+          seen.add('finally');
+        }
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/feed');
+    await client.until('0\r\n\r\n');
+
+    expect(client.body).toBe('["x","bye"]');
+    expect(await seen.count(1)).toEqual(['deadline']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: limits', (platform) => {
+  const start = useApps();
+
+  function feed() {
+    const called = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed() {
+        called.add('feed');
+        yield 'x';
+        await NEVER;
+      }
+
+      @Stream('other', { limits: { connections: 1, retryAfter: 60 } })
+      async *other() {
+        called.add('other');
+        yield 'x';
+        await NEVER;
+      }
+
+      @Get('plain')
+      plain() {
+        return 'fine';
+      }
+    }
+    return { Feed, called };
+  }
+
+  it('connections: one too many is answered 503 with Retry-After, before its handler is called', async () => {
+    const { Feed, called } = feed();
+    const { get, url, text, registry } = await start(platform, {
+      controllers: [Feed],
+      options: { limits: { connections: 2 } },
+    });
+    const first = await get('/feed');
+    await first.until('x');
+    await (await get('/feed')).until('x');
+
+    const refused = await fetch(url('/feed'));
+
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).toBe('5');
+    expect(await refused.json()).toMatchObject({ message: expect.stringContaining('2') });
+    expect(called.seen).toEqual(['feed', 'feed']);
+    expect(await text('/plain')).toBe('fine');
+    expect(registry.size).toBe(2);
+  });
+
+  it('connections: of a route, on top of those of the application', async () => {
+    const { Feed, called } = feed();
+    const { get, url } = await start(platform, { controllers: [Feed], options: { limits: { connections: 2 } } });
+    await (await get('/other')).until('x');
+
+    const refused = await fetch(url('/other'));
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).toBe('60');
+    // It was not counted.
+    await (await get('/feed')).until('x');
+    expect((await fetch(url('/feed'))).status).toBe(503);
+    expect(called.seen).toEqual(['other', 'feed']);
+  });
+
+  it('perClient: one too many is answered 429 with Retry-After; others are let in', async () => {
+    const { Feed, called } = feed();
+    const clientOf = (request: unknown) =>
+      String((request as { headers: Record<string, unknown> }).headers['x-client'] ?? '');
+    const { get, url } = await start(platform, {
+      controllers: [Feed],
+      options: { limits: { perClient: 1, clientOf, retryAfter: 7 } },
+    });
+    const first = await get('/feed', { 'X-Client': 'a' });
+    await first.until('x');
+
+    const refused = await fetch(url('/feed'), { headers: { 'X-Client': 'a' } });
+
+    expect(refused.status).toBe(429);
+    expect(refused.headers.get('retry-after')).toBe('7');
+    expect(called.seen).toEqual(['feed']);
+    await (await get('/feed', { 'X-Client': 'b' })).until('x');
+  });
+
+  it('perClient: clients are told apart by their address', async () => {
+    const { Feed } = feed();
+    const { get, url } = await start(platform, { controllers: [Feed], options: { limits: { perClient: 1 } } });
+    await (await get('/feed')).until('x');
+
+    expect((await fetch(url('/feed'))).status).toBe(429);
+  });
+
+  it('are free again when a stream is over, however it ended', async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed() {
+        yield 'x';
+        await NEVER;
+      }
+
+      @Stream('failing')
+      failing() {
+        throw new Error('broken');
+      }
+
+      @Stream('short')
+      short() {
+        return ['x'];
+      }
+    }
+    const { get, url } = await start(platform, {
+      controllers: [Feed],
+      options: { limits: { connections: 1, perClient: 1 }, hooks: closing(seen) },
+    });
+
+    for (let i = 0; i < 3; i++) {
+      const client = await get('/feed');
+      await client.until('x');
+      client.disconnect();
+      await seen.count(3 * i + 1);
+      expect((await fetch(url('/failing'))).status).toBe(500);
+      const short = await fetch(url('/short'));
+      expect(short.status).toBe(200);
+      await short.text();
+      await seen.count(3 * i + 3);
+    }
+    expect(seen.seen.slice(0, 3)).toEqual(['client-closed', 'error', 'completed']);
+  });
+});

@@ -1,0 +1,485 @@
+import { type CanActivate, Controller, Get, UseGuards } from '@nestjs/common';
+import { interval } from 'rxjs';
+import {
+  ConnectedStream,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamError,
+  type StreamingModuleOptions,
+  StreamSignal,
+} from '../../lib/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { deferred, Recorder } from '../support/events.js';
+import { quiet, turns, useApps } from '../support/running.js';
+
+const NEVER = new Promise<never>(() => undefined);
+const LONG_MS = 60_000;
+
+describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
+  const start = useApps();
+
+  /** Options with an observer: `what` tells how streams ended. */
+  function observed(options: StreamingModuleOptions = {}) {
+    const seen = new Recorder();
+    const hooks = {
+      onClose: (stream: StreamConnection, { code }: { code: string }) => seen.add(`${stream.route} ${code}`),
+    };
+    return { seen, options: { ...options, hooks } };
+  }
+
+  it('an SSE client whose generator is stuck in an await does not hold it up, and its stream ends well', async () => {
+    const { seen, options } = observed({ shutdown: { grace: 20 } });
+    const reasons = new Recorder<unknown>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      async *feed(@StreamSignal() signal: AbortSignal) {
+        signal.addEventListener('abort', () => reasons.add(signal.reason));
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const { get, close } = await start(platform, { controllers: [Feed], options });
+    const client = await get('/feed');
+    await client.until('data: x');
+
+    await close();
+    await client.closed();
+
+    expect(client.complete).toBe(true);
+    expect(seen.seen).toEqual(['Feed.feed shutdown']);
+    expect(reasons.seen).toEqual([expect.any(StreamError)]);
+    expect(reasons.seen[0]).toMatchObject({ code: 'shutdown' });
+  });
+
+  it('all kinds of endless streams are ended, those that have not opened too', async () => {
+    const { seen, options } = observed({ shutdown: { grace: 20 } });
+    const called = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('observable', { format: 'json' })
+      observable() {
+        called.add('observable');
+        return interval(10);
+      }
+
+      @Stream('push', { format: 'json' })
+      push(@ConnectedStream() stream: StreamConnection) {
+        called.add('push');
+        void stream.send(1);
+      }
+
+      @Stream('unopened', { format: 'json', openDelay: false })
+      async *unopened() {
+        called.add('unopened');
+        await NEVER;
+        yield 1;
+      }
+
+      @Stream('undecided', { openDelay: false })
+      async *undecided() {
+        called.add('undecided');
+        await NEVER;
+        yield 1;
+      }
+
+      @Stream('handler', { format: 'json', openDelay: false })
+      async handler() {
+        called.add('handler');
+        await NEVER;
+        return [1];
+      }
+    }
+    const { get, close } = await start(platform, { controllers: [Feed], options });
+    const routes = ['observable', 'push', 'unopened', 'undecided', 'handler'];
+    const clients = await Promise.all(routes.map((route) => get(`/${route}`)));
+    await called.count(routes.length);
+
+    await close();
+    await Promise.all(clients.map((client) => client.closed()));
+
+    expect(seen.seen.sort()).toEqual(routes.map((route) => `Feed.${route} shutdown`).sort());
+    for (const [i, client] of clients.entries()) {
+      expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      if (routes[i] !== 'undecided') {
+        expect(JSON.parse(client.body)).toBeInstanceOf(Array);
+      }
+    }
+  });
+
+  it('pipelined streams are ended, those that wait for their turn too', async () => {
+    const { seen, options } = observed({ shutdown: { grace: 20 } });
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed() {
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const { connect, close, registry } = await start(platform, { controllers: [Feed], options });
+    const client = await connect();
+    client.send('GET /feed HTTP/1.1\r\nHost: test\r\n\r\n'.repeat(3));
+    while (registry.size < 3) {
+      await turns(1);
+    }
+
+    await close();
+    await client.closed();
+
+    expect(seen.seen).toEqual(Array(3).fill('Feed.feed shutdown'));
+    expect(client.received.match(/1\r\nx\r\n0\r\n\r\n|\r\n\r\nx/g)).toHaveLength(3);
+  });
+
+  it('new streams are refused with 503 while it waits, and other routes still answer', async () => {
+    const { seen, options } = observed({ shutdown: { grace: LONG_MS } });
+    const gate = deferred();
+    const farewell = deferred();
+    const passed = deferred();
+    const guarding = deferred();
+    class Guard implements CanActivate {
+      async canActivate() {
+        guarding.resolve();
+        await passed.promise;
+        return true;
+      }
+    }
+    let called = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ onShutdown: () => farewell.resolve() });
+        yield 'x';
+        await gate.promise;
+        yield 'y';
+      }
+
+      @Stream('new')
+      fresh() {
+        called++;
+        return ['x'];
+      }
+
+      @Stream('guarded')
+      @UseGuards(Guard)
+      guarded() {
+        called++;
+        return ['x'];
+      }
+
+      @Get('plain')
+      plain() {
+        return 'fine';
+      }
+    }
+    const { get, close, url } = await start(platform, { controllers: [Feed], options });
+    const client = await get('/feed');
+    await client.until('x');
+    const guarded = await get('/guarded', { Connection: 'close' });
+    await guarding.promise;
+
+    const closed = close();
+    await farewell.promise;
+    const refused = await fetch(url('/new'));
+    passed.resolve();
+    await guarded.closed();
+
+    expect(refused.status).toBe(503);
+    expect(refused.headers.get('retry-after')).toBe('5');
+    expect(await refused.json()).toMatchObject({ statusCode: 503 });
+    expect(guarded.head).toMatch(/^HTTP\/1\.1 503 /);
+    expect(called).toBe(0);
+    expect(await (await fetch(url('/plain'))).text()).toBe('fine');
+    gate.resolve();
+    await closed;
+    expect(seen.seen).toEqual(['Feed.feed completed']);
+  });
+
+  it('finite streams end by themselves within grace, and it waits for no longer than they take', async () => {
+    const { seen, options } = observed({ shutdown: { grace: LONG_MS } });
+    const farewell = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'ndjson' })
+      async *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ onShutdown: () => farewell.add('told') });
+        yield 1;
+        await farewell.count(2);
+        yield 2;
+        await turns();
+        yield 3;
+      }
+    }
+    const { get, close } = await start(platform, { controllers: [Feed], options });
+    const clients = [await get('/feed'), await get('/feed')];
+    await Promise.all(clients.map((client) => client.until('1\n')));
+
+    await close();
+    await Promise.all(clients.map((client) => client.closed()));
+
+    for (const client of clients) {
+      expect(client.body).toBe('1\n2\n3\n');
+      expect(client.complete).toBe(true);
+    }
+    expect(seen.seen).toEqual(['Feed.feed completed', 'Feed.feed completed']);
+  });
+
+  it('onShutdown may say farewell, by a chunk or a promise of one; SSE clients also hear when to come back', async () => {
+    const { options } = observed({ shutdown: { grace: 20, retry: 1_000 } });
+    const sayings: unknown[] = [{ type: 'bye', data: 'soon back' }, turns().then(() => 'soon back'), undefined];
+    @Controller()
+    class Feed {
+      @Sse('sse')
+      async *sse(@ConnectedStream() stream: StreamConnection) {
+        const saying = sayings.shift();
+        stream.hooks({ onShutdown: () => saying });
+        yield 'x';
+        await NEVER;
+      }
+
+      @Stream('ndjson', { format: 'ndjson' })
+      async *ndjson(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ onShutdown: () => ({ bye: true }) });
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const { get, close } = await start(platform, { controllers: [Feed], options });
+    const clients = [await get('/sse'), await get('/sse'), await get('/sse'), await get('/ndjson')];
+    await Promise.all(clients.map((client) => client.until('x')));
+
+    await close();
+    await Promise.all(clients.map((client) => client.closed()));
+
+    const bodies = clients.map(({ body }) => body.replace(/retry: \d+/, 'retry: <ms>'));
+    expect(bodies.slice(0, 3).sort()).toEqual([
+      'data: x\n\nretry: <ms>\n\n',
+      'data: x\n\nretry: <ms>\n\ndata: soon back\n\n',
+      'data: x\n\nretry: <ms>\n\nevent: bye\ndata: soon back\n\n',
+    ]);
+    expect(bodies[3]).toBe('"x"\n{"bye":true}\n');
+    expect(clients.every(({ complete }) => complete)).toBe(true);
+  });
+
+  it('retry is spread by half of itself either way, and can be turned off', async () => {
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      async *feed() {
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const controllers = [Feed];
+    const spread = await start(platform, { controllers, options: { shutdown: { grace: 0, retry: 1_000 } } });
+    const clients = await Promise.all(Array.from({ length: 20 }, () => spread.get('/feed')));
+    const off = await start(platform, { controllers, options: { shutdown: { grace: 0, retry: false } } });
+    const untold = await off.get('/feed');
+    await Promise.all([...clients, untold].map((client) => client.until('x')));
+
+    await Promise.all([spread.close(), off.close()]);
+    await Promise.all([...clients, untold].map((client) => client.closed()));
+
+    const retries = clients.map(({ body }) => Number(/^retry: (\d+)$/m.exec(body)?.[1]));
+    expect(Math.min(...retries)).toBeGreaterThanOrEqual(500);
+    expect(Math.max(...retries)).toBeLessThanOrEqual(1_500);
+    expect(new Set(retries).size).toBeGreaterThan(5);
+    expect(untold.body).toBe('data: x\n\n');
+  });
+
+  it('a client that has stopped reading does not hold it up', async () => {
+    const { seen, options } = observed({ shutdown: { grace: 20 } });
+    let pulled = 0;
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      *feed() {
+        for (;;) {
+          pulled++;
+          yield 'x'.repeat(65_536);
+        }
+      }
+    }
+    const { get, close, sockets } = await start(platform, { controllers: [Feed], options });
+    const client = await get('/feed');
+    client.socket.pause();
+    await quiet(() => pulled);
+
+    await close();
+
+    expect(seen.seen).toEqual(['Feed.feed shutdown']);
+    expect(sockets.seen[0]?.destroyed).toBe(true);
+  });
+
+  it('hooks that never answer do not hold it up', async () => {
+    const { seen, options } = observed({ shutdown: { grace: 20 } });
+    const called = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('closing')
+      closing(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          beforeClose() {
+            called.add('beforeClose');
+            return NEVER;
+          },
+        });
+        return ['x'];
+      }
+
+      @Stream('opening')
+      opening(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          onOpen() {
+            called.add('onOpen');
+            return NEVER;
+          },
+        });
+        return ['x'];
+      }
+
+      @Stream('chunk')
+      chunk(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          beforeChunk() {
+            called.add('beforeChunk');
+            return NEVER;
+          },
+        });
+        void stream.send('x');
+      }
+
+      @Stream('shutdown')
+      async *shutdown(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({ onShutdown: () => NEVER });
+        yield 'x';
+        called.add('yielded');
+        await NEVER;
+      }
+
+      @Stream('failing')
+      async *failing(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          onError() {
+            called.add('onError');
+            return NEVER;
+          },
+        });
+        yield 'x';
+        throw new Error('broken');
+      }
+    }
+    const { get, close } = await start(platform, { controllers: [Feed], options });
+    const routes = ['closing', 'opening', 'chunk', 'shutdown', 'failing'];
+    for (const route of routes) {
+      await get(`/${route}`);
+    }
+    await called.count(routes.length);
+
+    await close();
+
+    expect(seen.seen.sort()).toEqual(
+      routes.map((route) => `Feed.${route} ${route === 'failing' ? 'error' : 'shutdown'}`).sort(),
+    );
+  });
+
+  it('no timers and no sockets are left', async () => {
+    const left = (kind: string) => process.getActiveResourcesInfo().filter((each) => each.startsWith(kind)).length;
+    @Controller()
+    class Feed {
+      @Sse('feed', { heartbeat: 20, sendTimeout: 1_000, maxDuration: LONG_MS, flush: { bytes: 10_000, ms: 5 } })
+      async *feed() {
+        yield 'x';
+        await NEVER;
+      }
+    }
+    // Those of the tests before this one may still be on their way out.
+    while (left('TCP') > 0) {
+      await turns(1);
+    }
+    const timers: number[] = [];
+
+    for (let round = 0; round < 3; round++) {
+      const { get, close } = await start(platform, { controllers: [Feed] });
+      const clients = [await get('/feed'), await get('/feed'), await get('/feed')];
+      await Promise.all(clients.map((client) => client.until(':\n\n')));
+      clients[0]?.disconnect();
+      await close();
+      await Promise.all(clients.map((client) => client.closed()));
+      while (left('TCP') > 0) {
+        await turns(1);
+      }
+      timers.push(left('Timeout'));
+    }
+
+    expect(Math.max(...timers)).toBe(timers[0]);
+  });
+
+  it('with no stream open, it closes at once, whatever the grace', async () => {
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      feed() {
+        return ['x'];
+      }
+    }
+    const { text, close, registry } = await start(platform, {
+      controllers: [Feed],
+      options: { shutdown: { grace: LONG_MS } },
+    });
+    await text('/feed');
+    while (registry.size > 0) {
+      await turns(1);
+    }
+
+    await close();
+  });
+});
+
+describe.each(PLATFORMS)('%s: StreamRegistry.close()', (platform) => {
+  const start = useApps();
+
+  it('closes those that match, ends them well, and resolves to their number when they are closed', async () => {
+    const seen = new Recorder();
+    const farewell = deferred();
+    @Controller()
+    class Feed {
+      @Stream('a', { format: 'json' })
+      async *a(@ConnectedStream() stream: StreamConnection) {
+        stream.hooks({
+          async beforeClose() {
+            await farewell.promise;
+            await stream.send('bye');
+          },
+          onClose: (_, { code }) => seen.add(code),
+        });
+        yield 'x';
+        await NEVER;
+      }
+
+      @Stream('b')
+      async *b() {
+        yield 'x';
+        await NEVER;
+      }
+    }
+    const { get, registry } = await start(platform, { controllers: [Feed] });
+    const clients = [await get('/a'), await get('/a'), await get('/b')];
+    await Promise.all(clients.map((client) => client.until('x')));
+    expect(registry.size).toBe(3);
+
+    const closed = registry.close((stream) => stream.route === 'Feed.a');
+    farewell.resolve();
+
+    expect(await closed).toBe(2);
+    expect(seen.seen).toEqual(['server-closed', 'server-closed']);
+    expect([...registry].map(({ route }) => route)).toEqual(['Feed.b']);
+    await Promise.all(clients.slice(0, 2).map((client) => client.until('0\r\n\r\n')));
+    expect(clients[0]?.body).toBe('["x","bye"]');
+    expect(clients[2]?.complete).toBe(false);
+    expect(await registry.close(() => false)).toBe(0);
+    expect(await registry.close()).toBe(1);
+  });
+});

@@ -1,0 +1,352 @@
+import {
+  Controller,
+  type DynamicModule,
+  Get,
+  type INestApplication,
+  Injectable,
+  Module,
+  Sse as NestSse,
+  Redirect,
+  Render,
+  type Type,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { of } from 'rxjs';
+import {
+  ConnectedStream,
+  Sse,
+  type SseOptions,
+  Stream,
+  type StreamConnection,
+  StreamError,
+  type StreamHooks,
+  StreamingModule,
+  type StreamingModuleOptions,
+  type StreamOptions,
+  UseStreamHooks,
+} from '../../lib/index.js';
+import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
+import { controllerOf } from '../support/controller.js';
+
+const running: INestApplication[] = [];
+
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((app) => app.close()));
+});
+
+/** An application whose imports are all given, listening. */
+async function boot(platform: Platform, imports: (DynamicModule | Type)[], controllers: Type[] = []) {
+  const logs = new LogRecorder();
+  const root = { module: class Root {}, imports, controllers };
+  const settings = { logger: logs, abortOnError: false };
+  const app: INestApplication = await (platform === 'express'
+    ? NestFactory.create(root, settings)
+    : NestFactory.create(root, new FastifyAdapter(), settings));
+  running.push(app);
+  await app.listen(0, '127.0.0.1');
+  return { app, logs, origin: await app.getUrl() };
+}
+
+/** What start-up fails with. */
+async function refusal(run: () => Promise<unknown>): Promise<StreamError> {
+  try {
+    await run();
+  } catch (error) {
+    expect(error).toBeInstanceOf(StreamError);
+    return error as StreamError;
+  }
+  throw new Error('It started');
+}
+
+function refusalOfRoute(platform: Platform, options: unknown): Promise<StreamError> {
+  return refusal(() => startApp(platform, { controllers: [controllerOf(() => [], options as StreamOptions)] }));
+}
+
+function refusalOfModule(platform: Platform, options: unknown): Promise<StreamError> {
+  return refusal(() => startApp(platform, { options: options as StreamingModuleOptions }));
+}
+
+const BAD: readonly (readonly [options: object, problem: string])[] = [
+  [{ fromat: 'sse' }, 'has an unknown option "fromat". Known: format, flush,'],
+  [{ format: 'xml' }, '"format" must be one or several of text, bytes, ndjson, jsonl, json-seq, json, sse'],
+  [{ format: [] }, '"format" must be one or several'],
+  [{ format: 7 }, '"format" must be one or several'],
+  [{ format: null }, '"format" must be one or several'],
+  [{ format: 'toString' }, '"format" must be one or several'],
+  [{ format: ['sse', { name: 'csv' }] }, '"format" must be one or several'],
+  [{ format: { name: 'csv', mediaTypes: 'text/csv', encode: 1 } }, '"format" must be one or several'],
+  [{ flush: 'never' }, '"flush" must be "auto", "each" or { bytes, ms }'],
+  [{ flush: { bytes: 1 } }, '"flush" must be "auto", "each" or { bytes, ms }'],
+  [{ flush: { bytes: 0, ms: 1 } }, '"flush" must be'],
+  [{ flush: { bytes: 1, ms: 1, more: 1 } }, '"flush" must be'],
+  [{ openDelay: '1s' }, '"openDelay" must be a number of milliseconds above 0, or false'],
+  [{ openDelay: true }, '"openDelay" must be'],
+  [{ heartbeat: 0 }, '"heartbeat" must be a number of milliseconds above 0, or false'],
+  [{ heartbeat: Number.NaN }, '"heartbeat" must be'],
+  [{ heartbeat: -1 }, '"heartbeat" must be'],
+  [{ sendTimeout: null }, '"sendTimeout" must be'],
+  [{ maxDuration: {} }, '"maxDuration" must be'],
+  [{ queue: 5 }, '"queue" must be an object with events, bytes'],
+  [{ queue: { events: 0 } }, '"events" must be a number above 0'],
+  [{ queue: { bites: 1 } }, 'has an unknown option "bites". Known: events, bytes'],
+  [{ overflow: 'explode' }, '"overflow" must be one of "disconnect", "drop-oldest", "drop-newest"'],
+  [{ errorEvent: '' }, '"errorEvent" must be a string without line breaks'],
+  [{ errorEvent: 'a\nb' }, '"errorEvent" must be a string without line breaks'],
+  [{ errorEvent: 7 }, '"errorEvent" must be'],
+  [{ limits: { connections: 1.5 } }, '"connections" must be a whole number above 0'],
+  [{ limits: { perClient: '2' } }, '"perClient" must be a whole number above 0'],
+  [{ limits: { clientOf: 'ip' } }, '"clientOf" must be a function'],
+  [{ limits: { max: 1 } }, 'has an unknown option "max"'],
+];
+
+describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
+  it.each(BAD)('for a route: %j', async (options, problem) => {
+    const { code, message } = await refusalOfRoute(platform, options);
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('@Stream() of Sources.source');
+    expect(message).toContain(problem);
+  });
+
+  it.each([
+    ...BAD,
+    [{ method: 0 }, 'has an unknown option "method"'],
+    [{ shutdown: { grace: -1 } }, '"grace" must be a number above 0'],
+    [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Known: grace, retry'],
+    [{ shutdown: { retry: 'soon' } }, '"retry" must be'],
+    [{ hooks: 'log' }, '"hooks" must be an object with hooks, a class, or several of them'],
+  ] as const)('for the application: %j', async (options, problem) => {
+    const { code, message } = await refusalOfModule(platform, options);
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('StreamingModule.forRoot()');
+    expect(message).toContain(problem);
+  });
+
+  it.each([
+    ['a heartbeat where the format has none', { format: 'text', heartbeat: 5 }, '"heartbeat" contradicts "format"'],
+    ['an errorEvent where the format has no events', { format: 'ndjson', errorEvent: 'x' }, '"errorEvent" contradicts'],
+    ['a method that is none', { method: 'POST' }, '"method" must be a RequestMethod'],
+  ])('%s', async (_what, options, problem) => {
+    const { message } = await refusalOfRoute(platform, options);
+
+    expect(message).toContain('Sources.source');
+    expect(message).toContain(problem);
+  });
+
+  it.each([
+    ['a format for @Sse()', { format: 'json' }, '"format"'],
+    ['a maxPendingDataLength that is no number', { maxPendingDataLength: 'much' }, '"maxPendingDataLength" must be'],
+  ])('%s', async (_what, options, problem) => {
+    @Controller()
+    class Events {
+      @Sse('events', options as SseOptions)
+      events() {
+        return [];
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Events] }));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('@Sse() of Events.events');
+    expect(message).toContain(problem);
+  });
+
+  it.each([
+    ['@Render()', Render('page')],
+    ['@Redirect()', Redirect('/')],
+    ['the @Sse() of Nest', NestSse('events')],
+  ])('a stream that also has %s', async (_what, other) => {
+    @Controller()
+    class Twice {
+      @other
+      @Stream()
+      twice() {
+        return of('a');
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Twice] }));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('Twice.twice');
+  });
+
+  it('a method that another decorator maps elsewhere', async () => {
+    @Controller()
+    class Elsewhere {
+      @Get('there')
+      @Stream('here')
+      elsewhere() {
+        return [];
+      }
+    }
+    const { message } = await refusal(() => startApp(platform, { controllers: [Elsewhere] }));
+
+    expect(message).toContain('Elsewhere.elsewhere is mapped twice');
+  });
+
+  it.each([
+    ['are empty', {}],
+    ['have none that is known', { onOpened: () => undefined }],
+  ])('hooks that %s', async (_what, hooks: object) => {
+    @Controller()
+    @UseStreamHooks(hooks as StreamHooks)
+    class Hooked {
+      @Stream()
+      hooked() {
+        return [];
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked] }));
+
+    expect(code).toBe('invalid-hook');
+    expect(message).toContain('Hooked.hooked');
+  });
+
+  it('a module that is imported twice with different options', async () => {
+    @Module({ imports: [StreamingModule.forRoot({ format: 'json' })] })
+    class Feature {}
+
+    const { code } = await refusal(() => boot(platform, [StreamingModule.forRoot({ format: 'sse' }), Feature]));
+
+    expect(code).toBe('module-duplicate');
+  });
+});
+
+describe('while a class is defined is refused', () => {
+  it('a method that is mapped twice', () => {
+    const define = () => {
+      class Twice {
+        @Stream('here')
+        @Get('there')
+        twice() {
+          return [];
+        }
+      }
+      return Twice;
+    };
+
+    expect(define).toThrow('Twice.twice is mapped twice');
+  });
+
+  it('a method that has both @Stream() and @Sse()', () => {
+    const define = () => {
+      class Both {
+        @Stream('a')
+        @Sse('b')
+        both() {
+          return [];
+        }
+      }
+      return Both;
+    };
+
+    expect(define).toThrow('Both.both has both @Stream() and @Sse()');
+  });
+});
+
+describe.each(PLATFORMS)('%s: the module', (platform) => {
+  @Controller()
+  class Numbers {
+    @Stream('numbers')
+    numbers() {
+      return [1, 2];
+    }
+
+    @Stream('connected')
+    connected(@ConnectedStream() _stream: StreamConnection) {
+      return [1, 2];
+    }
+  }
+
+  it.each([
+    ['a factory', { useFactory: async () => ({ format: 'sse' as const }) }],
+    ['a class', { useClass: Options() }],
+  ])('has its options from %s', async (_what, asyncOptions) => {
+    const { origin } = await boot(platform, [StreamingModule.forRootAsync(asyncOptions)], [Numbers]);
+
+    expect(await (await fetch(`${origin}/numbers`)).text()).toBe('data: 1\n\ndata: 2\n\n');
+  });
+
+  it('has its options from what it injects', async () => {
+    @Injectable()
+    class Config {
+      readonly format = 'json';
+    }
+    @Module({ providers: [Config], exports: [Config] })
+    class ConfigModule {}
+    const module = StreamingModule.forRootAsync({
+      imports: [ConfigModule],
+      inject: [Config],
+      useFactory: ({ format }: Config) => ({ format }),
+    });
+    const { origin } = await boot(platform, [module], [Numbers]);
+
+    expect(await (await fetch(`${origin}/numbers`)).text()).toBe('[1,2]');
+  });
+
+  it('checks options that come later too', async () => {
+    const module = StreamingModule.forRootAsync({ useFactory: () => ({ format: 'xml' }) as unknown as StreamOptions });
+
+    expect((await refusal(() => boot(platform, [module], [Numbers]))).message).toContain('"format" must be');
+  });
+
+  it('may be imported again with the same options', async () => {
+    const streaming = StreamingModule.forRoot({ format: 'json' });
+    @Module({ imports: [streaming], controllers: [Numbers] })
+    class Feature {}
+    const { origin } = await boot(platform, [streaming, Feature]);
+
+    expect(await (await fetch(`${origin}/numbers`)).text()).toBe('[1,2]');
+  });
+
+  it('serves streams of modules that do not import it', async () => {
+    @Module({ controllers: [Numbers] })
+    class Feature {}
+    const { origin } = await boot(platform, [Feature, StreamingModule.forRoot()]);
+
+    expect(await (await fetch(`${origin}/numbers`)).text()).toBe('1\n2\n');
+  });
+
+  it('needs no options, and no streams', async () => {
+    @Controller()
+    class Plain {
+      @Get('plain')
+      plain() {
+        return 'plain';
+      }
+    }
+    const { origin } = await boot(platform, [StreamingModule.forRoot()], [Plain]);
+
+    expect(await (await fetch(`${origin}/plain`)).text()).toBe('plain');
+  });
+
+  it.each(['numbers', 'connected'])('that is missing is a 500 that says so in the log: /%s', async (path) => {
+    const { origin, logs } = await boot(platform, [], [Numbers]);
+
+    const response = await fetch(`${origin}/${path}`);
+
+    expect(response.status).toBe(500);
+    expect(logs.of('error').join()).toContain('StreamingModule.forRoot() is not among the imports');
+  });
+
+  it('may be created without a server', async () => {
+    const context = await NestFactory.createApplicationContext(
+      { module: class Root {}, imports: [StreamingModule.forRoot()], controllers: [Numbers] },
+      { logger: false },
+    );
+
+    await expect(context.close()).resolves.toBeUndefined();
+  });
+});
+
+function Options(): Type<{ create(): StreamingModuleOptions }> {
+  @Injectable()
+  class ModuleOptions {
+    create(): StreamingModuleOptions {
+      return { format: 'sse' };
+    }
+  }
+  return ModuleOptions;
+}

@@ -1,0 +1,92 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import { type AppSetup, type Platform, startApp, type TestApp } from './app.js';
+import { Recorder } from './events.js';
+import { RawClient } from './raw-client.js';
+
+/** An application that is closed, with all its clients, when its test is over. */
+export interface RunningApp extends TestApp {
+  /** The server's side of its connections, in the order they came. */
+  readonly sockets: Recorder<Socket>;
+  get(path: string, headers?: Record<string, string>, method?: string): Promise<RawClient>;
+  connect(): Promise<RawClient>;
+  /** The body of a GET. */
+  text(path: string, headers?: Record<string, string>): Promise<string>;
+}
+
+/** Starts applications; those of a test are closed after it, whatever became of it. */
+export function useApps(): (platform: Platform, setup: AppSetup) => Promise<RunningApp> {
+  const running: { readonly app: TestApp; readonly clients: RawClient[] }[] = [];
+
+  afterEach(async () => {
+    for (const { app, clients } of running.splice(0)) {
+      for (const client of clients) {
+        client.disconnect();
+      }
+      await app.close();
+    }
+  });
+
+  return async (platform, setup) => {
+    const options = { shutdown: { grace: 0 }, ...setup.options };
+    const app = await startApp(platform, { ...setup, options });
+    const clients: RawClient[] = [];
+    const sockets = new Recorder<Socket>();
+    (app.app.getHttpServer() as Server).on('connection', sockets.add);
+    let closed: Promise<void> | undefined;
+    const close = (): Promise<void> => {
+      closed ??= app.close();
+      return closed;
+    };
+    const kept = (client: RawClient): RawClient => {
+      clients.push(client);
+      return client;
+    };
+    running.push({ app: { ...app, close }, clients });
+    return {
+      ...app,
+      close,
+      sockets,
+      connect: async () => kept(await RawClient.connect(app.port)),
+      get: async (path, headers, method) => kept(await RawClient.get(app.port, path, headers, method)),
+      text: async (path, headers = {}) => (await fetch(app.url(path), { headers })).text(),
+    };
+  };
+}
+
+/** Waits until a figure has not changed for a while: until whatever makes it change waits for something. */
+export async function quiet(figure: () => number, ms = 60): Promise<number> {
+  let last = figure();
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    const now = figure();
+    if (now === last) {
+      return now;
+    }
+    last = now;
+  }
+}
+
+/** Waits for some turns of the event loop: for what needs no more than that to happen. */
+export async function turns(count = 5): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** Counts the writes a socket hands to the operating system. */
+export function countWrites(socket: Socket): () => number {
+  let count = 0;
+  const { _write, _writev } = socket;
+  socket._write = (...args) => {
+    count++;
+    _write.apply(socket, args);
+  };
+  if (_writev) {
+    socket._writev = (...args) => {
+      count++;
+      _writev.apply(socket, args);
+    };
+  }
+  return () => count;
+}

@@ -1,0 +1,77 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Builds the sample as `npm start` does. */
+export async function buildSample(): Promise<void> {
+  await promisify(execFile)(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build'], { cwd: ROOT });
+}
+
+/** What a program prints, and a way to wait for it. */
+export class Program {
+  output = '';
+  private readonly over: Promise<unknown>;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(readonly child: ChildProcess) {
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text;
+        this.wake();
+      });
+    }
+    this.over = once(child, 'close').then(() => this.wake());
+  }
+
+  static start(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
+    return new Program(spawn(command, args, { cwd: ROOT, env: { ...process.env, NO_COLOR: '1', ...env } }));
+  }
+
+  /** Waits until it has printed something. Fails when it ends before. */
+  async until(pattern: RegExp): Promise<RegExpMatchArray> {
+    for (;;) {
+      const match = this.output.match(pattern);
+      if (match) {
+        return match;
+      }
+      if (this.child.exitCode !== null || this.child.signalCode !== null) {
+        throw new Error(`It ended before it printed ${pattern}:\n${this.output}`);
+      }
+      await new Promise<void>((resolve) => this.waiting.add(resolve));
+    }
+  }
+
+  /** Ends it, unless it has ended already, and tells how it ended. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
+    this.child.kill(signal);
+    return this.ended();
+  }
+
+  async ended(): Promise<number | NodeJS.Signals | null> {
+    await this.over;
+    return this.child.exitCode ?? this.child.signalCode;
+  }
+
+  private wake(): void {
+    for (const wake of this.waiting) {
+      wake();
+    }
+    this.waiting.clear();
+  }
+}
+
+export interface Sample {
+  readonly program: Program;
+  readonly port: number;
+  url(path: string): string;
+}
+
+/** The built sample in a process of its own, on a free port unless one is given. */
+export async function startSample(env: Readonly<Record<string, string>> = {}): Promise<Sample> {
+  const program = Program.start(process.execPath, ['sample/dist/main.js'], { PORT: '0', OPENAI_BASE_URL: '', ...env });
+  const [, port] = await program.until(/Open http:\/\/localhost:(\d+)/);
+  return { program, port: Number(port), url: (path) => `http://localhost:${port}${path}` };
+}

@@ -1,0 +1,37 @@
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Where a program is, if it is on this machine. */
+export function toolPath(name: string): string | undefined {
+  const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
+  return folders
+    .map((folder) => join(folder, name))
+    .find((path) => {
+      try {
+        accessSync(path, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/**
+ * `it`, for a test that needs a program. Where that is missing the test is skipped, and it is said; in CI
+ * it fails, because there nobody reads what was skipped.
+ */
+export function itWith(tool: string): (name: string, run: () => Promise<void>, timeout?: number) => void {
+  if (toolPath(tool) !== undefined) {
+    return (name, run, timeout) => it(name, run, timeout);
+  }
+  if (process.env.CI === 'true') {
+    return (name) =>
+      it(name, () => {
+        throw new Error(`${tool} is not on this machine`);
+      });
+  }
+  return (name, run) => {
+    process.stderr.write(`SKIPPED, because ${tool} is not on this machine: ${name}\n`);
+    it.skip(name, run);
+  };
+}
