@@ -13,6 +13,8 @@ const duration: Check = (value) =>
 const count: Check = (value) =>
   Number.isInteger(value) && (value as number) > 0 ? undefined : 'must be a whole number above 0';
 const size: Check = (value) => (typeof value === 'number' && value > 0 ? undefined : 'must be a number above 0');
+const finite: Check = (value) =>
+  Number.isFinite(value) && (value as number) > 0 ? undefined : 'must be a finite number above 0';
 const callable: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
 
 const oneOf =
@@ -26,7 +28,7 @@ function keys(checks: Readonly<Record<string, Check>>, required = false): Check 
       return `must be an object with ${Object.keys(checks).join(', ')}`;
     }
     for (const key of Object.keys(value)) {
-      if (!(key in checks)) {
+      if (!Object.hasOwn(checks, key)) {
         return `has an unknown option "${key}". Known: ${Object.keys(checks).join(', ')}`;
       }
     }
@@ -58,7 +60,7 @@ const format: Check = (value) => {
 };
 
 const flushPolicy: Check = (value) =>
-  value === 'auto' || value === 'each' || keys({ bytes: count, ms: size }, true)(value) === undefined
+  value === 'auto' || value === 'each' || keys({ bytes: count, ms: finite }, true)(value) === undefined
     ? undefined
     : 'must be "auto", "each" or { bytes, ms }, both above 0';
 
@@ -91,7 +93,10 @@ const CHECKS = {
   module: keys({
     ...BEHAVIOR,
     hooks,
-    shutdown: keys({ grace: (value) => (value === 0 ? undefined : size(value)), retry: duration }),
+    shutdown: keys({
+      grace: (value) => (value === 0 ? undefined : finite(value)),
+      retry: (value) => (value === false ? undefined : finite(value)),
+    }),
   }),
   Stream: keys({ ...BEHAVIOR, method }),
   Sse: keys({ ...BEHAVIOR, method, maxPendingDataLength: pending }),

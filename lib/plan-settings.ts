@@ -2,7 +2,7 @@ import { StreamError } from './errors.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
 import { StreamLimiter } from './stream-limiter.js';
-import type { StreamMark } from './stream-metadata.js';
+import type { StreamMark } from './stream-mark.js';
 import type { PlanParts } from './stream-plan.js';
 import { DEFAULTS, type StreamBehavior } from './streaming.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
@@ -11,7 +11,7 @@ import type { StreamingRuntime } from './streaming.runtime.js';
 export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: string): PlanParts {
   const { decorator, options } = mark;
   const application = runtime.options;
-  const merged: StreamBehavior = { ...application, ...options };
+  const merged: StreamBehavior = { ...application, ...given(options) };
   const formats = formatsOf(merged.format);
   if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
     throw new StreamError('invalid-option', `@Sse() of ${route}: "format" is sse. For others use @Stream()`);
@@ -32,7 +32,13 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
       route,
       ...durations,
       flush: merged.flush ?? 'auto',
-      queue: { events: DEFAULTS.events, bytes: DEFAULTS.bytes, ...application.queue, ...pending, ...options.queue },
+      queue: {
+        events: DEFAULTS.events,
+        bytes: DEFAULTS.bytes,
+        ...given(application.queue),
+        ...pending,
+        ...given(options.queue),
+      },
       overflow: merged.overflow ?? 'disconnect',
       errorEvent: merged.errorEvent ?? 'error',
     },
@@ -61,6 +67,11 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
     return {};
   }
   return length === 0 || length === Infinity ? { events: Infinity, bytes: Infinity } : { bytes: length };
+}
+
+/** Without what is undefined: that is as if it had not been given. */
+function given<T extends object>(options: T | undefined): Partial<T> {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 function milliseconds(given: number | false | undefined, byDefault: number | false): number {

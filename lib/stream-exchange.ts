@@ -1,17 +1,19 @@
+import type { LiveConnection } from './connection/live-connection.js';
 import type { StreamConnection } from './connection/stream-connection.js';
 import { StreamError } from './errors.js';
 import type { PlatformResponse } from './platform/platform.js';
 import type { PushSource } from './source/source.js';
+import { isObservable } from './source/source-of.js';
 import { isThenable } from './source/thenable.js';
 import type { StreamPlan } from './stream-plan.js';
 
 /** One request to a stream route, from guards to the first byte. */
 export class StreamExchange {
-  readonly connection: StreamConnection;
+  readonly connection: LiveConnection;
   /** Whether an interceptor, and not the handler, has the result in the end. */
   intercepted = false;
-  /** What the handler itself returned, its promise resolved. */
-  returned: unknown;
+  private returned: { readonly value: unknown } | undefined;
+  private entered = false;
   private claimed = false;
 
   constructor(
@@ -33,9 +35,8 @@ export class StreamExchange {
     if (connection.state !== 'new') {
       return undefined;
     }
-    this.plan.admit(connection);
-    connection.begin();
     try {
+      this.enter();
       const result = invoke();
       if (isThenable(result)) {
         result.then(
@@ -51,20 +52,23 @@ export class StreamExchange {
     return connection.opened();
   }
 
-  /** Calls the handler for the interceptors to have its result. */
+  /** Calls the handler, maybe not for the first time, for the interceptors to have its result. */
   invoke(invoke: () => unknown): unknown {
-    const { connection } = this;
-    if (connection.state !== 'new') {
+    if (this.connection.state !== 'new') {
       return undefined;
     }
-    this.plan.admit(connection);
-    connection.begin();
+    this.enter();
     const note = (value: unknown): unknown => {
-      this.returned = value;
+      this.returned = { value };
       return value;
     };
     const result = invoke();
     return isThenable(result) ? result.then(note) : note(result);
+  }
+
+  /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */
+  get live(): boolean | undefined {
+    return this.returned && isObservable(this.returned.value);
   }
 
   /** Sends what comes out of the interceptors. */
@@ -74,9 +78,19 @@ export class StreamExchange {
     }
   }
 
+  /** Counts the stream in, once, however often and whether or not the handler is called. */
+  enter(): void {
+    if (!this.entered) {
+      this.plan.admit(this.connection);
+      this.entered = true;
+      this.connection.begin();
+    }
+  }
+
   /** Sends what the handler returned. */
   deliver(value: unknown): void {
     try {
+      this.enter();
       this.connection.attach(value);
       if ((value === undefined || value === null) && !this.claimed && !this.plan.hooked) {
         throw new StreamError(

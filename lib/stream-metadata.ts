@@ -1,23 +1,12 @@
 import 'reflect-metadata';
-import { type ExecutionContext, RequestMapping, type RequestMethod, Res, SseSignal } from '@nestjs/common';
+import { type ExecutionContext, RequestMapping, Res, SseSignal } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
 import { isResponse } from './platform/platform.js';
 import { exchangeIn, serve } from './stream-handler.js';
-import type { SseOptions, StreamHooksLike, StreamOptions } from './streaming.options.js';
+import { markOf, type StreamMark, setMark } from './stream-mark.js';
 
-const STREAM = Symbol('nestjs-streaming:stream');
-const HOOKS = Symbol('nestjs-streaming:hooks');
 const OURS = Symbol('nestjs-streaming:ours');
-
-/** What a decorator says of a method. */
-export interface StreamMark {
-  readonly decorator: 'Stream' | 'Sse';
-  readonly options: StreamOptions & SseOptions;
-  /** The path it maps, if it was given one. */
-  readonly path: string | readonly string[] | undefined;
-  readonly method: RequestMethod;
-}
 
 /** A decorated parameter, as Nest notes it. */
 interface Parameter {
@@ -28,22 +17,10 @@ interface Parameter {
 
 type Handler = (this: object, ...args: unknown[]) => unknown;
 
-export function markOf(handler: object): StreamMark | undefined {
-  return Reflect.getMetadata(STREAM, handler) as StreamMark | undefined;
-}
-
-/** The hooks of a class or method, outermost first. */
-export function hooksOf(target: object): readonly StreamHooksLike[] {
-  return (Reflect.getMetadata(HOOKS, target) as readonly StreamHooksLike[] | undefined) ?? [];
-}
-
-export function addHooks(target: object, hooks: readonly StreamHooksLike[]): void {
-  Reflect.defineMetadata(HOOKS, [...hooks, ...hooksOf(target)], target);
-}
-
 /** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
-export function markStream(mark: StreamMark): MethodDecorator {
+export function markStream(options: StreamMark): MethodDecorator {
   return (target, key, descriptor: PropertyDescriptor) => {
+    const mark = { ...options };
     const original = descriptor.value as Handler;
     if (markOf(original)) {
       throw new StreamError(
@@ -53,20 +30,20 @@ export function markStream(mark: StreamMark): MethodDecorator {
     }
     const index = injectResponse(target, key);
     honourSseSignal(target.constructor, key);
-    descriptor.value = handlerOf(original, index);
+    descriptor.value = handlerOf(original, index, mark);
     for (const name of Reflect.getMetadataKeys(original)) {
       Reflect.defineMetadata(name, Reflect.getMetadata(name, original), descriptor.value);
     }
-    Reflect.defineMetadata(STREAM, mark, descriptor.value);
+    setMark(descriptor.value, mark);
     mapRoute(mark, target, key, descriptor);
   };
 }
 
 /** The method around the method. Called by hand, as in a unit test, it is the method itself. */
-function handlerOf(original: Handler, index: number): Handler {
+function handlerOf(original: Handler, index: number, mark: StreamMark): Handler {
   const handler: Handler = function (...args) {
     return isResponse(args[index])
-      ? serve(this.constructor, handler, args[index], () => original.apply(this, args.slice(0, index)))
+      ? serve(this.constructor, mark, args[index], () => original.apply(this, args.slice(0, index)))
       : original.apply(this, args);
   };
   Object.defineProperty(handler, 'name', { value: original.name, configurable: true });

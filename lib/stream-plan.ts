@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { HttpException, HttpStatus, NotAcceptableException, ServiceUnavailableException } from '@nestjs/common';
 import { having, type StreamHooks } from './connection/hooks.js';
-import { StreamConnection } from './connection/stream-connection.js';
+import { LiveConnection } from './connection/live-connection.js';
 import type { StreamServices, StreamSettings } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import { ALL_FORMATS } from './format/formats.js';
@@ -42,16 +42,16 @@ export class StreamPlan {
     this.settings = { ...this.settings, hooks, chunkHooks: having(hooks, 'beforeChunk') };
   }
 
-  /** Whether there are hooks, which may push too. */
+  /** Whether there are hooks that may push, when the handler does not. */
   get hooked(): boolean {
-    return this.settings.hooks.length > 0;
+    return having(this.settings.hooks, 'onOpen').length > 0;
   }
 
   /** Makes the connection for a request, or refuses it for its `Accept`. */
-  connect(response: PlatformResponse): StreamConnection {
+  connect(response: PlatformResponse): LiveConnection {
     const { raw, request, head } = exchangeOn(response);
     const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
-    return new StreamConnection({
+    return new LiveConnection({
       id: (++connections).toString(36),
       request,
       transport: new Http1Transport(raw),
@@ -63,30 +63,22 @@ export class StreamPlan {
   }
 
   /** Counts a stream in, or refuses it. */
-  admit(connection: StreamConnection): void {
+  admit(connection: LiveConnection): void {
     if (this.parts.isDraining()) {
       connection.header('Retry-After', '5');
-      throw this.refuse(
-        connection,
-        new ServiceUnavailableException('The server is shutting down: try another, or later'),
-      );
+      throw new ServiceUnavailableException('The server is shutting down: try another, or later');
     }
     for (const limiter of this.parts.limiters) {
       const over = limiter.over(connection.request);
       if (over) {
         connection.header('Retry-After', String(over.retryAfter));
-        throw this.refuse(connection, new HttpException(over.message, over.status));
+        throw new HttpException(over.message, over.status);
       }
     }
     for (const limiter of this.parts.limiters) {
       const release = limiter.enter(connection.request);
       connection.hooks({ onClose: release });
     }
-  }
-
-  private refuse(connection: StreamConnection, error: HttpException): HttpException {
-    connection.fail(error);
-    return error;
   }
 
   private negotiate(request: IncomingMessage, vary: () => void): ChosenFormat | 'auto' {

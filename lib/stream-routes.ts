@@ -6,7 +6,8 @@ import { HOOK_NAMES } from './connection/hooks.js';
 import { StreamError } from './errors.js';
 import { validateOptions } from './options-validation.js';
 import { planSettings } from './plan-settings.js';
-import { checkMapping, forgetResponse, hooksOf, markOf, type StreamMark } from './stream-metadata.js';
+import { hooksOf, markOf, type StreamMark } from './stream-mark.js';
+import { checkMapping, forgetResponse } from './stream-metadata.js';
 import { StreamPlan } from './stream-plan.js';
 import { streamingInterceptor } from './streaming.interceptor.js';
 import type { StreamHooksLike } from './streaming.options.js';
@@ -71,7 +72,7 @@ export class StreamRoutes {
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
       const plan = new StreamPlan(planSettings(this.runtime, mark, name));
       this.plans.set(route, plan);
-      this.runtime.addPlan(route.controller, handler, plan);
+      this.runtime.addPlan(route.controller, mark, plan);
     }
   }
 

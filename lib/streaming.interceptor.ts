@@ -1,16 +1,16 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import type { PushSource, SourceSink } from './source/source.js';
-import { isObservable } from './source/source-of.js';
 import type { StreamExchange } from './stream-exchange.js';
 import { exchangeIn } from './stream-handler.js';
-import { markOf } from './stream-metadata.js';
+import { markOf } from './stream-mark.js';
 
 /** What the interceptors make of a handler's result: the values of an Observable one by one, anything else whole. */
 class InterceptedSource implements PushSource {
   readonly kind = 'push';
   private subscription: { unsubscribe(): void } | undefined;
-  private last: unknown;
+  private held: { readonly value: unknown } | undefined;
+  private live = false;
   private stopped = false;
 
   constructor(
@@ -19,24 +19,10 @@ class InterceptedSource implements PushSource {
   ) {}
 
   start(sink: SourceSink): void {
-    const live = (): boolean => isObservable(this.exchange.returned);
     const subscription = this.result.subscribe({
-      next: (value) => {
-        if (live()) {
-          sink.next(value);
-        } else {
-          this.last = value;
-        }
-      },
+      next: (value) => this.next(value, sink),
       error: (error: unknown) => sink.error(error),
-      complete: () => {
-        if (live()) {
-          sink.complete();
-        } else {
-          sink.detach();
-          this.exchange.deliver(this.last);
-        }
-      },
+      complete: () => this.complete(sink),
     });
     if (this.stopped) {
       subscription.unsubscribe();
@@ -48,6 +34,41 @@ class InterceptedSource implements PushSource {
   stop(): void {
     this.stopped = true;
     this.subscription?.unsubscribe();
+  }
+
+  private next(value: unknown, sink: SourceSink): void {
+    if (this.stopped) {
+      return;
+    }
+    // An interceptor that answers by itself with several values means each of them.
+    const live = this.live || (this.exchange.live ?? this.held !== undefined);
+    if (!live) {
+      this.held = { value };
+      return;
+    }
+    this.live = true;
+    this.send(this.held ? [this.held.value, value] : [value], sink);
+    this.held = undefined;
+  }
+
+  private send(values: readonly unknown[], sink: SourceSink): void {
+    try {
+      this.exchange.enter();
+      for (const value of values) {
+        sink.next(value);
+      }
+    } catch (error) {
+      sink.error(error);
+    }
+  }
+
+  private complete(sink: SourceSink): void {
+    if (this.live || this.exchange.live) {
+      sink.complete();
+    } else {
+      sink.detach();
+      this.exchange.deliver(this.held?.value);
+    }
   }
 }
 

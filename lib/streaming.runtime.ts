@@ -1,3 +1,4 @@
+import { ServiceUnavailableException } from '@nestjs/common';
 import { StreamRegistry } from './connection/stream-registry.js';
 import type { StreamLogger, StreamServices } from './connection/stream-settings.js';
 import { describeError } from './error-description.js';
@@ -46,7 +47,12 @@ export class StreamingRuntime {
     logger: StreamLogger,
   ) {
     this.limiter = options.limits && new StreamLimiter(options.limits);
-    this.services = { registry: this.registry, logger, describeError };
+    this.services = {
+      registry: this.registry,
+      logger,
+      describeError,
+      refusal: (message) => new ServiceUnavailableException(message),
+    };
   }
 
   /** Makes the runtime known to the requests of an application. */
@@ -61,13 +67,14 @@ export class StreamingRuntime {
     runtimes.set(instance, this);
   }
 
-  addPlan(controller: object, handler: object, plan: StreamPlan): void {
+  addPlan(controller: object, mark: object, plan: StreamPlan): void {
     const plans = this.plans.get(controller) ?? new Map<object, StreamPlan>();
-    this.plans.set(controller, plans.set(handler, plan));
+    this.plans.set(controller, plans.set(mark, plan));
   }
 
-  planOf(controller: object, handler: object): StreamPlan {
-    const plan = this.findPlan(controller, handler);
+  /** By what the decorator noted: the method itself may be wrapped by other decorators. */
+  planOf(controller: object, mark: object): StreamPlan {
+    const plan = this.plans.get(controller)?.get(mark);
     if (!plan) {
       throw new StreamError(
         'invalid-option',
@@ -77,27 +84,22 @@ export class StreamingRuntime {
     return plan;
   }
 
-  /** The plan of a route, if it is a stream. */
-  findPlan(controller: object, handler: object): StreamPlan | undefined {
-    return this.plans.get(controller)?.get(handler);
-  }
-
   readonly isDraining = (): boolean => this.draining;
 
   /** Refuses new streams, says farewell, lets streams end by themselves for a while, and closes the rest. */
   async shutdown(): Promise<void> {
     const { grace = DEFAULTS.grace, retry = DEFAULTS.retry } = this.options.shutdown ?? {};
     this.draining = true;
-    for (const stream of this.registry) {
+    for (const stream of this.registry.open) {
       // Not all at once (±50 %): they may be many.
       stream.announceShutdown(retry === false ? undefined : Math.round(retry * (0.5 + Math.random())));
     }
     await this.registry.emptied(grace);
-    for (const stream of this.registry) {
+    for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });
     }
     await this.registry.emptied(MERCY_MS);
-    for (const stream of this.registry) {
+    for (const stream of this.registry.open) {
       stream.cut({ code: 'shutdown' });
     }
     this.registry.rest();

@@ -1,10 +1,15 @@
 import { StreamError } from '../errors.js';
 import { isEvent } from '../format/event.js';
 import type { StreamErrorBody, StreamFormat } from '../format/format.js';
-import { type ChosenFormat, formatOfChunk } from '../format/negotiate.js';
+import { ndjsonFormat } from '../format/ndjson.format.js';
+import { type ChosenFormat, chooseFormat, formatOfChunk } from '../format/negotiate.js';
+import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Transport } from '../transport/transport.js';
-import { Outbox } from './outbox.js';
+import { Outbox, type OutboxOwner } from './outbox.js';
 import type { StreamSettings } from './stream-settings.js';
+
+/** What a stream is that has nothing to tell its format by. */
+const EMPTY = chooseFormat(ndjsonFormat);
 
 interface Waiter {
   resolve(): void;
@@ -26,8 +31,8 @@ export class Body extends Outbox {
   private waiters: Waiter[] | undefined;
 
   /** @param chosen the format, or nothing when the first chunk decides */
-  constructor(transport: Transport, settings: StreamSettings, chosen: ChosenFormat | undefined) {
-    super(transport, settings);
+  constructor(transport: Transport, settings: StreamSettings, chosen: ChosenFormat | undefined, owner: OutboxOwner) {
+    super(transport, settings, owner);
     if (chosen) {
       this.choose(chosen);
     }
@@ -49,6 +54,13 @@ export class Body extends Outbox {
   chooseFor(chunk: unknown): void {
     if (this.format === undefined) {
       this.choose(formatOfChunk(chunk));
+    }
+  }
+
+  /** Chooses for a stream that ends without a chunk, if that is still open. */
+  chooseEmpty(): void {
+    if (this.format === undefined) {
+      this.choose(this.transport.hasBody ? EMPTY : PASSTHROUGH);
     }
   }
 
@@ -187,10 +199,6 @@ export class Body extends Outbox {
     this.settings.services.logger.warn(
       `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,
     );
-    if (format?.fields) {
-      this.put(format.encode({ type: 'lagged', data: { dropped } }));
-    } else if (format?.error) {
-      this.put(format.encode({ lagged: { dropped } }));
-    }
+    this.put(format?.lagged?.(dropped) ?? '');
   }
 }

@@ -4,7 +4,7 @@ import type { FlushPolicy, StreamSettings } from './stream-settings.js';
 
 /** A client that takes what it is given, as long as `takes` says so. */
 function setup(flush: FlushPolicy = 'auto') {
-  const client = { taken: [] as string[], takes: true };
+  const client = { taken: [] as string[], takes: true, failures: [] as unknown[] };
   const transport = {
     write(data: string | Uint8Array) {
       client.taken.push(Buffer.from(data as Uint8Array).toString());
@@ -13,7 +13,8 @@ function setup(flush: FlushPolicy = 'auto') {
   } as Transport;
   let time = 0;
   const registry = { now: () => ++time };
-  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as StreamSettings);
+  const owner = { fail: (error: unknown) => client.failures.push(error) };
+  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as StreamSettings, owner);
   return { outbox, client };
 }
 

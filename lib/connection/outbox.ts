@@ -8,6 +8,11 @@ const GATHER = 16_384;
 /** Nothing larger is written at once, so that a client that takes some of it is seen to take something. */
 const SLICE = 65_536;
 
+/** Whose stream fails when a write does that nobody waits for. */
+export interface OutboxOwner {
+  fail(error: unknown): void;
+}
+
 /**
  * What waits to be written. Chunks are gathered into one write; what comes while the client can take no
  * more waits in a queue, whose bounds are the connection's concern.
@@ -28,6 +33,7 @@ export class Outbox {
   constructor(
     protected readonly transport: Transport,
     protected readonly settings: StreamSettings,
+    private readonly owner: OutboxOwner,
   ) {
     const { flush } = settings;
     this.enough = typeof flush === 'object' ? flush.bytes : flush === 'each' ? 1 : GATHER;
@@ -164,7 +170,11 @@ export class Outbox {
     const { flush: policy } = this.settings;
     const flush = (): void => {
       this.waiting = false;
-      this.flush();
+      try {
+        this.flush();
+      } catch (error) {
+        this.owner.fail(error);
+      }
     };
     this.waiting = true;
     if (typeof policy === 'object') {

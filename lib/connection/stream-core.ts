@@ -1,4 +1,5 @@
-import { StreamError } from '../errors.js';
+import { AsyncResource } from 'node:async_hooks';
+import { StreamError, StreamStateError } from '../errors.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Source, SourceHead } from '../source/source.js';
 import { discard, sourceOf } from '../source/source-of.js';
@@ -14,7 +15,7 @@ import { clock } from './stream-registry.js';
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamEnding implements TransportListener, PushPort {
   private reader: Reader | undefined;
-  private readonly beganAt = clock();
+  private beganAt = clock();
 
   constructor(parts: StreamParts) {
     super(parts);
@@ -33,10 +34,10 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
     if (value !== undefined && value !== null) {
       const source = this.within(() => this.sourceOf(value));
+      this.reader = readerOf(source, this);
       if (source.head) {
         this.adopt(source.head);
       }
-      this.reader = readerOf(source, this);
     }
     if (this.parts.transport.hasBody) {
       this.reader?.resume();
@@ -53,9 +54,10 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
 
   /** @internal The handler is about to be called. */
   begin(): void {
-    const { registry } = this.parts.settings.services;
     this.reached = true;
-    registry.add(this.self);
+    this.beganAt = clock();
+    this.context = new AsyncResource('StreamConnection');
+    this.parts.settings.services.registry.add(this);
     this.body.progress();
     if (this.parts.settings.openDelay === 0) {
       // Not at once: what the handler throws, or has at hand, comes first.
@@ -87,7 +89,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
         this.answer({ retry });
       }
       return this.runHooks('onShutdown', (hooks) => {
-        const chunk = hooks.onShutdown?.(this.self);
+        const chunk = hooks.onShutdown?.(this);
         return isThenable(chunk) ? chunk.then((late) => this.answer(late)) : this.answer(chunk);
       });
     });
@@ -97,29 +99,33 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
   tick(now: number): void {
     const { settings, transport } = this.parts;
     const { body } = this;
-    if (transport.queued && this.ending !== 'ended') {
+    if (transport.queued) {
+      // It is not this client that is slow, but the response before.
       body.progress();
     }
     const silence = now - body.progressAt;
-    if ((body.blocked || this.ending !== undefined) && silence >= settings.sendTimeout) {
+    const ending = this.current === 'closing' || this.current === 'errored';
+    if ((body.blocked || ending) && silence >= settings.sendTimeout) {
       this.cut({ code: 'send-timeout' });
+    } else if (this.ending === 'truncate') {
+      this.finish('truncate');
     } else if (now - this.beganAt >= settings.maxDuration) {
       void this.end({ code: 'deadline' });
-    } else if (this.current === 'new' && now - this.beganAt >= settings.openDelay) {
-      this.attempt(() => this.openSilent());
-    } else if (this.current === 'open' && silence >= settings.heartbeat && this.ready && body.empty) {
-      this.body.beat();
+    } else {
+      this.attempt(() => this.wake(now - this.beganAt, silence));
     }
   }
 
   /** @internal */
   onDrain(): void {
-    this.body.onDrain();
-    if (this.ending === 'end' || this.ending === 'truncate') {
-      this.finish(this.ending);
-    } else {
-      this.resume();
-    }
+    this.attempt(() => {
+      this.body.onDrain();
+      if (this.ending === 'end' || this.ending === 'truncate') {
+        this.finish(this.ending);
+      } else {
+        this.resume();
+      }
+    });
   }
 
   /** @internal */
@@ -156,6 +162,18 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
   }
 
+  /** Opens a stream that has been silent for long enough, and keeps the connection of an open one alive. */
+  private wake(age: number, silence: number): void {
+    const { settings } = this.parts;
+    if (this.current === 'new' && age >= settings.openDelay) {
+      this.openSilent();
+    } else if (this.current === 'open' && !this.headFixed && age >= settings.openDelay) {
+      this.flushHead();
+    } else if (this.current === 'open' && silence >= settings.heartbeat && this.ready && this.body.empty) {
+      this.body.beat();
+    }
+  }
+
   private openSilent(): void {
     if (this.current === 'new') {
       this.parts.transport.hasBody ? this.openEmpty() : this.complete();
@@ -164,9 +182,20 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
 
   private adopt({ status, headers }: SourceHead): void {
     const { head } = this.parts;
+    if (this.current !== 'new') {
+      throw new StreamStateError(
+        `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to false, to wait for its status and headers`,
+      );
+    }
     head.status(status);
     for (const [name, value] of headers) {
-      head.header(name, value);
+      if (name === 'vary') {
+        for (const field of String(value).split(',')) {
+          head.vary(field.trim());
+        }
+      } else {
+        head.header(name, value);
+      }
     }
     this.body.choose(PASSTHROUGH);
   }

@@ -1,14 +1,9 @@
 import { StreamError } from '../errors.js';
-import { ndjsonFormat } from '../format/ndjson.format.js';
-import { chooseFormat } from '../format/negotiate.js';
-import { PASSTHROUGH } from '../format/passthrough.js';
 import { after, isThenable } from '../source/thenable.js';
 import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { isOver, transition } from './connection-state.js';
 import { inTurn, type StreamHooks } from './hooks.js';
 import { StreamOpening } from './stream-opening.js';
-
-const UNDECIDED = chooseFormat(ndjsonFormat);
 
 /** How a stream ends: well, badly, or because the client is gone. */
 export abstract class StreamEnding extends StreamOpening {
@@ -23,7 +18,11 @@ export abstract class StreamEnding extends StreamOpening {
 
   /** @internal Ends the stream well. Resolves when it is over. */
   end(reason: StreamCloseReason): Promise<void> {
-    if (this.current === 'new' || this.current === 'open') {
+    if (this.current === 'new' && reason.code !== 'completed') {
+      // There is nothing to end well: an exception filter can say so.
+      this.settleOpening({ error: this.parts.settings.services.refusal(messageOf(reason.code)) });
+      this.over(reason);
+    } else if (this.current === 'new' || this.current === 'open') {
       this.attempt(() => this.beginEnd(reason));
     }
     return this.closed();
@@ -35,7 +34,7 @@ export abstract class StreamEnding extends StreamOpening {
       this.late(error);
       return;
     }
-    const refused = this.current === 'new';
+    const refused = !this.headFixed;
     this.current = transition(this.current, 'errored');
     this.reason = { code: 'error', error };
     this.halt();
@@ -50,7 +49,7 @@ export abstract class StreamEnding extends StreamOpening {
     const { logger, describeError } = this.parts.settings.services;
     logger.error(`${this.name} failed after it had been opened`, error);
     const finish = (): void => {
-      this.body.putError(describeError(error));
+      this.guarded(() => this.body.putError(describeError(error)), 'error record');
       this.finish('truncate');
     };
     after(
@@ -125,6 +124,10 @@ export abstract class StreamEnding extends StreamOpening {
     if (this.settled || body.blocked) {
       return;
     }
+    if (how === 'truncate' && transport.queued) {
+      // It would take the response before it along. The clock comes back to it.
+      return;
+    }
     this.ending = 'ended';
     body.progress();
     const rest = body.take();
@@ -143,7 +146,7 @@ export abstract class StreamEnding extends StreamOpening {
     if (this.settled) {
       return;
     }
-    if (this.current === 'new') {
+    if (!this.headFixed && reason.code === 'client-closed') {
       this.parts.head.abandon();
     }
     if (this.current !== 'errored') {
@@ -171,9 +174,6 @@ export abstract class StreamEnding extends StreamOpening {
   private beginEnd(reason: StreamCloseReason): void | PromiseLike<void> {
     this.reason = reason;
     if (this.current === 'new') {
-      if (this.body.format === undefined) {
-        this.body.choose(this.parts.transport.hasBody ? UNDECIDED : PASSTHROUGH);
-      }
       this.commit();
     }
     this.current = transition(this.current, 'closing');
@@ -183,9 +183,11 @@ export abstract class StreamEnding extends StreamOpening {
       this.halt();
     }
     const farewell = (): unknown =>
-      this.current === 'closing' ? this.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(this.self)) : undefined;
+      this.current === 'closing' ? this.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(this)) : undefined;
     const finish = (): void => {
       if (this.current === 'closing') {
+        this.body.chooseEmpty();
+        this.fixHead();
         this.body.close();
         this.finish('end');
       }
@@ -204,7 +206,7 @@ export abstract class StreamEnding extends StreamOpening {
   private settle(): void {
     const { services } = this.parts.settings;
     this.settled = true;
-    services.registry.delete(this.self);
+    services.registry.delete(this);
     this.body.release(() => this.closeError());
     this.settleOpening();
     if (this.reason && this.reached) {
@@ -215,7 +217,7 @@ export abstract class StreamEnding extends StreamOpening {
 
   private tellClosed(reason: StreamCloseReason): void {
     for (const hooks of this.chain) {
-      this.guarded(() => hooks.onClose?.(this.self, reason), 'onClose');
+      this.guarded(() => hooks.onClose?.(this, reason), 'onClose hook');
     }
   }
 
@@ -223,16 +225,16 @@ export abstract class StreamEnding extends StreamOpening {
   private lastWords(error: unknown, send: (chunk: unknown) => void): void | PromiseLike<void> {
     const say = (hooks: StreamHooks): unknown =>
       this.guarded(() => {
-        const chunk = hooks.onError?.(error, this.self);
+        const chunk = hooks.onError?.(error, this);
         return isThenable(chunk) ? chunk.then(send) : send(chunk);
-      }, 'onError');
+      }, 'onError hook');
     return this.runHooks('onError', say);
   }
 
-  /** Runs a hook of a stream that has failed or is over: what it throws can only be logged. */
-  private guarded(run: () => unknown, hook: keyof StreamHooks): unknown {
+  /** Runs what belongs to a stream that has failed or is over: what it throws can only be logged. */
+  private guarded(run: () => unknown, what: string): unknown {
     const log = (error: unknown): void => {
-      this.parts.settings.services.logger.error(`${this.name}: the ${hook} hook threw`, error);
+      this.parts.settings.services.logger.error(`${this.name}: the ${what} threw`, error);
     };
     try {
       const wait = this.within(run);

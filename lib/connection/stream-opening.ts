@@ -6,7 +6,7 @@ import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import { Body } from './body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
-import type { StreamConnection } from './stream-connection.js';
+import { StreamConnection } from './stream-connection.js';
 import type { ResponseHead, StreamSettings } from './stream-settings.js';
 
 /** What makes up a connection. */
@@ -33,21 +33,25 @@ const STREAM_HEADERS = {
 };
 
 /** The way of a chunk: it opens the stream if need be, goes through the hooks and into the body. */
-export abstract class StreamOpening {
+export abstract class StreamOpening extends StreamConnection {
   /** @internal */
   readonly body: Body;
   protected current: StreamState = 'new';
   protected chain: HookChain;
-  private chunkHooks: HookChain;
+  /** Whether the status and headers are on their way: until then an exception filter can answer. */
+  protected headFixed = false;
   /** An `onOpen` hook that takes its time: chunks of the source wait for it. */
   protected gate: PromiseLike<void> | undefined;
+  /** Of the request, from when its handler is called: interceptors may have changed it until then. */
+  protected context: AsyncResource | undefined;
+  private chunkHooks: HookChain;
   private opening: { resolve(): void; reject(error: unknown): void } | undefined;
   private refusal: { readonly error: unknown } | undefined;
-  private readonly context = new AsyncResource('StreamConnection');
 
   constructor(protected readonly parts: StreamParts) {
+    super();
     const { transport, settings, chosen } = parts;
-    this.body = new Body(transport, settings, chosen);
+    this.body = new Body(transport, settings, chosen, this);
     this.chain = settings.hooks;
     this.chunkHooks = settings.chunkHooks;
   }
@@ -64,7 +68,7 @@ export abstract class StreamOpening {
 
   /** @internal Runs in the context of the request. */
   within<R>(run: () => R): R {
-    return this.context.runInAsyncScope(run);
+    return this.context ? this.context.runInAsyncScope(run) : run();
   }
 
   /** @internal Resolves when exception filters can no longer answer; rejects with what they should. Nothing: it is so already. */
@@ -72,7 +76,7 @@ export abstract class StreamOpening {
     if (this.refusal) {
       return Promise.reject(this.refusal.error);
     }
-    if (this.current !== 'new') {
+    if (this.headFixed || isOver(this.current)) {
       return undefined;
     }
     return new Promise((resolve, reject) => {
@@ -83,13 +87,14 @@ export abstract class StreamOpening {
   /** @internal */
   abstract fail(error: unknown): void;
 
+  /** @internal */
+  abstract onDrain(): void;
+
+  /** @internal The source has ended. */
+  abstract complete(): void;
+
   /** Goes on with the source. */
   protected abstract resume(): void;
-
-  /** As the hooks see it. */
-  protected get self(): StreamConnection {
-    return this as unknown as StreamConnection;
-  }
 
   /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
   protected take(chunk: unknown): void | PromiseLike<unknown> {
@@ -100,35 +105,52 @@ export abstract class StreamOpening {
       return this.write(chunk);
     }
     if (this.current === 'new') {
-      this.body.chooseFor(chunk);
       this.commit();
       return this.gate ? this.gate.then(() => this.hook(chunk)) : this.hook(chunk);
     }
     return this.hook(chunk);
   }
 
-  /** Fixes the head and runs `onOpen`. */
+  /** Opens the stream: no more status, no more headers. Runs `onOpen`. */
   protected commit(): void {
-    const { head, transport } = this.parts;
-    const { body } = this;
-    const { contentType } = body;
-    const headers = head.commit(contentType, STREAM_HEADERS);
     this.current = transition(this.current, 'open');
+    const wait = this.runHooks('onOpen', (hooks) => hooks.onOpen?.(this));
+    if (wait) {
+      this.hold(wait);
+    }
+  }
+
+  /** Hands the status and headers over, with the content type of the format. */
+  protected fixHead(): void {
+    if (this.headFixed || isOver(this.current)) {
+      return;
+    }
+    const { head, transport } = this.parts;
+    const headers = head.commit(this.body.contentType, STREAM_HEADERS);
+    this.headFixed = true;
     this.body.open();
     this.settleOpening();
     if (isThenable(headers)) {
       // Nothing may be written before the head.
-      body.blocked = true;
+      this.body.blocked = true;
       headers.then(
         (late) => this.beginBody(late),
-        (error: unknown) => this.fail(error),
+        (error: unknown) => this.failHead(error),
       );
     } else {
       transport.begin(headers);
     }
-    const wait = this.runHooks('onOpen', (hooks) => hooks.onOpen?.(this.self));
-    if (wait) {
-      this.hold(wait);
+  }
+
+  /** Sends the head by itself, unless a chunk carries it or the first chunk still decides on the format. */
+  protected flushHead(): void {
+    const { body } = this;
+    if (body.format === undefined || isOver(this.current)) {
+      return;
+    }
+    this.fixHead();
+    if (!body.blocked && body.empty) {
+      this.parts.transport.flushHead();
     }
   }
 
@@ -162,51 +184,51 @@ export abstract class StreamOpening {
     this.opening = undefined;
   }
 
-  /** @internal */
-  abstract onDrain(): void;
-
   private beginBody(headers: OutgoingHeaders): void {
     this.parts.transport.begin(headers);
     this.onDrain();
-    if (!isOver(this.current)) {
-      this.flushHead();
-    }
+    this.flushHead();
+  }
+
+  private failHead(error: unknown): void {
+    this.fail(error);
+    // There is no head to send anything after.
+    this.parts.transport.destroy();
   }
 
   private hook(chunk: unknown): void | PromiseLike<unknown> {
     if (isOver(this.current)) {
       return undefined;
     }
-    return this.within(() => throughChunkHooks(this.chunkHooks, chunk, this.self, (next) => this.write(next)));
+    return this.within(() => throughChunkHooks(this.chunkHooks, chunk, this, (next) => this.write(next)));
   }
 
   private write(chunk: unknown): void | PromiseLike<unknown> {
     // Encoded before the head is fixed, so that an error can still have its status.
     const encoded = this.body.encode(chunk);
-    if (this.current === 'new') {
+    if (!this.headFixed) {
       return this.writeFirst(encoded);
     }
     this.body.put(encoded);
   }
 
   private writeFirst(encoded: string | Uint8Array): void | PromiseLike<unknown> {
-    this.commit();
-    const put = (): void => {
-      if (isOver(this.current)) {
-        return;
+    if (this.current === 'new') {
+      this.commit();
+      if (this.gate) {
+        return this.gate.then(() => this.putFirst(encoded));
       }
-      this.body.put(encoded);
-      if (encoded.length === 0) {
-        this.flushHead();
-      }
-    };
-    return this.gate ? this.gate.then(put) : put();
+    }
+    this.putFirst(encoded);
   }
 
-  /** Sends the head by itself, when no chunk carries it. */
-  private flushHead(): void {
-    if (!this.body.blocked && this.body.empty) {
-      this.parts.transport.flushHead();
+  private putFirst(encoded: string | Uint8Array): void {
+    this.fixHead();
+    this.body.put(encoded);
+    if (!this.parts.transport.hasBody) {
+      this.complete();
+    } else if (encoded.length === 0) {
+      this.flushHead();
     }
   }
 

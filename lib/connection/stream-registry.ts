@@ -1,9 +1,18 @@
+import type { StreamCloseReason } from './close-reason.js';
 import type { StreamConnection } from './stream-connection.js';
 
 const FINEST_TICK_MS = 10;
 const COARSEST_TICK_MS = 1_000;
 /** A duration is kept to a quarter of itself, or better. */
 const TICKS_PER_DURATION = 4;
+
+/** What the registry needs of a stream besides its public side. */
+interface OpenStream extends StreamConnection {
+  tick(now: number): void;
+  end(reason: StreamCloseReason): Promise<void>;
+  cut(reason: StreamCloseReason): void;
+  announceShutdown(retry: number | undefined): void;
+}
 
 /** Whole milliseconds: those fit into the object that keeps them. */
 export function clock(): number {
@@ -23,7 +32,7 @@ export function clock(): number {
  * ```
  */
 export class StreamRegistry implements Iterable<StreamConnection> {
-  private readonly connections = new Set<StreamConnection>();
+  private readonly connections = new Set<OpenStream>();
   private tickMs = COARSEST_TICK_MS;
   private timer: NodeJS.Timeout | undefined;
   private onEmpty: (() => void) | undefined;
@@ -43,9 +52,14 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    * and the body ends cleanly. Resolves to their number once they are closed; their close code is `server-closed`.
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
-    const matching = [...this].filter(match);
+    const matching = [...this.connections].filter(match);
     await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
     return matching.length;
+  }
+
+  /** @internal All that are open, as the application ends them. */
+  get open(): Iterable<OpenStream> {
+    return this.connections;
   }
 
   /** @internal The time of the last tick: cheap, and exact enough for timeouts. */
@@ -60,7 +74,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /** @internal */
-  add(connection: StreamConnection): void {
+  add(connection: OpenStream): void {
     if (this.connections.size === 0) {
       this.time = clock();
     }
@@ -87,7 +101,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
 
   /** @internal */
   delete(connection: StreamConnection): void {
-    this.connections.delete(connection);
+    this.connections.delete(connection as OpenStream);
     if (this.connections.size === 0) {
       this.onEmpty?.();
       this.onEmpty = undefined;

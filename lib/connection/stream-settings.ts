@@ -38,6 +38,8 @@ export interface StreamSettings {
 export interface StreamServices {
   readonly registry: StreamRegistry;
   readonly logger: StreamLogger;
+  /** What an exception filter is given when a stream is ended that has sent nothing. */
+  refusal(message: string): unknown;
   /** What a client may know of an error. */
   describeError(error: unknown): StreamErrorBody;
 }

@@ -1,4 +1,4 @@
-import { addHooks } from '../stream-metadata.js';
+import { addHooks } from '../stream-mark.js';
 import type { StreamHooksLike } from '../streaming.options.js';
 
 /**

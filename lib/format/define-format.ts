@@ -15,6 +15,7 @@ const KEYS = new Set([
   'separator',
   'close',
   'heartbeat',
+  'lagged',
   'error',
 ]);
 
@@ -58,7 +59,7 @@ export function defineFormat<T = unknown>(
   if (!Array.isArray(mediaTypes) || mediaTypes.length === 0 || !mediaTypes.every((type) => MEDIA_TYPE.test(type))) {
     refuse(name, 'mediaTypes must list at least one media type without parameters, such as "text/csv"');
   }
-  for (const key of ['encode', 'error'] as const) {
+  for (const key of ['encode', 'lagged', 'error'] as const) {
     if (typeof format[key] !== 'function' && (key === 'encode' || format[key] !== undefined)) {
       refuse(name, `${key} must be a function`);
     }

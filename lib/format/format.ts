@@ -33,6 +33,8 @@ export interface StreamFormat {
   readonly close?: string;
   /** What keeps a silent connection alive without meaning anything to the client. Without it, none is sent. */
   readonly heartbeat?: string;
+  /** The record that tells a slow client how many chunks it has missed. Without it, that is only logged. */
+  lagged?(dropped: number): string | Uint8Array;
   /** The record that tells of an error after the first byte. Without it, the body is only truncated. */
   error?(body: StreamErrorBody, type: string): string | Uint8Array;
 }

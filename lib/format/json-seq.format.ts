@@ -9,5 +9,6 @@ export const jsonSeqFormat: StreamFormat = {
   mediaTypes: ['application/json-seq'],
   encode: (value) => `${RECORD_SEPARATOR}${jsonText(value)}\n`,
   heartbeat: RECORD_SEPARATOR,
+  lagged: (dropped) => `${RECORD_SEPARATOR}${jsonText({ lagged: { dropped } })}\n`,
   error: (body) => `${RECORD_SEPARATOR}${jsonText({ error: body })}\n`,
 };

@@ -7,5 +7,6 @@ export const ndjsonFormat: StreamFormat = {
   mediaTypes: ['application/x-ndjson', 'application/jsonl', 'application/stream+json', 'application/ndjson'],
   encode: (value) => `${jsonText(value)}\n`,
   heartbeat: '\n',
+  lagged: (dropped) => `${jsonText({ lagged: { dropped } })}\n`,
   error: (body) => `${jsonText({ error: body })}\n`,
 };

@@ -108,5 +108,6 @@ export const sseFormat: StreamFormat = {
   fields: true,
   encode: encodeSse,
   heartbeat: ':\n\n',
+  lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
   error: (body, type) => formatSse({ type, data: body.message }),
 };

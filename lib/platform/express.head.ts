@@ -19,7 +19,11 @@ export class ExpressHead implements ResponseHead {
   }
 
   header(name: string, value: string | readonly string[]): void {
-    this.response.setHeader(name, value);
+    if (name.toLowerCase() === 'set-cookie') {
+      this.response.appendHeader(name, value as string | string[]);
+    } else {
+      this.response.setHeader(name, value);
+    }
   }
 
   vary(name: string): void {

@@ -30,10 +30,18 @@ export class IterableSource implements PullSource {
 
   pull(): Step | PromiseLike<Step> {
     const step = this.iterator.next();
-    return !step.done && isThenable(step.value) ? step.value.then((value) => ({ done: false, value })) : step;
+    return !step.done && isThenable(step.value)
+      ? step.value.then((value) => ({ done: false, value }), this.onRejected)
+      : step;
   }
 
   stop(): unknown {
     return this.iterator.return?.();
   }
+
+  /** The iterator knows nothing of what became of its promise: it is told to clean up, as `for await` does. */
+  private readonly onRejected = (error: unknown): never => {
+    this.stop();
+    throw error;
+  };
 }

@@ -105,6 +105,7 @@ export function discard(value: unknown): unknown {
   return isStream(value) ? sourceOf(value).stop() : undefined;
 }
 
+/** Whether a value is a stream beyond doubt, and not data that could be iterated too. */
 function isStream(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) {
     return false;

@@ -55,6 +55,10 @@ export class Http1Transport implements Transport {
   }
 
   write(data: string | Uint8Array): boolean {
+    if (this.response.writableEnded || this.response.destroyed) {
+      // Somebody else ended it, as a timeout middleware does. What follows is the close.
+      return false;
+    }
     const more = this.response.headersSent ? this.response.write(data) : this.writeFirst(data);
     this.response.flush?.();
     if (!more && !this.awaitsDrain) {
@@ -127,7 +131,8 @@ export class Http1Transport implements Transport {
 }
 
 function reset(socket: Socket): void {
-  if (socket instanceof TLSSocket) {
+  // Neither TLS nor a Unix socket can be reset.
+  if (socket instanceof TLSSocket || socket.remoteAddress === undefined) {
     socket.destroy();
   } else {
     socket.resetAndDestroy();

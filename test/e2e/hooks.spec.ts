@@ -432,9 +432,14 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
 
         const ROUTES = ['generator', 'observable', 'push', 'opened'];
         for (const [i, route] of ROUTES.entries()) {
-          const client = await get(`/${route}`);
+          const client = await get(`/${route}`, { Connection: 'close' });
           await client.closed();
-          expect(client.complete).toBe(false);
+          // Until the head is on its way, an exception filter answers.
+          const late = name === 'beforeClose' || (route === 'opened' && (name === 'beforeChunk' || kind === 'async'));
+          expect(client.received).toMatch(late ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 500/);
+          if (late) {
+            expect(client.complete).toBe(false);
+          }
           expect((await seen.count(i + 1)).at(-1)).toBe(`Feed.${route} error Error: ${name} threw`);
         }
 

@@ -112,7 +112,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
   it.each([
     ...BAD,
     [{ method: 0 }, 'has an unknown option "method"'],
-    [{ shutdown: { grace: -1 } }, '"grace" must be a number above 0'],
+    [{ shutdown: { grace: -1 } }, '"grace" must be a finite number above 0'],
     [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Known: grace, retry'],
     [{ shutdown: { retry: 'soon' } }, '"retry" must be'],
     [{ hooks: 'log' }, '"hooks" must be an object with hooks, a class, or several of them'],
