@@ -26,7 +26,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
   }
 
-  /** @internal Reads what the handler returned. Nothing: the handler pushes. */
+  /** Reads what the handler returned. Nothing: the handler pushes. */
   attach(value: unknown): void {
     if (this.current === 'closing' || isOver(this.current)) {
       this.discard(value);
@@ -46,13 +46,13 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
   }
 
-  /** @internal Reads a source that is still to call the handler. */
+  /** Reads a source that is still to call the handler. */
   attachSource(source: Source): void {
     this.reader = readerOf(source, this);
     this.reader.resume();
   }
 
-  /** @internal The handler is about to be called. */
+  /** The handler is about to be called. */
   begin(): void {
     this.reached = true;
     this.beganAt = clock();
@@ -65,7 +65,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
   }
 
-  /** @internal Makes room for one more chunk. Whether to take it. */
+  /** Makes room for one more chunk. Whether to take it. */
   admit(alsoWaiting: number): boolean {
     const verdict = this.body.admit(alsoWaiting);
     if (verdict === 'disconnect') {
@@ -74,12 +74,12 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     return verdict === 'take';
   }
 
-  /** @internal The source has ended. */
+  /** The source has ended. */
   complete(): void {
     void this.end({ code: 'completed' });
   }
 
-  /** @internal Says farewell before the application closes. */
+  /** Says farewell before the application closes. */
   announceShutdown(retry: number | undefined): void {
     if (this.current !== 'open') {
       return;
@@ -95,7 +95,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     });
   }
 
-  /** @internal Called by the sweep of the registry. */
+  /** Called by the sweep of the registry. */
   tick(now: number): void {
     const { settings, transport } = this.parts;
     const { body } = this;
@@ -116,7 +116,6 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     }
   }
 
-  /** @internal */
   onDrain(): void {
     this.attempt(() => {
       this.body.onDrain();
@@ -128,12 +127,10 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     });
   }
 
-  /** @internal */
   onFinish(): void {
     this.over(this.reason ?? { code: 'completed' });
   }
 
-  /** @internal */
   onClose(): void {
     this.over({ code: 'client-closed' });
   }

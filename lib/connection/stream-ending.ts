@@ -16,7 +16,7 @@ export abstract class StreamEnding extends StreamOpening {
   private settled = false;
   private closing: { readonly promise: Promise<void>; resolve(): void } | undefined;
 
-  /** @internal Ends the stream well. Resolves when it is over. */
+  /** Ends the stream well. Resolves when it is over. */
   end(reason: StreamCloseReason): Promise<void> {
     if (this.current === 'new' && reason.code !== 'completed') {
       // There is nothing to end well: an exception filter can say so.
@@ -28,7 +28,7 @@ export abstract class StreamEnding extends StreamOpening {
     return this.closed();
   }
 
-  /** @internal Ends the stream badly. Before it has opened, the error is for the exception filters. */
+  /** Ends the stream badly. Before it has opened, the error is for the exception filters. */
   override fail(error: unknown): void {
     if (isOver(this.current)) {
       this.late(error);
@@ -59,7 +59,7 @@ export abstract class StreamEnding extends StreamOpening {
     );
   }
 
-  /** @internal Gives the client up, at once. */
+  /** Gives the client up, at once. */
   cut(reason: StreamCloseReason): void {
     if (!this.settled) {
       this.parts.settings.services.logger.warn(`${this.name} was closed. ${messageOf(reason.code)}`);
@@ -68,7 +68,7 @@ export abstract class StreamEnding extends StreamOpening {
     }
   }
 
-  /** @internal Hears of an error that comes too late to be the stream's. */
+  /** Hears of an error that comes too late to be the stream's. */
   late(error: unknown): void {
     const announced =
       error === this.controller?.signal.reason || (error instanceof Error && error.name === 'AbortError');

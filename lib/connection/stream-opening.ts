@@ -34,7 +34,6 @@ const STREAM_HEADERS = {
 
 /** The way of a chunk: it opens the stream if need be, goes through the hooks and into the body. */
 export abstract class StreamOpening extends StreamConnection {
-  /** @internal */
   readonly body: Body;
   protected current: StreamState = 'new';
   protected chain: HookChain;
@@ -56,22 +55,22 @@ export abstract class StreamOpening extends StreamConnection {
     this.chunkHooks = settings.chunkHooks;
   }
 
-  /** @internal Whether there is room for a chunk of the source. */
+  /** Whether there is room for a chunk of the source. */
   get ready(): boolean {
     return !this.body.blocked && this.gate === undefined;
   }
 
-  /** @internal Takes a chunk. A promise when the next one has to wait for it. */
+  /** Takes a chunk. A promise when the next one has to wait for it. */
   emit(chunk: unknown): void | PromiseLike<unknown> {
     return this.gate === undefined ? this.take(chunk) : this.gate.then(() => this.take(chunk));
   }
 
-  /** @internal Runs in the context of the request. */
+  /** Runs in the context of the request. */
   within<R>(run: () => R): R {
     return this.context ? this.context.runInAsyncScope(run) : run();
   }
 
-  /** @internal Resolves when exception filters can no longer answer; rejects with what they should. Nothing: it is so already. */
+  /** Resolves when exception filters can no longer answer; rejects with what they should. Nothing: it is so already. */
   opened(): Promise<void> | undefined {
     if (this.refusal) {
       return Promise.reject(this.refusal.error);
@@ -84,13 +83,11 @@ export abstract class StreamOpening extends StreamConnection {
     });
   }
 
-  /** @internal */
   abstract fail(error: unknown): void;
 
-  /** @internal */
   abstract onDrain(): void;
 
-  /** @internal The source has ended. */
+  /** The source has ended. */
   abstract complete(): void;
 
   /** Goes on with the source. */

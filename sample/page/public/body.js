@@ -1,5 +1,5 @@
 /** A stream that the server refused, failed or did not finish. */
-export class StreamFailure extends Error {}
+class StreamFailure extends Error {}
 
 /** As fetch(), but what is not an answer that streams throws a {@link StreamFailure} that says why. */
 export async function open(path, init) {
