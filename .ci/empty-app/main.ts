@@ -3,7 +3,7 @@ import { strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
 import { Controller, Module, Param, ParseIntPipe, type Type } from '@nestjs/common';
 import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
-import { Sse, Stream, StreamConnection, ConnectedStream, StreamingModule, StreamSignal } from 'nestjs-streaming';
+import { ConnectedStream, Sse, Stream, StreamConnection, StreamingModule, StreamSignal } from 'nestjs-streaming';
 import { of } from 'rxjs';
 
 @Controller('feed')
@@ -29,7 +29,10 @@ class Feed {
 class AppModule {}
 
 const platform = process.argv[2] === 'fastify' ? 'Fastify' : 'Express';
-const adapters = (await import(`@nestjs/platform-${platform.toLowerCase()}`)) as Record<string, Type<AbstractHttpAdapter>>;
+const adapters = (await import(`@nestjs/platform-${platform.toLowerCase()}`)) as Record<
+  string,
+  Type<AbstractHttpAdapter>
+>;
 const Adapter = adapters[`${platform}Adapter`];
 if (!Adapter) throw new Error(`No adapter for ${platform}`);
 const app = await NestFactory.create(AppModule, new Adapter(), { logger: ['error', 'warn'] });
