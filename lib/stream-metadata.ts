@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { type ExecutionContext, RequestMapping, Res, SseSignal } from '@nestjs/common';
+import { type ExecutionContext, RequestMapping, RequestMethod, Res, SseSignal } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
 import { isResponse } from './platform/platform.js';
@@ -17,8 +17,24 @@ interface Parameter {
 
 type Handler = (this: object, ...args: unknown[]) => unknown;
 
+/** `@Stream()` and `@Sse()`: a path and options, or options alone. */
+export function decorateStream(
+  decorator: StreamMark['decorator'],
+  pathOrOptions: string | readonly string[] | StreamMark['options'] | undefined,
+  options: StreamMark['options'],
+): MethodDecorator {
+  const mapped = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
+  const given = (mapped ? options : (pathOrOptions ?? options)) as StreamMark['options'];
+  return markStream({
+    decorator,
+    options: decorator === 'Sse' ? { format: 'sse', ...given } : given,
+    path: mapped ? (pathOrOptions as string | readonly string[]) : undefined,
+    method: given.method ?? RequestMethod.GET,
+  });
+}
+
 /** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
-export function markStream(options: StreamMark): MethodDecorator {
+function markStream(options: StreamMark): MethodDecorator {
   return (target, key, descriptor: PropertyDescriptor) => {
     const mark = { ...options };
     const original = descriptor.value as Handler;

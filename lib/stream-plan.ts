@@ -52,7 +52,7 @@ export class StreamPlan {
     const { raw, request, head } = exchangeOn(response);
     const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
     return new LiveConnection({
-      id: (++connections).toString(36),
+      id: ++connections,
       request,
       transport: new Http1Transport(raw),
       head,

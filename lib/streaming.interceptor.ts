@@ -1,5 +1,6 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
+import { ObservableSource } from './source/observable.source.js';
 import type { PushSource, SourceSink } from './source/source.js';
 import type { StreamExchange } from './stream-exchange.js';
 import { exchangeIn } from './stream-handler.js';
@@ -8,38 +9,31 @@ import { markOf } from './stream-mark.js';
 /** What the interceptors make of a handler's result: the values of an Observable one by one, anything else whole. */
 class InterceptedSource implements PushSource {
   readonly kind = 'push';
-  private subscription: { unsubscribe(): void } | undefined;
+  private readonly source: ObservableSource;
   private held: { readonly value: unknown } | undefined;
   private live = false;
-  private stopped = false;
 
   constructor(
-    private readonly result: Observable<unknown>,
+    result: Observable<unknown>,
     private readonly exchange: StreamExchange,
-  ) {}
+  ) {
+    this.source = new ObservableSource(result);
+  }
 
   start(sink: SourceSink): void {
-    const subscription = this.result.subscribe({
+    this.source.start({
       next: (value) => this.next(value, sink),
-      error: (error: unknown) => sink.error(error),
+      error: (error) => sink.error(error),
       complete: () => this.complete(sink),
+      detach: () => sink.detach(),
     });
-    if (this.stopped) {
-      subscription.unsubscribe();
-    } else {
-      this.subscription = subscription;
-    }
   }
 
   stop(): void {
-    this.stopped = true;
-    this.subscription?.unsubscribe();
+    this.source.stop();
   }
 
   private next(value: unknown, sink: SourceSink): void {
-    if (this.stopped) {
-      return;
-    }
     // An interceptor that answers by itself with several values means each of them.
     const live = this.live || (this.exchange.live ?? this.held !== undefined);
     if (!live) {
@@ -58,6 +52,8 @@ class InterceptedSource implements PushSource {
         sink.next(value);
       }
     } catch (error) {
+      // It has not ended by itself, as after an error of its own: an interval would go on forever.
+      this.stop();
       sink.error(error);
     }
   }

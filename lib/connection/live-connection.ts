@@ -21,7 +21,7 @@ export class LiveConnection extends StreamCore {
   private sendsWaiting = 0;
 
   get id(): string {
-    return this.parts.id;
+    return this.parts.id.toString(36);
   }
 
   get route(): string {
@@ -60,13 +60,13 @@ export class LiveConnection extends StreamCore {
 
   status(code: number): this {
     this.demand('status');
-    this.parts.head.status(code);
+    this.parts.head?.status(code);
     return this;
   }
 
   header(name: string, value: string | readonly string[]): this {
     this.demand('header');
-    this.parts.head.header(name, value);
+    this.parts.head?.header(name, value);
     return this;
   }
 
@@ -87,8 +87,7 @@ export class LiveConnection extends StreamCore {
       return isOver(this.current) ? rejected(this.closeError()) : SENT;
     }
     try {
-      // What an onOpen hook sends comes before what waits for that hook.
-      const wait = this.sends && !this.gate ? this.sends.then(() => this.take(chunk)) : this.take(chunk);
+      const wait = this.callerOpens ? this.take(chunk) : this.inTurn(chunk);
       return isThenable(wait) ? this.follow(wait) : this.room();
     } catch (error) {
       this.fail(error);
@@ -122,6 +121,10 @@ export class LiveConnection extends StreamCore {
     if (error) {
       throw error;
     }
+  }
+
+  private inTurn(chunk: unknown): void | PromiseLike<unknown> {
+    return this.sends ? this.sends.then(() => this.emit(chunk)) : this.emit(chunk);
   }
 
   /** Keeps sends in order behind a hook that takes its time. */

@@ -9,8 +9,8 @@ import { isOver } from './connection-state.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
 import { StreamEnding } from './stream-ending.js';
-import type { StreamParts } from './stream-opening.js';
 import { clock } from './stream-registry.js';
+import type { StreamParts } from './stream-settings.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamEnding implements TransportListener, PushPort {
@@ -179,7 +179,7 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
 
   private adopt({ status, headers }: SourceHead): void {
     const { head } = this.parts;
-    if (this.current !== 'new') {
+    if (this.current !== 'new' || !head) {
       throw new StreamStateError(
         `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to false, to wait for its status and headers`,
       );

@@ -84,7 +84,7 @@ export abstract class StreamEnding extends StreamOpening {
   protected abstract get unsent(): PromiseLike<unknown> | undefined;
 
   protected get name(): string {
-    return `${this.parts.settings.route} (stream ${this.parts.id})`;
+    return `${this.parts.settings.route} (stream ${this.id})`;
   }
 
   /** Why the stream is over, as the signal and rejected sends tell it. */
@@ -135,10 +135,7 @@ export abstract class StreamEnding extends StreamOpening {
       transport.end(rest.length === 0 ? undefined : rest);
       return;
     }
-    if (rest.length > 0) {
-      transport.write(rest);
-    }
-    transport.truncate();
+    transport.truncate(rest);
   }
 
   /** The last transition: nothing can be sent any more, now or because all was. */
@@ -147,7 +144,7 @@ export abstract class StreamEnding extends StreamOpening {
       return;
     }
     if (!this.headFixed && reason.code === 'client-closed') {
-      this.parts.head.abandon();
+      this.parts.head?.abandon();
     }
     if (this.current !== 'errored') {
       this.current = transition(this.current, 'closed');

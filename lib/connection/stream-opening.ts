@@ -1,25 +1,12 @@
-import { AsyncResource } from 'node:async_hooks';
-import type { ChosenFormat } from '../format/negotiate.js';
+import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
 import { isFlushMark } from '../source/flush.js';
 import { isThenable } from '../source/thenable.js';
-import type { OutgoingHeaders, Transport } from '../transport/transport.js';
+import type { OutgoingHeaders } from '../transport/transport.js';
 import { Body } from './body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
 import { StreamConnection } from './stream-connection.js';
-import type { ResponseHead, StreamSettings } from './stream-settings.js';
-
-/** What makes up a connection. */
-export interface StreamParts {
-  readonly id: string;
-  readonly request: unknown;
-  readonly transport: Transport;
-  readonly head: ResponseHead;
-  readonly settings: StreamSettings;
-  /** The format, or nothing when the first chunk decides. */
-  readonly chosen: ChosenFormat | undefined;
-  readonly lastEventId: string | undefined;
-}
+import type { StreamParts } from './stream-settings.js';
 
 /** Sent with every stream, unless the application has set its own. In lower case, as platforms compare them so. */
 const STREAM_HEADERS = {
@@ -32,13 +19,14 @@ const STREAM_HEADERS = {
   incremental: '?1',
 };
 
+/** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used where there is such a hook only. */
+const openingBy = new AsyncLocalStorage<object>();
+
 /** The way of a chunk: it opens the stream if need be, goes through the hooks and into the body. */
 export abstract class StreamOpening extends StreamConnection {
   readonly body: Body;
   protected current: StreamState = 'new';
   protected chain: HookChain;
-  /** Whether the status and headers are on their way: until then an exception filter can answer. */
-  protected headFixed = false;
   /** An `onOpen` hook that takes its time: chunks of the source wait for it. */
   protected gate: PromiseLike<void> | undefined;
   /** Of the request, from when its handler is called: interceptors may have changed it until then. */
@@ -90,6 +78,16 @@ export abstract class StreamOpening extends StreamConnection {
   /** The source has ended. */
   abstract complete(): void;
 
+  /** Whether the status and headers are on their way: until then an exception filter can answer. */
+  protected get headFixed(): boolean {
+    return this.parts.head === undefined;
+  }
+
+  /** Whether it is an `onOpen` hook of this stream that calls, also after it has waited for something. */
+  protected get callerOpens(): boolean {
+    return this.gate !== undefined && openingBy.getStore() === this;
+  }
+
   /** Goes on with the source. */
   protected abstract resume(): void;
 
@@ -111,7 +109,7 @@ export abstract class StreamOpening extends StreamConnection {
   /** Opens the stream: no more status, no more headers. Runs `onOpen`. */
   protected commit(): void {
     this.current = transition(this.current, 'open');
-    const wait = this.runHooks('onOpen', (hooks) => hooks.onOpen?.(this));
+    const wait = this.runHooks('onOpen', (hooks) => openingBy.run(this, () => hooks.onOpen?.(this)));
     if (wait) {
       this.hold(wait);
     }
@@ -119,12 +117,12 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** Hands the status and headers over, with the content type of the format. */
   protected fixHead(): void {
-    if (this.headFixed || isOver(this.current)) {
+    const { head, transport } = this.parts;
+    if (!head || isOver(this.current)) {
       return;
     }
-    const { head, transport } = this.parts;
     const headers = head.commit(this.body.contentType, STREAM_HEADERS);
-    this.headFixed = true;
+    this.parts.head = undefined;
     this.body.open();
     this.settleOpening();
     if (isThenable(headers)) {

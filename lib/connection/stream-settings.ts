@@ -1,5 +1,6 @@
 import type { StreamErrorBody } from '../format/format.js';
-import type { OutgoingHeaders } from '../transport/transport.js';
+import type { ChosenFormat } from '../format/negotiate.js';
+import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import type { HookChain } from './hooks.js';
 import type { StreamRegistry } from './stream-registry.js';
 
@@ -67,4 +68,17 @@ export interface ResponseHead {
   vary(name: string): void;
   /** Gives a response up whose client is gone before there was a head. */
   abandon(): void;
+}
+
+/** What makes up a connection. */
+export interface StreamParts {
+  readonly id: number;
+  readonly request: unknown;
+  readonly transport: Transport;
+  /** Gone once the head is fixed: a stream may live long. */
+  head: ResponseHead | undefined;
+  readonly settings: StreamSettings;
+  /** The format, or nothing when the first chunk decides. */
+  readonly chosen: ChosenFormat | undefined;
+  readonly lastEventId: string | undefined;
 }

@@ -1,5 +1,4 @@
-import { RequestMethod } from '@nestjs/common';
-import { markStream } from '../stream-metadata.js';
+import { decorateStream } from '../stream-metadata.js';
 import type { SseOptions } from '../streaming.options.js';
 
 /**
@@ -23,12 +22,5 @@ export function Sse(
   pathOrOptions?: string | readonly string[] | SseOptions,
   options: SseOptions = {},
 ): MethodDecorator {
-  const given = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
-  const own = (given ? options : (pathOrOptions ?? options)) as SseOptions;
-  return markStream({
-    decorator: 'Sse',
-    options: { format: 'sse', ...own },
-    path: given ? (pathOrOptions as string | readonly string[]) : undefined,
-    method: own.method ?? RequestMethod.GET,
-  });
+  return decorateStream('Sse', pathOrOptions, options);
 }

@@ -1,5 +1,4 @@
-import { RequestMethod } from '@nestjs/common';
-import { markStream } from '../stream-metadata.js';
+import { decorateStream } from '../stream-metadata.js';
 import type { StreamOptions } from '../streaming.options.js';
 
 /**
@@ -33,12 +32,5 @@ export function Stream(
   pathOrOptions?: string | readonly string[] | StreamOptions,
   options: StreamOptions = {},
 ): MethodDecorator {
-  const given = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
-  const own = (given ? options : (pathOrOptions ?? options)) as StreamOptions;
-  return markStream({
-    decorator: 'Stream',
-    options: own,
-    path: given ? (pathOrOptions as string | readonly string[]) : undefined,
-    method: own.method ?? RequestMethod.GET,
-  });
+  return decorateStream('Stream', pathOrOptions, options);
 }

@@ -119,6 +119,11 @@ export class FastifyHead implements ResponseHead {
     for (const each of typeof value === 'string' ? [value] : value) {
       validateHeaderValue(name, each);
     }
+    const before = name.toLowerCase() === 'set-cookie' ? this.reply.raw.getHeader(name) : undefined;
+    if (before !== undefined && this.reply.getHeader(name) === before) {
+      // Fastify adds to its own cookies, and would replace those that middleware gave Node's response.
+      this.reply.header(name, [before].flat());
+    }
     this.reply.header(name, value);
   }
 

@@ -79,9 +79,18 @@ export class Http1Transport implements Transport {
     response.end(data);
   }
 
-  truncate(): void {
+  truncate(data: string | Uint8Array = ''): void {
     const { response } = this;
-    this.flushHead();
+    try {
+      if (data.length > 0) {
+        this.write(data);
+      }
+      this.flushHead();
+    } catch {
+      // Not even the head can be written, as when middleware has patched writeHead(): that is why it ends, and is known.
+      this.destroy();
+      return;
+    }
     const { socket } = response;
     if (socket === null) {
       response.req.socket.destroy();

@@ -30,8 +30,8 @@ export interface Transport {
   write(data: string | Uint8Array): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
   end(data?: string | Uint8Array): void;
-  /** Ends the body, after what was written, so that the client knows it is not whole. `onClose` follows. */
-  truncate(): void;
+  /** Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows. */
+  truncate(data?: string | Uint8Array): void;
   /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
   probe(): void;
   /** Drops the connection at once. `onClose` follows. */

@@ -1,0 +1,385 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Controller, type NestInterceptor, NotFoundException, UseInterceptors } from '@nestjs/common';
+import { concat, defer, finalize, interval, map, mergeMap, NEVER, Observable, of, retry } from 'rxjs';
+import { ConnectedStream, Stream, type StreamConnection, type StreamHooks, UseStreamHooks } from '../../lib/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { type Deferred, deferred, Recorder } from '../support/events.js';
+import { turns, useApps } from '../support/running.js';
+
+const FOREVER = new Promise<never>(() => undefined);
+
+const plain: NestInterceptor = { intercept: (_, next) => next.handle() };
+
+/** Notes how streams were closed. */
+function closing(seen: Recorder): StreamHooks {
+  return { onClose: (_stream, reason) => seen.add(reason.code) };
+}
+
+describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
+  const start = useApps();
+
+  /** A route whose handler throws at first, and then returns an async generator that takes its time. */
+  function flaky(failures: number, tries: number) {
+    const calls = new Recorder<number>();
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      left = failures;
+
+      @Stream('feed', { format: 'text', limits: { connections: 1 } })
+      @UseInterceptors({ intercept: (_, next) => next.handle().pipe(retry(tries)) } satisfies NestInterceptor)
+      @UseStreamHooks(closing(seen))
+      feed() {
+        calls.add(this.left);
+        if (this.left > 0) {
+          this.left--;
+          throw new Error('not yet');
+        }
+        this.left = failures;
+        return this.body();
+      }
+
+      private async *body() {
+        for (let i = 0; i < 4; i++) {
+          yield `c${i};`;
+          await turns(2);
+        }
+      }
+    }
+    return { Feed, calls, seen };
+  }
+
+  it.each([
+    [1, 1],
+    [1, 2],
+    [2, 2],
+  ])('after %d failures, with retry(%d): the whole body, counted as one stream', async (failures, tries) => {
+    const { Feed, calls, seen } = flaky(failures, tries);
+    const { url, registry } = await start(platform, { controllers: [Feed] });
+
+    for (let i = 1; i <= 2; i++) {
+      const response = await fetch(url('/feed'));
+      expect(response.status).toBe(200);
+      expect(await response.text()).toBe('c0;c1;c2;c3;');
+      await seen.count(i);
+    }
+
+    expect(calls.seen).toHaveLength(2 * (failures + 1));
+    expect(seen.seen).toEqual(['completed', 'completed']);
+    expect(registry.size).toBe(0);
+  });
+
+  it('in vain: the error has its status, and the limit is free again', async () => {
+    const { Feed, calls, seen } = flaky(3, 1);
+    const { url, registry } = await start(platform, { controllers: [Feed] });
+
+    expect((await fetch(url('/feed'))).status).toBe(500);
+    expect(calls.seen).toEqual([3, 2]);
+    expect(await seen.count(1)).toEqual(['error']);
+    expect(registry.size).toBe(0);
+
+    expect(await (await fetch(url('/feed'))).text()).toBe('c0;c1;c2;c3;');
+  });
+});
+
+describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform) => {
+  const start = useApps();
+
+  function answering(result: () => Observable<unknown>) {
+    const seen = new Recorder();
+    const calls = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'ndjson', limits: { connections: 1 } })
+      @UseInterceptors({ intercept: result } satisfies NestInterceptor)
+      @UseStreamHooks(closing(seen))
+      feed() {
+        calls.add('feed');
+      }
+    }
+    return { Feed, seen, calls };
+  }
+
+  async function* endless(stopped: Deferred) {
+    try {
+      for (let i = 0; ; i++) {
+        yield i;
+        await turns(1);
+      }
+    } finally {
+      stopped.resolve();
+    }
+  }
+
+  it('with an endless generator: it is known, counted, and ended when the application closes', async () => {
+    const stopped = deferred();
+    const { Feed, seen, calls } = answering(() => of(endless(stopped)));
+    const { get, url, close, registry } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await client.until('3\n');
+
+    expect([...registry].map(({ route }) => route)).toEqual(['Feed.feed']);
+    expect((await fetch(url('/feed'))).status).toBe(503);
+    await close();
+    await client.closed();
+    await stopped.promise;
+
+    expect(client.complete).toBe(true);
+    expect(seen.seen).toEqual(['shutdown']);
+    expect(calls.seen).toEqual([]);
+  });
+
+  it('with an endless generator: it is stopped when the client leaves, and the limit is free again', async () => {
+    const stopped = deferred();
+    const { Feed, seen } = answering(() => of(endless(stopped)));
+    const { get, registry } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await client.until('3\n');
+
+    client.disconnect();
+    await seen.count(1);
+    await stopped.promise;
+
+    expect(seen.seen).toEqual(['client-closed']);
+    expect(registry.size).toBe(0);
+    await (await get('/feed')).until('3\n');
+  });
+
+  it.each([
+    ['several values', () => of('a', 'b', 'c'), '"a"\n"b"\n"c"\n'],
+    ['several arrays', () => of(['a'], ['b', 'c']), '["a"]\n["b","c"]\n'],
+    ['one array', () => of(['a', 'b', 'c']), '"a"\n"b"\n"c"\n'],
+    ['a Set', () => of(new Set(['a', 'b'])), '"a"\n"b"\n'],
+  ])('with %s', async (_what, result, body) => {
+    const { Feed, seen, calls } = answering(result);
+    const { text } = await start(platform, { controllers: [Feed] });
+
+    expect(await text('/feed')).toBe(body);
+    expect(await seen.count(1)).toEqual(['completed']);
+    expect(calls.seen).toEqual([]);
+  });
+
+  it('with values one after the other: each is a chunk when it comes, and the stream is known and counted', async () => {
+    const stopped = new Recorder();
+    const { Feed, seen } = answering(() => interval(5).pipe(finalize(() => stopped.add('stopped'))));
+    const { get, url, close, registry } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await client.until('0\n');
+    await client.until('2\n');
+
+    expect(client.body).toMatch(/^0\n1\n2\n/);
+    expect(registry.size).toBe(1);
+    expect((await fetch(url('/feed'))).status).toBe(503);
+    // The one that was refused.
+    expect(await stopped.count(1)).toHaveLength(1);
+    await close();
+    await client.closed();
+
+    expect(client.complete).toBe(true);
+    expect(seen.seen).toEqual(['shutdown']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: an interceptor that sets an AsyncLocalStorage', (platform) => {
+  const start = useApps();
+  const als = new AsyncLocalStorage<string>();
+  const seen = new Recorder();
+  const note = (what: string) => seen.add(`${what}: ${als.getStore()}`);
+  const cls: NestInterceptor = {
+    intercept: (_, next) =>
+      new Observable((subscriber) => als.run('request', () => next.handle().subscribe(subscriber))),
+  };
+  const hooks: StreamHooks = {
+    onOpen: () => note('onOpen'),
+    beforeChunk(chunk) {
+      note('beforeChunk');
+      return chunk;
+    },
+    beforeClose: () => note('beforeClose'),
+    onClose: () => note('onClose'),
+  };
+
+  @Controller()
+  @UseInterceptors(cls)
+  @UseStreamHooks(hooks)
+  class Feed {
+    @Stream('feed')
+    async *feed() {
+      yield* this.noted(2);
+    }
+
+    @Stream('forever')
+    async *forever() {
+      yield* this.noted(Number.POSITIVE_INFINITY);
+    }
+
+    private async *noted(count: number) {
+      try {
+        for (let i = 0; i < count; i++) {
+          note('pull');
+          yield 'x';
+          await turns(1);
+          note('step');
+        }
+      } finally {
+        note('finally');
+      }
+    }
+  }
+
+  beforeEach(() => {
+    seen.seen.length = 0;
+  });
+
+  it('is seen in every pull, every hook and finally', async () => {
+    const { text } = await start(platform, { controllers: [Feed] });
+
+    expect(await text('/feed')).toBe('xx');
+    await seen.count(10);
+
+    const steps = ['pull', 'onOpen', 'beforeChunk', 'step', 'pull', 'beforeChunk', 'step', 'finally'];
+    expect(seen.seen).toEqual([...steps, 'beforeClose', 'onClose'].map((what) => `${what}: request`));
+  });
+
+  it('is seen when the client leaves', async () => {
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/forever');
+    await client.until('x');
+
+    client.disconnect();
+    while (!seen.seen.some((line) => line.startsWith('finally')) || !seen.seen.some((line) => /^onClose/.test(line))) {
+      await turns(1);
+    }
+
+    expect(seen.seen.filter((line) => !line.endsWith(': request'))).toEqual([]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: an answer without a body', (platform) => {
+  const start = useApps();
+
+  it.each([
+    ['an Observable that emits', () => interval(1)],
+    ['an Observable that ends', () => of(1, 2)],
+    ['an Observable that is silent', () => NEVER],
+  ])('to HEAD behind an interceptor, for %s', async (_what, result) => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'ndjson', openDelay: 20 })
+      @UseInterceptors(plain)
+      @UseStreamHooks(closing(seen))
+      feed() {
+        return result();
+      }
+    }
+    const { get, registry } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/feed', {}, 'HEAD');
+    await client.until('\r\n\r\n');
+    await seen.count(1);
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(client.head).toMatch(/^content-type: application\/x-ndjson\r\n/im);
+    expect(client.received).toBe(client.head);
+    expect(seen.seen).toEqual(['completed']);
+    expect(registry.size).toBe(0);
+  });
+
+  it('with a status that has none comes with the first chunk, and the generator is stopped', async () => {
+    const seen = new Recorder();
+    const stopped = deferred();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text', openDelay: false })
+      @UseStreamHooks(closing(seen))
+      async *feed(@ConnectedStream() stream: StreamConnection) {
+        try {
+          stream.status(204);
+          await turns(1);
+          yield 'never sent';
+          await turns(1);
+          yield 'never pulled';
+          await FOREVER;
+        } finally {
+          stopped.resolve();
+        }
+      }
+    }
+    const { get, registry } = await start(platform, { controllers: [Feed] });
+
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+    await seen.count(1);
+    await stopped.promise;
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 204 No Content\r\n/);
+    expect(client.received).toBe(client.head);
+    expect(seen.seen).toEqual(['completed']);
+    expect(registry.size).toBe(0);
+  });
+});
+
+describe.each(PLATFORMS)('%s: openDelay', (platform) => {
+  const start = useApps();
+
+  it('counts from the call of the handler, however long an interceptor takes before it', async () => {
+    const entered = deferred();
+    const gate = deferred();
+    const slow: NestInterceptor = {
+      intercept: (_, next) =>
+        defer(() => {
+          entered.resolve();
+          return gate.promise;
+        }).pipe(mergeMap(() => next.handle())),
+    };
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text', openDelay: 100 })
+      @UseInterceptors(slow)
+      async feed() {
+        await turns();
+        throw new NotFoundException('no such feed');
+      }
+
+      @Stream('clock', { format: 'text', openDelay: 300 })
+      clock() {
+        return NEVER;
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await entered.promise;
+    // Three times the delay goes by before the handler is called.
+    await (await get('/clock')).until('\r\n\r\n');
+    expect(client.received).toBe('');
+
+    gate.resolve();
+    await client.until('no such feed');
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
+  });
+
+  it('also holds for what an interceptor makes of an Observable', async () => {
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text', openDelay: 20 })
+      @UseInterceptors({ intercept: (_, next) => next.handle().pipe(map((value) => `<${value}>`)) } as NestInterceptor)
+      feed() {
+        return concat(
+          defer(() => opened.promise),
+          NEVER,
+        );
+      }
+    }
+    const opened = deferred<string>();
+    const { get } = await start(platform, { controllers: [Feed] });
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+
+    opened.resolve('late');
+    await client.until('<late>');
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+  });
+});
