@@ -26,7 +26,8 @@ export class Outbox {
   private parts: Uint8Array[] | undefined;
   private gathered = 0;
   private queue: ChunkQueue | undefined;
-  private waiting = false;
+  /** Whether a flush is due: at the end of the turn, or by the timer. */
+  private waiting: boolean | NodeJS.Timeout = false;
   /** How much is written at once. */
   private readonly enough: number;
 
@@ -133,6 +134,9 @@ export class Outbox {
   clear(): void {
     this.take();
     this.queue = undefined;
+    if (typeof this.waiting === 'object') {
+      clearTimeout(this.waiting);
+    }
   }
 
   private gatherBytes(chunk: string | Uint8Array): void {
@@ -176,11 +180,11 @@ export class Outbox {
         this.owner.fail(error);
       }
     };
-    this.waiting = true;
     if (typeof policy === 'object') {
-      setTimeout(flush, policy.ms).unref();
+      this.waiting = setTimeout(flush, policy.ms).unref();
       return;
     }
+    this.waiting = true;
     // Runs when no microtask is left, so mostly after a source that never waits has filled and sent what there was to
     // gather. To have the event loop turn for it would cost as much as a hundred chunks.
     process.nextTick(() => {

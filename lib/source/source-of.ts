@@ -61,23 +61,23 @@ function webSource(value: object): Source | undefined {
   return undefined;
 }
 
-function readableSource(value: Shape): Source | undefined {
-  if (typeof value.pipe !== 'function' || typeof value.read !== 'function') {
+function readableSource(value: object): Source | undefined {
+  const shape: Shape = value;
+  if (typeof shape.pipe !== 'function' || typeof shape.read !== 'function') {
     return undefined;
   }
-  const readable = value as unknown as Readable;
+  const readable = value as Readable;
   return readable.readableEnded || (readable.destroyed && !readable.errored)
     ? refuse(value, 'it has ended or was destroyed')
     : new ReadableSource(readable);
 }
 
-function iterableSource(value: Shape): Source | undefined {
-  if (typeof value[Symbol.asyncIterator] === 'function') {
-    return new AsyncIterableSource(value as unknown as AsyncIterable<unknown>);
+function iterableSource(value: object): Source | undefined {
+  const shape: Shape = value;
+  if (typeof shape[Symbol.asyncIterator] === 'function') {
+    return new AsyncIterableSource(value as AsyncIterable<unknown>);
   }
-  return typeof value[Symbol.iterator] === 'function'
-    ? new IterableSource(value as unknown as Iterable<unknown>)
-    : undefined;
+  return typeof shape[Symbol.iterator] === 'function' ? new IterableSource(value as Iterable<unknown>) : undefined;
 }
 
 /**

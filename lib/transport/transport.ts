@@ -26,7 +26,7 @@ export interface Transport {
   begin(headers: OutgoingHeaders): void;
   /** Sends the head although there is no body yet. */
   flushHead(): void;
-  /** Accepts bytes. `false`: enough for now, wait for `onDrain`. */
+  /** Accepts bytes. `false`: wait for `onDrain`. */
   write(data: string | Uint8Array): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
   end(data?: string | Uint8Array): void;
