@@ -9,6 +9,7 @@ import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negot
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import type { StreamLimiter } from './stream-limiter.js';
+import { DEFAULTS } from './streaming.options.js';
 import { Http1Transport } from './transport/http1.transport.js';
 
 let connections = 0;
@@ -28,12 +29,15 @@ export interface PlanParts {
 export class StreamPlan {
   private settings: StreamSettings;
   private readonly only: ChosenFormat | undefined;
+  /** What a client gets that takes anything. */
+  private readonly whenAny: ChosenFormat | 'auto';
 
   constructor(private readonly parts: PlanParts) {
     const { formats, settings, services } = parts;
     const events = (formats ?? ALL_FORMATS).some((format) => format.fields === true);
     this.settings = { ...settings, services, events, hooks: [], chunkHooks: [] };
     const [first] = formats ?? [];
+    this.whenAny = first ? chooseFormat(first) : 'auto';
     this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
   }
 
@@ -65,7 +69,7 @@ export class StreamPlan {
   /** Counts a stream in, or refuses it. */
   admit(connection: LiveConnection): void {
     if (this.parts.isDraining()) {
-      connection.header('Retry-After', '5');
+      connection.header('Retry-After', String(DEFAULTS.retryAfter));
       throw new ServiceUnavailableException('The server is shutting down: try another, or later');
     }
     for (const limiter of this.parts.limiters) {
@@ -82,18 +86,13 @@ export class StreamPlan {
   }
 
   private negotiate(request: IncomingMessage, vary: () => void): ChosenFormat | 'auto' {
-    const { formats } = this.parts;
-    const [first] = formats ?? [];
+    const { formats = ALL_FORMATS } = this.parts;
     vary();
-    const chosen = negotiateFormat(
-      request.headers.accept,
-      formats ?? ALL_FORMATS,
-      first ? chooseFormat(first) : 'auto',
-    );
+    const chosen = negotiateFormat(request.headers.accept, formats, this.whenAny);
     if (chosen) {
       return chosen;
     }
-    const acceptable = (formats ?? ALL_FORMATS).flatMap(({ mediaTypes }) => mediaTypes);
+    const acceptable = formats.flatMap(({ mediaTypes }) => mediaTypes);
     throw new NotAcceptableException({
       statusCode: HttpStatus.NOT_ACCEPTABLE,
       message: `Nothing here is acceptable: there is ${acceptable.join(', ')}`,

@@ -1,6 +1,13 @@
-import type { NestInterceptor, Type } from '@nestjs/common';
-import { INTERCEPTORS_METADATA, REDIRECT_METADATA, RENDER_METADATA, SSE_METADATA } from '@nestjs/common/constants.js';
+import { type NestInterceptor, Scope, type ScopeOptions, type Type } from '@nestjs/common';
+import {
+  INTERCEPTORS_METADATA,
+  REDIRECT_METADATA,
+  RENDER_METADATA,
+  SCOPE_OPTIONS_METADATA,
+  SSE_METADATA,
+} from '@nestjs/common/constants.js';
 import { type ApplicationConfig, type DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
+import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import type { HookChain, StreamHooks } from './connection/hooks.js';
 import { HOOK_NAMES } from './connection/hooks.js';
 import { StreamError } from './errors.js';
@@ -119,7 +126,7 @@ function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, whe
 }
 
 async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
-  const resolved = typeof hooks === 'function' ? await instanceOf(hooks, moduleRef) : hooks;
+  const resolved = typeof hooks === 'function' ? await instanceOf(hooks, moduleRef, where) : hooks;
   if (!HOOK_NAMES.some((name) => typeof resolved[name] === 'function')) {
     throw new StreamError('invalid-hook', `The hooks of ${where} have none of ${HOOK_NAMES.join(', ')}`);
   }
@@ -127,10 +134,20 @@ async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: s
 }
 
 /** The provider of that class if there is one, else an instance of our own. */
-async function instanceOf(hooks: Type<StreamHooks>, moduleRef: ModuleRef): Promise<StreamHooks> {
+async function instanceOf(hooks: Type<StreamHooks>, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
+  const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, hooks) as ScopeOptions | undefined;
+  if (options?.scope === Scope.REQUEST) {
+    throw new StreamError(
+      'invalid-hook',
+      `${hooks.name}, a hook of ${where}, is request-scoped, but serves all requests: take what you need from stream.request`,
+    );
+  }
   try {
     return moduleRef.get(hooks, { strict: false });
-  } catch {
-    return moduleRef.create(hooks);
+  } catch (error) {
+    if (error instanceof UnknownElementException) {
+      return moduleRef.create(hooks);
+    }
+    throw error;
   }
 }

@@ -20,7 +20,7 @@ import type { StreamConnection } from './stream-connection.js';
  * ```
  */
 export interface StreamHooks<T = unknown> {
-  /** The head is fixed; nothing has been sent yet. What it sends comes first. May return a promise: chunks wait for it. */
+  /** The status and headers are settled; nothing has been sent yet. What it sends comes first. May return a promise: chunks wait for it. */
   onOpen?(stream: StreamConnection<T>): unknown;
   /**
    * Every chunk, before it is encoded. Return it, another one, an array of several, or nothing to drop it;

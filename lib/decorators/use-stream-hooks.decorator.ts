@@ -4,6 +4,7 @@ import type { StreamHooksLike } from '../streaming.options.js';
 /**
  * Gives hooks to all streams of a class, or to one method. Classes are resolved through DI, as with
  * `@UseInterceptors()`; they need not be listed as providers.
+ * One instance serves all requests: a request-scoped class is refused at start-up.
  *
  * @param hooks run outermost first: those of the application, of the class, of the method
  *

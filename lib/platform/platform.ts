@@ -11,8 +11,6 @@ export interface PlatformExchange {
   readonly raw: ServerResponse<IncomingMessage>;
   readonly request: { readonly ip?: string };
   readonly head: ResponseHead;
-  /** What the HTTP adapter calls its instance. */
-  readonly instance: object;
 }
 
 /** Whether an argument is a response, and not one of a call by hand. */
@@ -26,8 +24,8 @@ function isFastify(response: PlatformResponse): response is FastifyReplyLike {
 
 export function exchangeOn(response: PlatformResponse): PlatformExchange {
   return isFastify(response)
-    ? { raw: response.raw, request: response.request, head: new FastifyHead(response), instance: response.server }
-    : { raw: response, request: response.req, head: new ExpressHead(response), instance: response.app };
+    ? { raw: response.raw, request: response.request, head: new FastifyHead(response) }
+    : { raw: response, request: response.req, head: new ExpressHead(response) };
 }
 
 /** What the HTTP adapter calls its instance. */

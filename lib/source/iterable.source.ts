@@ -23,6 +23,7 @@ export class AsyncIterableSource implements PullSource {
 export class IterableSource implements PullSource {
   readonly kind = 'pull';
   private readonly iterator: Iterator<unknown>;
+  private stopped = false;
 
   constructor(iterable: Iterable<unknown>) {
     this.iterator = iterable[Symbol.iterator]();
@@ -36,6 +37,10 @@ export class IterableSource implements PullSource {
   }
 
   stop(): unknown {
+    if (this.stopped) {
+      return undefined;
+    }
+    this.stopped = true;
     return this.iterator.return?.();
   }
 

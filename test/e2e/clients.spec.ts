@@ -7,7 +7,7 @@ import { Controller, Get, Header, Query, type Type } from '@nestjs/common';
 import { EventSource } from 'eventsource';
 import type { EventSourceMessage } from 'eventsource-parser';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import {
   ConnectedStream,
   LastEventId,
@@ -17,6 +17,7 @@ import {
   type StreamingModuleOptions,
 } from '../../lib/index.js';
 import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
+import { launchChromium } from '../support/chromium.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { type RunningApp, useApps } from '../support/running.js';
 import { itWith, toolPath } from '../support/tools.js';
@@ -337,20 +338,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   beforeAll(async () => {
     const executablePath = toolPath('chromium');
     if (executablePath !== undefined) {
-      context = await chromium.launchPersistentContext(profile, {
-        executablePath,
-        headless: true,
-        args: [
-          '--headless',
-          '--no-sandbox',
-          '--disable-gpu',
-          '--disable-quic',
-          '--no-first-run',
-          '--disable-background-networking',
-          '--disable-component-update',
-          '--disable-sync',
-        ],
-      });
+      context = await launchChromium(executablePath, profile);
     }
   }, 60_000);
 

@@ -2,9 +2,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
-import { type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import { PLATFORMS } from '../support/app.js';
 import { ChatServer } from '../support/chat-server.js';
+import { launchChromium } from '../support/chromium.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
 import { itWith, toolPath } from '../support/tools.js';
 
@@ -335,20 +336,7 @@ describe('the page of the sample', () => {
       return;
     }
     profile = await mkdtemp(join(tmpdir(), 'sample-page-'));
-    browser = await chromium.launchPersistentContext(profile, {
-      executablePath,
-      headless: true,
-      args: [
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    });
+    browser = await launchChromium(executablePath, profile);
   }, TEST_MS);
 
   afterAll(async () => {

@@ -8,6 +8,7 @@ import {
   Sse as NestSse,
   Redirect,
   Render,
+  Scope,
   type Type,
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -202,6 +203,29 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
 
     expect(code).toBe('invalid-hook');
     expect(message).toContain('Hooked.hooked');
+  });
+
+  it('a class of hooks that is request-scoped, listed as a provider or not', async () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class PerRequest implements StreamHooks {
+      onClose() {
+        return undefined;
+      }
+    }
+    @Controller()
+    class Hooked {
+      @Stream()
+      @UseStreamHooks(PerRequest)
+      hooked() {
+        return [];
+      }
+    }
+    for (const providers of [[], [PerRequest]]) {
+      const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked], providers }));
+
+      expect(code).toBe('invalid-hook');
+      expect(message).toMatch(/PerRequest.*Hooked\.hooked/);
+    }
   });
 
   it('a module that is imported twice with different options', async () => {
