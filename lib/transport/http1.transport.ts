@@ -6,6 +6,11 @@ import type { OutgoingHeaders, Transport, TransportListener } from './transport.
 
 /** Silence after which TCP keep-alive probes start. */
 const PROBE_AFTER_MS = 15_000;
+/**
+ * How long the end of a truncated body is held back. When a body breaks off, Chromium and undici drop what they have
+ * received, but not handed to the page or reader yet: the record that says why would often be lost.
+ */
+const LINGER_MS = 100;
 
 /** What compression middleware adds to a response. */
 type FlushableResponse = ServerResponse & { flush?: () => void };
@@ -95,10 +100,10 @@ export class Http1Transport implements Transport {
     if (socket === null) {
       response.req.socket.destroy();
     } else if (response.chunkedEncoding || response.hasHeader('content-length')) {
-      socket.destroySoon();
+      setTimeout(() => socket.destroySoon(), LINGER_MS);
     } else {
       // Only a reset tells a client that reads up to the end of the connection.
-      socket.write('', () => reset(socket));
+      setTimeout(() => socket.write('', () => reset(socket)), LINGER_MS);
     }
   }
 

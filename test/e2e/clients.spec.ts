@@ -431,12 +431,17 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
       await connect(page, '/failing');
       await told.count(2);
       goOn.resolve();
+      // A Chromium that is short of time may hear that the body broke off before it has read its end, and connects again.
+      const heard = () => told.seen.findIndex(({ type, data }) => type === 'error' && data !== null);
+      while (heard() < 0) {
+        await told.count(told.seen.length + 1);
+      }
 
-      expect((await told.count(3)).slice(0, 3)).toEqual([
+      expect(told.seen.slice(0, 2)).toEqual([
         { type: 'open', data: null, id: '' },
         { type: 'message', data: 'before', id: '1' },
-        { type: 'error', data: 'Internal server error', id: '1' },
       ]);
+      expect(told.seen[heard()]).toEqual({ type: 'error', data: 'Internal server error', id: '1' });
       await page.close();
     },
     30_000,

@@ -184,6 +184,42 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(client.complete).toBe(false);
     });
 
+    it.each(['HTTP/1.1', 'HTTP/1.0'])(
+      '%s: the truncation leaves clients time to hand the record on',
+      async (version) => {
+        const { jest } = import.meta;
+        const goOn = deferred();
+        @Controller()
+        class Feed {
+          @Sse('feed')
+          async *feed() {
+            yield 1;
+            await goOn.promise;
+            throw new HttpException('said so', 402);
+          }
+        }
+        const { connect } = await start(platform, { controllers: [Feed] });
+        const client = await connect();
+        client.send(`GET /feed ${version}\r\nHost: test\r\n\r\n`);
+        await client.until('data: 1\n\n');
+
+        const timers = jest.spyOn(globalThis, 'setTimeout').mockReturnValue({} as NodeJS.Timeout);
+        try {
+          goOn.resolve();
+          await client.until('data: said so\n\n');
+          await turns();
+
+          expect(client.socket.readableEnded).toBe(false);
+          const truncations = timers.mock.calls.filter(([, ms]) => ms === 100);
+          expect(truncations).toHaveLength(1);
+          truncations[0]?.[0]();
+          await client.closed();
+        } finally {
+          timers.mockRestore();
+        }
+      },
+    );
+
     it('the type of the event can be configured, for the application and for a route', async () => {
       @Controller()
       class Feed {

@@ -36,7 +36,7 @@ describe.each(PLATFORMS)('%s: a Response', (platform) => {
     expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
     expect(client.body).toBe('');
     expect(client.complete).toBe(false);
-    expect(seen.seen).toEqual(['error']);
+    expect(await seen.count(1)).toEqual(['error']);
     expect(logs.of('error')).toHaveLength(1);
     expect(logs.of('error').join()).toMatch(/Sources\.source.*openDelay/s);
   });
