@@ -18,6 +18,10 @@ export type StreamErrorCode =
   | 'invalid-event'
   | 'invalid-hook'
   | 'not-serializable'
+  | 'invalid-topic'
+  | 'unknown-hub'
+  | 'duplicate-hub'
+  | 'hub-closed'
   | 'module-missing'
   | 'module-duplicate';
 
@@ -36,13 +40,18 @@ export type StreamErrorCode =
  */
 export class StreamError extends Error {
   override readonly name: string = 'StreamError';
+  /** The HTTP status Nest answers with, where the error is a client's. Default: none, which is 500. */
+  declare readonly statusCode?: number;
 
   constructor(
     readonly code: StreamErrorCode,
     message: string,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { statusCode?: number },
   ) {
     super(message, options);
+    if (options?.statusCode !== undefined) {
+      this.statusCode = options.statusCode;
+    }
   }
 }
 

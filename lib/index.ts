@@ -1,3 +1,12 @@
+export type {
+  Broker,
+  BrokerEntry,
+  BrokerPosition,
+  BrokerRecord,
+  BrokerRetention,
+  BrokerTail,
+} from './broker/broker.js';
+export { MemoryBroker } from './broker/memory.broker.js';
 export type { StreamCloseReason } from './connection/close-reason.js';
 export type { StreamState } from './connection/connection-state.js';
 export type { StreamHooks } from './connection/hooks.js';
@@ -5,6 +14,7 @@ export { StreamConnection } from './connection/stream-connection.js';
 export { StreamRegistry } from './connection/stream-registry.js';
 export type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
+export { InjectHub } from './decorators/inject-hub.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { Sse } from './decorators/sse.decorator.js';
 export { Stream } from './decorators/stream.decorator.js';
@@ -15,7 +25,13 @@ export { defineFormat } from './format/define-format.js';
 export type { StreamEvent } from './format/event.js';
 export type { StreamErrorBody, StreamFormat } from './format/format.js';
 export type { StreamFormatName } from './format/formats.js';
+export type { HubEvent, HubReset, HubResetReason } from './format/hub-event.js';
 export { formatSse } from './format/sse.format.js';
+export { Hub } from './hub/hub.js';
+export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from './hub/hub.options.js';
+export type { HubOverflowPolicy } from './hub/overflow.js';
+export { HubSubscription } from './hub/subscription.js';
+export { getHubToken } from './hubs.module.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
 export { StreamingModule } from './streaming.module.js';

@@ -1,47 +1,8 @@
-import { StreamError } from './errors.js';
+import { type Check, callable, count, demand, duration, finite, keys, oneOf, size } from './checks.js';
 import { defineFormat } from './format/define-format.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
-
-/** What a value must be: a message if it is not. */
-type Check = (value: unknown) => string | undefined;
-
-const duration: Check = (value) =>
-  value === false || (typeof value === 'number' && value > 0)
-    ? undefined
-    : 'must be a number of milliseconds above 0, or false';
-const count: Check = (value) =>
-  Number.isInteger(value) && (value as number) > 0 ? undefined : 'must be a whole number above 0';
-const size: Check = (value) => (typeof value === 'number' && value > 0 ? undefined : 'must be a number above 0');
-const finite: Check = (value) =>
-  Number.isFinite(value) && (value as number) > 0 ? undefined : 'must be a finite number above 0';
-const callable: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
-
-const oneOf =
-  (...values: string[]): Check =>
-  (value) =>
-    values.includes(value as string) ? undefined : `must be one of ${values.map((each) => `"${each}"`).join(', ')}`;
-
-function keys(checks: Readonly<Record<string, Check>>, required = false): Check {
-  return (value) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return `must be an object with ${Object.keys(checks).join(', ')}`;
-    }
-    for (const key of Object.keys(value)) {
-      if (!Object.hasOwn(checks, key)) {
-        return `has an unknown option "${key}". Known: ${Object.keys(checks).join(', ')}`;
-      }
-    }
-    for (const [key, check] of Object.entries(checks)) {
-      const given = (value as Record<string, unknown>)[key];
-      const problem = given === undefined && !required ? undefined : check(given);
-      if (problem) {
-        return problem.startsWith('has ') || problem.startsWith('"') ? problem : `"${key}" ${problem}`;
-      }
-    }
-    return undefined;
-  };
-}
+import { isBroker } from './hub/hub-checks.js';
 
 function isFormat(value: unknown): boolean {
   try {
@@ -93,6 +54,7 @@ const CHECKS = {
   module: keys({
     ...BEHAVIOR,
     hooks,
+    broker: (value) => (isBroker(value) ? undefined : 'must be a Broker'),
     shutdown: keys({
       grace: (value) => (value === 0 ? undefined : finite(value)),
       retry: (value) => (value === false ? undefined : finite(value)),
@@ -107,8 +69,5 @@ const CHECKS = {
  * @param where what they were given to, as the message names it
  */
 export function validateOptions(kind: keyof typeof CHECKS, options: unknown, where: string): void {
-  const problem = CHECKS[kind](options);
-  if (problem) {
-    throw new StreamError('invalid-option', `${where}: ${problem}`);
-  }
+  demand(CHECKS[kind], options, where);
 }

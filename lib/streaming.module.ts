@@ -2,6 +2,7 @@ import {
   type BeforeApplicationShutdown,
   ConfigurableModuleBuilder,
   type DynamicModule,
+  Global,
   Inject,
   Logger,
   Module,
@@ -10,6 +11,9 @@ import {
 } from '@nestjs/common';
 import { ApplicationConfig, DiscoveryModule, DiscoveryService, HttpAdapterHost, ModuleRef } from '@nestjs/core';
 import { StreamRegistry } from './connection/stream-registry.js';
+import type { HubOptions } from './hub/hub.options.js';
+import { checkHubOptions } from './hub/hub-checks.js';
+import { getHubToken, HUB_DEFINITIONS, HubRegistration, HubsModule } from './hubs.module.js';
 import { validateOptions } from './options-validation.js';
 import { interceptSend } from './platform/fastify.head.js';
 import { StreamRoutes } from './stream-routes.js';
@@ -17,10 +21,7 @@ import type { StreamingModuleOptions } from './streaming.options.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
-  new ConfigurableModuleBuilder<StreamingModuleOptions>()
-    .setClassMethodName('forRoot')
-    .setExtras({ isGlobal: true }, (definition, extras) => ({ ...definition, global: extras.isGlobal }))
-    .build();
+  new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
 
 function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
   validateOptions('module', options, 'StreamingModule.forRoot()');
@@ -44,8 +45,9 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
  * export class AppModule {}
  * ```
  */
+@Global()
 @Module({
-  imports: [DiscoveryModule],
+  imports: [DiscoveryModule, HubsModule],
   providers: [
     { provide: StreamingRuntime, useFactory: createRuntime, inject: [MODULE_OPTIONS_TOKEN] },
     {
@@ -54,7 +56,7 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
       inject: [StreamingRuntime],
     },
   ],
-  exports: [StreamRegistry],
+  exports: [StreamRegistry, StreamingRuntime],
 })
 export class StreamingModule
   extends ConfigurableModuleClass
@@ -72,7 +74,7 @@ export class StreamingModule
     super();
   }
 
-  /** Options for all streams of the application. Default: see {@link StreamingModuleOptions}. The module is global unless `isGlobal` is `false`. */
+  /** Options for all streams of the application. Default: see {@link StreamingModuleOptions}. */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
@@ -80,6 +82,25 @@ export class StreamingModule
   /** As `forRoot()`, with the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
+  }
+
+  /**
+   * Registers hubs, to be injected with `@InjectHub()` in any module of the application.
+   *
+   * @throws {StreamError} `invalid-option`; at start-up `duplicate-hub` for a name that is registered already
+   *
+   * @example
+   * ```ts
+   * @Module({ imports: [StreamingModule.registerHub({ name: 'prices', history: { limit: 5_000 } })] })
+   * export class PricesModule {}
+   * ```
+   */
+  static registerHub(...hubs: readonly HubOptions[]): DynamicModule {
+    for (const options of hubs) {
+      checkHubOptions(options);
+      getHubToken(options.name);
+    }
+    return { module: HubRegistration, providers: [{ provide: HUB_DEFINITIONS, useValue: hubs }] };
   }
 
   /** Called after all providers are there and before the first route is registered: when routes can still be prepared. */

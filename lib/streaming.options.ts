@@ -1,4 +1,5 @@
 import type { RequestMethod, Type } from '@nestjs/common';
+import type { Broker } from './broker/broker.js';
 import type { StreamHooks } from './connection/hooks.js';
 import type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
@@ -71,7 +72,9 @@ export type StreamHooksLike<T = unknown> = StreamHooks<T> | Type<StreamHooks<T>>
 export interface StreamingModuleOptions extends StreamBehavior {
   /** Hooks of every stream of the application, outermost first. Classes are resolved through DI. */
   readonly hooks?: StreamHooksLike | readonly StreamHooksLike[];
-  /** What `app.close()` does with open streams. */
+  /** Where the logs of hubs live that have no broker of their own. It is closed with the application. Default: the memory of the process. */
+  readonly broker?: Broker;
+  /** What `app.close()` does with open streams. Those of hubs, which have no end, are closed at once. */
   readonly shutdown?: {
     /** How long streams may take to end by themselves. Default: 5000. */
     readonly grace?: number;

@@ -94,6 +94,11 @@ export class StreamingRuntime {
       // Not all at once (±50 %): they may be many.
       stream.announceShutdown(retry === false ? undefined : Math.round(retry * (0.5 + Math.random())));
     }
+    for (const stream of this.registry.open) {
+      if (stream.endless) {
+        void stream.end({ code: 'shutdown' });
+      }
+    }
     await this.registry.emptied(grace);
     for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });

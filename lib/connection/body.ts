@@ -1,9 +1,11 @@
 import { StreamError } from '../errors.js';
 import { isEvent } from '../format/event.js';
 import type { StreamErrorBody, StreamFormat } from '../format/format.js';
+import { HubEvent } from '../format/hub-event.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
 import { type ChosenFormat, chooseFormat, formatOfChunk } from '../format/negotiate.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
+import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import type { StreamSettings } from './stream-settings.js';
@@ -53,7 +55,7 @@ export class Body extends Outbox {
   /** Chooses by a chunk, if that is still open. */
   chooseFor(chunk: unknown): void {
     if (this.format === undefined) {
-      this.choose(formatOfChunk(chunk));
+      this.choose(formatOfChunk(chunk instanceof HubEvent ? chunk.data : chunk));
     }
   }
 
@@ -68,6 +70,9 @@ export class Body extends Outbox {
     this.chooseFor(chunk);
     const format = this.format as StreamFormat;
     try {
+      if (chunk instanceof HubEvent) {
+        return chunk.encode(format);
+      }
       if (this.dataOnly && isEvent(chunk)) {
         return chunk.data === undefined ? '' : format.encode(chunk.data);
       }
@@ -94,6 +99,25 @@ export class Body extends Outbox {
     }
   }
 
+  /** Whether chunks look the same to all clients of the format, whatever came before them. */
+  get shareable(): boolean {
+    return this.format !== undefined && !this.framed && !this.silent;
+  }
+
+  /** Writes what many connections are given, behind what waits. Whether the client can take more. */
+  share(chunk: SharedChunk): boolean {
+    if (!this.empty) {
+      this.flush();
+    }
+    if (this.blocked) {
+      this.add(chunk.bytes);
+      return false;
+    }
+    this.blocked = !this.transport.writeShared(chunk);
+    this.progress();
+    return !this.blocked;
+  }
+
   /** Adds what stands after the last chunk. */
   close(): void {
     const { format } = this;
@@ -114,10 +138,13 @@ export class Body extends Outbox {
     this.silent = true;
   }
 
-  /** Sends what keeps a silent connection alive. Without it in the format, that is left to TCP. */
-  beat(): void {
+  /** Sends what keeps a silent connection alive, which may be the position a client of a hub is at. Without it in the format, that is left to TCP. */
+  beat(position?: string): void {
     const { format } = this;
-    if (format?.heartbeat === undefined) {
+    if (position !== undefined && format?.position && !this.silent) {
+      this.add(format.position(position));
+      this.flush();
+    } else if (format?.heartbeat === undefined) {
       this.transport.probe();
       this.progress();
     } else if (!this.silent) {

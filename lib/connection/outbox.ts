@@ -1,6 +1,6 @@
+import { atEndOfTurn } from '../scheduler.js';
 import type { Transport } from '../transport/transport.js';
 import { ChunkQueue } from './chunk-queue.js';
-import { atEndOfTurn } from './scheduler.js';
 import type { StreamSettings } from './stream-settings.js';
 
 /** What is gathered before it is written, in characters or bytes: one chunk of an HTTP body, one system call. */

@@ -1,6 +1,6 @@
+import { currentTurn, inLaterTurn, SLICE_MS } from '../scheduler.js';
 import type { PullSource, Step } from '../source/source.js';
 import { isThenable } from '../source/thenable.js';
-import { currentTurn, inLaterTurn, SLICE_MS } from './scheduler.js';
 
 /** Reading the clock costs about as much as a small chunk, so it is read once for several. */
 const CHUNKS_PER_CLOCK = 8;

@@ -1,3 +1,4 @@
+import type { SharedPort } from '../source/shared-source.js';
 import type { Source } from '../source/source.js';
 import { Pump } from './pump.js';
 import { type PushPort, PushReader } from './push-reader.js';
@@ -8,8 +9,22 @@ export interface Reader {
   resume(): void;
   /** Stops the source, once, unless it has ended by itself. */
   stop(): void;
+  /** What the connection can take has changed. */
+  refresh?(): void;
+  /** The id its client is at, if no event that was sent tells it. */
+  readonly position?: string | undefined;
+  /** Whether it never ends by itself. */
+  readonly endless?: boolean;
 }
 
-export function readerOf(source: Source, port: PushPort): Reader {
-  return source.kind === 'pull' ? new Pump(source, port) : new PushReader(source, port);
+export function readerOf(source: Source, port: PushPort & SharedPort): Reader {
+  switch (source.kind) {
+    case 'pull':
+      return new Pump(source, port);
+    case 'push':
+      return new PushReader(source, port);
+    case 'shared':
+      source.connect(port);
+      return source;
+  }
 }

@@ -6,14 +6,15 @@ import { discard, sourceOf } from '../source/source-of.js';
 import { isThenable } from '../source/thenable.js';
 import type { TransportListener } from '../transport/transport.js';
 import { isOver } from './connection-state.js';
+import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
-import { StreamEnding } from './stream-ending.js';
 import { clock } from './stream-registry.js';
 import type { StreamParts } from './stream-settings.js';
+import { StreamSharing } from './stream-sharing.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
-export abstract class StreamCore extends StreamEnding implements TransportListener, PushPort {
+export abstract class StreamCore extends StreamSharing implements TransportListener, PushPort {
   private reader: Reader | undefined;
   private beganAt = clock();
 
@@ -35,14 +36,16 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     if (value !== undefined && value !== null) {
       const source = this.within(() => this.sourceOf(value));
       this.reader = readerOf(source, this);
-      if (source.head) {
+      if (source.kind !== 'shared' && source.head) {
         this.adopt(source.head);
       }
     }
-    if (this.parts.transport.hasBody) {
-      this.reader?.resume();
-    } else {
+    if (!this.parts.transport.hasBody) {
       this.complete();
+    } else if (this.reader?.endless) {
+      this.openFor();
+    } else {
+      this.reader?.resume();
     }
   }
 
@@ -63,6 +66,11 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
       // Not at once: what the handler throws, or has at hand, comes first.
       setImmediate(() => this.attempt(() => this.openSilent()));
     }
+  }
+
+  /** Whether it is over only when somebody ends it. */
+  get endless(): boolean {
+    return this.reader?.endless === true;
   }
 
   /** Makes room for one more chunk. Whether to take it. */
@@ -135,6 +143,11 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     this.over({ code: 'client-closed' });
   }
 
+  protected override addHooks(hooks: StreamHooks): void {
+    super.addHooks(hooks);
+    this.reader?.refresh?.();
+  }
+
   protected resume(): void {
     if (!isOver(this.current) && this.ready) {
       this.reader?.resume();
@@ -167,8 +180,19 @@ export abstract class StreamCore extends StreamEnding implements TransportListen
     } else if (this.current === 'open' && !this.headFixed && age >= settings.openDelay) {
       this.flushHead();
     } else if (this.current === 'open' && silence >= settings.heartbeat && this.ready && this.body.empty) {
-      this.body.beat();
+      this.body.beat(this.reader?.position);
     }
+  }
+
+  /** Opens for a source that has something to say only when it happens: its client is to know that it is heard. */
+  private openFor(): void {
+    if (this.current === 'new' && this.body.format !== undefined) {
+      this.commit();
+      this.fixHead();
+    }
+    this.resume();
+    this.flushHead();
+    this.body.flush();
   }
 
   private openSilent(): void {

@@ -83,6 +83,10 @@ export abstract class StreamOpening extends StreamConnection {
     return this.parts.head === undefined;
   }
 
+  protected get hasChunkHooks(): boolean {
+    return this.chunkHooks.length > 0;
+  }
+
   /** Whether it is an `onOpen` hook of this stream that calls, also after it has waited for something. */
   protected get callerOpens(): boolean {
     return this.gate !== undefined && openingBy.getStore() === this;
@@ -198,7 +202,8 @@ export abstract class StreamOpening extends StreamConnection {
     return this.within(() => throughChunkHooks(this.chunkHooks, chunk, this, (next) => this.write(next)));
   }
 
-  private write(chunk: unknown): void | PromiseLike<unknown> {
+  /** As {@link take}, past the hooks. */
+  protected write(chunk: unknown): void | PromiseLike<unknown> {
     // Encoded before the head is fixed, so that an error can still have its status.
     const encoded = this.body.encode(chunk);
     if (!this.headFixed) {

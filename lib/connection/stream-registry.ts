@@ -8,6 +8,7 @@ const TICKS_PER_DURATION = 4;
 
 /** What the registry needs of a stream besides its public side. */
 interface OpenStream extends StreamConnection {
+  readonly endless: boolean;
   tick(now: number): void;
   end(reason: StreamCloseReason): Promise<void>;
   cut(reason: StreamCloseReason): void;

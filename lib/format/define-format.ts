@@ -16,6 +16,8 @@ const KEYS = new Set([
   'close',
   'heartbeat',
   'lagged',
+  'reset',
+  'position',
   'error',
 ]);
 
@@ -59,7 +61,7 @@ export function defineFormat<T = unknown>(
   if (!Array.isArray(mediaTypes) || mediaTypes.length === 0 || !mediaTypes.every((type) => MEDIA_TYPE.test(type))) {
     refuse(name, 'mediaTypes must list at least one media type without parameters, such as "text/csv"');
   }
-  for (const key of ['encode', 'lagged', 'error'] as const) {
+  for (const key of ['encode', 'lagged', 'reset', 'position', 'error'] as const) {
     if (typeof format[key] !== 'function' && (key === 'encode' || format[key] !== undefined)) {
       refuse(name, `${key} must be a function`);
     }

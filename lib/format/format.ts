@@ -5,6 +5,12 @@ export interface StreamErrorBody {
   readonly [detail: string]: unknown;
 }
 
+/** The data of a hub's `reset`. See {@link HubReset}. */
+interface ResetBody {
+  readonly reason: string;
+  readonly oldest: string | null;
+}
+
 /**
  * Turns values into bytes. One object serves every stream of an application, so it keeps no state:
  * what stands between chunks is given as the constants `open`, `separator` and `close`.
@@ -35,6 +41,13 @@ export interface StreamFormat {
   readonly heartbeat?: string;
   /** The record that tells a slow client how many chunks it has missed. Without it, that is only logged. */
   lagged?(dropped: number): string | Uint8Array;
+  /**
+   * The record that tells a client of a hub that it has missed something, in a format without `fields`: with them, it is
+   * an event of type `reset`. Without both, the client is not told.
+   */
+  reset?(reset: ResetBody): string | Uint8Array;
+  /** What has a client remember an id without an event. Default: nothing. */
+  position?(id: string): string;
   /** The record that tells of an error after the first byte. Without it, the body is only truncated. */
   error?(body: StreamErrorBody, type: string): string | Uint8Array;
 }

@@ -10,5 +10,6 @@ export const jsonSeqFormat: StreamFormat = {
   encode: (value) => `${RECORD_SEPARATOR}${jsonText(value)}\n`,
   heartbeat: RECORD_SEPARATOR,
   lagged: (dropped) => `${RECORD_SEPARATOR}${jsonText({ lagged: { dropped } })}\n`,
+  reset: (reset) => `${RECORD_SEPARATOR}${jsonText({ reset })}\n`,
   error: (body) => `${RECORD_SEPARATOR}${jsonText({ error: body })}\n`,
 };

@@ -1,11 +1,15 @@
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from './binary.js';
+import { SerializedJson } from './serialized-json.js';
 
 /**
  * A value as JSON text (RFC 8259). Binary becomes a base64 string, as JSON has no bytes.
  * Throws what `JSON.stringify` throws, and for `undefined`, functions and symbols, which it drops silently.
  */
 export function jsonText(value: unknown): string {
+  if (value instanceof SerializedJson) {
+    return value.text;
+  }
   const text = JSON.stringify(isBinary(value) ? toBytes(value).toString('base64') : value);
   if (text === undefined) {
     throw new StreamError('not-serializable', `${typeof value} has no JSON form: send null, or nothing at all`);

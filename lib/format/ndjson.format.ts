@@ -8,5 +8,6 @@ export const ndjsonFormat: StreamFormat = {
   encode: (value) => `${jsonText(value)}\n`,
   heartbeat: '\n',
   lagged: (dropped) => `${jsonText({ lagged: { dropped } })}\n`,
+  reset: (reset) => `${jsonText({ reset })}\n`,
   error: (body) => `${jsonText({ error: body })}\n`,
 };

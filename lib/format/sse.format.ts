@@ -109,5 +109,7 @@ export const sseFormat: StreamFormat = {
   encode: encodeSse,
   heartbeat: ':\n\n',
   lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
+  // An event without data is none, but its id becomes the last event ID ("dispatch the event", step 1).
+  position: (id) => formatSse({ id }),
   error: (body, type) => formatSse({ type, data: body.message }),
 };

@@ -4,6 +4,7 @@ import { isBinary } from '../format/binary.js';
 import { AsyncIterableSource, IterableSource } from './iterable.source.js';
 import { ObservableSource, type Subscribable } from './observable.source.js';
 import { ReadableSource } from './readable.source.js';
+import { SHARED_SOURCE, type SharedSource } from './shared-source.js';
 import type { Source } from './source.js';
 import { ResponseSource, WebStreamSource } from './web-stream.source.js';
 
@@ -14,6 +15,7 @@ interface Shape {
   readonly pipe?: unknown;
   readonly read?: unknown;
   readonly '@@observable'?: unknown;
+  readonly [SHARED_SOURCE]?: () => SharedSource;
   readonly [Symbol.asyncIterator]?: unknown;
   readonly [Symbol.iterator]?: unknown;
 }
@@ -25,7 +27,7 @@ function refuse(value: unknown, why: string): never {
   throw new StreamError(
     'invalid-source',
     `a stream cannot be read from ${what}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
-      'a web ReadableStream or Response, a string, binary, or a promise of one of these; or inject @ConnectedStream() and return nothing',
+      'a web ReadableStream or Response, a hub subscription, a string, binary, or a promise of one of these; or inject @ConnectedStream() and return nothing',
   );
 }
 
@@ -92,7 +94,7 @@ export function sourceOf(value: unknown): Source {
   if (typeof value !== 'object' || value === null) {
     return refuse(value, 'it is not a stream');
   }
-  const found = webSource(value) ?? readableSource(value);
+  const found = (value as Shape)[SHARED_SOURCE]?.() ?? webSource(value) ?? readableSource(value);
   if (found) {
     return found;
   }

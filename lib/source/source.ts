@@ -1,3 +1,5 @@
+import type { SharedSource } from './shared-source.js';
+
 /** What a pull gives: a chunk, or the end. */
 export type Step = IteratorResult<unknown, unknown>;
 
@@ -36,7 +38,7 @@ export interface SourceHead {
 }
 
 /** Anything a method may return, read in one way. Bytes of a source with a head are sent as they are. */
-export type Source = (PullSource | PushSource) & { readonly head?: SourceHead };
+export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;
 
 /** The end of a source without a value of its own. */
 export const DONE: Step = Object.freeze({ done: true, value: undefined });

@@ -1,6 +1,7 @@
-import type { OutgoingHttpHeader, ServerResponse } from 'node:http';
+import { type OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 
@@ -21,6 +22,8 @@ export class Http1Transport implements Transport {
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;
   private headers: OutgoingHeaders | undefined;
+  /** Where framed chunks may go past the response; `null`: not known yet. */
+  private direct: Socket | undefined | null = null;
 
   constructor(private readonly response: FlushableResponse) {}
 
@@ -74,6 +77,23 @@ export class Http1Transport implements Transport {
     return more;
   }
 
+  writeShared(chunk: SharedChunk): boolean {
+    if (this.direct === null && this.response.headersSent && this.response.socket) {
+      this.direct = directSocket(this.response);
+    }
+    const socket = this.direct;
+    if (!socket || this.response.writableEnded) {
+      return this.write(chunk.bytes);
+    }
+    socket.write(chunk.chunked);
+    // Not what write() returned: that is about a moment before the operating system has taken anything.
+    if (socket.writableLength < socket.writableHighWaterMark) {
+      return true;
+    }
+    socket.once('drain', this.onSocketDrain);
+    return false;
+  }
+
   end(data?: string | Uint8Array): void {
     const { headers, response } = this;
     response.once('finish', () => this.listener?.onFinish());
@@ -115,6 +135,8 @@ export class Http1Transport implements Transport {
     this.response.req.socket.destroy();
   }
 
+  private readonly onSocketDrain = (): void => this.listener?.onDrain();
+
   private writeHead(): void {
     const { headers, response } = this;
     if (headers && !response.headersSent) {
@@ -142,6 +164,17 @@ export class Http1Transport implements Transport {
     this.stopWatching = undefined;
     this.listener?.onClose();
   }
+}
+
+/**
+ * The socket of a response that adds nothing to a chunk but its frame, which a shared chunk has already. Two thirds of
+ * what the response's own write() costs are then saved. Not with middleware that has a write() of its own (compression), nor
+ * when what is written does not go out at once.
+ */
+function directSocket(response: FlushableResponse): Socket | undefined {
+  const { socket } = response;
+  const plain = response.write === ServerResponse.prototype.write && response.chunkedEncoding;
+  return socket && plain && response.writableLength === socket.writableLength ? socket : undefined;
 }
 
 function reset(socket: Socket): void {

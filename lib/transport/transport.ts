@@ -1,3 +1,5 @@
+import type { SharedChunk } from './shared-chunk.js';
+
 /** What a transport tells its connection. */
 export interface TransportListener {
   /** The client can take more. */
@@ -28,6 +30,8 @@ export interface Transport {
   flushHead(): void;
   /** Accepts bytes. `false`: wait for `onDrain`. */
   write(data: string | Uint8Array): boolean;
+  /** As {@link write}, of what many connections are given. */
+  writeShared(chunk: SharedChunk): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
   end(data?: string | Uint8Array): void;
   /** Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows. */

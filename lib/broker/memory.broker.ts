@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto';
+import type { Broker, BrokerEntry, BrokerPosition, BrokerRecord, BrokerRetention, BrokerTail } from './broker.js';
+import { RecordWindow } from './record-window.js';
+
+type Listener = (records: readonly BrokerRecord[]) => void;
+
+/** One log of this process. It ends with it, so its epoch is drawn anew every time. */
+class MemoryLog {
+  readonly epoch = randomBytes(5).toString('hex');
+  readonly listeners = new Set<Listener>();
+  readonly window: RecordWindow<BrokerRecord>;
+
+  constructor(retention: BrokerRetention) {
+    this.window = new RecordWindow(retention);
+  }
+
+  get position(): BrokerPosition {
+    return { epoch: this.epoch, offset: this.window.last };
+  }
+
+  append(entry: BrokerEntry): BrokerPosition {
+    const position = { epoch: this.epoch, offset: this.window.last + 1 };
+    const record: BrokerRecord = { ...entry, ...position, time: Date.now() };
+    this.window.push(record, record.time);
+    for (const listener of this.listeners) {
+      listener([record]);
+    }
+    return position;
+  }
+}
+
+/**
+ * The default {@link Broker}: keeps its logs in the memory of the process. They are gone with it; clients that come back
+ * after a restart are told so by a `reset`.
+ *
+ * @example
+ * ```ts
+ * const broker = new MemoryBroker();
+ * StreamingModule.registerHub({ name: 'prices', broker }, { name: 'orders', broker });
+ * ```
+ */
+export class MemoryBroker implements Broker {
+  private readonly logs = new Map<string, MemoryLog>();
+
+  open(log: string, retention: BrokerRetention): Promise<void> {
+    if (!this.logs.has(log)) {
+      this.logs.set(log, new MemoryLog(retention));
+    }
+    return Promise.resolve();
+  }
+
+  async append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
+    return this.log(log).append(entry);
+  }
+
+  async tail(log: string, listener: Listener): Promise<BrokerTail> {
+    const { listeners, position } = this.log(log);
+    // A function of its own, so that one listener may be given twice.
+    const tell: Listener = (records) => listener(records);
+    listeners.add(tell);
+    return { ...position, stop: () => void listeners.delete(tell) };
+  }
+
+  async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
+    return this.log(log).window.after(after, count);
+  }
+
+  close(): Promise<void> {
+    for (const { listeners, window } of this.logs.values()) {
+      listeners.clear();
+      window.clear();
+    }
+    this.logs.clear();
+    return Promise.resolve();
+  }
+
+  private log(name: string): MemoryLog {
+    const log = this.logs.get(name);
+    if (!log) {
+      throw new Error(`The log "${name}" is not open`);
+    }
+    return log;
+  }
+}

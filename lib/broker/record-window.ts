@@ -1,0 +1,85 @@
+import type { BrokerRetention } from './broker.js';
+
+/** So many evicted records may be left at the front before they are cut off: to move the rest for each would be quadratic. */
+const SLACK = 1_024;
+
+/** The newest records of a log, counted up by one: at most so many, and none that is too old. */
+export class RecordWindow<R> {
+  private records: R[] = [];
+  private times: number[] = [];
+  /** Where the records begin that are still there. */
+  private start = 0;
+  private timer: NodeJS.Timeout | undefined;
+
+  /** @param last the number of the record before the first that will be pushed */
+  constructor(
+    private readonly retention: BrokerRetention,
+    private newest = 0,
+  ) {}
+
+  /** The number of the newest record, whether or not it is still there. */
+  get last(): number {
+    return this.newest;
+  }
+
+  /** The number of the oldest record there is; of the next one when there is none. */
+  get oldest(): number {
+    this.evict();
+    return this.newest - (this.records.length - this.start) + 1;
+  }
+
+  /** @param time when it was made, in milliseconds since 1970 */
+  push(record: R, time: number): void {
+    this.newest++;
+    this.records.push(record);
+    this.times.push(time);
+    this.evict();
+  }
+
+  /** At most so many records after a number, from the oldest there is. */
+  after(number: number, count: number): readonly R[] {
+    const from = Math.max(this.start, this.start + number + 1 - this.oldest);
+    return this.records.slice(from, from + count);
+  }
+
+  /** Forgets all records, and goes on counting. */
+  clear(): void {
+    this.cut(this.records.length);
+    clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private evict(): void {
+    const { limit, ttl } = this.retention;
+    const { length } = this.records;
+    const end = Date.now() - ttl;
+    while (this.start < length && (length - this.start > limit || (this.times[this.start] as number) <= end)) {
+      this.start++;
+    }
+    if (this.start === length || this.start > SLACK) {
+      this.cut(this.start);
+    }
+    this.expireLater(end);
+  }
+
+  /** Has memory released also when nobody asks any more. */
+  private expireLater(end: number): void {
+    const oldest = this.times[this.start];
+    if (this.timer !== undefined || oldest === undefined || !Number.isFinite(end)) {
+      return;
+    }
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        this.evict();
+      },
+      Math.min(Math.max(oldest - end, 1), 2 ** 31 - 1),
+    ).unref();
+  }
+
+  private cut(count: number): void {
+    this.records.splice(0, count);
+    this.times.splice(0, count);
+    this.start = 0;
+  }
+}

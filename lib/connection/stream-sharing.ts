@@ -1,0 +1,31 @@
+import type { StreamFormat } from '../format/format.js';
+import type { HubEvent } from '../format/hub-event.js';
+import type { SharedPort } from '../source/shared-source.js';
+import type { SharedChunk } from '../transport/shared-chunk.js';
+import { StreamEnding } from './stream-ending.js';
+
+/** How a stream takes what many others are given too. */
+export abstract class StreamSharing extends StreamEnding implements SharedPort {
+  get sharedFormat(): StreamFormat | undefined {
+    const { body } = this;
+    return body.shareable && this.headFixed && !this.hasChunkHooks ? body.format : undefined;
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.body.share(chunk);
+  }
+
+  tell(notice: HubEvent): void {
+    this.attempt(() => this.write(notice));
+  }
+
+  mark(id: string): void {
+    this.body.put(this.body.format?.position?.(id) ?? '');
+  }
+
+  overflow(): void {
+    this.cut({ code: 'slow-consumer' });
+  }
+
+  abstract override complete(): void;
+}

@@ -1,0 +1,54 @@
+import type { BrokerEntry } from '../broker/broker.js';
+import { StreamError } from '../errors.js';
+import { isBinary, toBytes } from '../format/binary.js';
+import { jsonText } from '../format/json-text.js';
+import type { PublishOptions } from './hub.options.js';
+import { checkTopic } from './topic.js';
+
+const RESERVED = new Set(['reset', 'lagged']);
+
+/**
+ * What is published, as a broker keeps it.
+ *
+ * @throws {StreamError} `not-serializable`, `invalid-topic` or `invalid-event`
+ */
+export function entryOf(data: unknown, { topic, type, key }: PublishOptions): BrokerEntry {
+  if (topic !== undefined) {
+    checkTopic(topic);
+  }
+  checkType(type);
+  if (key !== undefined && typeof key !== 'string') {
+    throw new StreamError('invalid-event', `The key of an event is a string, not ${typeof key}`);
+  }
+  return { ...encoded(data), topic, type, key };
+}
+
+function checkType(type: unknown): void {
+  if (type === undefined) {
+    return;
+  }
+  if (typeof type !== 'string' || /[\r\n]/.test(type)) {
+    throw new StreamError(
+      'invalid-event',
+      `The type of an event is a string without CR or LF, not ${JSON.stringify(type)}`,
+    );
+  }
+  if (RESERVED.has(type)) {
+    throw new StreamError('invalid-event', `"${type}" is what a hub itself says: publish another type`);
+  }
+}
+
+function encoded(data: unknown): Pick<BrokerEntry, 'data' | 'encoding'> {
+  if (typeof data === 'string') {
+    return { data, encoding: 'text' };
+  }
+  if (isBinary(data)) {
+    return { data: toBytes(data).toString('base64'), encoding: 'base64' };
+  }
+  try {
+    return { data: jsonText(data), encoding: 'json' };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new StreamError('not-serializable', `What is published has no JSON form: ${why}`, { cause });
+  }
+}

@@ -1,0 +1,95 @@
+import { StreamError } from '../errors.js';
+import type { HubEvent } from '../format/hub-event.js';
+import type { SharedPort } from '../source/shared-source.js';
+import type { Subscriber } from './subscriber.js';
+
+interface Call {
+  resolve(result: IteratorResult<HubEvent, undefined>): void;
+  reject(error: unknown): void;
+}
+
+const DONE = { done: true, value: undefined } as const;
+
+/** A subscription as `for await` reads it: there is room for an event when somebody waits for one. */
+export class EventIterator implements AsyncIterator<HubEvent, undefined>, SharedPort {
+  private readonly calls: Call[] = [];
+  private ended = false;
+  private failure: { readonly error: unknown } | undefined;
+
+  constructor(private readonly subscriber: Subscriber) {
+    subscriber.connect(this);
+    subscriber.resume();
+  }
+
+  get sharedFormat(): undefined {
+    return undefined;
+  }
+
+  get ready(): boolean {
+    return this.calls.length > 0;
+  }
+
+  next(): Promise<IteratorResult<HubEvent, undefined>> {
+    const { failure } = this;
+    if (failure) {
+      this.failure = undefined;
+      return Promise.reject(failure.error);
+    }
+    if (this.ended) {
+      return Promise.resolve(DONE);
+    }
+    return new Promise((resolve, reject) => {
+      this.calls.push({ resolve, reject });
+      this.subscriber.resume();
+    });
+  }
+
+  return(): Promise<IteratorResult<HubEvent, undefined>> {
+    this.subscriber.stop();
+    this.complete();
+    return Promise.resolve(DONE);
+  }
+
+  emit(event: HubEvent): void {
+    this.calls.shift()?.resolve({ done: false, value: event });
+  }
+
+  tell(notice: HubEvent): void {
+    this.emit(notice);
+  }
+
+  /** Only clients remember. */
+  mark(): void {
+    // The id of the first event says it.
+  }
+
+  writeShared(): never {
+    throw new StreamError('invalid-state', 'An iteration has no format');
+  }
+
+  complete(): void {
+    this.ended = true;
+    for (const { resolve } of this.calls.splice(0)) {
+      resolve(DONE);
+    }
+  }
+
+  fail(error: unknown): void {
+    const call = this.calls.shift();
+    if (call) {
+      call.reject(error);
+    } else {
+      this.failure = { error };
+    }
+    this.complete();
+  }
+
+  overflow(): void {
+    this.fail(
+      new StreamError(
+        'slow-consumer',
+        'The iteration is too slow for what is published: raise "queue", or let "overflow" drop',
+      ),
+    );
+  }
+}

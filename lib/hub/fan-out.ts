@@ -1,0 +1,179 @@
+import type { RecordWindow } from '../broker/record-window.js';
+import type { StreamFormat } from '../format/format.js';
+import { atEndOfTurn } from '../scheduler.js';
+import { Audience, type Listener } from './audience.js';
+import { Batch } from './batch.js';
+import type { LogEvent } from './log-event.js';
+
+/** So many subscribers are served before others get their turn. */
+const WRITES_PER_TURN = 256;
+
+interface Delivery {
+  readonly batch: Batch;
+  readonly to: Iterator<Listener>;
+}
+
+/**
+ * Takes what was published to those who hear it: all of one turn of the event loop is one round, in which every subscriber
+ * is written to once.
+ */
+export class FanOut {
+  /** The number of the last event that is in a round which has begun. Members have been, or will be in this round, given it. */
+  delivered = 0;
+  private arrived: LogEvent[] = [];
+  private deliveries: Delivery[] = [];
+  private scheduled = false;
+  private readonly onFinished: (() => void)[] = [];
+  private readonly audiences = new Map<string, Audience>();
+  private readonly toAll = new Set<Audience>();
+  private readonly byTopic = new Map<string, Set<Audience>>();
+  private readonly formats = new Map<StreamFormat, number>();
+
+  constructor(private readonly history: RecordWindow<LogEvent>) {}
+
+  /** Whether everyone has been given all that is delivered. */
+  get idle(): boolean {
+    return this.deliveries.length === 0;
+  }
+
+  /** Whether nothing is left to be given to anyone. */
+  get settled(): boolean {
+    return this.idle && this.arrived.length === 0;
+  }
+
+  /** Sends in the next round. Numbers follow each other without gaps. */
+  send(event: LogEvent): void {
+    this.arrived.push(event);
+    this.schedule();
+  }
+
+  /** Begins after a number: nobody is told of what is before it. */
+  beginAt(number: number): void {
+    this.delivered = number;
+  }
+
+  /** Resolves when everyone has been given all that arrived. */
+  finished(): Promise<void> {
+    return this.settled
+      ? Promise.resolve()
+      : new Promise((resolve) => {
+          this.onFinished.push(resolve);
+        });
+  }
+
+  /** Those who hear these topics in that format. It is entered: {@link leave} it. */
+  enter(topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
+    const key = this.keyOf(topics, format);
+    const audience = this.audiences.get(key) ?? this.create(key, topics, format);
+    audience.enter();
+    return audience;
+  }
+
+  leave(audience: Audience, listener: Listener): void {
+    audience.leave(listener);
+    if (audience.unused) {
+      this.audiences.delete(audience.key);
+      this.toAll.delete(audience);
+      for (const topic of audience.topics ?? []) {
+        const others = this.byTopic.get(topic);
+        others?.delete(audience);
+        if (others?.size === 0) {
+          this.byTopic.delete(topic);
+        }
+      }
+    }
+  }
+
+  /** Topics have no control characters, so the key tells any two lists apart. */
+  private keyOf(topics: readonly string[] | undefined, format: StreamFormat | undefined): string {
+    let number = 0;
+    if (format) {
+      number = this.formats.get(format) ?? this.formats.size + 1;
+      this.formats.set(format, number);
+    }
+    return `${number}${topics ? `\n${topics.join('\n')}` : ''}`;
+  }
+
+  private create(key: string, topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
+    const audience = new Audience(key, topics, format, this.history);
+    this.audiences.set(key, audience);
+    if (!topics) {
+      this.toAll.add(audience);
+    }
+    for (const topic of topics ?? []) {
+      const others = this.byTopic.get(topic) ?? new Set();
+      this.byTopic.set(topic, others.add(audience));
+    }
+    return audience;
+  }
+
+  private schedule(): void {
+    if (!this.scheduled) {
+      this.scheduled = true;
+      // A microtask would be too early to gather what one turn publishes, and a timer too late.
+      atEndOfTurn(() => {
+        this.scheduled = false;
+        this.run();
+      });
+    }
+  }
+
+  private run(): void {
+    if (this.idle) {
+      this.beginRound();
+    }
+    this.deliver();
+    if (!this.settled) {
+      this.schedule();
+      return;
+    }
+    for (const tell of this.onFinished.splice(0)) {
+      tell();
+    }
+  }
+
+  private beginRound(): void {
+    const events = this.arrived;
+    const first = this.delivered + 1;
+    this.arrived = [];
+    this.delivered = events.at(-1)?.seq ?? this.delivered;
+    const told = new Set<Audience>();
+    for (const event of events) {
+      for (const audience of this.hearing(event)) {
+        audience.round.push(event);
+        told.add(audience);
+      }
+    }
+    for (const audience of told) {
+      const batch = new Batch(first, this.delivered, audience.round, audience.format);
+      audience.round = [];
+      this.deliveries.push({ batch, to: audience.members.values() });
+    }
+  }
+
+  private *hearing({ topic, isNotice }: LogEvent): Iterable<Audience> {
+    if (isNotice) {
+      yield* this.audiences.values();
+      return;
+    }
+    yield* this.toAll;
+    yield* (topic === undefined ? undefined : this.byTopic.get(topic)) ?? [];
+  }
+
+  private deliver(): void {
+    let left = WRITES_PER_TURN;
+    while (left > 0) {
+      const delivery = this.deliveries[0];
+      if (!delivery) {
+        return;
+      }
+      const next = delivery.to.next();
+      if (next.done) {
+        this.deliveries.shift();
+      } else {
+        next.value.deliver(delivery.batch);
+        left--;
+      }
+    }
+  }
+}

@@ -1,0 +1,206 @@
+import type {
+  Broker,
+  BrokerEntry,
+  BrokerPosition,
+  BrokerRecord,
+  BrokerRetention,
+  BrokerTail,
+} from '../broker/broker.js';
+import { RecordWindow } from '../broker/record-window.js';
+import type { HubReset, HubResetReason } from '../format/hub-event.js';
+import { LogEvent } from './log-event.js';
+import { idOf, offsetOf, tagOf } from './position.js';
+
+/** How many records are read from the broker at once. */
+const PAGE = 512;
+
+/** Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. */
+export type Start = { readonly after: number } | { readonly ahead: number } | { readonly reason: HubResetReason };
+
+/**
+ * The log of a hub as this process knows it: every record in order, and those of the history kept in memory, so that however
+ * many clients come back, the broker is not asked. Numbers count events in this process; the offsets of
+ * the broker follow them at a distance, which changes when the log begins anew.
+ */
+export class History {
+  readonly window: RecordWindow<LogEvent>;
+  private readonly tag: string;
+  private epoch = '';
+  private offset = 0;
+  private tail: BrokerTail | undefined;
+  /** What comes while something else has to be read first. */
+  private held: BrokerRecord[] | undefined = [];
+
+  /**
+   * @param tell is given every event, once
+   * @param warn is told when something was missed
+   */
+  constructor(
+    private readonly name: string,
+    private readonly broker: Broker,
+    private readonly retention: BrokerRetention,
+    private readonly tell: (event: LogEvent) => void,
+    private readonly warn: (message: string, error?: unknown) => void,
+  ) {
+    this.tag = tagOf(name);
+    this.window = new RecordWindow(retention);
+  }
+
+  /** The number of the newest event. */
+  get last(): number {
+    return this.window.last;
+  }
+
+  /** Begins to listen, and reads what the broker has. What it has is history: nobody is told. */
+  async open(): Promise<void> {
+    await this.broker.open(this.name, this.retention);
+    this.tail = await this.broker.tail(this.name, (records) => this.receive(records));
+    this.epoch = this.tail.epoch;
+    this.offset = Math.max(0, this.tail.offset - this.retention.limit);
+    if (this.retention.limit > 0) {
+      await this.load(this.tail.offset);
+    }
+    if (this.offset !== this.tail.offset) {
+      this.window.clear();
+      this.offset = this.tail.offset;
+    }
+    this.release();
+  }
+
+  async append(entry: BrokerEntry): Promise<string> {
+    return idOf(this.tag, await this.broker.append(this.name, entry));
+  }
+
+  /** Stops to listen. What is in memory can still be read. */
+  async close(): Promise<void> {
+    await this.tail?.stop();
+  }
+
+  /** The id of what has that number. */
+  idAt(number: number): string {
+    return this.id({ epoch: this.epoch, offset: this.offset - (this.last - number) });
+  }
+
+  /** Where one begins who has had everything up to that id. */
+  startAfter(id: string): Start {
+    const offset = offsetOf(id, this.tag, this.epoch);
+    if (typeof offset !== 'number') {
+      return { reason: offset };
+    }
+    const after = this.last - (this.offset - offset);
+    return offset > this.offset ? { ahead: offset } : { after };
+  }
+
+  /** Where one begins who is to have so many of the newest events. */
+  startWithLast(count: number, topics: readonly string[] | undefined): Start {
+    const { last, oldest } = this.window;
+    if (count === 0 || oldest > last) {
+      return { after: last };
+    }
+    const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(topics) && !event.isNotice);
+    const first = heard[Math.max(0, heard.length - count)];
+    return { after: first ? first.seq - 1 : last };
+  }
+
+  /** Where one begins who has heard of more than this process has: of another process, if it is in the log. */
+  async startAhead(offset: number): Promise<Start> {
+    const { epoch } = this;
+    const [record] = await this.broker.read(this.name, offset - 1, 1);
+    const known = record?.offset === offset && record.epoch === epoch && epoch === this.epoch;
+    return known ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
+  }
+
+  /** What one is told who has missed something, and begins after a number. */
+  resetAt(number: number, reason: HubResetReason): HubReset {
+    const { oldest } = this.window;
+    return { reason, oldest: oldest <= this.last && oldest <= number + 1 ? this.idAt(number + 1) : null };
+  }
+
+  private id(position: BrokerPosition): string {
+    return idOf(this.tag, position);
+  }
+
+  private receive(records: readonly BrokerRecord[]): void {
+    for (const record of records) {
+      if (this.held) {
+        this.held.push(record);
+      } else if (this.follows(record)) {
+        this.tell(this.add(record));
+      } else if (record.epoch === this.epoch && record.offset > this.offset) {
+        this.held = [record];
+        void this.recover(record.offset - 1);
+      } else {
+        this.beginAnew(record, 'epoch');
+      }
+    }
+  }
+
+  private follows({ epoch, offset }: BrokerPosition): boolean {
+    return epoch === this.epoch && offset === this.offset + 1;
+  }
+
+  private add(record: BrokerRecord): LogEvent {
+    this.offset = record.offset;
+    const event = new LogEvent(this.last + 1, this.id(record), record);
+    this.window.push(event, record.time);
+    return event;
+  }
+
+  /** Tells everyone that something is missing before this record, with which it goes on. */
+  private beginAnew(record: BrokerRecord, reason: HubResetReason): void {
+    this.warn(`The hub "${this.name}" has missed events (${reason}): its subscribers are sent a reset`);
+    this.window.clear();
+    this.epoch = record.epoch;
+    this.offset = record.offset - 1;
+    const event = LogEvent.reset(this.last + 1, this.idAt(this.last), { reason, oldest: this.id(record) });
+    this.window.push(event, record.time);
+    this.tell(event);
+    this.tell(this.add(record));
+  }
+
+  /** Reads what the broker has, up to an offset. What is read before it without a gap is history. */
+  private async load(upTo: number): Promise<void> {
+    while (this.offset < upTo) {
+      const records = (await this.broker.read(this.name, this.offset, PAGE)).filter(({ offset }) => offset <= upTo);
+      if (records.length === 0) {
+        return;
+      }
+      for (const record of records) {
+        if (!this.follows(record)) {
+          this.window.clear();
+        }
+        this.add(record);
+      }
+    }
+  }
+
+  /** Reads what this process was not told of. */
+  private async recover(upTo: number): Promise<void> {
+    try {
+      while (this.offset < upTo) {
+        const records = await this.broker.read(this.name, this.offset, Math.min(PAGE, upTo - this.offset));
+        const [first] = records;
+        if (!first || !this.follows(first)) {
+          break;
+        }
+        for (const record of records) {
+          this.tell(this.add(record));
+        }
+      }
+    } catch (error) {
+      this.warn(`The hub "${this.name}" could not read what it has missed`, error);
+    }
+    this.release('evicted');
+  }
+
+  private release(reason?: HubResetReason): void {
+    const [first, ...rest] = this.held ?? [];
+    this.held = undefined;
+    if (first && reason && !this.follows(first)) {
+      this.beginAnew(first, reason);
+      this.receive(rest);
+    } else if (first) {
+      this.receive([first, ...rest]);
+    }
+  }
+}

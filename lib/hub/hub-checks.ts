@@ -1,0 +1,60 @@
+import type { Broker } from '../broker/broker.js';
+import { type Check, callable, count, demand, finite, keys, oneOf, size } from '../checks.js';
+
+const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+const NAME = /^[^\x00-\x1f\x7f-\x9f]{1,128}$/;
+
+/** Whether a value has the methods of a broker. */
+export function isBroker(value: unknown): boolean {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Object.keys(METHODS).every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+  );
+}
+
+const BEHAVIOR: Readonly<Record<string, Check>> = {
+  overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest', 'latest'),
+  queue: keys({ events: size, bytes: size }),
+};
+
+const HUB = keys({
+  ...BEHAVIOR,
+  name: (value) =>
+    typeof value === 'string' && NAME.test(value)
+      ? undefined
+      : 'must be 1 to 128 characters without control characters',
+  history: (value) => (value === false ? undefined : keys({ limit: count, ttl: finite })(value)),
+  broker: (value) =>
+    isBroker(value) ? undefined : `must be a Broker, which has the methods ${Object.keys(METHODS).join(', ')}`,
+});
+
+const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
+
+const SUBSCRIBE = keys({
+  ...BEHAVIOR,
+  // Checked where it is used, as its error is another.
+  topic: () => undefined,
+  after: text,
+  last: (value) => (value === Infinity || value === 0 ? undefined : count(value)),
+  filter: callable,
+  signal: (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal'),
+});
+
+const PUBLISH = keys({ topic: () => undefined, type: () => undefined, key: () => undefined });
+
+export function checkHubOptions(options: unknown): void {
+  const name = (options as { readonly name?: unknown } | undefined)?.name;
+  demand(HUB, options, `StreamingModule.registerHub() of ${JSON.stringify(name)}`);
+  // A name is the one thing that cannot be left out.
+  demand(keys({ name: text }, true), { name }, 'StreamingModule.registerHub()');
+}
+
+export function checkSubscribeOptions(hub: string, options: unknown): void {
+  demand(SUBSCRIBE, options, `subscribe() to the hub "${hub}"`);
+}
+
+export function checkPublishOptions(hub: string, options: unknown): void {
+  demand(PUBLISH, options, `publish() to the hub "${hub}"`);
+}

@@ -1,0 +1,155 @@
+import type { HubEvent } from '../format/hub-event.js';
+import type { SharedPort } from '../source/shared-source.js';
+import { isThenable } from '../source/thenable.js';
+import { type Batch, chunksOf } from './batch.js';
+import type { Start } from './history.js';
+import type { LogEvent } from './log-event.js';
+import { Backlog, type HubOverflowPolicy, type HubQueue } from './overflow.js';
+
+/** About as many bytes are taken from a backlog for one write. */
+const GATHER = 16_384;
+
+/** What a subscriber wants. */
+export interface Wish {
+  /** Nothing: all. Sorted, each once. */
+  readonly topics: readonly string[] | undefined;
+  readonly start: Start;
+  /** Whether it comes back. */
+  readonly resumes: boolean;
+  readonly filter: ((event: HubEvent) => boolean) | undefined;
+  readonly overflow: HubOverflowPolicy;
+  readonly queue: HubQueue;
+}
+
+/** The side of a subscriber that faces its client: what the client cannot take at once waits in its backlog. */
+export abstract class Outlet {
+  protected port: SharedPort | undefined;
+  protected backlog: Backlog | undefined;
+  /** Its port wants to be left alone for a while. */
+  protected waiting = false;
+
+  constructor(readonly wish: Wish) {}
+
+  connect(port: SharedPort): void {
+    this.port = port;
+  }
+
+  abstract resume(): void;
+
+  /** What the port can take may have changed. */
+  abstract refresh(): void;
+
+  abstract stop(): void;
+
+  protected abstract readonly over: boolean;
+
+  /** Runs; what is thrown is the stream of this subscriber failing, and of nobody else. */
+  protected attempt(run: (port: SharedPort) => void): void {
+    const { port } = this;
+    if (!port || this.over) {
+      return;
+    }
+    try {
+      run(port);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  protected fail(error: unknown): void {
+    const { port } = this;
+    this.stop();
+    port?.fail(error);
+  }
+
+  protected ready(port: SharedPort): boolean {
+    return port.ready && !this.waiting && !this.over;
+  }
+
+  protected wanted(events: readonly LogEvent[]): readonly LogEvent[] {
+    const { filter } = this.wish;
+    return filter ? events.filter((each) => each.isNotice || filter(each.event)) : events;
+  }
+
+  /** Writes what all members of the audience are given. There is room for the first chunk. */
+  protected write(batch: Batch, port: SharedPort): void {
+    for (const { shared, count } of batch.chunks) {
+      if (!port.writeShared(shared)) {
+        this.hold(batch.events.slice(count), port);
+        return;
+      }
+    }
+  }
+
+  /** Takes events that are not, or cannot be, given to all alike. */
+  protected take(all: readonly LogEvent[], port: SharedPort): void {
+    const events = this.wanted(all);
+    const sent = this.backlog ? 0 : this.send(events, port);
+    this.hold(sent === 0 ? events : events.slice(sent), port);
+    this.refresh();
+  }
+
+  protected sendOne({ event, isNotice }: LogEvent, port: SharedPort): void {
+    const wait = isNotice ? port.tell(event) : port.emit(event);
+    if (isThenable(wait)) {
+      this.waiting = true;
+      wait.then(
+        () => {
+          this.waiting = false;
+          this.attempt(() => this.resume());
+        },
+        (error: unknown) => this.fail(error),
+      );
+    }
+  }
+
+  /** Sends what has waited, while there is room. */
+  protected drain(port: SharedPort): void {
+    while (this.backlog && this.ready(port)) {
+      const format = port.sharedFormat;
+      const events = this.backlog.take(format ? GATHER : 0);
+      if (this.backlog.empty) {
+        this.backlog = undefined;
+      }
+      if (format) {
+        // All of it: what is taken has no place to go back to.
+        for (const { shared } of chunksOf(events, format)) {
+          port.writeShared(shared);
+        }
+      } else {
+        this.send(events, port);
+      }
+    }
+    this.refresh();
+  }
+
+  /** Sends while there is room. How many it sent. */
+  private send(events: readonly LogEvent[], port: SharedPort): number {
+    const format = port.sharedFormat;
+    if (format && this.ready(port)) {
+      for (const { shared, count } of chunksOf(events, format)) {
+        if (!port.writeShared(shared)) {
+          return count;
+        }
+      }
+      return events.length;
+    }
+    let sent = 0;
+    while (sent < events.length && this.ready(port)) {
+      this.sendOne(events[sent++] as LogEvent, port);
+    }
+    return sent;
+  }
+
+  private hold(events: readonly LogEvent[], port: SharedPort): void {
+    const { overflow, queue } = this.wish;
+    for (const event of events) {
+      this.backlog ??= new Backlog(overflow, queue);
+      if (!this.backlog.push(event)) {
+        this.stop();
+        port.overflow();
+        return;
+      }
+    }
+  }
+}
