@@ -40,7 +40,7 @@ export type StreamErrorCode =
  */
 export class StreamError extends Error {
   override readonly name: string = 'StreamError';
-  /** The HTTP status Nest answers with, where the error is a client's. Default: none, which is 500. */
+  /** The HTTP status Nest's exception filter answers with, where the error is a client's. Default: none, which is 500. */
   declare readonly statusCode?: number;
 
   constructor(
@@ -49,8 +49,10 @@ export class StreamError extends Error {
     options?: ErrorOptions & { statusCode?: number },
   ) {
     super(message, options);
-    if (options?.statusCode !== undefined) {
-      this.statusCode = options.statusCode;
+    const { statusCode } = options ?? {};
+    if (statusCode !== undefined) {
+      // The marks of the "http-errors" library, by which Nest, Express and Fastify know what a client may be told.
+      Object.assign(this, { statusCode, status: statusCode, expose: true });
     }
   }
 }

@@ -13,7 +13,8 @@ import { ApplicationConfig, DiscoveryModule, DiscoveryService, HttpAdapterHost, 
 import { StreamRegistry } from './connection/stream-registry.js';
 import type { HubOptions } from './hub/hub.options.js';
 import { checkHubOptions } from './hub/hub-checks.js';
-import { getHubToken, HUB_DEFINITIONS, HubRegistration, HubsModule } from './hubs.module.js';
+import { HUB_DEFINITIONS } from './hub-directory.js';
+import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
 import { validateOptions } from './options-validation.js';
 import { interceptSend } from './platform/fastify.head.js';
 import { StreamRoutes } from './stream-routes.js';
@@ -98,7 +99,7 @@ export class StreamingModule
   static registerHub(...hubs: readonly HubOptions[]): DynamicModule {
     for (const options of hubs) {
       checkHubOptions(options);
-      getHubToken(options.name);
+      registerHubToken(options.name);
     }
     return { module: HubRegistration, providers: [{ provide: HUB_DEFINITIONS, useValue: hubs }] };
   }

@@ -33,6 +33,14 @@ export function runtimeOf(response: PlatformResponse): StreamingRuntime {
   );
 }
 
+/** What the end of an application needs of its hubs. */
+interface RunningHubs {
+  /** Resolves when what was published has been given to all who could take it. */
+  settled(): Promise<unknown>;
+  /** Ends what still listens. Others can be published to until they are closed. */
+  endSubscriptions(): void;
+}
+
 /** What the streams of one application share. */
 export class StreamingRuntime {
   readonly registry = new StreamRegistry();
@@ -40,6 +48,8 @@ export class StreamingRuntime {
   /** Counts all streams of the application, if they are limited. */
   readonly limiter: StreamLimiter | undefined;
   private readonly plans = new Map<object, Map<object, StreamPlan>>();
+  /** The hubs of the application, if it has any. */
+  hubs: RunningHubs | undefined;
   private draining = false;
 
   constructor(
@@ -94,11 +104,7 @@ export class StreamingRuntime {
       // Not all at once (±50 %): they may be many.
       stream.announceShutdown(retry === false ? undefined : Math.round(retry * (0.5 + Math.random())));
     }
-    for (const stream of this.registry.open) {
-      if (stream.endless) {
-        void stream.end({ code: 'shutdown' });
-      }
-    }
+    await this.endEndless();
     await this.registry.emptied(grace);
     for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });
@@ -108,5 +114,21 @@ export class StreamingRuntime {
       stream.cut({ code: 'shutdown' });
     }
     this.registry.rest();
+  }
+
+  /** Closes the streams that would not end in the grace anyway: those that hear a hub, straight or through a generator. */
+  private async endEndless(): Promise<void> {
+    await this.hubs?.settled();
+    const endless = [...this.registry.open].filter((stream) => stream.endless);
+    for (const stream of endless) {
+      void stream.end({ code: 'shutdown' });
+    }
+    this.hubs?.endSubscriptions();
+    if (endless.length > 0) {
+      await this.registry.emptied(MERCY_MS);
+    }
+    for (const stream of endless) {
+      stream.cut({ code: 'shutdown' });
+    }
   }
 }

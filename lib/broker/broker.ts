@@ -47,7 +47,7 @@ export interface BrokerTail extends BrokerPosition {
  * To make your own, implement these five methods and run `brokerContract()` of `nestjs-streaming/testing` over it.
  */
 export interface Broker {
-  /** Opens a log, making it if it is not there. Called once for a log, before any other method. */
+  /** Opens a log, making it if it is not there; does nothing for one that is open. Called before any other method. */
   open(log: string, retention: BrokerRetention): Promise<void>;
 
   /**

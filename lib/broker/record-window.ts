@@ -1,11 +1,8 @@
 import type { BrokerRetention } from './broker.js';
 
-/** So many evicted records may be left at the front before they are cut off: to move the rest for each would be quadratic. */
-const SLACK = 1_024;
-
 /** The newest records of a log, counted up by one: at most so many, and none that is too old. */
 export class RecordWindow<R> {
-  private records: R[] = [];
+  private records: (R | undefined)[] = [];
   private times: number[] = [];
   /** Where the records begin that are still there. */
   private start = 0;
@@ -38,8 +35,10 @@ export class RecordWindow<R> {
 
   /** At most so many records after a number, from the oldest there is. */
   after(number: number, count: number): readonly R[] {
-    const from = Math.max(this.start, this.start + number + 1 - this.oldest);
-    return this.records.slice(from, from + count);
+    // First, as it evicts.
+    const { oldest } = this;
+    const from = this.start + Math.max(0, number + 1 - oldest);
+    return this.records.slice(from, from + count) as R[];
   }
 
   /** Forgets all records, and goes on counting. */
@@ -54,9 +53,10 @@ export class RecordWindow<R> {
     const { length } = this.records;
     const end = Date.now() - ttl;
     while (this.start < length && (length - this.start > limit || (this.times[this.start] as number) <= end)) {
-      this.start++;
+      this.records[this.start++] = undefined;
     }
-    if (this.start === length || this.start > SLACK) {
+    // Not for each: to move the rest so often would be quadratic.
+    if (this.start > length / 2) {
       this.cut(this.start);
     }
     this.expireLater(end);

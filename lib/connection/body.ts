@@ -13,6 +13,9 @@ import type { StreamSettings } from './stream-settings.js';
 /** What a stream is that has nothing to tell its format by. */
 const EMPTY = chooseFormat(ndjsonFormat);
 
+/** Shared chunks above it are written in slices, so that a client that takes some of it is seen to take something. */
+const LARGE = 131_072;
+
 interface Waiter {
   resolve(): void;
   reject(error: StreamError): void;
@@ -99,9 +102,9 @@ export class Body extends Outbox {
     }
   }
 
-  /** Whether chunks look the same to all clients of the format, whatever came before them. */
+  /** Whether chunks look the same to all clients of the format, whatever came before them, and leave at the same time. */
   get shareable(): boolean {
-    return this.format !== undefined && !this.framed && !this.silent;
+    return this.format !== undefined && !this.framed && !this.silent && this.settings.flush === 'auto';
   }
 
   /** Writes what many connections are given, behind what waits. Whether the client can take more. */
@@ -109,12 +112,12 @@ export class Body extends Outbox {
     if (!this.empty) {
       this.flush();
     }
-    if (this.blocked) {
+    if (this.blocked || chunk.bytes.length > LARGE) {
       this.add(chunk.bytes);
-      return false;
+    } else {
+      this.blocked = !this.transport.writeShared(chunk);
+      this.progress();
     }
-    this.blocked = !this.transport.writeShared(chunk);
-    this.progress();
     return !this.blocked;
   }
 

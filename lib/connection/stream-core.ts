@@ -43,7 +43,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     if (!this.parts.transport.hasBody) {
       this.complete();
     } else if (this.reader?.endless) {
-      this.openFor();
+      this.openAtOnce();
     } else {
       this.reader?.resume();
     }
@@ -150,7 +150,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
 
   protected resume(): void {
     if (!isOver(this.current) && this.ready) {
-      this.reader?.resume();
+      this.hear();
     }
   }
 
@@ -185,14 +185,25 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   }
 
   /** Opens for a source that has something to say only when it happens: its client is to know that it is heard. */
-  private openFor(): void {
+  private openAtOnce(): void {
     if (this.current === 'new' && this.body.format !== undefined) {
       this.commit();
-      this.fixHead();
     }
     this.resume();
-    this.flushHead();
-    this.body.flush();
+  }
+
+  private hear(): void {
+    const begins = this.endless && !this.headFixed;
+    if (begins && this.body.format !== undefined) {
+      this.fixHead();
+    }
+    if (this.ready) {
+      this.reader?.resume();
+    }
+    if (begins) {
+      this.flushHead();
+      this.body.flush();
+    }
   }
 
   private openSilent(): void {

@@ -1,14 +1,10 @@
+import type { HubReset } from './hub-event.js';
+
 /** What a client is told of an error. Never more than Nest's own exception filter would tell. */
 export interface StreamErrorBody {
   readonly statusCode: number;
   readonly message: unknown;
   readonly [detail: string]: unknown;
-}
-
-/** The data of a hub's `reset`. See {@link HubReset}. */
-interface ResetBody {
-  readonly reason: string;
-  readonly oldest: string | null;
 }
 
 /**
@@ -45,7 +41,7 @@ export interface StreamFormat {
    * The record that tells a client of a hub that it has missed something, in a format without `fields`: with them, it is
    * an event of type `reset`. Without both, the client is not told.
    */
-  reset?(reset: ResetBody): string | Uint8Array;
+  reset?(reset: HubReset): string | Uint8Array;
   /** What has a client remember an id without an event. Default: nothing. */
   position?(id: string): string;
   /** The record that tells of an error after the first byte. Without it, the body is only truncated. */

@@ -84,7 +84,7 @@ export class HubNotice extends HubEvent {
     );
   }
 
-  /** So many were dropped, the last of them with this id. */
+  /** So many were dropped after this id. */
   static lagged(id: string, dropped: number): HubNotice {
     return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped) ?? '');
   }

@@ -5,6 +5,8 @@ import type { LogEvent } from './log-event.js';
 
 /** How many events are read from the history at once. */
 const PAGE = 64;
+/** The same, for one who takes them one by one, and comes back for each. */
+const SMALL_PAGE = 8;
 
 /** Who is told of what is published. */
 export interface Listener {
@@ -52,16 +54,21 @@ export class Audience {
     this.forgetPages();
   }
 
-  /** The history after a number and up to another. Those who read it at the same time are given the same bytes. */
-  page(after: number, upTo: number): Batch {
+  /** The history after a number and up to another. Nothing: what follows the number is not there any more. */
+  page(after: number, upTo: number): Batch | undefined {
     const known = this.pages?.get(after);
     if (known) {
       return known;
     }
-    const count = Math.min(PAGE - (after % PAGE), upTo - after);
-    const events = this.history.after(after, count).filter((event) => event.isFor(this.topics));
-    const page = new Batch(after + 1, after + count, events, this.format);
-    // Only whole ones, which begin where the pages of others do.
+    const size = this.format ? PAGE : SMALL_PAGE;
+    const count = Math.min(size - (after % size), upTo - after);
+    const events = this.history.after(after, count);
+    if (events[0]?.seq !== after + 1) {
+      return undefined;
+    }
+    const heard = events.filter((event) => event.isFor(this.topics));
+    const page = new Batch(after + 1, after + count, heard, this.format);
+    // So that those who read it at the same time are given the same bytes. Only whole ones, which begin where the pages of others do.
     if (count === PAGE && this.format) {
       this.keep(after, page);
     }

@@ -1,14 +1,17 @@
 import type { RecordWindow } from '../broker/record-window.js';
 import type { StreamFormat } from '../format/format.js';
-import { atEndOfTurn } from '../scheduler.js';
+import { atEndOfTurn, SLICE_MS } from '../scheduler.js';
 import { Audience, type Listener } from './audience.js';
 import { Batch } from './batch.js';
 import type { LogEvent } from './log-event.js';
 
 /** So many subscribers are served before others get their turn. */
 const WRITES_PER_TURN = 256;
+/** Some are served slowly, as by a filter: so the clock is read once for several. */
+const WRITES_PER_CLOCK = 8;
 
 interface Delivery {
+  readonly audience: Audience;
   readonly batch: Batch;
   readonly to: Iterator<Listener>;
 }
@@ -23,7 +26,7 @@ export class FanOut {
   private arrived: LogEvent[] = [];
   private deliveries: Delivery[] = [];
   private scheduled = false;
-  private readonly onFinished: (() => void)[] = [];
+  private onFinished: { readonly upTo: number; resolve(): void }[] = [];
   private readonly audiences = new Map<string, Audience>();
   private readonly toAll = new Set<Audience>();
   private readonly byTopic = new Map<string, Set<Audience>>();
@@ -31,8 +34,7 @@ export class FanOut {
 
   constructor(private readonly history: RecordWindow<LogEvent>) {}
 
-  /** Whether everyone has been given all that is delivered. */
-  get idle(): boolean {
+  private get idle(): boolean {
     return this.deliveries.length === 0;
   }
 
@@ -52,12 +54,13 @@ export class FanOut {
     this.delivered = number;
   }
 
-  /** Resolves when everyone has been given all that arrived. */
+  /** Resolves when everyone has been given all that has arrived by now, whatever arrives meanwhile. */
   finished(): Promise<void> {
+    const upTo = this.arrived.at(-1)?.seq ?? this.delivered;
     return this.settled
       ? Promise.resolve()
       : new Promise((resolve) => {
-          this.onFinished.push(resolve);
+          this.onFinished.push({ upTo, resolve });
         });
   }
 
@@ -67,6 +70,17 @@ export class FanOut {
     const audience = this.audiences.get(key) ?? this.create(key, topics, format);
     audience.enter();
     return audience;
+  }
+
+  /** Gives a member what the round that is under way still has for it, before it goes. */
+  catchUp(audience: Audience, listener: Listener): void {
+    for (const delivery of [...this.deliveries]) {
+      if (delivery.audience === audience) {
+        const { first, last, events } = delivery.batch;
+        // One by one: what it shared with the others is not for it any more.
+        listener.deliver(new Batch(first, last, events, undefined));
+      }
+    }
   }
 
   leave(audience: Audience, listener: Listener): void {
@@ -123,12 +137,21 @@ export class FanOut {
       this.beginRound();
     }
     this.deliver();
+    if (this.idle) {
+      this.tellFinished();
+    }
     if (!this.settled) {
       this.schedule();
-      return;
     }
-    for (const tell of this.onFinished.splice(0)) {
-      tell();
+  }
+
+  private tellFinished(): void {
+    const waiting = this.onFinished;
+    this.onFinished = waiting.filter(({ upTo }) => upTo > this.delivered);
+    for (const { upTo, resolve } of waiting) {
+      if (upTo <= this.delivered) {
+        resolve();
+      }
     }
   }
 
@@ -147,7 +170,7 @@ export class FanOut {
     for (const audience of told) {
       const batch = new Batch(first, this.delivered, audience.round, audience.format);
       audience.round = [];
-      this.deliveries.push({ batch, to: audience.members.values() });
+      this.deliveries.push({ audience, batch, to: audience.members.values() });
     }
   }
 
@@ -161,8 +184,9 @@ export class FanOut {
   }
 
   private deliver(): void {
+    const end = performance.now() + SLICE_MS;
     let left = WRITES_PER_TURN;
-    while (left > 0) {
+    while (left > 0 && (left % WRITES_PER_CLOCK > 0 || performance.now() < end)) {
       const delivery = this.deliveries[0];
       if (!delivery) {
         return;

@@ -13,9 +13,14 @@ import { idOf, offsetOf, tagOf } from './position.js';
 
 /** How many records are read from the broker at once. */
 const PAGE = 512;
+/** How many records may wait for the broker to answer: if it is more, they are read from it too. */
+const HELD = 4_096;
 
-/** Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. */
-export type Start = { readonly after: number } | { readonly ahead: number } | { readonly reason: HubResetReason };
+/** Where a subscriber begins: after a number (`anew`: it has not been here before, and what was the last one does not matter to it), after an offset this process has not heard of yet, or with a reset. */
+export type Start =
+  | { readonly after: number; readonly anew?: number }
+  | { readonly ahead: number }
+  | { readonly reason: HubResetReason };
 
 /**
  * The log of a hub as this process knows it: every record in order, and those of the history kept in memory, so that however
@@ -27,6 +32,8 @@ export class History {
   private readonly tag: string;
   private epoch = '';
   private offset = 0;
+  /** The number at which the epoch begins: that of the reset which says so. */
+  private floor = 0;
   private tail: BrokerTail | undefined;
   /** What comes while something else has to be read first. */
   private held: BrokerRecord[] | undefined = [];
@@ -67,8 +74,14 @@ export class History {
     this.release();
   }
 
-  async append(entry: BrokerEntry): Promise<string> {
-    return idOf(this.tag, await this.broker.append(this.name, entry));
+  async append(entry: BrokerEntry): Promise<{ readonly id: string; readonly offset: number }> {
+    const position = await this.broker.append(this.name, entry);
+    return { id: this.id(position), offset: position.offset };
+  }
+
+  /** Whether this process knows what is up to an offset, or will never know. */
+  isAt(offset: number): boolean {
+    return this.offset >= offset || this.floor > 0;
   }
 
   /** Stops to listen. What is in memory can still be read. */
@@ -76,9 +89,16 @@ export class History {
     await this.tail?.stop();
   }
 
-  /** The id of what has that number. */
+  /** The id of what has that number, or of where the epoch begins. */
   idAt(number: number): string {
-    return this.id({ epoch: this.epoch, offset: this.offset - (this.last - number) });
+    return this.id({ epoch: this.epoch, offset: this.offset - (this.last - Math.max(number, this.floor)) });
+  }
+
+  /** After which number one begins who is to have all there is, or at least what comes after another number. */
+  oldestStart(number: number): number {
+    const start = Math.min(this.window.oldest - 1, number);
+    // It is told of that already.
+    return start < number && this.window.after(start, 1)[0]?.isNotice ? start + 1 : start;
   }
 
   /** Where one begins who has had everything up to that id. */
@@ -95,25 +115,25 @@ export class History {
   startWithLast(count: number, topics: readonly string[] | undefined): Start {
     const { last, oldest } = this.window;
     if (count === 0 || oldest > last) {
-      return { after: last };
+      return { after: last, anew: last };
     }
     const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(topics) && !event.isNotice);
     const first = heard[Math.max(0, heard.length - count)];
-    return { after: first ? first.seq - 1 : last };
+    return { after: first ? first.seq - 1 : last, anew: last };
   }
 
   /** Where one begins who has heard of more than this process has: of another process, if it is in the log. */
   async startAhead(offset: number): Promise<Start> {
     const { epoch } = this;
     const [record] = await this.broker.read(this.name, offset - 1, 1);
-    const known = record?.offset === offset && record.epoch === epoch && epoch === this.epoch;
-    return known ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
+    // What is ahead may be evicted already. Without a history nothing can be known of it.
+    const known = record ? record.offset >= offset && record.epoch === epoch : this.retention.limit === 0;
+    return known && epoch === this.epoch ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
   }
 
   /** What one is told who has missed something, and begins after a number. */
   resetAt(number: number, reason: HubResetReason): HubReset {
-    const { oldest } = this.window;
-    return { reason, oldest: oldest <= this.last && oldest <= number + 1 ? this.idAt(number + 1) : null };
+    return { reason, oldest: number < this.last ? this.idAt(number + 1) : null };
   }
 
   private id(position: BrokerPosition): string {
@@ -123,16 +143,24 @@ export class History {
   private receive(records: readonly BrokerRecord[]): void {
     for (const record of records) {
       if (this.held) {
+        this.held.length = this.held.length < HELD ? this.held.length : 0;
         this.held.push(record);
       } else if (this.follows(record)) {
         this.tell(this.add(record));
-      } else if (record.epoch === this.epoch && record.offset > this.offset) {
+      } else if (this.misses(record)) {
         this.held = [record];
-        void this.recover(record.offset - 1);
-      } else {
+        void this.recover();
+      } else if (!this.knows(record)) {
         this.beginAnew(record, 'epoch');
       }
     }
+  }
+
+  /** Whether it is one that was told before: some brokers repeat themselves. Another one in its place is another life of the log. */
+  private knows(record: BrokerRecord): boolean {
+    const number = this.last - (this.offset - record.offset);
+    const [event] = number < this.window.oldest ? [] : this.window.after(number - 1, 1);
+    return record.epoch === this.epoch && (event?.is(record) ?? true);
   }
 
   private follows({ epoch, offset }: BrokerPosition): boolean {
@@ -152,7 +180,11 @@ export class History {
     this.window.clear();
     this.epoch = record.epoch;
     this.offset = record.offset - 1;
-    const event = LogEvent.reset(this.last + 1, this.idAt(this.last), { reason, oldest: this.id(record) });
+    this.floor = this.last + 1;
+    const event = LogEvent.reset(this.floor, this.id({ ...record, offset: this.offset }), {
+      reason,
+      oldest: this.id(record),
+    });
     this.window.push(event, record.time);
     this.tell(event);
     this.tell(this.add(record));
@@ -175,10 +207,11 @@ export class History {
   }
 
   /** Reads what this process was not told of. */
-  private async recover(upTo: number): Promise<void> {
+  private async recover(): Promise<void> {
     try {
-      while (this.offset < upTo) {
-        const records = await this.broker.read(this.name, this.offset, Math.min(PAGE, upTo - this.offset));
+      for (let next = this.held?.[0]; next && this.misses(next); next = this.held?.[0]) {
+        const { offset } = next;
+        const records = await this.broker.read(this.name, this.offset, Math.min(PAGE, offset - 1 - this.offset));
         const [first] = records;
         if (!first || !this.follows(first)) {
           break;
@@ -193,11 +226,16 @@ export class History {
     this.release('evicted');
   }
 
+  /** Whether there is something before a record, in the same life of the log, that was not told. */
+  private misses({ epoch, offset }: BrokerPosition): boolean {
+    return epoch === this.epoch && offset > this.offset + 1;
+  }
+
   private release(reason?: HubResetReason): void {
     const [first, ...rest] = this.held ?? [];
     this.held = undefined;
     if (first && reason && !this.follows(first)) {
-      this.beginAnew(first, reason);
+      this.beginAnew(first, first.epoch === this.epoch ? reason : 'epoch');
       this.receive(rest);
     } else if (first) {
       this.receive([first, ...rest]);

@@ -1,5 +1,6 @@
 import type { Broker } from '../broker/broker.js';
 import { type Check, callable, count, demand, finite, keys, oneOf, size } from '../checks.js';
+import { StreamError } from '../errors.js';
 
 const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
@@ -36,7 +37,7 @@ const SUBSCRIBE = keys({
   ...BEHAVIOR,
   // Checked where it is used, as its error is another.
   topic: () => undefined,
-  after: text,
+  after: () => undefined,
   last: (value) => (value === Infinity || value === 0 ? undefined : count(value)),
   filter: callable,
   signal: (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal'),
@@ -51,8 +52,14 @@ export function checkHubOptions(options: unknown): void {
   demand(keys({ name: text }, true), { name }, 'StreamingModule.registerHub()');
 }
 
-export function checkSubscribeOptions(hub: string, options: unknown): void {
+export function checkSubscribeOptions(hub: string, options: { readonly after?: unknown }): void {
   demand(SUBSCRIBE, options, `subscribe() to the hub "${hub}"`);
+  if (options.after !== undefined && typeof options.after !== 'string') {
+    // It is the client's, as in `?after=a&after=b`.
+    throw new StreamError('invalid-option', `"after" is one id, not ${JSON.stringify(options.after)}`, {
+      statusCode: 400,
+    });
+  }
 }
 
 export function checkPublishOptions(hub: string, options: unknown): void {

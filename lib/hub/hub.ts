@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { Observable } from 'rxjs';
 import type { Broker } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
@@ -14,7 +15,10 @@ import {
   type SubscribeOptions,
 } from './hub.options.js';
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
-import { Subscriber, type SubscriberHub } from './subscriber.js';
+import type { Wish } from './outlet.js';
+import { Publisher } from './publisher.js';
+import { Subscriber } from './subscriber.js';
+import type { SubscriberHub } from './subscriber-hub.js';
 import { HubSubscription } from './subscription.js';
 import { checkTopic } from './topic.js';
 
@@ -46,47 +50,65 @@ export class Hub<T = unknown> {
   private readonly history: History;
   private readonly fanOut: FanOut;
   private readonly shared: SubscriberHub;
+  private readonly common: Wish;
+  /** Whether subscribers end when they have been given everything. */
+  private ending = false;
   private over: Promise<void> | undefined;
+  private readonly publisher: Publisher;
 
-  /** @internal */
-  constructor(
-    private readonly options: HubOptions,
-    broker: Broker,
-    warn: (message: string, error?: unknown) => void,
-  ) {
+  private constructor(options: HubOptions, broker: Broker, warn: (message: string, error?: unknown) => void) {
     const { attendance } = this;
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
+    this.common = {
+      topics: undefined,
+      filter: undefined,
+      overflow: options.overflow ?? 'disconnect',
+      queue: {
+        events: options.queue?.events ?? HUB_DEFAULTS.events,
+        bytes: options.queue?.bytes ?? HUB_DEFAULTS.bytes,
+      },
+    };
     this.history = new History(
       name,
       broker,
       { limit: history === false ? 0 : limit, ttl },
-      (event) => this.fanOut.send(event),
+      (event) => {
+        this.fanOut.send(event);
+        this.publisher.told();
+      },
       warn,
     );
+    this.publisher = new Publisher(this.history);
     this.fanOut = new FanOut(this.history.window);
-    const isClosed = (): boolean => this.over !== undefined;
     this.shared = {
       history: this.history,
       fanOut: this.fanOut,
-      get closed() {
-        return isClosed();
-      },
+      isClosed: () => this.ending,
       entered: (subscriber) => attendance.add(subscriber),
-      left: (subscriber) => attendance.delete(subscriber),
+      left: (subscriber) => {
+        attendance.delete(subscriber);
+        this.forget();
+      },
     };
+  }
+
+  /** @internal */
+  static async open(
+    options: HubOptions,
+    broker: Broker,
+    warn: (message: string, error?: unknown) => void,
+  ): Promise<Hub> {
+    const hub = new Hub(options, broker, warn);
+    await hub.history.open();
+    hub.fanOut.beginAt(hub.history.last);
+    return hub;
   }
 
   /** Whoever comes and goes, in this process. Completes when the hub is closed. */
   get presence(): Observable<HubPresence> {
     return this.attendance.presence.asObservable();
-  }
-
-  /** @internal */
-  async open(): Promise<void> {
-    await this.history.open();
-    this.fanOut.beginAt(this.history.last);
   }
 
   /**
@@ -101,7 +123,7 @@ export class Hub<T = unknown> {
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
     this.demandOpen('publish');
     checkPublishOptions(this.name, options);
-    return this.history.append(entryOf(data, options));
+    return this.publisher.publish(entryOf(data, options));
   }
 
   /**
@@ -111,21 +133,9 @@ export class Hub<T = unknown> {
   subscribe(options: SubscribeOptions<T> = {}): HubSubscription<T> {
     this.demandOpen('subscribe');
     checkSubscribeOptions(this.name, options);
-    const { topic, after, filter, overflow, queue, signal } = options;
-    const own = this.options.queue;
-    const topics = topic === undefined ? undefined : topicsOf(topic);
-    const subscriber = new Subscriber(this.shared, {
-      topics,
-      start: this.startOf(options, topics),
-      resumes: after !== undefined && after !== '',
-      filter: filter as ((event: HubEvent) => boolean) | undefined,
-      overflow: overflow ?? this.options.overflow ?? 'disconnect',
-      queue: {
-        events: queue?.events ?? own?.events ?? HUB_DEFAULTS.events,
-        bytes: queue?.bytes ?? own?.bytes ?? HUB_DEFAULTS.bytes,
-      },
-    });
-    return new HubSubscription<T>(subscriber, signal);
+    const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
+    const subscriber = new Subscriber(this.shared, this.wishOf(options, topics), this.startOf(options, topics));
+    return HubSubscription.of<T>(subscriber, options.signal);
   }
 
   /** How many subscribers there are, in this process; with a topic, how many of them would hear of it. */
@@ -147,13 +157,51 @@ export class Hub<T = unknown> {
     return this.over;
   }
 
-  private async end(): Promise<void> {
-    await this.history.close();
+  /** @internal Resolves when what was published in this process has been given to all who could take it. */
+  async settled(): Promise<void> {
+    await this.publisher.settled();
     await this.fanOut.finished();
+  }
+
+  /** @internal Ends its subscribers, and those to come, when they have been given everything. Other processes can still be published to. */
+  async endSubscriptions(): Promise<void> {
+    await this.settled();
+    this.ending = true;
     for (const subscriber of this.attendance.all) {
       subscriber.finish();
     }
-    this.attendance.presence.complete();
+  }
+
+  private async end(): Promise<void> {
+    try {
+      await this.publisher.settled();
+      await this.history.close();
+    } finally {
+      await this.endSubscriptions();
+      this.attendance.presence.complete();
+      this.forget();
+    }
+  }
+
+  /** Releases the history of a closed hub when nobody reads it any more. */
+  private forget(): void {
+    if (this.over && this.size() === 0) {
+      this.history.window.clear();
+    }
+  }
+
+  private wishOf({ filter, overflow, queue }: SubscribeOptions<T>, topics: readonly string[] | undefined): Wish {
+    const { common } = this;
+    // Most want nothing in particular: then they share what says so.
+    return topics || filter || overflow || queue
+      ? {
+          topics,
+          // It may look at whose request it is.
+          filter: filter && AsyncResource.bind(filter as (event: HubEvent) => boolean),
+          overflow: overflow ?? common.overflow,
+          queue: { events: queue?.events ?? common.queue.events, bytes: queue?.bytes ?? common.queue.bytes },
+        }
+      : common;
   }
 
   private startOf({ after, last = 0 }: SubscribeOptions<T>, topics: readonly string[] | undefined): Start {
@@ -170,9 +218,9 @@ export class Hub<T = unknown> {
 }
 
 function topicsOf(topic: string | readonly string[]): readonly string[] {
-  const topics = [...new Set(typeof topic === 'string' ? [topic] : topic)].sort();
-  for (const each of topics) {
+  const given: readonly string[] = Array.isArray(topic) ? topic : [topic as string];
+  for (const each of given.length > 0 ? given : ['']) {
     checkTopic(each);
   }
-  return topics;
+  return [...new Set(given)].sort();
 }

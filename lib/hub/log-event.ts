@@ -1,11 +1,13 @@
 import type { BrokerRecord } from '../broker/broker.js';
 import type { StreamFormat } from '../format/format.js';
-import { ALL_FORMATS, FORMATS } from '../format/formats.js';
+import { FORMATS } from '../format/formats.js';
 import { HubEvent, HubNotice, type HubReset } from '../format/hub-event.js';
 import { SerializedJson } from '../format/serialized-json.js';
 
 /** Formats that take JSON text over. Others are given the value. */
-const OURS: ReadonlySet<StreamFormat> = new Set([...ALL_FORMATS, ...Object.values(FORMATS)]);
+const JSON_FORMATS: ReadonlySet<StreamFormat> = new Set(
+  (['sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const).map((name) => FORMATS[name]),
+);
 
 type Encoded = string | Uint8Array;
 
@@ -41,6 +43,11 @@ export class LogEvent {
     return this.source.topic;
   }
 
+  /** Whether it is this record. */
+  is({ data, time }: BrokerRecord): boolean {
+    return !(this.source instanceof HubNotice) && this.source.data === data && this.source.time === time;
+  }
+
   /** Whether it is for those who listen to these topics; to all, without. */
   isFor(topics: readonly string[] | undefined): boolean {
     return this.isNotice || topics === undefined || (this.topic !== undefined && topics.includes(this.topic));
@@ -72,7 +79,7 @@ export class LogEvent {
 
   private encodeNow(format: StreamFormat): Encoded {
     const { source, id } = this;
-    if (source instanceof HubNotice || !OURS.has(format)) {
+    if (source instanceof HubNotice || !JSON_FORMATS.has(format)) {
       return this.event.encode(format);
     }
     const data = source.encoding === 'json' ? new SerializedJson(source.data) : decoded(source);

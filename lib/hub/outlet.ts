@@ -2,20 +2,16 @@ import type { HubEvent } from '../format/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
 import { isThenable } from '../source/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
-import type { Start } from './history.js';
 import type { LogEvent } from './log-event.js';
 import { Backlog, type HubOverflowPolicy, type HubQueue } from './overflow.js';
 
 /** About as many bytes are taken from a backlog for one write. */
 const GATHER = 16_384;
 
-/** What a subscriber wants. */
+/** What a subscriber wants. Those who want the same may share it. */
 export interface Wish {
   /** Nothing: all. Sorted, each once. */
   readonly topics: readonly string[] | undefined;
-  readonly start: Start;
-  /** Whether it comes back. */
-  readonly resumes: boolean;
   readonly filter: ((event: HubEvent) => boolean) | undefined;
   readonly overflow: HubOverflowPolicy;
   readonly queue: HubQueue;
@@ -43,6 +39,8 @@ export abstract class Outlet {
 
   protected abstract readonly over: boolean;
 
+  protected abstract idBefore(event: LogEvent): string;
+
   /** Runs; what is thrown is the stream of this subscriber failing, and of nobody else. */
   protected attempt(run: (port: SharedPort) => void): void {
     const { port } = this;
@@ -66,9 +64,9 @@ export abstract class Outlet {
     return port.ready && !this.waiting && !this.over;
   }
 
-  protected wanted(events: readonly LogEvent[]): readonly LogEvent[] {
+  protected wants({ isNotice, event }: LogEvent): boolean {
     const { filter } = this.wish;
-    return filter ? events.filter((each) => each.isNotice || filter(each.event)) : events;
+    return !filter || isNotice || filter(event);
   }
 
   /** Writes what all members of the audience are given. There is room for the first chunk. */
@@ -83,10 +81,13 @@ export abstract class Outlet {
 
   /** Takes events that are not, or cannot be, given to all alike. */
   protected take(all: readonly LogEvent[], port: SharedPort): void {
-    const events = this.wanted(all);
+    const events = this.wish.filter ? all.filter((event) => this.wants(event)) : all;
     const sent = this.backlog ? 0 : this.send(events, port);
-    this.hold(sent === 0 ? events : events.slice(sent), port);
-    this.refresh();
+    // A hook may have closed the stream meanwhile.
+    if (!this.over) {
+      this.hold(sent === 0 ? events : events.slice(sent), port);
+      this.refresh();
+    }
   }
 
   protected sendOne({ event, isNotice }: LogEvent, port: SharedPort): void {
@@ -144,7 +145,7 @@ export abstract class Outlet {
   private hold(events: readonly LogEvent[], port: SharedPort): void {
     const { overflow, queue } = this.wish;
     for (const event of events) {
-      this.backlog ??= new Backlog(overflow, queue);
+      this.backlog ??= new Backlog(overflow, queue, this.idBefore(event));
       if (!this.backlog.push(event)) {
         this.stop();
         port.overflow();

@@ -18,10 +18,9 @@ export interface HubQueue {
   readonly bytes: number;
 }
 
+/** Where so many were dropped. */
 interface Gap {
   dropped: number;
-  /** Of the last that was dropped. */
-  id: string;
 }
 
 /** What waits for a subscriber that is behind, and what was dropped of it. The events are shared with all others. */
@@ -30,18 +29,20 @@ export class Backlog {
   private readonly waiting = new Map<unknown, LogEvent | Gap>();
   private events = 0;
   private bytes = 0;
-  /** What was dropped before all that waits. */
-  private lost: Gap = { dropped: 0, id: '' };
+  /** How many were dropped before all that waits. */
+  private lost = 0;
   /** What was dropped last, after all that waits. */
   private gap: Gap | undefined;
 
   constructor(
     private readonly policy: HubOverflowPolicy,
     private readonly limits: HubQueue,
+    /** The id of what came before all that waits. */
+    private before = '',
   ) {}
 
   get empty(): boolean {
-    return this.waiting.size === 0 && this.lost.dropped === 0;
+    return this.waiting.size === 0 && this.lost === 0;
   }
 
   /** Takes one more. Whether the subscriber may stay. */
@@ -58,7 +59,7 @@ export class Backlog {
     if (this.policy === 'disconnect') {
       return false;
     }
-    this.leaveOut(event);
+    this.leaveOut();
     return true;
   }
 
@@ -66,17 +67,22 @@ export class Backlog {
   take(bytes: number): LogEvent[] {
     const taken: LogEvent[] = [];
     let size = 0;
-    if (this.lost.dropped > 0) {
-      taken.push(lagged(this.lost));
-      this.lost = { dropped: 0, id: '' };
+    if (this.lost > 0) {
+      taken.push(this.lagged(this.lost));
+      this.lost = 0;
     }
     for (const [key, item] of this.waiting) {
       if (taken.length > 0 && size >= bytes) {
         break;
       }
       this.remove(key, item);
-      taken.push(item instanceof LogEvent ? item : lagged(item));
-      size += item instanceof LogEvent ? item.size : 0;
+      if (item instanceof LogEvent) {
+        taken.push(item);
+        size += item.size;
+        this.before = item.id;
+      } else {
+        taken.push(this.lagged(item.dropped));
+      }
     }
     return taken;
   }
@@ -90,7 +96,10 @@ export class Backlog {
       if (this.fits(event)) {
         return;
       }
-      if (item instanceof LogEvent && !item.isNotice) {
+      if (!(item instanceof LogEvent)) {
+        this.remove(key, item);
+        this.lost += item.dropped;
+      } else if (!item.isNotice) {
         this.drop(key);
       }
     }
@@ -107,7 +116,7 @@ export class Backlog {
     const item = this.waiting.get(key);
     if (item instanceof LogEvent) {
       this.remove(key, item);
-      this.lost = { dropped: this.lost.dropped + 1, id: item.id };
+      this.lost++;
     }
   }
 
@@ -122,17 +131,17 @@ export class Backlog {
   }
 
   /** Drops one that does not fit behind the others. */
-  private leaveOut(event: LogEvent): void {
+  private leaveOut(): void {
     if (!this.gap) {
-      this.gap = { dropped: 0, id: event.id };
+      this.gap = { dropped: 0 };
       this.waiting.set(this.gap, this.gap);
     }
     this.gap.dropped++;
-    this.gap.id = event.id;
   }
-}
 
-function lagged({ id, dropped }: Gap): LogEvent {
-  // It is a moment's, and not in the log: it has no number there.
-  return new LogEvent(0, id, HubNotice.lagged(id, dropped));
+  /** Who comes back with the id of what came before is given again what was dropped, and nothing that still waits is skipped. */
+  private lagged(dropped: number): LogEvent {
+    // It is a moment's, and not in the log: it has no number there.
+    return new LogEvent(0, this.before, HubNotice.lagged(this.before, dropped));
+  }
 }

@@ -3,19 +3,10 @@ import { inLaterTurn } from '../scheduler.js';
 import type { SharedPort, SharedSource } from '../source/shared-source.js';
 import type { Audience, Listener } from './audience.js';
 import type { Batch } from './batch.js';
-import type { FanOut } from './fan-out.js';
-import type { History, Start } from './history.js';
+import type { Start } from './history.js';
+import type { LogEvent } from './log-event.js';
 import { Outlet, type Wish } from './outlet.js';
-
-/** What subscribers of a hub share. */
-export interface SubscriberHub {
-  readonly history: History;
-  readonly fanOut: FanOut;
-  /** Nothing will be published any more. */
-  readonly closed: boolean;
-  entered(subscriber: Subscriber): void;
-  left(subscriber: Subscriber): void;
-}
+import type { SubscriberHub } from './subscriber-hub.js';
 
 /**
  * One subscriber. First it reads the history, at the pace of its client; when it has come to the end it joins its audience, and
@@ -27,13 +18,15 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   private state: 'new' | 'locating' | 'reading' | 'live' | 'over' = 'new';
   private audience: Audience | undefined;
   /** The number up to which it has been given everything, or has it in its backlog. */
-  private after = 0;
+  private heard = 0;
   /** Why it cannot go on after that, until it has been told. */
   private lost: HubResetReason | undefined;
 
   constructor(
     private readonly hub: SubscriberHub,
     wish: Wish,
+    /** Where it begins, until it has. */
+    private start: Start | undefined,
   ) {
     super(wish);
   }
@@ -50,7 +43,7 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   get position(): string | undefined {
     const { topics, filter } = this.wish;
     return this.upToDate && (topics || filter)
-      ? this.hub.history.idAt(Math.max(this.after, this.hub.fanOut.delivered))
+      ? this.hub.history.idAt(Math.max(this.heard, this.hub.fanOut.delivered))
       : undefined;
   }
 
@@ -61,8 +54,8 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
       return;
     }
     this.attempt((port) => {
-      if (this.state === 'new') {
-        this.begin(port);
+      if (this.start) {
+        this.begin(this.start, port);
       } else if (this.state === 'reading') {
         this.read(port);
       } else if (this.state === 'live') {
@@ -73,7 +66,15 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   }
 
   refresh(): void {
-    if (this.audience && this.audience.format !== this.wantedFormat) {
+    const { audience } = this;
+    if (!audience || audience.format === this.wantedFormat) {
+      return;
+    }
+    if (this.state === 'live') {
+      this.hub.fanOut.catchUp(audience, this);
+    }
+    // To be given that may have ended it, or have brought it here before.
+    if (this.audience === audience) {
       this.leave();
       this.audience = this.hub.fanOut.enter(this.wish.topics, this.wantedFormat);
       if (this.state === 'live') {
@@ -102,29 +103,32 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
     }
   }
 
-  /** Ends it when the hub is closed and it has been given everything. */
+  /** Ends it when the hub has ended, and it has been given what was published before. */
   finish(): void {
-    if (this.hub.closed && this.upToDate && this.hub.fanOut.settled) {
+    if (this.hub.isClosed() && this.state === 'live' && !this.backlog && !this.waiting) {
       this.end();
     }
   }
 
   deliver(batch: Batch): void {
-    this.attempt((port) => {
-      const { after } = this;
-      if (after >= batch.last) {
-        return;
-      }
-      this.after = batch.last;
-      if (after >= batch.first) {
-        const missed = batch.events.filter(({ seq }) => seq > after);
+    const { heard, port } = this;
+    if (!port || heard >= batch.last) {
+      return;
+    }
+    this.heard = batch.last;
+    // As attempt() does, without a closure for every delivery.
+    try {
+      if (heard >= batch.first) {
+        const missed = batch.events.filter(({ seq }) => seq > heard);
         this.take(missed, port);
       } else if (batch.format && !this.backlog && port.ready) {
         this.write(batch, port);
       } else {
         this.take(batch.events, port);
       }
-    });
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   protected get over(): boolean {
@@ -132,17 +136,21 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   }
 
   private get upToDate(): boolean {
-    return this.state === 'live' && !this.backlog && !this.waiting && this.hub.fanOut.idle;
+    return this.state === 'live' && !this.backlog && !this.waiting && this.hub.fanOut.settled;
   }
 
   private get wantedFormat(): Audience['format'] {
     return this.wish.filter ? undefined : this.port?.sharedFormat;
   }
 
-  private begin(port: SharedPort): void {
-    const { start } = this.wish;
+  private begin(start: Start, port: SharedPort): void {
+    this.start = undefined;
     this.state = 'locating';
     this.hub.entered(this);
+    if (this.over) {
+      // Whoever watches who comes may have closed it.
+      return;
+    }
     if ('ahead' in start) {
       this.hub.history.startAhead(start.ahead).then(
         (found) => this.attempt(() => this.startAt(found, port)),
@@ -159,9 +167,11 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
     if ('reason' in start) {
       this.lost = start.reason;
     } else if ('after' in start) {
-      this.after = start.after;
-      if (!this.wish.resumes) {
-        port.mark(this.hub.history.idAt(this.after));
+      this.heard = start.after;
+      if (start.anew !== undefined) {
+        // What was there before it came may be evicted by now: it has not missed that.
+        this.heard = Math.max(start.after, this.hub.history.oldestStart(start.anew));
+        port.mark(this.hub.history.idAt(this.heard));
       }
     }
     this.read(port);
@@ -170,25 +180,26 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
 
   /** Reads the history, a page in a turn. */
   private read(port: SharedPort): void {
-    const { fanOut, history } = this.hub;
+    const { fanOut } = this.hub;
     while (this.ready(port) && this.audience) {
       if (this.lost) {
         this.reset(this.lost, port);
         continue;
       }
-      if (this.after >= fanOut.delivered) {
+      if (this.heard >= fanOut.delivered) {
         this.state = 'live';
         this.audience.join(this);
         this.refresh();
         return;
       }
-      if (this.after + 1 < history.window.oldest) {
+      const page = this.audience.page(this.heard, fanOut.delivered);
+      if (!page) {
         this.lost = 'evicted';
         continue;
       }
-      this.readPage(this.audience.page(this.after, fanOut.delivered), port);
+      this.readPage(page, port);
       this.refresh();
-      if (this.after < fanOut.delivered) {
+      if (this.heard < fanOut.delivered && this.ready(port)) {
         inLaterTurn(() => this.attempt(() => this.resume()));
         return;
       }
@@ -198,29 +209,35 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   private readPage(page: Batch, port: SharedPort): void {
     if (page.format) {
       for (const { shared, count } of page.chunks) {
-        this.after = page.events[count - 1]?.seq ?? page.last;
+        this.heard = page.events[count - 1]?.seq ?? page.last;
         if (!port.writeShared(shared)) {
           return;
         }
       }
     } else {
-      for (const event of this.wanted(page.events)) {
+      for (const event of page.events) {
         if (!this.ready(port)) {
           return;
         }
-        this.after = event.seq;
-        this.sendOne(event, port);
+        this.heard = event.seq;
+        if (this.wants(event)) {
+          this.sendOne(event, port);
+        }
       }
     }
-    this.after = page.last;
+    this.heard = page.last;
   }
 
   /** Tells that something is missing, and goes on with the oldest there is. */
   private reset(reason: HubResetReason, port: SharedPort): void {
     const { fanOut, history } = this.hub;
     this.lost = undefined;
-    this.after = Math.min(history.window.oldest - 1, fanOut.delivered);
-    port.tell(HubNotice.reset(history.idAt(this.after), history.resetAt(this.after, reason)));
+    this.heard = history.oldestStart(fanOut.delivered);
+    port.tell(HubNotice.reset(history.idAt(this.heard), history.resetAt(this.heard, reason)));
+  }
+
+  protected idBefore({ seq }: LogEvent): string {
+    return this.hub.history.idAt(seq - 1);
   }
 
   private leave(): void {

@@ -20,14 +20,15 @@ import type { Subscriber } from './subscriber.js';
  */
 export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> {
   private taken = false;
-  private readonly subscriber: Subscriber;
+
+  private constructor(
+    private readonly subscriber: Subscriber,
+    private readonly signal: AbortSignal | undefined,
+  ) {}
 
   /** @internal */
-  constructor(subscriber: Subscriber, signal?: AbortSignal) {
-    this.subscriber = subscriber;
-    if (signal) {
-      this.endWith(signal);
-    }
+  static of<T>(subscriber: Subscriber, signal: AbortSignal | undefined): HubSubscription<T> {
+    return new HubSubscription<T>(subscriber, signal);
   }
 
   /** Ends it: the stream it feeds ends well, an iteration too. */
@@ -54,6 +55,9 @@ export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> 
       throw new StreamError('invalid-source', 'A subscription is read once: call subscribe() again');
     }
     this.taken = true;
+    if (this.signal) {
+      this.endWith(this.signal);
+    }
     return this.subscriber;
   }
 

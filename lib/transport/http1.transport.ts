@@ -13,8 +13,24 @@ const PROBE_AFTER_MS = 15_000;
  */
 const LINGER_MS = 100;
 
-/** What compression middleware adds to a response. */
-type FlushableResponse = ServerResponse & { flush?: () => void };
+const TRANSPORT = Symbol('nestjs-streaming:transport');
+
+/** What compression middleware adds to a response, and what we do. */
+type FlushableResponse = ServerResponse & { flush?: () => void; [TRANSPORT]?: Http1Transport };
+
+/**
+ * Has a transport know who else ends its response, as a timeout middleware does. To ask the response for every chunk would be the
+ * larger part of what a chunk costs: each of Express's has a shape of its own.
+ */
+function noteEnd(this: FlushableResponse, ...args: unknown[]): FlushableResponse {
+  this[TRANSPORT]?.onEnd();
+  return Reflect.apply(ServerResponse.prototype.end, this, args) as FlushableResponse;
+}
+
+/** One for all: a closure for each response would take 100 bytes as long as it lives. */
+function onResponseClose(this: FlushableResponse): void {
+  this[TRANSPORT]?.onClose();
+}
 
 /** HTTP/1.1 (chunked) and HTTP/1.0 (delimited by the end of the connection), through the response Node.js made (RFC 9112). */
 export class Http1Transport implements Transport {
@@ -22,6 +38,9 @@ export class Http1Transport implements Transport {
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;
   private headers: OutgoingHeaders | undefined;
+  private waits = true;
+  /** Whether we have sent the head: that the response has one does not say so. */
+  private begun = false;
   /** Where framed chunks may go past the response; `null`: not known yet. */
   private direct: Socket | undefined | null = null;
 
@@ -41,12 +60,15 @@ export class Http1Transport implements Transport {
   }
 
   get queued(): boolean {
-    return this.response.socket === null;
+    // Once it is at the head of its connection, it stays there. The clock asks often.
+    this.waits &&= this.response.socket === null;
+    return this.waits;
   }
 
   listen(listener: TransportListener): void {
     this.listener = listener;
-    this.response.on('close', () => this.onClose());
+    this.response[TRANSPORT] = this;
+    this.response.on('close', onResponseClose);
     if (this.queued) {
       // Node.js tells only the response at the head of a connection that it is gone.
       this.stopWatching = onceSocketCloses(this.response.req.socket, () => this.onClose());
@@ -60,6 +82,7 @@ export class Http1Transport implements Transport {
   flushHead(): void {
     this.writeHead();
     this.response.flushHeaders();
+    this.begun = true;
   }
 
   write(data: string | Uint8Array): boolean {
@@ -68,6 +91,7 @@ export class Http1Transport implements Transport {
       return false;
     }
     const more = this.response.headersSent ? this.response.write(data) : this.writeFirst(data);
+    this.begun = true;
     this.response.flush?.();
     if (!more && !this.awaitsDrain) {
       // Added once and kept: compression middleware cannot take a listener of its stream away again.
@@ -78,11 +102,14 @@ export class Http1Transport implements Transport {
   }
 
   writeShared(chunk: SharedChunk): boolean {
-    if (this.direct === null && this.response.headersSent && this.response.socket) {
+    if (this.direct === null && this.begun && this.response.socket) {
       this.direct = directSocket(this.response);
+      if (this.direct) {
+        this.response.end = noteEnd;
+      }
     }
     const socket = this.direct;
-    if (!socket || this.response.writableEnded) {
+    if (!socket) {
       return this.write(chunk.bytes);
     }
     socket.write(chunk.chunked);
@@ -90,7 +117,7 @@ export class Http1Transport implements Transport {
     if (socket.writableLength < socket.writableHighWaterMark) {
       return true;
     }
-    socket.once('drain', this.onSocketDrain);
+    socket.once('drain', () => this.listener?.onDrain());
     return false;
   }
 
@@ -135,8 +162,6 @@ export class Http1Transport implements Transport {
     this.response.req.socket.destroy();
   }
 
-  private readonly onSocketDrain = (): void => this.listener?.onDrain();
-
   private writeHead(): void {
     const { headers, response } = this;
     if (headers && !response.headersSent) {
@@ -159,7 +184,13 @@ export class Http1Transport implements Transport {
     return more;
   }
 
-  private onClose(): void {
+  /** @internal Somebody ends the response: nothing may go past it any more. */
+  onEnd(): void {
+    this.direct = undefined;
+  }
+
+  /** @internal */
+  onClose(): void {
     this.stopWatching?.();
     this.stopWatching = undefined;
     this.listener?.onClose();

@@ -1,0 +1,148 @@
+import { RecordWindow } from './record-window.js';
+
+const { jest } = import.meta;
+const FOREVER = Number.POSITIVE_INFINITY;
+
+/** A window of a thousand records at most, with records named after their numbers. */
+function filled(count: number, limit = 1_000, ttl = FOREVER): RecordWindow<string> {
+  const window = new RecordWindow<string>({ limit, ttl });
+  for (let n = 1; n <= count; n++) {
+    window.push(`r${n}`, Date.now());
+  }
+  return window;
+}
+
+describe('A record window', () => {
+  it('that is empty has no record, and the next is the oldest', () => {
+    const window = filled(0);
+
+    expect([window.last, window.oldest]).toEqual([0, 1]);
+    expect(window.after(0, 10)).toEqual([]);
+  });
+
+  it('counts on from where it is told to', () => {
+    const window = new RecordWindow<string>({ limit: 10, ttl: FOREVER }, 41);
+    window.push('r42', Date.now());
+
+    expect([window.last, window.oldest]).toEqual([42, 42]);
+    expect(window.after(0, 10)).toEqual(['r42']);
+    expect(window.after(41, 10)).toEqual(['r42']);
+    expect(window.after(42, 10)).toEqual([]);
+  });
+
+  it('gives what comes after a number, at most so many', () => {
+    const window = filled(5);
+
+    expect(window.after(0, 2)).toEqual(['r1', 'r2']);
+    expect(window.after(2, 2)).toEqual(['r3', 'r4']);
+    expect(window.after(4, 2)).toEqual(['r5']);
+    expect(window.after(5, 2)).toEqual([]);
+    expect(window.after(99, 2)).toEqual([]);
+    expect(window.after(1, FOREVER)).toEqual(['r2', 'r3', 'r4', 'r5']);
+  });
+
+  it('keeps so many of the newest, however many come', () => {
+    const window = filled(3, 3);
+    for (let n = 4; n <= 5_000; n++) {
+      window.push(`r${n}`, Date.now());
+
+      expect([window.oldest, window.last]).toEqual([n - 2, n]);
+      expect(window.after(n - 3, 10)).toEqual([`r${n - 2}`, `r${n - 1}`, `r${n}`]);
+      expect(window.after(n - 1, 10)).toEqual([`r${n}`]);
+    }
+    expect(window.after(0, 2)).toEqual(['r4998', 'r4999']);
+  });
+
+  it('keeps none with a limit of none, and counts on', () => {
+    const window = filled(3, 0);
+
+    expect([window.oldest, window.last]).toEqual([4, 3]);
+    expect(window.after(0, 10)).toEqual([]);
+  });
+
+  it('forgets all when it is told to, and counts on', () => {
+    const window = filled(3);
+
+    window.clear();
+    window.push('r4', Date.now());
+
+    expect([window.oldest, window.last]).toEqual([4, 4]);
+    expect(window.after(0, 10)).toEqual(['r4']);
+  });
+
+  it('holds on to nothing that it has evicted', async () => {
+    const window = new RecordWindow<object>({ limit: 2, ttl: FOREVER });
+    const held: WeakRef<object>[] = [];
+    for (let n = 1; n <= 5; n++) {
+      const record = { n };
+      held.push(new WeakRef(record));
+      window.push(record, Date.now());
+    }
+
+    const records = (window as unknown as { records: unknown[] }).records;
+
+    expect(records.filter((record) => record !== undefined)).toEqual([{ n: 4 }, { n: 5 }]);
+    expect(held).toHaveLength(5);
+  });
+});
+
+describe('A record window with an age', () => {
+  beforeEach(() => jest.useFakeTimers({ now: 1_000_000 }));
+  afterEach(() => jest.useRealTimers());
+
+  it('gives nothing that is older', () => {
+    const window = filled(2, 1_000, 100);
+    jest.setSystemTime(1_000_050);
+    window.push('r3', Date.now());
+
+    jest.setSystemTime(1_000_099);
+    expect(window.after(0, 10)).toEqual(['r1', 'r2', 'r3']);
+    jest.setSystemTime(1_000_100);
+    expect(window.oldest).toBe(3);
+    expect(window.after(0, 10)).toEqual(['r3']);
+    expect(window.after(1, 10)).toEqual(['r3']);
+    jest.setSystemTime(1_000_150);
+    expect(window.after(0, 10)).toEqual([]);
+    expect([window.oldest, window.last]).toEqual([4, 3]);
+  });
+
+  it('does not take what is too old already', () => {
+    const window = filled(0, 1_000, 100);
+    window.push('r1', Date.now() - 100);
+    window.push('r2', Date.now());
+
+    expect(window.after(0, 10)).toEqual(['r2']);
+  });
+
+  it('lets go of what is older also when nobody asks, and of its timer with the last', () => {
+    const window = filled(2, 1_000, 100);
+    const { records } = window as unknown as { records: unknown[] };
+    jest.advanceTimersByTime(50);
+    window.push('r3', Date.now());
+    expect(jest.getTimerCount()).toBe(1);
+
+    jest.advanceTimersByTime(50);
+    expect(records.filter((record) => record !== undefined)).toEqual(['r3']);
+    jest.advanceTimersByTime(50);
+    expect(records.filter((record) => record !== undefined)).toEqual([]);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('has no timer after it was cleared, or when it keeps records for ever', () => {
+    const window = filled(2, 1_000, 100);
+    window.clear();
+    filled(2);
+
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('that is longer than a timer can be waits as long as one can', () => {
+    const window = filled(1, 1_000, 2 ** 40);
+
+    jest.advanceTimersByTime(2 ** 31);
+
+    expect(window.after(0, 10)).toEqual(['r1']);
+    expect(jest.getTimerCount()).toBe(1);
+    window.clear();
+  });
+});

@@ -1,0 +1,149 @@
+import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
+import { History } from './history.js';
+import type { LogEvent } from './log-event.js';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+/** A log on a server: who listens is told when a test says so, and reads are answered when a test says so. */
+class Server implements Broker {
+  readonly log: BrokerRecord[] = [];
+  /** How often it was read. */
+  reads = 0;
+  private told = 0;
+  private listener: (records: readonly BrokerRecord[]) => void = () => undefined;
+  private answering: Promise<void> = Promise.resolve();
+  private answer: () => void = () => undefined;
+
+  open(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  append(): Promise<BrokerPosition> {
+    return Promise.reject(new Error('not here'));
+  }
+
+  async tail(_log: string, listener: (records: readonly BrokerRecord[]) => void) {
+    this.listener = listener;
+    this.told = this.log.length;
+    return { epoch: 'e', offset: this.log.length, stop: () => undefined };
+  }
+
+  async read(_log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
+    this.reads++;
+    await this.answering;
+    return this.log.slice(after, after + count);
+  }
+
+  /** Somebody publishes so many. */
+  grow(count: number): void {
+    for (const offset of range(this.log.length + 1, this.log.length + count)) {
+      this.log.push({ data: String(offset), encoding: 'text', epoch: 'e', offset, time: Date.now() });
+    }
+  }
+
+  /** Tells what came since, one after the other; without the first of it as many as are lost on the way. */
+  tell({ lost = 0, after = (): void => undefined } = {}): void {
+    for (const record of this.log.slice(this.told + lost)) {
+      this.listener([record]);
+      after();
+    }
+    this.told = this.log.length;
+  }
+
+  hang(): void {
+    this.answering = new Promise((resolve) => {
+      this.answer = resolve;
+    });
+  }
+
+  goOn(): void {
+    this.answer();
+  }
+}
+
+function historyOf(server: Server, limit = 10_000) {
+  const heard: LogEvent[] = [];
+  const warnings: string[] = [];
+  const history = new History(
+    'feed',
+    server,
+    { limit, ttl: 60_000 },
+    (event) => heard.push(event),
+    (message) => warnings.push(message),
+  );
+  return { history, heard, warnings };
+}
+
+/** How many records wait for the broker to answer. */
+function held(history: History): number {
+  return (Reflect.get(history, 'held') as unknown[] | undefined)?.length ?? 0;
+}
+
+/** As many turns as it takes for a figure to be that. */
+async function until(figure: () => number, goal: number): Promise<void> {
+  while (figure() !== goal) {
+    await turn();
+  }
+}
+
+describe('What comes while the broker does not answer', () => {
+  it('is let go of when it becomes too much, and read afterwards without a gap', async () => {
+    const server = new Server();
+    const { history, heard, warnings } = historyOf(server);
+    await history.open();
+    server.grow(10);
+    server.tell();
+
+    server.hang();
+    server.grow(20_000);
+    let most = 0;
+    for (const lost of [3, 0, 0]) {
+      server.tell({
+        lost,
+        after: () => {
+          most = Math.max(most, held(history));
+        },
+      });
+      server.grow(5_000);
+    }
+    await turn();
+    expect(most).toBeLessThanOrEqual(4_096);
+    expect(heard).toHaveLength(10);
+    server.goOn();
+    server.tell();
+    await until(() => heard.length, 35_010);
+
+    expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(1, 35_010));
+    expect(heard.map(({ seq }) => seq)).toEqual(range(1, 35_010));
+    expect([held(history), warnings]).toEqual([0, []]);
+  });
+
+  it('and has not waited since it opened is as little held on to', async () => {
+    const server = new Server();
+    server.grow(100);
+    const { history, heard, warnings } = historyOf(server);
+    server.hang();
+    const open = history.open();
+    await turn();
+    server.grow(9_000);
+    server.tell();
+
+    expect(held(history)).toBeLessThanOrEqual(4_096);
+    server.goOn();
+    await open;
+    await until(() => heard.length, 9_000);
+
+    // What the broker had when it was opened is history.
+    expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(101, 9_100));
+    expect(history.window.after(0, 100_000)).toHaveLength(9_100);
+    expect(warnings).toEqual([]);
+  });
+});

@@ -1,0 +1,310 @@
+import { sseFormat } from '../format/sse.format.js';
+import { LogEvent } from './log-event.js';
+import { Backlog, type HubOverflowPolicy, type HubQueue } from './overflow.js';
+
+interface Given {
+  readonly key?: string;
+  readonly topic?: string;
+  readonly size?: number;
+}
+
+const MANY = Number.POSITIVE_INFINITY;
+
+function event(n: number, { key, topic, size = 1 }: Given = {}): LogEvent {
+  const data = 'x'.repeat(size);
+  return new LogEvent(n, `id${n}`, { data, encoding: 'text', topic, key, epoch: 'e', offset: n, time: 0 });
+}
+
+function reset(n: number): LogEvent {
+  return LogEvent.reset(n, `id${n}`, { reason: 'evicted', oldest: null });
+}
+
+function setup(policy: HubOverflowPolicy, queue: Partial<HubQueue> = {}) {
+  const backlog = new Backlog(policy, { events: 3, bytes: MANY, ...queue }, 'id0');
+  let n = 0;
+  return {
+    backlog,
+    /** Pushes as many, or these. */
+    push: (what: number | Given[]) =>
+      (typeof what === 'number' ? Array.from({ length: what }, () => ({})) : what).map((each) =>
+        backlog.push(event(++n, each)),
+      ),
+    /** Everything there is, `1`, `2`, … for events and `-2` for two that were dropped. */
+    all: () => shown(backlog.take(MANY)),
+  };
+}
+
+function shown(events: readonly LogEvent[]): (number | string)[] {
+  return events.map(({ seq, event: { type, data } }) =>
+    type === 'lagged' ? -(data as { dropped: number }).dropped : type === undefined ? seq : type,
+  );
+}
+
+describe('A backlog', () => {
+  it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'] as const)(
+    'of policy %s gives what fits as it came',
+    (policy) => {
+      const { backlog, push, all } = setup(policy);
+
+      expect(push(3)).toEqual([true, true, true]);
+      expect(backlog.empty).toBe(false);
+      expect(all()).toEqual([1, 2, 3]);
+      expect(backlog.empty).toBe(true);
+      expect(all()).toEqual([]);
+    },
+  );
+
+  it('gives one at least, and then as many as amount to so many bytes', () => {
+    const { backlog, push } = setup('disconnect', { events: 10 });
+    push([{ size: 5 }, { size: 5 }, { size: 1 }, { size: 20 }, { size: 1 }]);
+
+    expect(shown(backlog.take(0))).toEqual([1]);
+    expect(shown(backlog.take(6))).toEqual([2, 3]);
+    expect(shown(backlog.take(6))).toEqual([4]);
+    expect(shown(backlog.take(6))).toEqual([5]);
+  });
+
+  it('has room again for what was taken, in events and in bytes', () => {
+    const { backlog, push, all } = setup('disconnect', { events: 2, bytes: 10 });
+    expect(push([{ size: 5 }, { size: 5 }])).toEqual([true, true]);
+    backlog.take(0);
+
+    expect(push([{ size: 5 }])).toEqual([true]);
+    expect(all()).toEqual([2, 3]);
+    expect(push([{ size: 9 }, { size: 1 }])).toEqual([true, true]);
+    expect(push([{ size: 0 }])).toEqual([false]);
+  });
+
+  it('takes what the hub itself says, however full it is, and drops none of it', () => {
+    const { backlog, push, all } = setup('drop-oldest');
+    push(3);
+
+    expect(backlog.push(reset(4))).toBe(true);
+    for (let n = 5; n <= 10; n++) {
+      backlog.push(event(n));
+    }
+
+    const given = all();
+    expect(given.filter((each) => each === 'reset')).toEqual(['reset']);
+    expect(given.slice(0, 1)).toEqual([expect.any(Number)]);
+    expect(given.indexOf('reset')).toBeLessThan(given.indexOf(10));
+  });
+});
+
+describe('A backlog of policy disconnect', () => {
+  it('gives the subscriber up with one event too many', () => {
+    const { push } = setup('disconnect');
+
+    expect(push(4)).toEqual([true, true, true, false]);
+  });
+
+  it('gives the subscriber up with one byte too many', () => {
+    const { push } = setup('disconnect', { bytes: 10 });
+
+    expect(push([{ size: 4 }, { size: 6 }, { size: 1 }])).toEqual([true, true, false]);
+  });
+
+  it('counts bytes, not characters', () => {
+    const { backlog } = setup('disconnect', { bytes: 5 });
+    const record = { encoding: 'text' as const, epoch: 'e', offset: 1, time: 0 };
+
+    expect(backlog.push(new LogEvent(1, 'id1', { ...record, data: 'üü' }))).toBe(true);
+    expect(backlog.push(new LogEvent(2, 'id2', { ...record, data: 'ü' }))).toBe(false);
+  });
+
+  it('gives the subscriber up for an event that is larger than may wait', () => {
+    const { push } = setup('disconnect', { bytes: 10 });
+
+    expect(push([{ size: 11 }])).toEqual([false]);
+  });
+});
+
+describe('A backlog of policy drop-oldest', () => {
+  it('says before the rest how many it has dropped', () => {
+    const { push, all } = setup('drop-oldest');
+
+    expect(push(8)).not.toContain(false);
+
+    expect(all()).toEqual([-5, 6, 7, 8]);
+  });
+
+  it('drops as many as the bytes of the next one need', () => {
+    const { push, all } = setup('drop-oldest', { events: 10, bytes: 10 });
+
+    push([{ size: 3 }, { size: 3 }, { size: 3 }, { size: 5 }]);
+
+    expect(all()).toEqual([-2, 3, 4]);
+  });
+
+  it('says of those dropped after some were taken where they were', () => {
+    const { backlog, push, all } = setup('drop-oldest');
+    push(5);
+
+    expect(shown(backlog.take(0))).toEqual([-2]);
+    expect(shown(backlog.take(0))).toEqual([3]);
+    push(3);
+
+    expect(all()).toEqual([-2, 6, 7, 8]);
+  });
+
+  it('drops an event that is larger than may wait, and all before it', () => {
+    const { push, all } = setup('drop-oldest', { events: 10, bytes: 10 });
+
+    push([{ size: 1 }, { size: 1 }, { size: 11 }, { size: 12 }]);
+    expect(push([{ size: 1 }])).toEqual([true]);
+
+    const given = all();
+    expect(given.at(-1)).toBe(5);
+    expect(given.slice(0, -1).reduce((sum: number, each) => sum + Number(each), 0)).toBe(-4);
+  });
+
+  it('is not empty while there is something to be said', () => {
+    const { backlog, push, all } = setup('drop-oldest', { bytes: 10 });
+
+    push([{ size: 11 }]);
+
+    expect(backlog.empty).toBe(false);
+    expect(all()).toEqual([-1]);
+    expect(backlog.empty).toBe(true);
+  });
+
+  it('names the place before what it has dropped: who comes back with it misses none of that', () => {
+    const { backlog, push } = setup('drop-oldest');
+
+    push(8);
+
+    expect(backlog.take(0)[0]?.id).toBe('id0');
+  });
+});
+
+describe('A backlog of policy drop-newest', () => {
+  it('says at the place of those it has dropped how many they were', () => {
+    const { backlog, push, all } = setup('drop-newest');
+
+    expect(push(5)).not.toContain(false);
+    expect(shown(backlog.take(0))).toEqual([1]);
+    push(3);
+
+    expect(all()).toEqual([2, 3, -2, 6, -2]);
+  });
+
+  it('takes a smaller one where a larger one did not fit', () => {
+    const { push, all } = setup('drop-newest', { bytes: 10 });
+
+    push([{ size: 8 }, { size: 3 }, { size: 2 }, { size: 1 }]);
+
+    expect(all()).toEqual([1, -1, 3, -1]);
+  });
+
+  it('drops an event that is larger than may wait, alone', () => {
+    const { push, all } = setup('drop-newest', { bytes: 10 });
+
+    push([{ size: 1 }, { size: 11 }, { size: 1 }]);
+
+    expect(all()).toEqual([1, -1, 3]);
+  });
+
+  it('begins to count again after that was told', () => {
+    const { push, all } = setup('drop-newest');
+    push(5);
+    expect(all()).toEqual([1, 2, 3, -2]);
+
+    push(4);
+
+    expect(all()).toEqual([6, 7, 8, -1]);
+  });
+});
+
+describe('A backlog of policy latest', () => {
+  it('keeps the newest of a key, in its place, while there is room', () => {
+    const { push, all } = setup('latest', { events: 10 });
+
+    push([{ key: 'a' }, { key: 'b' }, { key: 'a' }, { key: 'c' }, { key: 'a' }]);
+
+    expect(all()).toEqual([-2, 2, 4, 5]);
+  });
+
+  it('keeps keys of different topics, and of none, apart', () => {
+    const { push, all } = setup('latest', { events: 10 });
+    const a = { key: 'k', topic: 'a' };
+    const b = { key: 'k', topic: 'b' };
+
+    push([a, b, { key: 'k' }, { key: '', topic: 'a' }, { topic: 'a' }]);
+    expect(all()).toEqual([1, 2, 3, 4, 5]);
+    push([a, b, { key: 'k' }, b]);
+
+    expect(all()).toEqual([-1, 6, 8, 9]);
+  });
+
+  it('cannot be led to take one key for another', () => {
+    const { push, all } = setup('latest', { events: 10 });
+
+    push([{ topic: 'a', key: 'b\nc' }, { topic: 'a', key: 'b' }, { key: 'a\nb\nc' }, { key: '' }, { topic: 'a' }]);
+
+    expect(all()).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  it('supersedes nothing without a key, nor what is taken already', () => {
+    const { backlog, push, all } = setup('latest', { events: 10 });
+
+    push([{}, {}, { key: 'a' }]);
+    expect(shown(backlog.take(0))).toEqual([1]);
+    expect(shown(backlog.take(MANY))).toEqual([2, 3]);
+    push([{ key: 'a' }]);
+
+    expect(all()).toEqual([4]);
+  });
+
+  it('drops the oldest when there are too many keys', () => {
+    const { push, all } = setup('latest');
+
+    push([{ key: 'a' }, { key: 'b' }, { key: 'c' }, { key: 'a' }, { key: 'd' }, {}]);
+
+    expect(all()).toEqual([-3, 4, 5, 6]);
+  });
+
+  it('frees the bytes of what is superseded', () => {
+    const { push, all } = setup('latest', { events: 10, bytes: 10 });
+
+    push([{ size: 4 }, { key: 'a', size: 6 }, { key: 'a', size: 6 }, { key: 'a', size: 5 }]);
+
+    expect(all()).toEqual([-2, 1, 4]);
+  });
+
+  it('names a place before all that waits: who comes back with it misses none of those', () => {
+    const { backlog, push } = setup('latest', { events: 10 });
+    push([{ key: 'a' }, { key: 'b' }, { key: 'b' }]);
+
+    const [lagged, ...rest] = backlog.take(MANY);
+
+    expect(shown(rest)).toEqual([1, 3]);
+    // Not that of the second event: the first one still waits.
+    expect(lagged?.id).not.toBe('id2');
+  });
+});
+
+describe('What a backlog says of what it has dropped', () => {
+  it('has no id of its own for SSE clients: they come back with what they had', () => {
+    const { backlog, push } = setup('drop-oldest');
+    push(5);
+
+    expect(backlog.take(0)[0]?.encode(sseFormat)).toBe('event: lagged\ndata: {"dropped":2}\n\n');
+  });
+});
+
+describe('A backlog that is given small events and such as never fit in turn', () => {
+  it.each(['drop-oldest', 'latest'] as const)('does not pile up what it has to say of that: %s', (policy) => {
+    const { backlog, push } = setup(policy, { events: 10, bytes: 100 });
+    const waiting = Reflect.get(backlog, 'waiting') as ReadonlyMap<unknown, unknown>;
+
+    for (let pair = 0; pair < 1_000; pair++) {
+      push([{ size: 10 }, { size: 200 }]);
+      expect(waiting.size).toBeLessThanOrEqual(10 + 1);
+    }
+
+    const taken = backlog.take(MANY);
+    const dropped = taken.filter(({ isNotice }) => isNotice).map(({ event: { data } }) => data as { dropped: number });
+    expect(dropped.length).toBeLessThanOrEqual(2);
+    expect(dropped.reduce((sum, each) => sum + each.dropped, taken.length - dropped.length)).toBe(2_000);
+  });
+});

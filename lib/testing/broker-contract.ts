@@ -1,0 +1,51 @@
+import { APPEND_CASES } from './append.cases.js';
+import type { BrokerContractSetup, ContractCase } from './contract-setup.js';
+import { epochCases } from './epoch.cases.js';
+import { GAP_CASES } from './gap.cases.js';
+import { HUB_CASES } from './hub.cases.js';
+import { INTERLEAVING_CASES } from './interleaving.cases.js';
+import { READ_CASES } from './read.cases.js';
+import { Stage } from './stage.js';
+import { TAIL_CASES } from './tail.cases.js';
+
+/**
+ * What a broker has to keep so that hubs over it keep what they promise, as cases for any test runner. Needs `fast-check`.
+ *
+ * They may run in any order, and at the same time. Give the last of them, which tries many interleavings, the time it needs.
+ *
+ * @example
+ * ```ts
+ * const contract = brokerContract({ create: () => new MyBroker(url), shared: true });
+ *
+ * // Jest
+ * it.each(contract.map((each) => [each.name, each.run] as const))('%s', (_, run) => run(), 60_000);
+ *
+ * // Vitest
+ * it.for(contract)('$name', { timeout: 60_000 }, ({ run }) => run());
+ *
+ * // node:test
+ * for (const { name, run } of contract) test(name, run);
+ * ```
+ */
+export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
+  const cases = [
+    ...APPEND_CASES,
+    ...TAIL_CASES,
+    ...READ_CASES,
+    ...epochCases(setup),
+    ...HUB_CASES,
+    ...GAP_CASES,
+    ...INTERLEAVING_CASES,
+  ];
+  return cases.map(([name, play]) => ({
+    name,
+    run: async () => {
+      const stage = new Stage(setup);
+      try {
+        await play(stage);
+      } finally {
+        await stage.end();
+      }
+    },
+  }));
+}

@@ -1,0 +1,85 @@
+import fc from 'fast-check';
+import type { HubOverflowPolicy } from '../hub/overflow.js';
+
+/** How many events the hubs keep: few, so that many are evicted. */
+export const LIMIT = 8;
+
+const TOPICS = ['a', 'b', 'c'] as const;
+const KEYS = ['k', 'l'] as const;
+
+/** What happens, in this order. Numbers that pick something do so among what there is. */
+export type Command =
+  | {
+      readonly do: 'publish';
+      readonly hub: number;
+      readonly topic?: string;
+      readonly key?: string;
+      readonly pad: number;
+    }
+  | { readonly do: 'evict'; readonly hub: number; readonly count: number }
+  | ({ readonly do: 'subscribe' } & Subscribing)
+  | { readonly do: 'read'; readonly who: number; readonly count: number }
+  | { readonly do: 'come back' | 'leave'; readonly who: number }
+  | { readonly do: 'wait'; readonly turns: number };
+
+export interface Subscribing {
+  readonly hub: number;
+  readonly topics: string[] | undefined;
+  readonly even: boolean;
+  /** With which id: none, one of an event, or a bad one. */
+  readonly from: 'now' | 'had' | 'malformed' | 'hub' | 'epoch' | 'future';
+  readonly pick: number;
+  readonly overflow: HubOverflowPolicy;
+  readonly events: number;
+  readonly bytes: number;
+}
+
+const index = fc.nat(20);
+const topic = fc.option(fc.constantFrom(...TOPICS), { nil: undefined });
+
+const publish = fc.record({
+  do: fc.constant('publish' as const),
+  hub: index,
+  topic,
+  key: fc.option(fc.constantFrom(...KEYS), { nil: undefined }),
+  pad: fc.nat(30),
+});
+
+const subscribe = fc.record({
+  do: fc.constant('subscribe' as const),
+  hub: index,
+  topics: fc.option(fc.uniqueArray(fc.constantFrom<string>(...TOPICS), { minLength: 1 }), { nil: undefined }),
+  even: fc.boolean(),
+  from: fc.constantFrom('now' as const, 'now', 'had', 'had', 'had', 'malformed', 'hub', 'epoch', 'future'),
+  pick: fc.nat(100),
+  overflow: fc.constantFrom('disconnect' as const, 'drop-oldest', 'drop-newest', 'latest'),
+  events: fc.integer({ min: 1, max: 6 }),
+  bytes: fc.constantFrom(25, 60, Number.POSITIVE_INFINITY),
+});
+
+const command: fc.Arbitrary<Command> = fc.oneof(
+  { weight: 8, arbitrary: publish },
+  { weight: 3, arbitrary: subscribe },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('read' as const), who: index, count: fc.integer({ min: 1, max: 5 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('come back' as const, 'leave'), who: index }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('evict' as const),
+      hub: index,
+      count: fc.integer({ min: 1, max: 2 * LIMIT }),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), turns: fc.integer({ min: 1, max: 3 }) }) },
+);
+
+/** Any interleaving of what publishers and subscribers may do. */
+const interleavings: fc.Arbitrary<Command[]> = fc.array(command, { maxLength: 80, size: 'max' });
+
+/** Tries a property with many of them. */
+export function tryAll(runs: number, within: number, property: (commands: Command[]) => Promise<void>): Promise<void> {
+  return fc.assert(fc.asyncProperty(interleavings, property), { numRuns: runs, interruptAfterTimeLimit: within });
+}

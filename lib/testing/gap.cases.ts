@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import type { Broker, BrokerRecord } from '../broker/broker.js';
+import { range } from './entries.js';
+import { Listener, publishAll } from './listener.js';
+import type { Case, Stage } from './stage.js';
+
+type Listening = Parameters<Broker['tail']>[1];
+
+/** A broker whose connection fails tails now and then: what it tells them goes through `pass` first. */
+function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], tell: Listening) => void): Broker {
+  return {
+    open: (log, retention) => broker.open(log, retention),
+    append: (log, entry) => broker.append(log, entry),
+    tail: (log, listener) => broker.tail(log, (records) => pass(records, listener)),
+    read: (log, after, count) => broker.read(log, after, count),
+    close: () => broker.close(),
+  };
+}
+
+async function readsWhatTailsMissed(stage: Stage): Promise<void> {
+  const lossy = withTails(await stage.broker(), (records, tell) =>
+    tell(records.filter(({ offset }) => offset < 5 || offset % 4 === 0)),
+  );
+  const hub = await stage.hub(lossy, { name: stage.newLog() });
+  const live = new Listener(stage, hub.subscribe());
+  const heard = live.count(40);
+
+  const [, second] = await publishAll(hub, 1, 40);
+  await heard;
+
+  assert.deepEqual(live.data, range(1, 40));
+  const back = new Listener(stage, hub.subscribe({ after: second }));
+  await back.count(38);
+  assert.deepEqual(back.data, range(3, 40));
+}
+
+async function readsALongGap(stage: Stage): Promise<void> {
+  let broken = false;
+  const lossy = withTails(await stage.broker(), (records, tell) => broken || tell(records));
+  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5_000 }, queue: { events: 5_000 } });
+  const live = new Listener(stage, hub.subscribe());
+  const first = live.count(1);
+  await publishAll(hub, 1, 1);
+  await first;
+
+  broken = true;
+  await publishAll(hub, 2, 1_999);
+  await stage.settle();
+  broken = false;
+  const rest = live.count(2_003);
+  await publishAll(hub, 2_000, 2_003);
+  await rest;
+
+  assert.deepEqual(live.data, range(1, 2_003));
+}
+
+async function tellsWhatIsGone(stage: Stage): Promise<void> {
+  let broken = false;
+  const lossy = withTails(await stage.broker(), (records, tell) => broken || tell(records));
+  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5 } });
+  const live = new Listener(stage, hub.subscribe());
+  const first = live.count(1);
+  await publishAll(hub, 1, 1);
+  await first;
+
+  broken = true;
+  await publishAll(hub, 2, 50);
+  await stage.settle();
+  broken = false;
+  const rest = live.count(3);
+  const [oldest] = await publishAll(hub, 51, 51);
+  await rest;
+
+  assert.deepEqual(live.data, [1, { reason: 'evicted', oldest }, 51]);
+  assert.equal(stage.warnings.length, 1);
+}
+
+async function takesWhatComesLate(stage: Stage): Promise<void> {
+  const late: (() => void)[] = [];
+  const slow = withTails(await stage.broker(), (records, tell) => late.push(() => tell(records)));
+  const hub = await stage.hub(slow, { name: stage.newLog() });
+  const live = new Listener(stage, hub.subscribe());
+  const heard = live.count(10);
+
+  const ids = await publishAll(hub, 1, 8);
+  const ahead = new Listener(stage, hub.subscribe({ after: ids[4] }));
+  const rest = ahead.count(5);
+  await stage.until('The tail was told', async () => late.length > 0);
+  await publishAll(hub, 9, 10);
+  await stage.settle();
+  late.splice(0).forEach((tell) => void tell());
+  const done = stage.until('The tail is told the rest', async () => {
+    late.splice(0).forEach((tell) => void tell());
+    return live.events.length === 10;
+  });
+  await Promise.all([heard, rest, done]);
+
+  assert.deepEqual(live.data, range(1, 10));
+  assert.deepEqual(ahead.data, range(6, 10));
+}
+
+async function takesWhatIsOvertaken(stage: Stage): Promise<void> {
+  let third: (() => void) | undefined;
+  const swapping = withTails(await stage.broker(), (records, tell) => {
+    for (const record of records) {
+      if (record.offset === 3) {
+        third = () => tell([record]);
+      } else {
+        tell([record]);
+      }
+    }
+  });
+  const hub = await stage.hub(swapping, { name: stage.newLog() });
+  const live = new Listener(stage, hub.subscribe());
+  const heard = live.count(6);
+
+  await publishAll(hub, 1, 6);
+  await heard;
+  third?.();
+  const last = live.count(8);
+  await publishAll(hub, 7, 8);
+  await last;
+
+  assert.deepEqual(live.data, range(1, 8), 'A record that comes late, and was read meanwhile, is not told again');
+}
+
+export const GAP_CASES: readonly Case[] = [
+  ['a hub reads what its tail was not told', readsWhatTailsMissed],
+  ['a hub reads a long gap, in pages', readsALongGap],
+  ['a hub tells its subscribers what it can neither be told nor read', tellsWhatIsGone],
+  ['a hub whose tail is told late loses nothing, and knows ids that are ahead of it', takesWhatComesLate],
+  ['a hub tells nothing twice when its tail is told of a record after those that follow it', takesWhatIsOvertaken],
+];

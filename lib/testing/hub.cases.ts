@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import type { Hub } from '../hub/hub.js';
+import { appendAll, range } from './entries.js';
+import { Listener, publishAll } from './listener.js';
+import { type Case, type Stage, turns } from './stage.js';
+
+async function replaysWhilePublishing(stage: Stage): Promise<void> {
+  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+  const ids = await publishAll(hub, 1, 200);
+  let published = 200;
+  const publish = async (): Promise<void> => {
+    while (published < 600) {
+      await publishAll(hub, published + 1, published + 5);
+      published += 5;
+      await turns();
+    }
+  };
+  const publishing = publish();
+
+  const listeners = await Promise.all(
+    range(0, 19).map(async (index) => {
+      const after = ids[index * 10];
+      await turns(index);
+      const listener = new Listener(stage, hub.subscribe({ after }));
+      await listener.count(599 - index * 10);
+      return listener;
+    }),
+  );
+  await publishing;
+
+  listeners.forEach((listener, index) => {
+    assert.deepEqual(listener.data, range(index * 10 + 2, 600));
+  });
+}
+
+async function resumesAcrossProcesses(stage: Stage): Promise<void> {
+  const name = stage.newLog();
+  const broker = await stage.broker();
+  const first = await stage.hub(broker, { name });
+  const ids = await publishAll(first, 1, 10);
+  await first.close();
+
+  const second = await stage.hub(await stage.another(broker), { name });
+  const listener = new Listener(stage, second.subscribe({ after: ids[3] }));
+  await listener.count(6);
+  await publishAll(second, 11, 12);
+  await listener.count(8);
+
+  assert.deepEqual(listener.data, range(5, 12));
+  assert.deepEqual(
+    listener.events.slice(0, 6).map(({ id }) => id),
+    ids.slice(4),
+  );
+}
+
+async function sharesAmongProcesses(stage: Stage): Promise<void> {
+  const name = stage.newLog();
+  const broker = await stage.broker();
+  const hubs = [await stage.hub(broker, { name }), await stage.hub(await stage.another(broker), { name })];
+  const listeners = hubs.map((hub) => new Listener(stage, hub.subscribe()));
+
+  const ids = await Promise.all(range(1, 60).map((n) => (hubs[n % 2] as Hub).publish(n)));
+
+  await Promise.all(listeners.map((listener) => listener.count(60)));
+  const [here, there] = listeners as [Listener, Listener];
+  assert.deepEqual(here.data, there.data);
+  assert.deepEqual(new Set(here.events.map(({ id }) => id)), new Set(ids));
+  // The id of one process is a place in the other, also as soon as it is known.
+  const late = await hubs[0]?.publish(61);
+  const back = new Listener(stage, (hubs[1] as Hub).subscribe({ after: late }));
+  await hubs[0]?.publish(62);
+  await back.count(1);
+  assert.deepEqual(back.data, [62]);
+}
+
+async function stallsAlone(stage: Stage): Promise<void> {
+  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+  const queue = { events: 5 };
+  const given = new Listener(stage, hub.subscribe({ queue }));
+  const lossy = new Listener(stage, hub.subscribe({ queue, overflow: 'drop-oldest' }));
+  const others = range(1, 3).map(() => new Listener(stage, hub.subscribe()));
+  const all = [given, lossy, ...others].map((listener) => listener.count(1));
+  await publishAll(hub, 1, 1);
+  await Promise.all(all);
+
+  for (const n of range(2, 100)) {
+    await hub.publish(n);
+    await Promise.all(others.map((listener) => listener.count(n)));
+  }
+
+  for (const { data } of others) {
+    assert.deepEqual(data, range(1, 100));
+  }
+  await assert.rejects(given.count(2), { code: 'slow-consumer' });
+  await lossy.count(7);
+  assert.deepEqual(lossy.data, [1, { dropped: 94 }, ...range(96, 100)]);
+  const back = new Listener(stage, hub.subscribe({ after: given.at }));
+  await back.count(99);
+  assert.deepEqual(back.data, range(2, 100));
+}
+
+async function throwsAlone(stage: Stage): Promise<void> {
+  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+  const filter = ({ data }: { readonly data: unknown }): boolean => {
+    if (data === 3) {
+      throw new Error('a filter that throws');
+    }
+    return true;
+  };
+  const throwing = new Listener(stage, hub.subscribe({ filter }));
+  const others = range(1, 3).map(() => new Listener(stage, hub.subscribe()));
+  const heard = Promise.all(others.map((listener) => listener.count(5)));
+  const before = throwing.count(2);
+  await publishAll(hub, 1, 2);
+  await before;
+
+  const failed = assert.rejects(throwing.rest(), /a filter that throws/);
+  await publishAll(hub, 3, 5);
+
+  await failed;
+  await heard;
+  assert.deepEqual(throwing.data, [1, 2]);
+  for (const { data } of others) {
+    assert.deepEqual(data, range(1, 5));
+  }
+  await stage.until('Who has failed is gone', async () => hub.size() === 3);
+}
+
+async function closesWhileReplaying(stage: Stage): Promise<void> {
+  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+  const [first] = await publishAll(hub, 1, 300);
+  const replaying = new Listener(stage, hub.subscribe({ after: first }));
+  await replaying.count(10);
+  const notBegun = new Listener(stage, hub.subscribe({ after: first }));
+  const live = new Listener(stage, hub.subscribe());
+  const last = publishAll(hub, 301, 303);
+
+  const closed = hub.close();
+  const rest = [replaying, notBegun, live].map((listener) => listener.rest());
+  await last;
+  await stage.within(closed, 'A hub closes');
+  await Promise.all(rest);
+
+  assert.deepEqual(replaying.data, range(2, 303));
+  assert.deepEqual(notBegun.data, range(2, 303));
+  // What is on its way when one comes may be heard too.
+  assert.deepEqual(live.data, range(live.data[0] === 300 ? 300 : 301, 303));
+  assert.equal(hub.size(), 0);
+}
+
+async function tellsEviction(stage: Stage): Promise<void> {
+  const name = stage.newLog();
+  const broker = await stage.broker();
+  const hub = await stage.hub(broker, { name, history: { limit: 5 } });
+  const ids = await publishAll(hub, 1, 20);
+  const kept = new Listener(stage, hub.subscribe({ after: ids[14] }));
+  const gone = new Listener(stage, hub.subscribe({ after: ids[13] }));
+  await kept.count(5);
+  await gone.count(6);
+
+  assert.deepEqual(kept.data, range(16, 20));
+  assert.deepEqual(gone.data, [{ reason: 'evicted', oldest: ids[15] }, ...range(16, 20)]);
+}
+
+async function readsWhatOthersAppended(stage: Stage): Promise<void> {
+  const { clients, log } = await stage.clients(1);
+  const [broker] = clients as [(typeof clients)[0]];
+  await appendAll(broker, log, 1, 2_000);
+
+  const hub = await stage.hub(await stage.another(broker), { name: log, history: { limit: 1_500 } });
+  const listener = new Listener(stage, hub.subscribe({ last: 1_500 }));
+  await listener.count(1_500);
+
+  assert.deepEqual(
+    listener.data,
+    range(501, 2_000).map((n) => ({ n })),
+  );
+}
+
+export const HUB_CASES: readonly Case[] = [
+  ['a hub replays what came after an id while publishing goes on, without gap or duplicate', replaysWhilePublishing],
+  ['a hub opened later goes on with the ids of the one before', resumesAcrossProcesses],
+  ['hubs of several processes are one, and know the ids of each other', sharesAmongProcesses],
+  ['a hub begins with what its log holds', readsWhatOthersAppended],
+  ['a subscriber that stalls costs the others nothing', stallsAlone],
+  ['a subscriber that throws costs the others nothing', throwsAlone],
+  ['a hub that closes while its history is replayed gives everyone what was published before', closesWhileReplaying],
+  ['a hub tells that what follows an id was evicted', tellsEviction],
+];

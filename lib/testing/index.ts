@@ -1,0 +1,2 @@
+export { brokerContract } from './broker-contract.js';
+export type { BrokerContractSetup, ContractCase } from './contract-setup.js';

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { appendAll, assertPlain, entry, range, readAll } from './entries.js';
+import { type Case, pause, type Stage } from './stage.js';
+
+async function readsRanges(stage: Stage): Promise<void> {
+  const { clients, log } = await stage.clients(2);
+  const [first, second] = clients as [(typeof clients)[0], (typeof clients)[0]];
+  await appendAll(first, log, 1, 30);
+
+  for (const reader of new Set([first, second])) {
+    for (const count of [1, 2, 7, 30, 1_000]) {
+      assertPlain(await readAll(reader, log, 0, count), 1, 30);
+      assertPlain(await readAll(reader, log, 11, count), 12, 30);
+    }
+    assertPlain(await reader.read(log, 29, 5), 30, 30);
+    assertPlain(await reader.read(log, 4, 1), 5, 5);
+    const page = await reader.read(log, 0, 10);
+    assertPlain(page, 1, page.length);
+  }
+}
+
+async function readsNothingAfterTheEnd(stage: Stage): Promise<void> {
+  const { broker, log } = await stage.openLog();
+
+  assert.deepEqual(await broker.read(log, 0, 10), []);
+  await appendAll(broker, log, 1, 3);
+  assert.deepEqual(await broker.read(log, 3, 10), []);
+  assert.deepEqual(await broker.read(log, 4, 10), []);
+  assert.deepEqual(await broker.read(log, 1_000_000, 1), []);
+}
+
+async function readsWhatIsTold(stage: Stage): Promise<void> {
+  const { clients, log } = await stage.clients(2);
+  const [publisher, reader] = clients as [(typeof clients)[0], (typeof clients)[0]];
+  const tape = await stage.tape(reader, log);
+  await Promise.all(range(1, 50).map((n) => publisher.append(log, entry(n))));
+
+  await tape.count(50);
+
+  assert.deepEqual(await readAll(reader, log), tape.records);
+}
+
+async function readsWhatWasAppended(stage: Stage): Promise<void> {
+  const { clients, log } = await stage.clients(2);
+  const [publisher, reader] = clients as [(typeof clients)[0], (typeof clients)[0]];
+  for (const n of range(1, 20)) {
+    const { offset } = await publisher.append(log, entry(n));
+    assertPlain(await reader.read(log, offset - 1, 1), n, n);
+  }
+}
+
+async function evictsByCount(stage: Stage): Promise<void> {
+  const { broker, log } = await stage.openLog({ limit: 5 });
+  const tape = await stage.tape(broker, log);
+
+  await appendAll(broker, log, 1, 5);
+  assertPlain(await readAll(broker, log), 1, 5);
+  await Promise.all(range(6, 3_000).map((n) => broker.append(log, entry(n))));
+
+  await stage.until('Only the newest 5 are kept', async () => (await readAll(broker, log)).length === 5);
+  for (const after of [0, 1, 2_990, 2_995]) {
+    assertPlain(await readAll(broker, log, after), 2_996, 3_000);
+  }
+  assertPlain(await readAll(broker, log, 2_997, 1), 2_998, 3_000);
+  assert.deepEqual(await broker.read(log, 3_000, 10), []);
+  assertPlain(await tape.count(3_000), 1, 3_000);
+}
+
+async function evictsByAge(stage: Stage): Promise<void> {
+  const { broker, log } = await stage.openLog({ ttl: 400 });
+  const tape = await stage.tape(broker, log);
+  await appendAll(broker, log, 1, 3);
+
+  await pause(400);
+  await stage.until('What is too old is not read', async () => (await broker.read(log, 0, 10)).length === 0);
+  const { offset } = await broker.append(log, entry(4));
+
+  assert.equal(offset, 4, 'Offsets count on when all records were evicted');
+  assertPlain(await tape.count(4), 1, 4);
+  const read = await broker.read(log, 0, 10);
+  assertPlain(read, 4, 3 + read.length);
+  assert.equal((await stage.tape(broker, log)).start.offset, 4);
+}
+
+async function keepsNothing(stage: Stage): Promise<void> {
+  const { broker, log } = await stage.openLog({ limit: 0 });
+  const tape = await stage.tape(broker, log);
+
+  await appendAll(broker, log, 1, 3);
+
+  assertPlain(await tape.count(3), 1, 3);
+  await stage.until('Nothing is kept with a limit of 0', async () => (await broker.read(log, 0, 10)).length === 0);
+  const { epoch, offset } = await broker.append(log, entry(4));
+  assert.deepEqual({ epoch, offset }, { epoch: tape.start.epoch, offset: 4 });
+}
+
+export const READ_CASES: readonly Case[] = [
+  ['read() gives the records after an offset, at most as many as asked for, oldest first', readsRanges],
+  ['read() gives nothing after the end', readsNothingAfterTheEnd],
+  ['read() gives what a tail is told', readsWhatIsTold],
+  ['read() gives a record as soon as append() has resolved', readsWhatWasAppended],
+  ['records are evicted by count: what was is not read, and the rest from the oldest', evictsByCount],
+  ['records are evicted by age, and offsets count on', evictsByAge],
+  ['a limit of 0 keeps nothing, and all is told', keepsNothing],
+];

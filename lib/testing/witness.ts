@@ -1,0 +1,18 @@
+import type { HubEvent } from '../format/hub-event.js';
+import type { Hub } from '../hub/hub.js';
+import { offsetIn } from './account.js';
+
+/** Hears everything of a hub at once, and knows up to where that is. */
+export class Witness {
+  offset = 0;
+
+  constructor(hub: Hub) {
+    void this.listen(hub.subscribe({ queue: { events: Number.POSITIVE_INFINITY } }));
+  }
+
+  private async listen(events: AsyncIterable<HubEvent>): Promise<void> {
+    for await (const { id } of events) {
+      this.offset = offsetIn(id);
+    }
+  }
+}
