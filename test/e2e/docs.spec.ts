@@ -21,6 +21,7 @@ import { itWith } from '../support/tools.js';
  * A ```ts run block is an application, or controllers for one. The blocks after it are about that application:
  * ```text with commands (`$ curl …`) and what they print, ```ts client with a client's code, and ```text with
  * what that prints. A line `…` stands for any number of lines. After `# log`: what the application itself printed.
+ * Ids of hub events are another every time: those in a command are taken from what the commands before it printed.
  */
 interface Block {
   readonly file: string;
@@ -35,6 +36,11 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((file) =>
   file.endsWith('.md'),
 );
+/** The entry points of the package. */
+const PACKAGE: Record<string, string> = {
+  'nestjs-streaming': 'lib/index',
+  'nestjs-streaming/testing': 'lib/testing/index',
+};
 const FENCE = /(?:<!-- prelude:\s((?:(?!-->)[\s\S])*)-->\s*)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
 const HERE = '{{block}}';
 
@@ -61,7 +67,7 @@ function typeErrors(): string[] {
   const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
   Object.assign(options, {
-    paths: { 'nestjs-streaming': [join(ROOT, 'lib/index.ts')] },
+    paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
     // A snippet may show a parameter it does not use.
     noUnusedLocals: false,
     noUnusedParameters: false,
@@ -108,7 +114,8 @@ async function evaluate(block: Block, print: (line: string) => void, replace: Ex
   });
   const imported = new Map<string, unknown>();
   for (const [, name = ''] of outputText.matchAll(/require\("(.+?)"\)/g)) {
-    const found = (await import(name === 'nestjs-streaming' ? '../../lib/index.js' : name)) as Exports;
+    const own = PACKAGE[name];
+    const found = (await import(own === undefined ? name : `../../${own}.js`)) as Exports;
     imported.set(name, { ...found, ...(replace[name] as Exports | undefined) });
   }
   const exported: Exports = {};
@@ -172,6 +179,9 @@ function running(app: INestApplication, printed: Recorder): RunningBlock {
   };
 }
 
+/** The id of a hub's event. Its middle is drawn anew with every start. */
+const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10})(\.[0-9a-z]+)/g;
+
 /** What curl does in a terminal: without one it would show its progress. */
 const CURL = 'curl() { command curl --silent --show-error "$@"; }';
 
@@ -182,10 +192,11 @@ function shell(command: string): Promise<string> {
   });
 }
 
-/** Lines as they are compared: `…` stands for any, and the wording of curl's errors changes with its version. */
+/** Lines as they are compared: `…` stands for any, as the middle of an id does; the wording of curl's errors changes with its version. */
 function pattern(expected: string): RegExp {
   const lines = expected
     .trimEnd()
+    .replaceAll(ID, '$1~$3')
     .split('\n')
     .map((line) => {
       if (line === '…') {
@@ -200,21 +211,25 @@ function pattern(expected: string): RegExp {
 
 function expectOutput(actual: string, expected: string): void {
   const printed = actual.replaceAll('\r', '').trimEnd();
-  if (!pattern(expected).test(`${printed}\n`)) {
+  if (!pattern(expected).test(`${printed.replaceAll(ID, '$1~$3')}\n`)) {
     expect(printed).toBe(expected.trimEnd());
   }
 }
 
 /** Compares a block with what its commands print, or else with what the client before it has, and the application's log. */
 async function compare(text: string, { port, printed }: RunningBlock, client: readonly string[]): Promise<void> {
+  let epoch: string | undefined;
   const [session = '', log] = text.split(/^# log\n/m);
   const steps = session.split(/^\$ /m);
   if (steps.length === 1) {
     expectOutput(client.join('\n'), session);
   }
   for (const step of steps.slice(1)) {
-    const [command = '', ...output] = step.split('\n');
-    expectOutput(await shell(command.replaceAll('localhost:3000', `127.0.0.1:${port}`)), output.join('\n'));
+    const [line = '', ...output] = step.split('\n');
+    const command = epoch === undefined ? line : line.replaceAll(ID, `$1${epoch}$3`);
+    const actual = await shell(command.replaceAll('localhost:3000', `127.0.0.1:${port}`));
+    expectOutput(actual, output.join('\n'));
+    epoch = [...actual.matchAll(ID)][0]?.[2] ?? epoch;
   }
   if (log !== undefined) {
     expectOutput((await printed.count(log.trimEnd().split('\n').length)).join('\n'), log);

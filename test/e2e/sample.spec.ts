@@ -50,16 +50,34 @@ class Reading {
   }
 }
 
-async function events(response: Response, count: number): Promise<EventSourceMessage[]> {
+/** The first events of some types, or of all. */
+async function events(response: Response, count: number, ...types: string[]): Promise<EventSourceMessage[]> {
   const found: EventSourceMessage[] = [];
   const parsed = response.body?.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   for await (const event of parsed ?? []) {
-    found.push(event);
+    if (types.length === 0 || types.includes(event.event ?? '')) {
+      found.push(event);
+    }
     if (found.length === count) {
       break;
     }
   }
   return found;
+}
+
+/** What a page shows for each event of figures, once it has shown some. */
+function figuresShown(page: Page): Promise<Record<string, string>> {
+  return page.evaluate(`new Promise((resolve) => {
+    const detail = document.querySelector('#metrics .machine');
+    const shown = {};
+    new MutationObserver(() => {
+      const [, id] = /event (\\S+)$/.exec(detail.textContent);
+      shown[id] = [...document.querySelectorAll('#metrics .value')].map(({ textContent }) => textContent).join();
+      if (Object.keys(shown).length === 4) {
+        resolve(shown);
+      }
+    }).observe(detail, { childList: true });
+  })`);
 }
 
 function postJson(body: unknown, accept = '*/*'): RequestInit {
@@ -84,11 +102,11 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   it(
     'streams the figures of the machine as events with a type and an id',
     async () => {
-      const [machine, first, second] = await events(await fetch(sample.url('/metrics')), 3);
+      const [machine, first, second] = await events(await fetch(sample.url('/metrics')), 3, 'machine', 'sample');
 
       expect(machine).toMatchObject({ event: 'machine', id: undefined });
       expect(JSON.parse(machine?.data ?? '')).toMatchObject({ node: process.version });
-      expect(first).toMatchObject({ event: 'sample', id: expect.stringMatching(/-\d+$/) });
+      expect(first).toMatchObject({ event: 'sample', id: expect.stringMatching(/^[\w-]{4}\.\w+\.\w+$/) });
       const [one, two] = [JSON.parse(first?.data ?? ''), JSON.parse(second?.data ?? '')];
       expect(two.n).toBe(one.n + 1);
       expect(one.memory.used).toBeGreaterThan(0);
@@ -102,15 +120,40 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   it(
     'goes on with the figures after the Last-Event-ID',
     async () => {
-      const [, first, second] = await events(await fetch(sample.url('/metrics')), 3);
+      const [first, second] = await events(await fetch(sample.url('/metrics')), 2, 'sample');
       const headers = { 'Last-Event-ID': first?.id ?? '' };
 
-      const [, next] = await events(await fetch(sample.url('/metrics'), { headers }), 2);
+      const [next] = await events(await fetch(sample.url('/metrics'), { headers }), 1, 'sample');
 
       expect(next).toEqual(second);
     },
     TEST_MS,
   );
+
+  it(
+    'sends all who watch the same figures, and how many they are',
+    async () => {
+      const watchers = await Promise.all([1, 2, 3].map(async () => new Reading(await fetch(sample.url('/metrics')))));
+      await Promise.all(watchers.map((watcher) => watcher.until(/"watching":3\}\n\n/)));
+      await watchers[2]?.leave();
+
+      const shared = /"watching":3\}\n\n[\s\S]*?"watching":2\}\n\n[\s\S]*?event: sample\nid: .*\ndata: .*\n\n/;
+      const received = await Promise.all(watchers.slice(0, 2).map((watcher) => watcher.until(shared)));
+
+      const [one, other] = received.map((text) => shared.exec(text)?.[0]);
+      expect(one).toMatch(/event: sample\nid: /);
+      expect(other).toBe(one);
+      await Promise.all(watchers.slice(0, 2).map((watcher) => watcher.leave()));
+    },
+    TEST_MS,
+  );
+
+  it('sends the figures as NDJSON, too', async () => {
+    const figures = new Reading(await fetch(sample.url('/metrics'), { headers: { Accept: 'application/x-ndjson' } }));
+
+    await figures.until(/^\{"cpu":.*\}\n[\s\S]*\{"n":\d+,"at":.*\}\n/);
+    await figures.leave();
+  });
 
   it('pushes a line of the access log for a request that is over', async () => {
     const log = new Reading(await fetch(sample.url('/log?last=0')));
@@ -158,6 +201,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     '/chat',
     '/chat?prompt=+',
     '/chat?prompt=a&prompt=b',
+    '/board?after=a&after=b',
   ])('refuses %s with a reason', async (path) => {
     const response = await fetch(sample.url(path));
 
@@ -204,20 +248,121 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
       const curl = (...args: string[]) => Program.start('curl', ['-sN', ...args]);
       const metrics = curl(sample.url('/metrics'));
       const log = curl(sample.url('/log?last=5'));
+      const board = curl('-H', 'Accept: application/x-ndjson', sample.url('/board'));
       const file = curl(sample.url('/export?file=LICENSE'));
       const chat = curl('-d', 'prompt=What is backpressure?', sample.url('/chat'));
       const sse = curl('-H', 'Accept: text/event-stream', sample.url('/chat?prompt=nginx'));
 
       await metrics.until(/event: sample\nid: .*\ndata: \{.*\}\n\n/);
       await log.until(/^\{"at":.*\}\n/);
+      curl('-H', 'Content-Type: application/json', '-d', '{"name":"curl","text":"Hello"}', sample.url('/board'));
+      await board.until(/\{"name":"curl","text":"Hello","at":\d+\}\n/);
       await chat.until(/[Bb]ackpressure/);
       await sse.until(/data: .*\n\ndata: /);
       expect(await file.ended()).toBe(0);
       expect(file.output).toBe(await readFile('LICENSE', 'utf8'));
       expect(await chat.ended()).toBe(0);
-      await Promise.all([metrics, log, sse].map((program) => program.stop()));
+      await Promise.all([metrics, log, board, sse].map((program) => program.stop()));
     },
     TEST_MS,
+  );
+});
+
+describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
+  let sample: Sample;
+
+  beforeAll(async () => {
+    sample = await startSample({ PLATFORM: platform });
+  }, TEST_MS);
+
+  afterAll(() => sample?.program.stop(), TEST_MS);
+
+  const board = (query = '', headers: Record<string, string> = {}) => fetch(sample.url(`/board${query}`), { headers });
+
+  async function post(text: string, name?: string): Promise<string> {
+    const response = await fetch(sample.url('/board'), postJson({ name, text }));
+    expect(response.status).toBe(201);
+    const { id } = (await response.json()) as { id: string };
+    return id;
+  }
+
+  it('sends everybody what is posted, with the id it was given', async () => {
+    const readers = await Promise.all([board(), board()]);
+    const read = readers.map((reader) => events(reader, 1, 'message'));
+
+    const id = await post(' Hello, <b>all</b> ', 'Ada');
+
+    const [one, other] = await Promise.all(read);
+    expect(one).toMatchObject([{ id, event: 'message' }]);
+    expect(JSON.parse(one?.[0]?.data ?? '')).toEqual({
+      name: 'Ada',
+      text: 'Hello, <b>all</b>',
+      at: expect.any(Number),
+    });
+    expect(other).toEqual(one);
+  });
+
+  it('shows a newcomer the last 50 messages', async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 51; n++) {
+      ids.push(await post(`message ${n}`));
+    }
+
+    const shown = await events(await board(), 50, 'message');
+
+    expect(shown.map(({ id }) => id)).toEqual(ids.slice(1));
+    expect(JSON.parse(shown[0]?.data ?? '')).toMatchObject({ name: 'Somebody', text: 'message 1' });
+  });
+
+  it('goes on after the id in the address, unless the header has a newer one', async () => {
+    const [first, second, third] = [await post('one'), await post('two'), await post('three')];
+
+    const byAddress = await events(await board(`?after=${first}`), 2);
+    const byHeader = await events(await board(`?after=${first}`, { 'Last-Event-ID': second }), 1);
+
+    expect(byAddress.map(({ id }) => id)).toEqual([second, third]);
+    expect(byHeader.map(({ id }) => id)).toEqual([third]);
+  });
+
+  it('says so when an id is none of its own', async () => {
+    const newest = await post('the newest');
+    const json = new Reading(await board('?after=x', { Accept: 'application/x-ndjson' }));
+
+    const [reset] = await events(await board('?after=x'), 1);
+
+    expect(reset?.event).toBe('reset');
+    expect(JSON.parse(reset?.data ?? '')).toMatchObject({ reason: 'malformed' });
+    expect(await json.until(/the newest/)).toMatch(/^\{"reset":\{"reason":"malformed",/);
+    await json.leave();
+    expect(newest).not.toBe(reset?.id);
+  });
+
+  it.each([
+    ['no text', '{}', 'text is not a string'],
+    ['an empty text', '{"text":" \\n"}', 'text is empty'],
+    ['a text that is none', '{"text":["a"]}', 'text is not a string'],
+    ['a text that is too long', JSON.stringify({ text: 'x'.repeat(501) }), 'text has at most 500 characters'],
+    ['a name that is too long', JSON.stringify({ name: 'x'.repeat(41), text: 'x' }), 'name has at most 40 characters'],
+    ['a list', '[]', 'text is not a string'],
+    ['what is not JSON', '{"text":', expect.any(String)],
+  ])('refuses %s', async (_, body, message) => {
+    const response = await fetch(sample.url('/board'), { ...postJson(undefined), body });
+
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ message });
+  });
+
+  it.each(['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data'])(
+    'refuses %s, which a form of another site can send',
+    async (type) => {
+      const response = await fetch(sample.url('/board'), {
+        method: 'POST',
+        headers: { 'Content-Type': type },
+        body: 'text=Hello',
+      });
+
+      expect(response.status).toBe(415);
+    },
   );
 });
 
@@ -327,8 +472,38 @@ describe('the page of the sample', () => {
   let page: Page;
 
   /** Waits until a panel says so. */
-  const says = (panel: string, text: RegExp) =>
-    page.locator(`#${panel} .status`).filter({ hasText: text }).waitFor({ timeout: TEST_MS });
+  const says = (panel: string, text: RegExp, on = page) =>
+    on.locator(`#${panel} .status`).filter({ hasText: text }).waitFor({ timeout: TEST_MS });
+
+  const startLog = () => page.locator('#log .toggle').click();
+
+  /** Another window of the same browser. */
+  async function openAnother(): Promise<Page> {
+    const other = await page.context().newPage();
+    await other.goto(sample.url('/'));
+    return other;
+  }
+
+  /** Sends a message with the form. */
+  async function write(text: string, on = page): Promise<void> {
+    await on.getByLabel('Your message').fill(text);
+    await on.getByRole('button', { name: 'Send' }).click();
+  }
+
+  const post = (text: string) => fetch(sample.url('/board'), postJson({ text }));
+
+  /** All that the board shows, once it shows this. */
+  async function shownWith(text: string, on = page): Promise<string[]> {
+    await on.locator('#board li', { hasText: text }).waitFor({ timeout: TEST_MS });
+    return on.locator('#board li .text, #board li.note').allTextContents();
+  }
+
+  /** Away from the page, and back in the same tab: a reload that takes as long as a test wants. */
+  async function away(meanwhile: () => Promise<unknown>): Promise<void> {
+    await page.goto('about:blank');
+    await meanwhile();
+    await page.goto(sample.url('/'));
+  }
 
   beforeAll(async () => {
     const executablePath = toolPath('chromium');
@@ -386,6 +561,7 @@ describe('the page of the sample', () => {
   itInChromium(
     'shows a request in the log when it is over',
     async () => {
+      await startLog();
       await says('log', /^Live$/);
 
       await page.getByRole('button', { name: 'Make a request' }).click();
@@ -418,6 +594,7 @@ describe('the page of the sample', () => {
   itInChromium(
     'shows the tokens of an answer, and stops it',
     async () => {
+      await startLog();
       await page.getByRole('button', { name: 'Ask' }).click();
       await says('chat', /^Ended well: \d+ tokens of embedded 4-gram/);
       expect(await page.locator('#chat-answer').textContent()).toMatch(/backpressure/i);
@@ -435,6 +612,7 @@ describe('the page of the sample', () => {
   itInChromium(
     'says that the server is gone, what that did to each stream, and that it is back',
     async () => {
+      await startLog();
       await Promise.all([says('metrics', /^Live$/), says('log', /^Live$/)]);
       await page.locator('#export .toggle').click();
       await page.locator('#export-speed', { hasText: /kB\/s/ }).waitFor();
@@ -457,6 +635,7 @@ describe('the page of the sample', () => {
   itInChromium(
     'says that the server ended the streams',
     async () => {
+      await startLog();
       await Promise.all([says('metrics', /^Live$/), says('log', /^Live$/)]);
       await page.locator('#export .toggle').click();
       await page.locator('#export-speed', { hasText: /kB\/s/ }).waitFor();
@@ -483,6 +662,140 @@ describe('the page of the sample', () => {
       await page.unroute('**/metrics');
 
       await says('metrics', /^Live again since /);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'shows all the same figures, by the same events, and how many are watching',
+    async () => {
+      const other = await openAnother();
+      await Promise.all([page, other].map((each) => each.getByText('2 are watching').waitFor()));
+      const [one, two] = await Promise.all([page, other].map(figuresShown));
+
+      const first = Object.keys(one ?? {}).find((id) => two?.[id] !== undefined);
+      const common = (figures: Record<string, string> = {}) => {
+        const ids = Object.keys(figures);
+        return ids.slice(ids.indexOf(first ?? ''), ids.indexOf(first ?? '') + 2).map((id) => [id, figures[id]]);
+      };
+      expect(first).toMatch(/^[\w-]{4}\.\w+\.\w+$/);
+      expect(common(two)).toHaveLength(2);
+      expect(common(two)).toEqual(common(one));
+
+      await other.close();
+      await page.getByText('1 is watching').waitFor();
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'shows a message to everybody and to who comes later, as the text that it is',
+    async () => {
+      const text = '<img src=x onerror="document.title=1"> & <b>more</b>';
+      const other = await openAnother();
+      await page.getByLabel('Your name').fill('<i>Ada</i>');
+      await write(text);
+
+      const newcomer = await openAnother();
+
+      for (const each of [page, other, newcomer]) {
+        expect(await shownWith('<img', each)).toEqual([text]);
+        expect(await each.locator('#board .name').allTextContents()).toEqual(['<i>Ada</i>']);
+        expect(await each.locator('#board li :is(img, b, i)').count()).toBe(0);
+        expect(await each.title()).toBe('nestjs-streaming: sample');
+      }
+      expect(await page.getByLabel('Your message').inputValue()).toBe('');
+      await Promise.all([other.close(), newcomer.close()]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says why a message was not sent, and keeps it',
+    async () => {
+      await write('  ');
+
+      await page.getByText('Not sent: the server answered 400: text is empty').waitFor();
+
+      expect(await page.getByLabel('Your message').inputValue()).toBe('  ');
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'goes on with the board after a reload, without loss or repetition',
+    async () => {
+      const other = await openAnother();
+      await page.getByLabel('Your name').fill('Ada');
+      await write('first');
+      expect(await shownWith('first')).toEqual(['first']);
+      const resumed = page.waitForRequest(/\/board\?after=\S+$/);
+
+      await away(() => write('while away', other));
+      await resumed;
+      expect(await shownWith('while away')).toEqual(['first', 'while away']);
+      await page.reload();
+      await says('board', /^Live$/);
+      await write('last', other);
+
+      expect(await shownWith('last')).toEqual(['first', 'while away', 'last']);
+      expect(await shownWith('last', other)).toEqual(['first', 'while away', 'last']);
+      expect(await page.getByLabel('Your name').inputValue()).toBe('Ada');
+      await other.close();
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says what a restart of the server means, and goes on with what there is',
+    async () => {
+      const meaning = 'The server was restarted: what was written meanwhile, or kept before, is not known here.';
+      await says('metrics', /^Live$/);
+      await write('before');
+      await shownWith('before');
+
+      await sample.program.stop('SIGKILL');
+      await says('board', /^Connection lost, /);
+      sample = await startSample({ PORT: String(sample.port) });
+      await post('the first of the new server');
+
+      await Promise.all([
+        says('metrics', /^Live again since .*\. The server was restarted: what was measured meanwhile, /),
+        says('board', /^Live again since /),
+      ]);
+      const expected = ['before', meaning, 'the first of the new server'];
+      expect(await shownWith('the first')).toEqual(expected);
+
+      await away(async () => {
+        await sample.program.stop('SIGKILL');
+        sample = await startSample({ PORT: String(sample.port) });
+      });
+      await says('board', /^Live$/);
+      await write('after both');
+      expect(await shownWith('after both')).toEqual([...expected, meaning, 'after both']);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says that something was left out for a page that was too slow',
+    async () => {
+      const answer = (path: string, dropped: number) =>
+        page.route(path, (route) =>
+          route.fulfill({ contentType: 'text/event-stream', body: `event: lagged\ndata: {"dropped":${dropped}}\n\n` }),
+        );
+      await Promise.all([answer(sample.url('/board'), 3), answer(sample.url('/metrics'), 1)]);
+      const told = page.evaluate(`new Promise((resolve) => {
+        const line = document.querySelector('#metrics .status');
+        const told = () => / left out/.test(line.textContent) && resolve(line.textContent);
+        new MutationObserver(told).observe(line, { childList: true });
+        document.querySelector('#metrics .toggle').click();
+        document.querySelector('#metrics .toggle').click();
+      })`);
+
+      expect(await told).toMatch(/^Live\. 1 event was left out: the page was too slow\.$/);
+      await page.reload();
+      expect(await shownWith('left out')).toContain('3 messages were left out: the page was too slow.');
     },
     TEST_MS,
   );

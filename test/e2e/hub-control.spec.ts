@@ -1,0 +1,399 @@
+import { getEventListeners } from 'node:events';
+import { Controller, Param, Query } from '@nestjs/common';
+import {
+  Hub,
+  type HubEvent,
+  type HubOptions,
+  type HubPresence,
+  type HubSubscription,
+  InjectHub,
+  LastEventId,
+  Sse,
+  Stream,
+  StreamingModule,
+  StreamSignal,
+} from '../../lib/index.js';
+import { PLATFORMS, type Platform } from '../support/app.js';
+import { deferred, Recorder } from '../support/events.js';
+import { dataOf, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
+import type { RawClient } from '../support/raw-client.js';
+import { turns, useApps } from '../support/running.js';
+
+const launch = useApps();
+
+/** What the route `held` returns, and when. */
+let held = deferred();
+const subscriptions: HubSubscription[] = [];
+
+beforeEach(() => {
+  held = deferred();
+  subscriptions.length = 0;
+});
+
+@Controller()
+class Feed {
+  constructor(@InjectHub('feed') readonly hub: Hub) {}
+
+  @Stream('returned')
+  returned(@LastEventId() after?: string, @Query('topic') topic?: string | string[]) {
+    return this.keep(this.hub.subscribe({ after, topic }));
+  }
+
+  @Stream('iterated', { openDelay: 0 })
+  async *iterated(@StreamSignal() signal: AbortSignal, @LastEventId() after?: string, @Query('topic') topic?: string) {
+    yield* this.keep(this.hub.subscribe({ after, topic, signal }));
+  }
+
+  @Sse('held', { openDelay: false })
+  async held() {
+    const subscription = this.keep(this.hub.subscribe());
+    await held.promise;
+    return subscription;
+  }
+
+  @Sse('late/:topic')
+  late(@Param('topic') topic: string) {
+    return this.hub.subscribe({ topic });
+  }
+
+  private keep(subscription: HubSubscription): HubSubscription {
+    subscriptions.push(subscription);
+    return subscription;
+  }
+}
+
+async function start(platform: Platform, options: Partial<HubOptions> = {}) {
+  const imports = [StreamingModule.registerHub({ name: 'feed', ...options })];
+  const app = await launch(platform, { controllers: [Feed], imports });
+  const hub = hubOf(app);
+  const come = async (path: string, headers: Record<string, string> = SSE) => {
+    const size = hub.size() + 1;
+    const client = await app.get(path, headers);
+    await joined(hub, size);
+    await client.until('\r\n\r\n');
+    return client;
+  };
+  return { ...app, hub, come };
+}
+
+/** Whether a body ended as it should, chunked or as long as was said. */
+function endedWell({ head, body, complete }: RawClient): boolean {
+  const [, length] = /content-length: (\d+)/i.exec(head) ?? [];
+  return complete || (length !== undefined && body.length === Number(length));
+}
+
+/** Reads a subscription to its end. */
+async function all(subscription: AsyncIterable<HubEvent>, seen = new Recorder<unknown>()): Promise<unknown[]> {
+  for await (const { data } of subscription) {
+    seen.add(data);
+  }
+  return seen.seen;
+}
+
+describe.each(PLATFORMS)('%s: who listens to a hub', (platform) => {
+  it('is counted, in all and by topic, as they come and go', async () => {
+    const { hub, come } = await start(platform);
+    expect([hub.size(), hub.size('a'), hub.topics()]).toEqual([0, 0, []]);
+
+    const toAll = await come('/returned');
+    const a = await come('/returned?topic=a');
+    const both = await come('/returned?topic=b&topic=a&topic=b');
+    const iterated = await come('/iterated?topic=c');
+
+    expect(hub.size()).toBe(4);
+    expect([hub.size('a'), hub.size('b'), hub.size('c'), hub.size('nobody')]).toEqual([3, 2, 2, 1]);
+    expect(hub.topics().sort()).toEqual(['a', 'b', 'c']);
+    both.disconnect();
+    await joined(hub, 3);
+    expect([hub.size('a'), hub.size('b'), hub.topics().sort()]).toEqual([2, 1, ['a', 'c']]);
+    iterated.disconnect();
+    a.disconnect();
+    toAll.disconnect();
+    await joined(hub, 0);
+    expect([hub.size('a'), hub.topics()]).toEqual([0, []]);
+  });
+
+  it('is told as they come and go, until the hub is closed', async () => {
+    const { hub, come } = await start(platform);
+    const seen: (HubPresence | string)[] = [];
+    hub.presence.subscribe({ next: (event) => seen.push(event), complete: () => seen.push('complete') });
+
+    const first = await come('/returned');
+    await come('/returned?topic=b&topic=a');
+    first.disconnect();
+    await joined(hub, 1);
+    await hub.close();
+
+    expect(seen).toEqual([
+      { type: 'subscribe', topics: undefined, size: 1 },
+      { type: 'subscribe', topics: ['a', 'b'], size: 2 },
+      { type: 'unsubscribe', topics: undefined, size: 1 },
+      { type: 'unsubscribe', topics: ['a', 'b'], size: 0 },
+      'complete',
+    ]);
+  });
+
+  it('is not changed by a presence subscriber that only listens', async () => {
+    const { hub, come } = await start(platform);
+    const presence = hub.presence as { next?: unknown };
+
+    await come('/returned');
+
+    expect(presence.next).toBeUndefined();
+    expect(hub.size()).toBe(1);
+  });
+});
+
+describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
+  it.each([
+    ['returned', SSE],
+    ['returned', NDJSON],
+    ['iterated', SSE],
+    ['iterated', NDJSON],
+  ])('gives live clients what was published before, and ends well: %s, %j', async (route, format) => {
+    const { hub, come } = await start(platform);
+    const clients = [await come(`/${route}`, { ...format, Connection: 'close' })];
+    clients.push(await come(`/${route}`, { ...format, Connection: 'close' }));
+
+    void publishAll(hub, range(1, 50));
+    const closed = hub.close();
+
+    for (const client of clients) {
+      await client.closed();
+      expect(client.complete).toBe(true);
+      const numbers = format === SSE ? dataOf(client.body) : client.body.trim().split('\n');
+      expect(numbers.map(Number)).toEqual(range(1, 50));
+    }
+    await closed;
+    expect(hub.size()).toBe(0);
+  });
+
+  it.each(['returned', 'iterated'])(
+    'gives those who still read the history all of it, however slowly they do: %s',
+    async (route) => {
+      const { hub, come } = await start(platform, { history: { limit: 300 } });
+      const large = 'x'.repeat(50_000);
+      const [first = ''] = await publishAll(
+        hub,
+        range(1, 300).map((n) => `${n} ${large}`),
+      );
+      const client = await come(`/${route}`, { ...SSE, Connection: 'close', 'Last-Event-ID': first });
+      client.socket.pause();
+      await turns(50);
+
+      await hub.close();
+      expect(hub.size()).toBe(1);
+      client.socket.resume();
+      await client.closed();
+
+      expect(client.complete).toBe(true);
+      expect(dataOf(client.body).map((data) => Number.parseInt(data ?? '', 10))).toEqual(range(2, 300));
+      expect(hub.size()).toBe(0);
+    },
+  );
+
+  it('gives slow clients what waits for them', async () => {
+    const { hub, come } = await start(platform, { queue: { events: 1_000, bytes: 64 * 1024 * 1024 } });
+    const client = await come('/returned', { ...SSE, Connection: 'close' });
+    client.socket.pause();
+    const large = 'x'.repeat(50_000);
+    for (const n of range(1, 300)) {
+      await hub.publish(`${n} ${large}`);
+      await turns(1);
+    }
+
+    await hub.close();
+    expect(hub.size()).toBe(1);
+    client.socket.resume();
+    await client.closed();
+
+    expect(client.complete).toBe(true);
+    expect(dataOf(client.body).map((data) => Number.parseInt(data ?? '', 10))).toEqual(range(1, 300));
+  });
+
+  it('ends iterations with what was published before, and tells those that had not begun that they have missed it', async () => {
+    const { hub } = await start(platform);
+    const seen = new Recorder<unknown>();
+    const waiting = all(hub.subscribe(), seen);
+    const notBegun = hub.subscribe();
+    await turns(1);
+
+    await publishAll(hub, [1, 2, 3]);
+    const closed = hub.close();
+
+    expect(await waiting).toEqual([1, 2, 3]);
+    await closed;
+    // What nobody reads is not kept for a hub that is closed.
+    expect(await all(notBegun)).toEqual([{ reason: 'evicted', oldest: null }]);
+    expect(hub.size()).toBe(0);
+  });
+
+  it('ends the stream of a subscription that is returned later, and tells what it has missed', async () => {
+    const { hub, get } = await start(platform);
+    const client = await get('/held', { ...SSE, Connection: 'close' });
+    while (subscriptions.length === 0) {
+      await turns(1);
+    }
+
+    await publishAll(hub, [1, 2]);
+    await hub.close();
+    held.resolve();
+    await client.closed();
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 /);
+    expect(endedWell(client)).toBe(true);
+    expect(dataOf(client.body)).toEqual(['{"reason":"evicted","oldest":null}']);
+  });
+
+  it('is the same the second time, and makes publish() and subscribe() fail', async () => {
+    const { hub, get, text } = await start(platform);
+
+    const closing = hub.close();
+    const failed = Promise.allSettled([hub.publish(1), hub.publish(2, { topic: 'a' })]);
+    expect(() => hub.subscribe()).toThrow(expect.objectContaining({ code: 'hub-closed' }));
+    await Promise.all([closing, hub.close()]);
+
+    for (const result of await failed) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { code: 'hub-closed' } });
+    }
+    await expect(hub.publish(3)).rejects.toMatchObject({
+      code: 'hub-closed',
+      message: expect.stringContaining('"feed"'),
+    });
+    const client = await get('/late/a', { ...SSE, Connection: 'close' });
+    await client.closed();
+    expect(client.head).toMatch(/^HTTP\/1\.1 500 /);
+    expect(await text('/late/a')).not.toMatch(/hub/);
+    expect([hub.size(), hub.topics()]).toEqual([0, []]);
+  });
+
+  it('lets who is already publishing finish', async () => {
+    const { hub, come } = await start(platform);
+    const client = await come('/returned', { ...SSE, Connection: 'close' });
+
+    const published = publishAll(hub, [1, 2]);
+    await hub.close();
+
+    expect(await published).toHaveLength(2);
+    await client.closed();
+    expect(dataOf(client.body)).toEqual(['1', '2']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: a subscription', (platform) => {
+  it.each(['returned', 'iterated'])('ends its stream well when it is closed, and no other: %s', async (route) => {
+    const { hub, come } = await start(platform);
+    const client = await come(`/${route}`, { ...SSE, Connection: 'close' });
+    const other = await come('/returned');
+    await hub.publish(1);
+    await client.until('data: 1\n\n');
+
+    subscriptions[0]?.close();
+    subscriptions[0]?.close();
+    await client.closed();
+    await hub.publish(2);
+    await other.until('data: 2\n\n');
+
+    expect(client.complete).toBe(true);
+    expect(dataOf(client.body)).toEqual(['1']);
+    expect(hub.size()).toBe(1);
+  });
+
+  it('that is closed before it is returned ends its stream well', async () => {
+    const { hub, get } = await start(platform);
+    const client = await get('/held', { ...SSE, Connection: 'close' });
+    while (subscriptions.length === 0) {
+      await turns(1);
+    }
+
+    subscriptions[0]?.close();
+    held.resolve();
+    await client.closed();
+
+    expect(endedWell(client)).toBe(true);
+    expect(dataOf(client.body)).toEqual([]);
+    expect(hub.size()).toBe(0);
+  });
+
+  it('ends its iteration when it is closed, also one that waits', async () => {
+    const { hub } = await start(platform);
+    const subscription = hub.subscribe();
+    const waiting = all(subscription);
+    await joined(hub, 1);
+
+    subscription.close();
+
+    expect(await waiting).toEqual([]);
+    expect(hub.size()).toBe(0);
+  });
+
+  it('ends with its signal, which it lets go of', async () => {
+    const { hub } = await start(platform);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const seen = new Recorder<unknown>();
+    const ended = all(hub.subscribe({ signal }), seen);
+    await hub.publish(1);
+    await seen.count(1);
+
+    controller.abort();
+
+    expect(await ended).toEqual([1]);
+    expect(hub.size()).toBe(0);
+    expect(await all(hub.subscribe({ signal }))).toEqual([]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  it('whose loop is left lets go of its signal, and is gone', async () => {
+    const { hub } = await start(platform);
+    const { signal } = new AbortController();
+    const loop = (async () => {
+      for await (const { data } of hub.subscribe({ signal })) {
+        return data;
+      }
+      return 'ended';
+    })();
+    await joined(hub, 1);
+    await hub.publish(1);
+
+    expect(await loop).toBe(1);
+    expect(hub.size()).toBe(0);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  it('is read once', async () => {
+    const { hub } = await start(platform);
+    const subscription = hub.subscribe();
+    const reading = all(subscription);
+
+    expect(() => subscription[Symbol.asyncIterator]()).toThrow(expect.objectContaining({ code: 'invalid-source' }));
+    subscription.close();
+    await reading;
+    expect(() => subscription[Symbol.asyncIterator]()).toThrow(expect.objectContaining({ code: 'invalid-source' }));
+  });
+
+  it('that nobody reads holds nothing, and nobody is told of it', async () => {
+    const { hub } = await start(platform, { queue: { events: 1 }, overflow: 'disconnect' });
+    const { signal } = new AbortController();
+    const seen: unknown[] = [];
+    hub.presence.subscribe((event) => seen.push(event));
+    const abandoned = range(1, 100).map((n) => hub.subscribe({ topic: `${n}`, signal }));
+
+    await publishAll(hub, range(1, 10), { topic: '1' });
+    await turns(5);
+
+    expect([hub.size(), hub.topics(), seen]).toEqual([0, [], []]);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+    const internals = hub as unknown as {
+      fanOut: { audiences: Map<unknown, unknown>; byTopic: Map<unknown, unknown> };
+    };
+    expect([internals.fanOut.audiences.size, internals.fanOut.byTopic.size]).toEqual([0, 0]);
+    // It listens from when it was made.
+    const [first] = abandoned as [HubSubscription];
+    const heard = new Recorder<unknown>();
+    const late = all(first, heard);
+    await heard.count(10);
+    first.close();
+    expect(await late).toEqual(range(1, 10));
+  });
+});

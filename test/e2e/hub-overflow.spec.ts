@@ -1,0 +1,389 @@
+import { once } from 'node:events';
+import { Readable } from 'node:stream';
+import { Controller, Param } from '@nestjs/common';
+import {
+  ConnectedStream,
+  Hub,
+  type HubOptions,
+  type HubOverflowPolicy,
+  InjectHub,
+  LastEventId,
+  Sse,
+  Stream,
+  type StreamCloseReason,
+  type StreamConnection,
+  type StreamHooks,
+  StreamingModule,
+  StreamSignal,
+} from '../../lib/index.js';
+import { PLATFORMS, type Platform } from '../support/app.js';
+import { Recorder } from '../support/events.js';
+import { eventsOf, hubOf, joined, NDJSON, range, recordsOf, SSE } from '../support/hub.js';
+import type { RawClient } from '../support/raw-client.js';
+import { quiet, turns, useApps } from '../support/running.js';
+
+const MIB = 1024 * 1024;
+/** What one event carries: a few hundred of them are more than the kernel takes for a client that does not read. */
+const LARGE = 'x'.repeat(65_000);
+const MANY = 200;
+/** What Node.js has a socket hold before it says that it is full. */
+const HIGH_WATER_MARK = new Readable().readableHighWaterMark;
+const QUEUE = { events: 10, bytes: 64 * MIB };
+
+const closes = new Recorder<StreamCloseReason['code']>();
+const streams: StreamConnection[] = [];
+
+@Controller()
+class Feed {
+  constructor(@InjectHub('feed') readonly hub: Hub) {}
+
+  @Stream('returned/:overflow')
+  returned(
+    @ConnectedStream() stream: StreamConnection,
+    @Param('overflow') overflow: HubOverflowPolicy,
+    @LastEventId() after?: string,
+  ) {
+    this.meet(stream);
+    return this.hub.subscribe({ overflow, after });
+  }
+
+  @Stream('iterated/:overflow', { openDelay: 0 })
+  async *iterated(
+    @ConnectedStream() stream: StreamConnection,
+    @StreamSignal() signal: AbortSignal,
+    @Param('overflow') overflow: HubOverflowPolicy,
+    @LastEventId() after?: string,
+  ) {
+    this.meet(stream);
+    yield* this.hub.subscribe({ overflow, after, signal });
+  }
+
+  @Stream('hooked/:overflow')
+  hooked(@ConnectedStream() stream: StreamConnection, @Param('overflow') overflow: HubOverflowPolicy) {
+    this.meet(stream, { beforeChunk: (chunk) => chunk });
+    return this.hub.subscribe({ overflow });
+  }
+
+  @Sse('impatient', { sendTimeout: 100 })
+  impatient(@ConnectedStream() stream: StreamConnection) {
+    this.meet(stream);
+    return this.hub.subscribe({ overflow: 'drop-oldest' });
+  }
+
+  private meet(stream: StreamConnection, hooks: StreamHooks = {}): void {
+    streams.push(stream);
+    stream.hooks({ ...hooks, onClose: (_stream, { code }) => closes.add(code) });
+  }
+}
+
+const launch = useApps();
+
+beforeEach(() => {
+  closes.seen.length = 0;
+  streams.length = 0;
+});
+
+async function start(platform: Platform, options: Partial<HubOptions> = {}) {
+  const imports = [StreamingModule.registerHub({ name: 'feed', queue: QUEUE, ...options })];
+  const app = await launch(platform, { controllers: [Feed], imports });
+  const hub = hubOf<string>(app);
+  const come = async (path: string, headers: Record<string, string>): Promise<RawClient> => {
+    const size = hub.size() + 1;
+    const client = await app.get(path, headers);
+    keepEnd(client);
+    await client.until('\r\n\r\n');
+    await joined(hub, size);
+    return client;
+  };
+  return { ...app, hub, come };
+}
+
+/** What clients received last. To look at the end of all they have received would cost more with every piece. */
+const ends = new WeakMap<RawClient, string>();
+
+function keepEnd(client: RawClient): void {
+  client.socket.on('data', (data: string) =>
+    ends.set(client, ((ends.get(client) ?? '') + data.slice(-200)).slice(-200)),
+  );
+}
+
+/** Waits until what a client received ends with a text. */
+async function endsWith(client: RawClient, text: string): Promise<void> {
+  while (!ends.get(client)?.includes(text)) {
+    await once(client.socket, 'data');
+  }
+}
+
+/** Publishes from one number up to another, each when everyone of `others` has had the one before. */
+async function publishPaced(
+  hub: Hub<string>,
+  from: number,
+  to: number,
+  others: readonly RawClient[],
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (const n of range(from, to)) {
+    ids.push(await hub.publish(`${n} ${LARGE} end of ${n}`, { key: `${n % 5}` }));
+    await Promise.all(others.map((other) => endsWith(other, `end of ${n}`)));
+  }
+  return ids;
+}
+
+/** What a client was told: numbers of events, and of how many it was told that they were dropped, as less than nothing. */
+function toldOf({ body, head }: RawClient): number[] {
+  if (/ndjson/.test(head)) {
+    return body
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as string | { lagged: { dropped: number } })
+      .map((value) => (typeof value === 'string' ? Number.parseInt(value, 10) : -value.lagged.dropped));
+  }
+  return eventsOf(body).map(({ event, data = '' }) =>
+    event === 'lagged' ? -(JSON.parse(data) as { dropped: number }).dropped : Number.parseInt(data, 10),
+  );
+}
+
+/**
+ * Counts what a client was told of, had or dropped, each in its place: there is one gap, or several where the operating system has
+ * taken a little more meanwhile.
+ */
+function placesIn(told: readonly number[]): number {
+  let at = 0;
+  for (const n of told) {
+    at = n < 0 ? at - n : at + 1;
+    expect(n < 0 || n === at).toBe(true);
+  }
+  expect(told.some((n) => n < 0)).toBe(true);
+  return at;
+}
+
+/** Waits until a client was told of so many, had or dropped. */
+async function accountedFor(client: RawClient, count: number): Promise<number[]> {
+  for (;;) {
+    const told = toldOf(client);
+    const had = told.filter((n) => n > 0).length;
+    const dropped = told.filter((n) => n < 0).reduce((sum, n) => sum - n, 0);
+    if (had + dropped >= count) {
+      return told;
+    }
+    await once(client.socket, 'data');
+    // Not for each piece: there is much to look through.
+    await quiet(() => client.socket.bytesRead, 10);
+  }
+}
+
+describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disconnect,', (platform) => {
+  it.each(['returned', 'hooked'])(
+    'is closed with a warning, comes back with its id, and misses nothing: %s',
+    async (route) => {
+      const { hub, come, logs } = await start(platform);
+      const client = await come(`/${route}/disconnect`, SSE);
+      const other = await come('/returned/disconnect', SSE);
+      client.socket.pause();
+
+      await publishPaced(hub, 1, MANY, [other]);
+
+      expect(await closes.count(1)).toEqual(['slow-consumer']);
+      expect(hub.size()).toBe(1);
+      expect(logs.of('warn')).toEqual([
+        expect.stringMatching(new RegExp(`Feed\\.${route} \\(stream .*was closed.*too slow`)),
+      ]);
+      client.socket.resume();
+      await client.closed();
+      const first = toldOf(client);
+      expect(first).toEqual(range(1, first.length));
+      expect(client.complete).toBe(false);
+      const back = await come('/returned/disconnect', {
+        ...SSE,
+        'Last-Event-ID': recordsOf(client.body).at(-1)?.id ?? '',
+      });
+      expect(await accountedFor(back, MANY - first.length)).toEqual(range(first.length + 1, MANY));
+    },
+  );
+
+  it('is given up with an error where it is iterated', async () => {
+    const { hub, come, logs } = await start(platform);
+    const client = await come('/iterated/disconnect', SSE);
+    const other = await come('/returned/disconnect', SSE);
+    client.socket.pause();
+
+    await publishPaced(hub, 1, MANY, [other]);
+    expect(hub.size()).toBe(1);
+    client.socket.resume();
+    await client.closed();
+
+    expect(await closes.count(1)).toEqual(['error']);
+    expect(logs.of('error').join()).toMatch(/Feed\.iterated.*failed.*slow-consumer|too slow/s);
+    const numbers = toldOf(client).filter((n) => !Number.isNaN(n));
+    expect(numbers).toEqual(range(1, numbers.length));
+    expect(client.complete).toBe(false);
+  });
+});
+
+describe.each(PLATFORMS)('%s: a client that stops reading is told how many were dropped', (platform) => {
+  const POLICIES = ['drop-oldest', 'drop-newest', 'latest'] as const;
+  const ROUTES = ['returned', 'iterated', 'hooked'];
+  const FORMATS = [
+    ['SSE', SSE],
+    ['NDJSON', NDJSON],
+  ] as const;
+
+  it.each(
+    POLICIES.flatMap((policy) =>
+      ROUTES.flatMap((route) => FORMATS.map((format) => [policy, route, ...format] as const)),
+    ),
+  )(
+    '%s, %s, %s: exactly, at the place of the gap, while others get everything',
+    async (policy, route, _name, headers) => {
+      const { hub, come, logs } = await start(platform);
+      const others = [await come('/returned/disconnect', SSE), await come('/iterated/disconnect', NDJSON)];
+      const client = await come(`/${route}/${policy}`, headers);
+      client.socket.pause();
+
+      await publishPaced(hub, 1, MANY, others);
+      client.socket.resume();
+      const told = await accountedFor(client, MANY);
+      await hub.publish(`${MANY + 1} last`);
+      await endsWith(client, `${MANY + 1} last`);
+
+      expect(placesIn(told)).toBe(MANY);
+      if (policy === 'drop-newest') {
+        // What waits was there before what was dropped.
+        expect(told.at(-1)).toBeLessThan(0);
+      } else {
+        const kept = range(MANY - (policy === 'latest' ? 4 : 9), MANY);
+        expect(told.slice(-kept.length)).toEqual(kept);
+      }
+      expect(toldOf(client)).toEqual([...told, MANY + 1]);
+      for (const other of others) {
+        await endsWith(other, `${MANY + 1} last`);
+        expect(toldOf(other)).toEqual(range(1, MANY + 1));
+      }
+      expect(closes.seen).toEqual([]);
+      expect(logs.of('error')).toEqual([]);
+    },
+    30_000,
+  );
+
+  it('again and again, whenever it reads a little', async () => {
+    const { hub, come } = await start(platform);
+    const other = await come('/returned/disconnect', SSE);
+    const client = await come('/returned/drop-oldest', SSE);
+
+    for (const round of range(0, 2)) {
+      client.socket.pause();
+      await publishPaced(hub, round * MANY + 1, (round + 1) * MANY, [other]);
+      client.socket.resume();
+      await endsWith(client, `end of ${(round + 1) * MANY}`);
+    }
+
+    const told = await accountedFor(client, 3 * MANY);
+    expect(told.filter((n) => n < 0).length).toBeGreaterThanOrEqual(3);
+    expect(placesIn(told)).toBe(3 * MANY);
+  }, 30_000);
+});
+
+/** What the hub holds for its subscribers, as it keeps count itself. */
+function heldBy(hub: Hub<string>): { readonly events: number; readonly bytes: number }[] {
+  const { attendance } = hub as unknown as {
+    attendance: { all: Iterable<{ backlog?: { events: number; bytes: number; waiting: Map<unknown, unknown> } }> };
+  };
+  return [...attendance.all].map(({ backlog }) => {
+    expect(backlog?.waiting.size ?? 0).toBeLessThanOrEqual(2 * (backlog?.events ?? 0) + 1);
+    return { events: backlog?.events ?? 0, bytes: backlog?.bytes ?? 0 };
+  });
+}
+
+describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (platform) => {
+  const POLICIES = ['drop-oldest', 'drop-newest', 'latest'] as const;
+  const ROUTES = ['returned', 'iterated', 'hooked'];
+
+  it.each(POLICIES.flatMap((policy) => ROUTES.map((route) => [policy, route])))(
+    'is its queue and a socket full, of bytes and of events: %s, %s',
+    async (policy, route) => {
+      const { hub, come } = await start(platform, { queue: { events: 20, bytes: MIB } });
+      const client = await come(`/${route}/${policy}`, SSE);
+      client.socket.pause();
+      let most = 0;
+
+      for (const n of range(1, MANY)) {
+        // Without keys, so that nothing is superseded before there are too many.
+        await hub.publish(`${n} ${LARGE}`);
+        await turns(2);
+        const [held] = heldBy(hub);
+        expect(held?.bytes).toBeLessThanOrEqual(MIB);
+        expect(held?.events).toBeLessThanOrEqual(20);
+        most = Math.max(most, streams[0]?.bufferedAmount ?? 0);
+      }
+      expect(heldBy(hub)[0]?.events).toBe(Math.floor(MIB / (LARGE.length + 4)));
+      for (const n of range(1, 100)) {
+        await hub.publish(`${n}`);
+      }
+      await turns(5);
+      expect(heldBy(hub)[0]?.events).toBe(20);
+
+      // One write that is begun is not taken back, and what is gathered while the socket is full.
+      expect(most).toBeLessThanOrEqual(2 * 66_000 + 2 * HIGH_WATER_MARK);
+      expect(most).toBeGreaterThan(0);
+    },
+    30_000,
+  );
+
+  it('is let go of when it leaves', async () => {
+    const { hub, come } = await start(platform, { queue: { events: 20, bytes: MIB } });
+    const other = await come('/returned/disconnect', SSE);
+    const client = await come('/returned/drop-oldest', SSE);
+    client.socket.pause();
+    await publishPaced(hub, 1, MANY, [other]);
+    expect(heldBy(hub)[1]?.events).toBeGreaterThan(0);
+
+    client.disconnect();
+    await joined(hub as Hub, 1);
+
+    expect(heldBy(hub)).toEqual([{ events: 0, bytes: 0 }]);
+  });
+
+  it('is one socket full where it reads its history', async () => {
+    const { hub, come } = await start(platform, { queue: { events: 1, bytes: 1 }, history: { limit: MANY } });
+    const [first = ''] = await publishPaced(hub, 1, MANY, []);
+    const client = await come('/returned/disconnect', { ...SSE, 'Last-Event-ID': first });
+    client.socket.pause();
+    await turns(200);
+
+    expect(heldBy(hub)).toEqual([{ events: 0, bytes: 0 }]);
+    // A write ends with the event that brings it above 64 KiB.
+    expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(3 * 66_000 + 2 * HIGH_WATER_MARK);
+    client.socket.resume();
+    expect(await accountedFor(client, MANY - 1)).toEqual(range(2, MANY));
+  }, 30_000);
+});
+
+describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
+  it('closes a client of a hub that takes nothing, whatever its policy, and costs the others nothing', async () => {
+    const { hub, come, logs } = await start(platform);
+    const other = await come('/returned/disconnect', SSE);
+    const client = await come('/impatient', SSE);
+    client.socket.pause();
+
+    await publishPaced(hub, 1, MANY, [other]);
+
+    expect(await closes.count(1)).toEqual(['send-timeout']);
+    expect(logs.of('warn')).toEqual([expect.stringMatching(/Feed\.impatient.*took nothing/)]);
+    expect(hub.size()).toBe(1);
+    await publishPaced(hub, MANY + 1, MANY + 1, [other]);
+    expect(toldOf(other)).toEqual(range(1, MANY + 1));
+  });
+
+  it('leaves alone a client that has taken all there was', async () => {
+    const { hub, come } = await start(platform);
+    const client = await come('/impatient', SSE);
+    await publishPaced(hub, 1, 2, [client]);
+
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await publishPaced(hub, 3, 3, [client]);
+
+    expect(toldOf(client)).toEqual([1, 2, 3]);
+    expect(closes.seen).toEqual([]);
+  });
+});

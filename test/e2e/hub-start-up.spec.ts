@@ -1,0 +1,1053 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import {
+  type CanActivate,
+  Controller,
+  type DynamicModule,
+  Get,
+  type INestApplication,
+  Inject,
+  Injectable,
+  type MiddlewareConsumer,
+  Module,
+  type NestMiddleware,
+  type NestModule,
+  Param,
+  Post,
+  Query,
+  Scope,
+  type Type,
+  UseGuards,
+  UseInterceptors,
+} from '@nestjs/common';
+import { APP_GUARD, NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
+import {
+  type Broker,
+  getHubToken,
+  Hub,
+  type HubOptions,
+  InjectHub,
+  MemoryBroker,
+  type PublishOptions,
+  Sse,
+  Stream,
+  StreamError,
+  StreamingModule,
+  type SubscribeOptions,
+  UseStreamHooks,
+} from '../../lib/index.js';
+import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
+import { deferred } from '../support/events.js';
+import { dataOf, hubOf, joined, NDJSON, publishAll, SSE } from '../support/hub.js';
+import { turns, useApps } from '../support/running.js';
+
+const launch = useApps();
+const running: INestApplication[] = [];
+
+afterEach(async () => {
+  for (const app of running.splice(0)) {
+    (app.getHttpServer() as Server).closeAllConnections();
+    await app.close();
+  }
+});
+
+type Imports = (DynamicModule | Type)[];
+
+/** An application whose modules are all given, listening. */
+async function boot(
+  platform: Platform,
+  imports: Imports,
+  rest: Partial<DynamicModule> = {},
+): Promise<INestApplication> {
+  const root = { module: class Root {}, imports, ...rest };
+  const settings = { logger: new LogRecorder(), abortOnError: false };
+  const app: INestApplication = await (platform === 'express'
+    ? NestFactory.create(root, settings)
+    : NestFactory.create(root, new FastifyAdapter(), settings));
+  running.push(app);
+  await app.listen(0, '127.0.0.1');
+  return app;
+}
+
+/** What it throws, or rejects with. */
+async function refusal(run: () => unknown): Promise<StreamError> {
+  try {
+    await run();
+  } catch (error) {
+    expect(error).toBeInstanceOf(StreamError);
+    return error as StreamError;
+  }
+  throw new Error('It was not refused');
+}
+
+/** A broker that notes what is asked of it. */
+class Noting extends MemoryBroker {
+  readonly seen: string[] = [];
+
+  override open(...args: Parameters<Broker['open']>): Promise<void> {
+    this.seen.push(`open ${args[0]}`);
+    return super.open(...args);
+  }
+
+  override append(...args: Parameters<Broker['append']>): ReturnType<Broker['append']> {
+    this.seen.push(`append ${args[0]} ${args[1].data}`);
+    return super.append(...args);
+  }
+
+  override async tail(...args: Parameters<Broker['tail']>): ReturnType<Broker['tail']> {
+    const tail = await super.tail(...args);
+    return {
+      ...tail,
+      stop: () => {
+        this.seen.push(`stop ${args[0]}`);
+        return tail.stop();
+      },
+    };
+  }
+
+  override close(): Promise<void> {
+    this.seen.push('close');
+    return super.close();
+  }
+}
+
+const UNKNOWN = 'nowhere';
+const HUBS = () => StreamingModule.registerHub({ name: 'prices' }, { name: 'orders' });
+
+/** Who was called with a hub that is not there. */
+const used: { readonly hub: Hub }[] = [];
+
+@Injectable()
+class ByConstructor {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+}
+
+@Injectable()
+class ByProperty {
+  @InjectHub(UNKNOWN)
+  readonly hub: Hub | undefined;
+}
+
+@Injectable()
+class Inherited extends ByProperty {}
+
+@Injectable()
+class ByToken {
+  constructor(@Inject(getHubToken(UNKNOWN)) readonly hub: Hub) {}
+}
+
+@Injectable({ scope: Scope.REQUEST })
+class PerRequest {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+}
+
+@Controller()
+class Routes {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+}
+
+@Injectable()
+class UnknownGuard implements CanActivate {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  canActivate(): boolean {
+    return true;
+  }
+}
+
+@Injectable()
+class UnknownInterceptor {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  intercept(_: unknown, next: { handle(): unknown }): unknown {
+    return next.handle();
+  }
+}
+
+@Injectable()
+class UnknownHooks {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  onClose(): void {
+    return;
+  }
+}
+
+@Injectable()
+class UnknownMiddleware implements NestMiddleware {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  use(_request: unknown, _response: unknown, next: () => void): void {
+    used.push(this);
+    next();
+  }
+}
+
+@Module({})
+class WithMiddleware implements NestModule {
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(UnknownMiddleware).forRoutes('{*path}');
+  }
+}
+
+@Controller()
+class GuardedRoutes {
+  @Get()
+  @UseGuards(UnknownGuard)
+  get(): string {
+    return 'got';
+  }
+}
+
+@Controller()
+class InterceptedRoutes {
+  @Get()
+  @UseInterceptors(UnknownInterceptor as never)
+  get(): string {
+    return 'got';
+  }
+}
+
+@Controller()
+class HookedRoutes {
+  @Stream()
+  @UseStreamHooks(UnknownHooks)
+  get(): string[] {
+    return ['got'];
+  }
+}
+
+describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
+  const factory = { provide: 'FACTORY', useFactory: (hub: Hub) => hub.name, inject: [getHubToken(UNKNOWN)] };
+
+  it.each<[string, string, Partial<DynamicModule>]>([
+    ['a constructor', 'ByConstructor', { providers: [ByConstructor] }],
+    ['a property', 'ByProperty', { providers: [ByProperty] }],
+    ['an inherited property', 'Inherited', { providers: [Inherited] }],
+    ['its token', 'ByToken', { providers: [ByToken] }],
+    ['a request-scoped provider', 'PerRequest', { providers: [PerRequest] }],
+    ['a controller', 'Routes', { controllers: [Routes] }],
+    ['a factory', 'FACTORY', { providers: [factory] }],
+    ['a class that is provided by a token', 'ALIAS', { providers: [{ provide: 'ALIAS', useClass: ByConstructor }] }],
+    ['a global guard', 'UnknownGuard', { providers: [{ provide: APP_GUARD, useClass: UnknownGuard }] }],
+    ['a guard of a route', 'UnknownGuard', { controllers: [GuardedRoutes] }],
+    ['an interceptor of a route', 'UnknownInterceptor', { controllers: [InterceptedRoutes] }],
+  ])('injected into %s is refused, with the names of those there are', async (_where, user, root) => {
+    const { code, message } = await refusal(() => boot(platform, [StreamingModule.forRoot(), HUBS()], root));
+
+    expect(code).toBe('unknown-hub');
+    expect(message).toContain(`injects the hub "${UNKNOWN}", which is not registered`);
+    expect(message).toContain('Registered with StreamingModule.registerHub(): "prices", "orders"');
+    if (user !== 'ALIAS') {
+      expect(message).toContain(user);
+    }
+  });
+
+  it('injected into what Nest makes later, as stream hooks and middleware, is refused its use at the latest', async () => {
+    const started = boot(platform, [StreamingModule.forRoot(), HUBS(), WithMiddleware], {
+      controllers: [HookedRoutes],
+    });
+
+    const { code, message } = await refusal(async () => {
+      const app = await started;
+      const response = await fetch(await app.getUrl());
+      expect([response.status, await response.text()]).toEqual([200, 'got']);
+      const [{ hub } = {}] = used;
+      await hub?.publish(1);
+    });
+
+    expect(code).toBe('unknown-hub');
+    expect(message).toContain(`the hub "${UNKNOWN}", which is not registered`);
+    expect(message).toContain('Registered with StreamingModule.registerHub(): "prices", "orders"');
+  });
+
+  it('is refused where none is registered', async () => {
+    const { message } = await refusal(() =>
+      boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] }),
+    );
+
+    expect(message).toMatch(/Registered with StreamingModule\.registerHub\(\): none$/);
+  });
+
+  it('of another application of the process does not hinder this one', async () => {
+    await refusal(() => boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] }));
+
+    const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
+
+    expect(hubOf({ app }, 'prices').name).toBe('prices');
+  });
+});
+
+describe.each(PLATFORMS)('%s: a hub that is registered twice is refused', (platform) => {
+  const twice = (): DynamicModule => StreamingModule.registerHub({ name: 'twice' });
+  @Module({ imports: [twice()] })
+  class First {}
+  @Module({ imports: [twice()] })
+  class Second {}
+
+  it.each<[string, () => Imports]>([
+    ['in one call', () => [StreamingModule.registerHub({ name: 'twice' }, { name: 'once' }, { name: 'twice' })]],
+    ['in two calls', () => [twice(), twice()]],
+    ['in two modules', () => [First, Second]],
+    ['with other options', () => [twice(), StreamingModule.registerHub({ name: 'twice', history: false })]],
+  ])('%s', async (_where, imports) => {
+    const { code, message } = await refusal(() => boot(platform, [StreamingModule.forRoot(), ...imports()]));
+
+    expect(code).toBe('duplicate-hub');
+    expect(message).toContain('The hub "twice" is registered twice');
+  });
+
+  it('but one registration may be imported by several modules', async () => {
+    const shared = twice();
+    @Module({ imports: [shared] })
+    class Third {}
+    @Module({ imports: [shared, First] })
+    class Fourth {}
+    const app = await boot(platform, [StreamingModule.forRoot(), Third]);
+
+    expect(hubOf({ app }, 'twice')).toBeInstanceOf(Hub);
+    expect((await refusal(() => boot(platform, [StreamingModule.forRoot(), Fourth]))).code).toBe('duplicate-hub');
+  });
+});
+
+describe('registerHub() refuses', () => {
+  it.each<[unknown, string]>([
+    [{}, '"name" must be'],
+    [{ name: '' }, '"name" must be 1 to 128 characters without control characters'],
+    [{ name: 'x'.repeat(129) }, '"name" must be'],
+    [{ name: 'a\nb' }, '"name" must be'],
+    [{ name: 7 }, '"name" must be'],
+    [{ name: null }, '"name" must be'],
+    [undefined, 'must be an object'],
+    [null, 'must be an object'],
+    ['prices', 'must be an object'],
+    [['prices'], 'must be an object'],
+    [{ name: 'a', historie: 5 }, 'has an unknown option "historie". Known: '],
+    [{ name: 'a', history: true }, 'must be an object with limit, ttl'],
+    [{ name: 'a', history: 100 }, 'must be an object with limit, ttl'],
+    [{ name: 'a', history: null }, 'must be an object with limit, ttl'],
+    [{ name: 'a', history: { limit: 0 } }, '"limit" must be a whole number above 0'],
+    [{ name: 'a', history: { limit: 1.5 } }, '"limit" must be a whole number above 0'],
+    [{ name: 'a', history: { limit: Infinity } }, '"limit" must be a whole number above 0'],
+    [{ name: 'a', history: { limit: '5' } }, '"limit" must be a whole number above 0'],
+    [{ name: 'a', history: { ttl: 0 } }, '"ttl" must be a finite number above 0'],
+    [{ name: 'a', history: { ttl: -1 } }, '"ttl" must be a finite number above 0'],
+    [{ name: 'a', history: { ttl: Infinity } }, '"ttl" must be a finite number above 0'],
+    [{ name: 'a', history: { age: 5 } }, 'has an unknown option "age". Known: limit, ttl'],
+    [
+      { name: 'a', overflow: 'explode' },
+      '"overflow" must be one of "disconnect", "drop-oldest", "drop-newest", "latest"',
+    ],
+    [{ name: 'a', queue: 5 }, '"queue" must be an object with events, bytes'],
+    [{ name: 'a', queue: { events: 0 } }, '"events" must be a number above 0'],
+    [{ name: 'a', queue: { bytes: '1' } }, '"bytes" must be a number above 0'],
+    [{ name: 'a', queue: { items: 1 } }, 'has an unknown option "items"'],
+    [{ name: 'a', broker: {} }, '"broker" must be a Broker, which has the methods open, append, tail, read, close'],
+    [{ name: 'a', broker: 'redis' }, '"broker" must be a Broker'],
+    [{ name: 'a', broker: MemoryBroker }, '"broker" must be a Broker'],
+    [{ name: 'a', topic: 'x' }, 'has an unknown option "topic"'],
+  ])('%j', async (options, problem) => {
+    const { code, message } = await refusal(() => StreamingModule.registerHub(options as HubOptions));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('StreamingModule.registerHub()');
+    expect(message).toContain(problem);
+  });
+
+  it('also the last of several, by its name', async () => {
+    const { message } = await refusal(() =>
+      StreamingModule.registerHub({ name: 'good' }, { name: 'bad', queue: { events: -1 } }),
+    );
+
+    expect(message).toContain('"bad"');
+    expect(message).not.toContain('"good"');
+  });
+
+  it('nothing that is allowed', () => {
+    const all: HubOptions = {
+      name: 'x'.repeat(128),
+      history: { limit: 1, ttl: 0.5 },
+      overflow: 'latest',
+      queue: { events: Infinity, bytes: Infinity },
+      broker: new MemoryBroker(),
+    };
+
+    expect(() =>
+      StreamingModule.registerHub(all, { name: 'ü 👋🏽' }, { name: '__proto__', history: false }),
+    ).not.toThrow();
+    expect(() => StreamingModule.registerHub()).not.toThrow();
+  });
+});
+
+describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
+  it('is injected in any module, wherever it is registered', async () => {
+    @Module({ imports: [StreamingModule.registerHub({ name: 'prices' })] })
+    class Registering {}
+    @Injectable()
+    class Service {
+      @InjectHub('prices')
+      readonly byProperty: Hub | undefined;
+      constructor(@InjectHub('prices') readonly byConstructor: Hub) {}
+    }
+    @Controller()
+    class Prices {
+      constructor(
+        @InjectHub('prices') readonly hub: Hub,
+        @Inject('FACTORY') readonly made: Hub,
+        readonly service: Service,
+      ) {}
+    }
+    const byFactory = { provide: 'FACTORY', useFactory: (hub: Hub) => hub, inject: [getHubToken('prices')] };
+    @Module({ providers: [Service, byFactory], controllers: [Prices] })
+    class Using {}
+
+    for (const imports of [
+      [StreamingModule.forRoot(), Registering, Using],
+      [Using, Registering, StreamingModule.forRoot()],
+    ]) {
+      const app = await boot(platform, imports);
+      const { hub, made, service } = app.get(Prices, { strict: false });
+
+      expect(hub).toBeInstanceOf(Hub);
+      expect(hub.name).toBe('prices');
+      expect([made, service.byConstructor, service.byProperty, app.get(getHubToken('prices'))]).toEqual([
+        hub,
+        hub,
+        hub,
+        hub,
+      ]);
+    }
+  });
+
+  it('is injected in guards, interceptors, middleware and hooks of streams', async () => {
+    const seen: unknown[] = [];
+    @Injectable()
+    class Guard implements CanActivate {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+      canActivate(): boolean {
+        seen.push(this.hub);
+        return true;
+      }
+    }
+    @Injectable()
+    class Hooks {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+      onOpen(): void {
+        seen.push(this.hub);
+      }
+    }
+    @Controller()
+    class Prices {
+      @Stream('prices', { format: 'text' })
+      @UseGuards(Guard)
+      @UseStreamHooks(Hooks)
+      prices(): string[] {
+        return ['ok'];
+      }
+    }
+    const app = await launch(platform, { imports: [HUBS()], controllers: [Prices] });
+
+    expect(await app.text('/prices')).toBe('ok');
+    expect(seen).toEqual([hubOf(app, 'prices'), hubOf(app, 'prices')]);
+  });
+
+  it('may be used before the application listens, and its history is there for the first client', async () => {
+    @Controller()
+    class Early {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+
+      onModuleInit(): Promise<string> {
+        return this.hub.publish('early');
+      }
+
+      @Sse('prices')
+      prices() {
+        return this.hub.subscribe({ last: 1 });
+      }
+    }
+    const { get } = await launch(platform, { imports: [HUBS()], controllers: [Early] });
+
+    const client = await get('/prices');
+    await client.until('data: early\n\n');
+
+    expect(dataOf(client.body)).toEqual(['early']);
+  });
+
+  it('is put in the place of another by a test, through its token', async () => {
+    const published: unknown[] = [];
+    const fake = { publish: (data: unknown) => Promise.resolve(published.push(data)) };
+    @Controller()
+    class Prices {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+
+      @Post('prices')
+      publish() {
+        return this.hub.publish('price');
+      }
+    }
+    const module = await Test.createTestingModule({
+      imports: [StreamingModule.forRoot(), HUBS()],
+      controllers: [Prices],
+    })
+      .overrideProvider(getHubToken('prices'))
+      .useValue(fake)
+      .compile();
+    const app: INestApplication =
+      platform === 'express' ? module.createNestApplication() : module.createNestApplication(new FastifyAdapter());
+    running.push(app);
+    await app.listen(0, '127.0.0.1');
+    const { port } = app.getHttpServer().address() as AddressInfo;
+
+    const response = await fetch(`http://127.0.0.1:${port}/prices`, { method: 'POST' });
+
+    expect([response.status, await response.text()]).toEqual([201, '1']);
+    expect(published).toEqual(['price']);
+    expect(app.get(getHubToken('prices'))).toBe(fake);
+    expect(app.get(getHubToken('orders'))).toBeInstanceOf(Hub);
+  });
+
+  it('in one application is not heard in another of the same process', async () => {
+    @Controller()
+    class Prices {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+
+      @Stream('prices', { format: 'ndjson' })
+      prices() {
+        return this.hub.subscribe();
+      }
+    }
+    const setup = () => ({ imports: [HUBS()], controllers: [Prices] });
+    const [one, two] = [await launch(platform, setup()), await launch(platform, setup())];
+    const clients = [await one.get('/prices'), await two.get('/prices')];
+    await Promise.all([joined(hubOf(one, 'prices'), 1), joined(hubOf(two, 'prices'), 1)]);
+
+    await hubOf(one, 'prices').publish('of one');
+    await hubOf(two, 'prices').publish('of two');
+    await hubOf(one, 'orders').publish('an order');
+    await Promise.all([one, two].map((app) => hubOf(app, 'prices').close()));
+    await Promise.all(clients.map((client) => client.until('0\r\n\r\n')));
+
+    expect(clients.map(({ body }) => body)).toEqual(['"of one"\n', '"of two"\n']);
+  });
+
+  it('goes on in one application when another is closed', async () => {
+    const one = await launch(platform, { imports: [HUBS()] });
+    const two = await launch(platform, { imports: [HUBS()] });
+
+    await one.close();
+
+    expect(await hubOf(two, 'prices').publish('still')).toEqual(expect.any(String));
+    expect((await refusal(() => hubOf(one, 'prices').publish('not'))).code).toBe('hub-closed');
+  });
+});
+
+describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
+  const hubs = (): DynamicModule => StreamingModule.registerHub({ name: 'a' }, { name: 'b' });
+
+  it.each<[string, (broker: Broker) => DynamicModule]>([
+    ['forRoot()', (broker) => StreamingModule.forRoot({ broker })],
+    [
+      'forRootAsync()',
+      (broker) => StreamingModule.forRootAsync({ useFactory: async () => turns(2).then(() => ({ broker })) }),
+    ],
+  ])('is that of %s, for all hubs without one of their own', async (_where, root) => {
+    const [shared, own] = [new Noting(), new Noting()];
+    const app = await boot(platform, [hubs(), root(shared), StreamingModule.registerHub({ name: 'c', broker: own })]);
+
+    for (const name of ['a', 'b', 'c']) {
+      await hubOf({ app }, name).publish(name);
+    }
+
+    expect([...shared.seen].sort()).toEqual(['append a a', 'append b b', 'open a', 'open b']);
+    expect(own.seen).toEqual(['open c', 'append c c']);
+  });
+
+  it.each(['forRoot', 'registerHub'])('that fails to open has the start fail with its error: %s', async (where) => {
+    class Failing extends Noting {
+      override open(): Promise<void> {
+        return Promise.reject(new Error('the store is not there'));
+      }
+    }
+    const broker = new Failing();
+    const imports =
+      where === 'forRoot'
+        ? [StreamingModule.forRoot({ broker }), hubs()]
+        : [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'a', broker })];
+
+    await expect(boot(platform, imports)).rejects.toThrow('the store is not there');
+  });
+
+  it.each(['tail', 'read'] as const)('that fails to %s has the start fail with its error', async (method) => {
+    const broker: Broker = Object.assign(new MemoryBroker(), {
+      [method]: () => Promise.reject(new Error(`no ${method}`)),
+    });
+    if (method === 'read') {
+      await broker.open('a', { limit: 10, ttl: 60_000 });
+      await broker.append('a', { data: 'x', encoding: 'text' });
+    }
+
+    await expect(
+      boot(platform, [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'a', broker })]),
+    ).rejects.toThrow(`no ${method}`);
+  });
+
+  it('that takes its time is waited for', async () => {
+    const gate = deferred();
+    class Slow extends Noting {
+      override async open(...args: Parameters<Broker['open']>): Promise<void> {
+        await gate.promise;
+        await super.open(...args);
+      }
+    }
+    const broker = new Slow();
+    let started = false;
+    const app = boot(platform, [StreamingModule.forRoot({ broker }), hubs()]).then((each) => {
+      started = true;
+      return each;
+    });
+    await turns(20);
+    expect(started).toBe(false);
+    gate.resolve();
+
+    await hubOf({ app: await app }, 'a').publish(1);
+    expect(broker.seen.slice(-1)).toEqual(['append a 1']);
+  });
+
+  it('that holds a log already gives it to the hub as its history', async () => {
+    const broker = new MemoryBroker();
+    await broker.open('a', { limit: 10, ttl: 60_000 });
+    for (const n of [1, 2, 3]) {
+      await broker.append('a', { data: String(n), encoding: 'json', topic: 't' });
+    }
+    @Controller()
+    class Prices {
+      constructor(@InjectHub('a') readonly hub: Hub) {}
+
+      @Sse('a')
+      a() {
+        return this.hub.subscribe({ last: 2 });
+      }
+    }
+    const imports = [StreamingModule.registerHub({ name: 'a', broker })];
+    const { get } = await launch(platform, { imports, controllers: [Prices] });
+
+    const client = await get('/a');
+    await client.until('data: 3\n\n');
+
+    expect(dataOf(client.body)).toEqual(['2', '3']);
+  });
+
+  it('that fails to append fails that publish alone', async () => {
+    const broker = new Noting();
+    const { append } = broker;
+    const imports = [StreamingModule.registerHub({ name: 'a', broker })];
+    const app = await launch(platform, { imports });
+    const hub = hubOf(app, 'a');
+    broker.append = () => Promise.reject(new Error('the store is full'));
+
+    await expect(hub.publish(1)).rejects.toThrow('the store is full');
+    broker.append = append;
+
+    expect(await hub.publish(2)).toEqual(expect.any(String));
+  });
+});
+
+describe.each(PLATFORMS)('%s: app.close()', (platform) => {
+  @Controller()
+  class Feed {
+    constructor(@InjectHub('a') readonly hub: Hub) {}
+
+    @Stream('returned', { format: ['ndjson', 'sse'] })
+    returned() {
+      return this.hub.subscribe();
+    }
+
+    @Stream('undecided')
+    undecided() {
+      return this.hub.subscribe();
+    }
+
+    @Stream('iterated', { format: 'ndjson' })
+    async *iterated() {
+      for await (const event of this.hub.subscribe()) {
+        yield event;
+      }
+    }
+
+    @Stream('filtered', { format: 'ndjson' })
+    filtered(@Query('topic') topic?: string) {
+      return this.hub.subscribe({ topic, filter: () => true });
+    }
+  }
+
+  it('closes every hub and every broker, once', async () => {
+    const [shared, own] = [new Noting(), new Noting()];
+    const imports = [
+      StreamingModule.registerHub(
+        { name: 'a' },
+        { name: 'b' },
+        { name: 'c', broker: own },
+        { name: 'd', broker: shared },
+      ),
+    ];
+    const app = await launch(platform, { imports, options: { broker: shared } });
+    const all = ['a', 'b', 'c', 'd'].map((name) => hubOf(app, name));
+    let completed = 0;
+    for (const hub of all) {
+      hub.presence.subscribe({ complete: () => completed++ });
+    }
+
+    await app.close();
+
+    const closing = (broker: Noting) => broker.seen.filter((line) => /^(stop|close)/.test(line));
+    expect(closing(shared).slice(0, -1).sort()).toEqual(['stop a', 'stop b', 'stop d']);
+    expect(closing(shared).at(-1)).toBe('close');
+    expect(closing(own)).toEqual(['stop c', 'close']);
+    expect(completed).toBe(4);
+    for (const hub of all) {
+      expect((await refusal(() => hub.publish(1))).code).toBe('hub-closed');
+      expect((await refusal(() => hub.subscribe())).code).toBe('hub-closed');
+    }
+  });
+
+  it('leaves alone a hub that was closed before', async () => {
+    const broker = new Noting();
+    const imports = [StreamingModule.registerHub({ name: 'a', broker })];
+    const app = await launch(platform, { imports });
+    await hubOf(app, 'a').close();
+
+    await app.close();
+
+    expect(broker.seen).toEqual(['open a', 'stop a', 'close']);
+  });
+
+  it('ends streams of hubs well and at once, although others have long to end', async () => {
+    const gate = deferred();
+    const ended: string[] = [];
+    @Controller()
+    class Finite {
+      @Stream('finite', { format: 'text' })
+      async *finite() {
+        yield 'first ';
+        await gate.promise;
+        yield 'last';
+      }
+    }
+    const { get, hub, close } = await (async () => {
+      const app = await launch(platform, {
+        imports: [StreamingModule.registerHub({ name: 'a' })],
+        controllers: [Feed, Finite],
+        options: {
+          shutdown: { grace: 60_000, retry: false },
+          hooks: { onClose: (stream, { code }) => ended.push(`${stream.route} ${code}`) },
+        },
+      });
+      return { ...app, hub: hubOf(app, 'a') };
+    })();
+    const headers = { Connection: 'close' };
+    const finite = await get('/finite', headers);
+    await finite.until('first ');
+    const clients = [
+      await get('/returned', { ...headers, ...SSE }),
+      await get('/returned', { ...headers, ...NDJSON }),
+      await get('/filtered?topic=a', headers),
+      await get('/undecided', headers),
+      await get('/iterated', headers),
+    ];
+    await joined(hub, 5);
+    await publishAll(hub, ['x'], { topic: 'a' });
+    await Promise.all(clients.map((client) => client.until('x')));
+
+    const closed = close();
+    await Promise.all(clients.map((client) => client.closed()));
+    expect(finite.body).toBe('first ');
+    expect(hub.size()).toBe(0);
+    gate.resolve();
+    await closed;
+    await finite.closed();
+
+    expect(clients.map(({ complete }) => complete)).toEqual([true, true, true, true, true]);
+    expect([finite.body, finite.complete]).toEqual(['first last', true]);
+    expect(ended.sort()).toEqual([
+      'Feed.filtered shutdown',
+      'Feed.iterated completed',
+      'Feed.returned shutdown',
+      'Feed.returned shutdown',
+      'Feed.undecided shutdown',
+      'Finite.finite completed',
+    ]);
+  });
+
+  it('gives clients what was published before it', async () => {
+    const app = await launch(platform, {
+      imports: [StreamingModule.registerHub({ name: 'a' })],
+      controllers: [Feed],
+      options: { shutdown: { grace: 60_000, retry: false } },
+    });
+    const paths = ['/returned', '/filtered', '/iterated'];
+    const clients = await Promise.all(paths.map((path) => app.get(path, { ...NDJSON, Connection: 'close' })));
+    await joined(hubOf(app, 'a'), 3);
+
+    void publishAll(hubOf(app, 'a'), [1, 2, 3]);
+    await app.close();
+    await Promise.all(clients.map((client) => client.closed()));
+
+    // What ends before its head is sent has a length, and is not in chunks.
+    const whole = clients.map((client) => client.complete || /\r\ncontent-length: 6\r\n/i.test(client.head));
+    expect(clients.map(({ body }) => body)).toEqual(Array(3).fill('1\n2\n3\n'));
+    expect(whole).toEqual([true, true, true]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: bad input', (platform) => {
+  @Controller()
+  class Feed {
+    constructor(@InjectHub('prices') readonly hub: Hub) {}
+
+    @Sse('all')
+    all() {
+      return this.hub.subscribe();
+    }
+
+    @Sse('topic/:topic')
+    topic(@Param('topic') topic: string) {
+      return this.hub.subscribe({ topic });
+    }
+
+    @Sse('query')
+    query(@Query('topic') topic: string | string[]) {
+      return this.hub.subscribe({ topic });
+    }
+
+    @Sse('after')
+    after(@Query('id') after: string) {
+      return this.hub.subscribe({ after });
+    }
+
+    @Post('query')
+    async publish(@Query('topic') topic: string) {
+      return { id: await this.hub.publish('posted', { topic }) };
+    }
+  }
+
+  async function start() {
+    const app = await launch(platform, { imports: [HUBS()], controllers: [Feed] });
+    return { ...app, hub: hubOf(app, 'prices') };
+  }
+
+  const cycle: Record<string, unknown> = {};
+  cycle.self = cycle;
+
+  it.each<[string, unknown, string]>([
+    ['undefined', undefined, 'undefined has no JSON form'],
+    ['a function', () => 1, 'function has no JSON form'],
+    ['a symbol', Symbol('s'), 'symbol has no JSON form'],
+    ['a BigInt', 1n, 'BigInt'],
+    ['a BigInt inside', { deep: [1n] }, 'BigInt'],
+    ['a cycle', cycle, 'circular'],
+    ['what is undefined in JSON', { toJSON: () => undefined }, 'no JSON form'],
+    [
+      'what throws',
+      {
+        toJSON: () => {
+          throw new Error('not me');
+        },
+      },
+      'not me',
+    ],
+    [
+      'what throws no error',
+      {
+        get n() {
+          throw 'a string';
+        },
+      },
+      'a string',
+    ],
+  ])('publishing %s rejects that publish alone', async (_what, data, why) => {
+    const { get, hub } = await start();
+    const client = await get('/all');
+    await client.until('id: ');
+
+    const results = await Promise.allSettled([hub.publish('before'), hub.publish(data), hub.publish('after')]);
+    await client.until('after\n\n');
+
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    const { code, message } = await refusal(() => hub.publish(data));
+    expect(code).toBe('not-serializable');
+    expect(message).toContain(why);
+    expect(dataOf(client.body)).toEqual(['before', 'after']);
+  });
+
+  it.each<[string, unknown, string]>([
+    ['empty', '', 'not empty'],
+    ['of 1025 bytes', 'x'.repeat(1_025), 'at most 1024 bytes'],
+    ['of 1026 bytes in 513 characters', 'ü'.repeat(513), 'at most 1024 bytes'],
+    ['with a NUL', 'a\0', 'without control characters'],
+    ['with a line break', 'a\nb', 'without control characters'],
+    ['with a DEL', '\x7f', 'without control characters'],
+    ['with a C1 control', '\x85', 'without control characters'],
+    ['that is a number', 7, 'a string, not number'],
+    ['that is null', null, 'a string, not null'],
+    ['that is an object', { a: 1 }, 'a string, not object'],
+    ['that is true', true, 'a string, not boolean'],
+  ])('a topic %s is refused', async (_what, topic, why) => {
+    const { get, hub } = await start();
+    const client = await get('/all');
+    await client.until('id: ');
+
+    const refusals = [
+      await refusal(() => hub.publish(1, { topic } as PublishOptions)),
+      await refusal(() => hub.subscribe({ topic } as SubscribeOptions)),
+      await refusal(() => hub.subscribe({ topic: ['good', topic] } as SubscribeOptions)),
+    ];
+    await hub.publish('end');
+    await client.until('end\n\n');
+
+    for (const { code, message, statusCode } of refusals) {
+      expect([code, statusCode]).toEqual(['invalid-topic', 400]);
+      expect(message).toContain(why);
+    }
+    expect(dataOf(client.body)).toEqual(['end']);
+    expect(hub.size()).toBe(1);
+  });
+
+  it('a topic that is several is refused where one is published to', async () => {
+    const { hub } = await start();
+
+    const { code } = await refusal(() => hub.publish(1, { topic: ['a'] } as unknown as PublishOptions));
+
+    expect(code).toBe('invalid-topic');
+  });
+
+  it.each(['x'.repeat(1_024), 'ü'.repeat(512), ' ', '/', '*', '#', '\u2028', 'a b', '👋🏽'])(
+    'a topic may be %j',
+    async (topic) => {
+      const { get, hub } = await start();
+      const client = await get(`/query?topic=${encodeURIComponent(topic)}`);
+      await client.until('id: ');
+
+      await hub.publish('heard', { topic });
+      await client.until('heard\n\n');
+
+      expect(hub.topics()).toEqual([topic]);
+    },
+  );
+
+  it.each([
+    ['GET', '/topic/%00'],
+    ['GET', '/topic/a%0Ab'],
+    ['GET', `/query?topic=${'x'.repeat(1_025)}`],
+    ['GET', '/query?topic='],
+    ['GET', '/query?topic=good&topic=%07'],
+    ['POST', '/query?topic=%00'],
+    ['POST', `/query?topic=${'%C3%BC'.repeat(513)}`],
+  ])('a client that asks for a bad topic is told so: %s %.30s', async (method, path) => {
+    const { url, hub, registry } = await start();
+
+    const response = await fetch(url(path), { method });
+
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      statusCode: 400,
+      message: expect.stringContaining('A topic has to be'),
+    });
+    expect([hub.size(), registry.size]).toEqual([0, 0]);
+  });
+
+  it.each(['reset', 'lagged'])('the type %s is refused: it is what the hub itself says', async (type) => {
+    const { hub } = await start();
+
+    const { code, message } = await refusal(() => hub.publish(1, { type }));
+
+    expect(code).toBe('invalid-event');
+    expect(message).toContain(`"${type}"`);
+  });
+
+  it.each<[object, string]>([
+    [{ type: 'a\nb' }, 'The type of an event is a string without CR or LF'],
+    [{ type: 'a\rb' }, 'The type of an event is a string without CR or LF'],
+    [{ type: 7 }, 'The type of an event'],
+    [{ type: null }, 'The type of an event'],
+    [{ key: 7 }, 'The key of an event is a string, not number'],
+    [{ key: null }, 'The key of an event is a string'],
+  ])('publishing with %j is refused', async (options, problem) => {
+    const { hub } = await start();
+
+    const { code, message } = await refusal(() => hub.publish(1, options as PublishOptions));
+
+    expect(code).toBe('invalid-event');
+    expect(message).toContain(problem);
+  });
+
+  it.each<[unknown, string]>([
+    [{ topics: 'a' }, 'has an unknown option "topics". Known: topic, type, key'],
+    [{ id: '1' }, 'has an unknown option "id"'],
+    [null, 'must be an object with topic, type, key'],
+    ['topic', 'must be an object with topic, type, key'],
+    [['topic'], 'must be an object with topic, type, key'],
+  ])('publishing with %j is refused by name', async (options, problem) => {
+    const { hub } = await start();
+
+    const { code, message } = await refusal(() => hub.publish(1, options as PublishOptions));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain(`publish() to the hub "prices": ${problem}`);
+  });
+
+  it.each<[unknown, string]>([
+    [{ topics: 'a' }, 'has an unknown option "topics". Known: '],
+    [{ last: -1 }, '"last" must be a whole number above 0'],
+    [{ last: 1.5 }, '"last" must be'],
+    [{ last: Number.NaN }, '"last" must be'],
+    [{ last: '5' }, '"last" must be'],
+    [{ filter: 'x' }, '"filter" must be a function'],
+    [{ signal: {} }, '"signal" must be an AbortSignal'],
+    [{ overflow: 'none' }, '"overflow" must be one of'],
+    [{ queue: { events: Number.NaN } }, '"events" must be a number above 0'],
+    [{ queue: { size: 1 } }, 'has an unknown option "size"'],
+    [null, 'must be an object'],
+    ['topic', 'must be an object'],
+  ])('subscribing with %j is refused by name', async (options, problem) => {
+    const { hub } = await start();
+
+    const { code, message } = await refusal(() => hub.subscribe(options as SubscribeOptions));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toContain('subscribe() to the hub "prices": ');
+    expect(message).toContain(problem);
+  });
+
+  it.each([7, null, ['a', 'b'], {}])('an id that is %j is refused, as it is the client that says it', async (after) => {
+    const { hub } = await start();
+
+    const { code, message, statusCode } = await refusal(() => hub.subscribe({ after } as unknown as SubscribeOptions));
+
+    expect([code, statusCode]).toEqual(['invalid-option', 400]);
+    expect(message).toContain('"after" is one id, not ');
+  });
+
+  it('a client that gives two ids is told so', async () => {
+    const { url } = await start();
+
+    const response = await fetch(url('/after?id=a&id=b'));
+
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ message: expect.stringContaining('"after" is one id') });
+  });
+
+  it('options that are undefined are as those left out', async () => {
+    const { hub } = await start();
+    const events = hub.subscribe({
+      topic: undefined,
+      after: undefined,
+      last: undefined,
+      filter: undefined,
+      signal: undefined,
+    });
+    const heard = events[Symbol.asyncIterator]().next();
+
+    await hub.publish(1, { topic: undefined, type: undefined, key: undefined });
+
+    expect((await heard).value?.data).toBe(1);
+    events.close();
+  });
+});
