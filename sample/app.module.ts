@@ -2,6 +2,7 @@ import { type MiddlewareConsumer, Module, type NestModule } from '@nestjs/common
 import { StreamingModule } from 'nestjs-streaming';
 import { AccessLogMiddleware } from './access-log/access-log.middleware.js';
 import { AccessLogModule } from './access-log/access-log.module.js';
+import { BoardModule } from './board/board.module.js';
 import { ChatModule } from './chat/chat.module.js';
 import { ExportModule } from './export/export.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
@@ -9,10 +10,11 @@ import { PageModule } from './page/page.module.js';
 
 @Module({
   imports: [
-    // Metrics and log never end by themselves: an export or an answer has two seconds to.
+    // Metrics, board and log never end by themselves: an export or an answer has two seconds to.
     StreamingModule.forRoot({ shutdown: { grace: 2_000 }, limits: { connections: 1_000 } }),
     PageModule,
     MetricsModule,
+    BoardModule,
     AccessLogModule,
     ExportModule,
     ChatModule,

@@ -1,22 +1,35 @@
 import { Controller } from '@nestjs/common';
-import { LastEventId, Sse, type StreamEvent } from 'nestjs-streaming';
-import { concat, map, type Observable, of } from 'rxjs';
-import { MetricsService, type Sample } from './metrics.service.js';
+import {
+  ConnectedStream,
+  type Hub,
+  type HubSubscription,
+  InjectHub,
+  LastEventId,
+  Stream,
+  type StreamConnection,
+} from 'nestjs-streaming';
+import { type Audience, type Machine, MetricsService, type Sample } from './metrics.service.js';
+
+/** About a minute. */
+const SHOWN = 60;
 
 @Controller('metrics')
 export class MetricsController {
-  constructor(private readonly metrics: MetricsService) {}
+  constructor(
+    private readonly metrics: MetricsService,
+    @InjectHub('figures') private readonly hub: Hub<Sample | Audience>,
+  ) {}
 
-  /** The machine first, then the last minute, then a sample a second; a browser that reconnects gets what it missed. */
-  @Sse()
-  watch(@LastEventId() after?: string): Observable<StreamEvent> {
-    return concat(
-      of({ type: 'machine', data: this.metrics.machine }),
-      this.metrics.since(after).pipe(map((sample) => this.event(sample))),
-    );
-  }
-
-  private event(sample: Sample): StreamEvent {
-    return { type: 'sample', id: this.metrics.idOf(sample), data: sample };
+  /**
+   * The machine first, then the last minute, then what all others get, too; a browser that reconnects gets what it missed. Who
+   * cannot follow is better off with the newest figures than without any: it is told how many were left out.
+   */
+  @Stream({ format: ['sse', 'ndjson'] })
+  watch(
+    @ConnectedStream() stream: StreamConnection<Machine>,
+    @LastEventId() after?: string,
+  ): HubSubscription<Sample | Audience> {
+    void stream.send({ type: 'machine', data: this.metrics.machine });
+    return this.hub.subscribe({ after, last: SHOWN, overflow: 'drop-oldest', queue: { events: SHOWN } });
   }
 }

@@ -1,6 +1,12 @@
 import { Module } from '@nestjs/common';
+import { StreamingModule } from 'nestjs-streaming';
 import { MetricsController } from './metrics.controller.js';
 import { MetricsService } from './metrics.service.js';
 
-@Module({ controllers: [MetricsController], providers: [MetricsService] })
+@Module({
+  // Two minutes: who was away for less has missed nothing.
+  imports: [StreamingModule.registerHub({ name: 'figures', history: { limit: 200, ttl: 120_000 } })],
+  controllers: [MetricsController],
+  providers: [MetricsService],
+})
 export class MetricsModule {}

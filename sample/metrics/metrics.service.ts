@@ -1,12 +1,12 @@
 import { cpus } from 'node:os';
-import { Injectable, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
-import { StreamRegistry } from 'nestjs-streaming';
-import { defer, from, merge, type Observable, Subject } from 'rxjs';
+import { Injectable, Logger, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import { type Hub, InjectHub, StreamRegistry } from 'nestjs-streaming';
+import { auditTime, type Subscription } from 'rxjs';
 import { type Figures, Meter } from './meter.js';
 
 const EVERY_MS = 1_000;
-/** A minute. */
-const KEPT = 60;
+/** Who reloads goes and comes: that is told once. */
+const SETTLED_MS = 100;
 
 export interface Machine {
   readonly cpu: string;
@@ -24,7 +24,12 @@ export interface Sample extends Figures {
   readonly streams: number;
 }
 
-/** One meter for all clients: the n-th costs nothing to measure for. */
+/** How many watch the figures. */
+export interface Audience {
+  readonly watching: number;
+}
+
+/** Measures once a second, and publishes it for all: however many watch, there is one meter and one history. */
 @Injectable()
 export class MetricsService implements OnModuleInit, OnModuleDestroy {
   readonly machine: Machine = {
@@ -33,44 +38,36 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
   };
-  /** Ids of another run of the application must not be taken for ours. */
-  private readonly run = Date.now().toString(36);
+  private readonly logger = new Logger('Metrics');
   private readonly meter = new Meter();
-  private readonly samples: Sample[] = [];
-  private readonly live = new Subject<Sample>();
   private timer: NodeJS.Timeout | undefined;
+  private presence: Subscription | undefined;
   private taken = 0;
 
-  constructor(private readonly streams: StreamRegistry) {}
+  constructor(
+    @InjectHub('figures') private readonly hub: Hub<Sample | Audience>,
+    private readonly streams: StreamRegistry,
+  ) {}
 
   onModuleInit(): void {
     this.meter.start();
     this.timer = setInterval(() => this.take(), EVERY_MS);
+    this.presence = this.hub.presence
+      .pipe(auditTime(SETTLED_MS))
+      .subscribe(() => this.publish('watching', { watching: this.hub.size() }));
   }
 
   onModuleDestroy(): void {
     clearInterval(this.timer);
+    this.presence?.unsubscribe();
     this.meter.stop();
   }
 
-  idOf(sample: Sample): string {
-    return `${this.run}-${sample.n}`;
-  }
-
-  /** What was sampled after the one with that id, of what is still known, and then what comes. */
-  since(id: string | undefined): Observable<Sample> {
-    const [run, n] = id?.split('-') ?? [];
-    const after = run === this.run ? Number(n) : 0;
-    // Both in the same turn: no sample falls between them.
-    return defer(() => merge(from(this.samples.filter((sample) => sample.n > after)), this.live));
-  }
-
   private take(): void {
-    const sample = { n: ++this.taken, at: Date.now(), streams: this.streams.size, ...this.meter.read() };
-    this.samples.push(sample);
-    if (this.samples.length > KEPT) {
-      this.samples.shift();
-    }
-    this.live.next(sample);
+    this.publish('sample', { n: ++this.taken, at: Date.now(), streams: this.streams.size, ...this.meter.read() });
+  }
+
+  private publish(type: string, data: Sample | Audience): void {
+    this.hub.publish(data, { type }).catch((error: Error) => this.logger.error(`Not published: ${error.message}`));
   }
 }

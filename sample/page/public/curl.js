@@ -1,8 +1,11 @@
 /** The command to try, with the address the page came from, and a button that copies it. */
 export function showCurl(element) {
-  const { path, options } = element.dataset;
+  const { path, options, once } = element.dataset;
   const url = `${location.origin}${path}`;
-  const command = ['curl -N', options, /[?&]/.test(url) ? `'${url}'` : url].filter(Boolean).join(' ');
+  // -N shows what comes when it comes.
+  const command = [once === undefined ? 'curl -N' : 'curl', options, /[?&]/.test(url) ? `'${url}'` : url]
+    .filter(Boolean)
+    .join(' ');
   const code = document.createElement('code');
   code.textContent = command;
   // It may be wider than the panel: scrollable by keyboard, too.

@@ -1,5 +1,5 @@
 import { open, records } from './body.js';
-import { bytes, clock, Panel, pause } from './panel.js';
+import { addAtEnd, bytes, clock, Panel, pause } from './panel.js';
 
 const KEPT_ROWS = 200;
 const LONGEST_WAIT_S = 8;
@@ -10,8 +10,14 @@ export class LogPanel extends Panel {
     super(section);
     this.rows = section.querySelector('tbody');
     this.scroll = section.querySelector('.scroll');
-    section.querySelector('#log-request').addEventListener('click', () => fetch('/', { method: 'HEAD' }));
-    void this.start();
+    section.querySelector('#log-request').addEventListener('click', () => this.request());
+  }
+
+  async request() {
+    if (!this.running) {
+      void this.start();
+    }
+    await fetch('/', { method: 'HEAD' });
   }
 
   async start() {
@@ -47,22 +53,10 @@ export class LogPanel extends Panel {
     this.wait = 1;
     this.rows.replaceChildren();
     for await (const line of records(response)) {
-      this.add(
-        line.lagged ? noteRow(`${line.lagged.dropped} lines were left out: the page was too slow`) : lineRow(line),
-      );
-    }
-  }
-
-  add(row) {
-    const { scroll, rows } = this;
-    const atEnd = scroll.scrollTop + scroll.clientHeight > scroll.scrollHeight - 8;
-    rows.append(row);
-    while (rows.childElementCount > KEPT_ROWS) {
-      rows.firstElementChild.remove();
-    }
-    // Whoever scrolled up to read something is left there.
-    if (atEnd) {
-      scroll.scrollTop = scroll.scrollHeight;
+      const row = line.lagged
+        ? noteRow(`${line.lagged.dropped} lines were left out: the page was too slow`)
+        : lineRow(line);
+      addAtEnd(this.scroll, this.rows, row, KEPT_ROWS);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { BoardPanel } from './board.js';
 import { ChatPanel } from './chat.js';
 import { showCurl } from './curl.js';
 import { ExportPanel } from './export.js';
@@ -12,6 +13,7 @@ for (const element of document.querySelectorAll('.scroll, .preview')) {
   element.tabIndex = 0;
 }
 new MetricsPanel(document.querySelector('#metrics'));
+new BoardPanel(document.querySelector('#board'));
 new LogPanel(document.querySelector('#log'));
 new ExportPanel(document.querySelector('#export'));
 new ChatPanel(document.querySelector('#chat'));

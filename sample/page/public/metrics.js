@@ -1,8 +1,8 @@
 import { Chart } from './chart.js';
-import { bytes, clock, Panel } from './panel.js';
+import { EventsPanel } from './events.js';
+import { bytes } from './panel.js';
 
 const KEPT_MS = 60_000;
-const REFUSED_RETRY_MS = 3_000;
 
 const percent = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} %`;
 const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
@@ -15,61 +15,45 @@ const CHARTS = [
   { title: 'Memory of this process', value: ({ memory }) => memory.rss, text: bytes, least: 1e6 },
 ];
 
-/** The browser's own EventSource: it reconnects by itself, unless the server refuses. */
-export class MetricsPanel extends Panel {
+/** What the server measures once for all who watch. */
+export class MetricsPanel extends EventsPanel {
+  path = '/metrics';
+  words = { done: 'measured', one: 'event', several: 'events' };
   samples = [];
   machine = '';
-  lost = 0;
 
   constructor(section) {
     super(section);
     this.charts = CHARTS.map((options) => new Chart(section.querySelector('.charts'), options));
     this.detail = section.querySelector('.machine');
+    this.watching = section.querySelector('.watching');
     this.start();
   }
 
-  start() {
-    this.on = true;
-    this.say('waiting', this.lost === 0 ? 'Connecting…' : 'Reconnecting…');
-    this.events = new EventSource('/metrics');
-    this.events.addEventListener('open', () => this.opened());
-    this.events.addEventListener('machine', ({ data }) => this.describe(JSON.parse(data)));
-    this.events.addEventListener('sample', ({ data }) => this.add(JSON.parse(data)));
-    this.events.addEventListener('error', (event) => this.failed(event));
+  listen(events) {
+    events.addEventListener('machine', ({ data }) => this.describe(JSON.parse(data)));
+    events.addEventListener('watching', ({ data }) => this.count(JSON.parse(data)));
+    events.addEventListener('sample', ({ data, lastEventId }) => this.add(JSON.parse(data), lastEventId));
   }
 
   stop() {
-    clearTimeout(this.retry);
-    this.events.close();
-    this.lost = 0;
-    this.on = false;
-    this.say('idle', 'Stopped by you');
+    super.stop();
+    this.watching.textContent = '';
   }
 
-  opened() {
-    this.say('live', this.lost === 0 ? 'Live' : `Live again since ${clock()}, after the connection was lost`);
+  note(text) {
+    this.say('live', `${this.live}. ${text}`);
   }
 
-  /** The one name is for two things: an event the server sent has data, a lost connection has none. */
-  failed({ data }) {
-    if (data !== undefined) {
-      this.say('failed', `Failed. The server reports: ${data}`);
-      return;
-    }
-    this.lost++;
-    if (this.events.readyState === EventSource.CONNECTING) {
-      this.say('waiting', `Connection lost, ${clock()}. The browser is reconnecting…`);
-    } else {
-      this.say('failed', `The server refused the stream, ${clock()}. Trying again in 3 s…`);
-      this.retry = setTimeout(() => this.start(), REFUSED_RETRY_MS);
-    }
+  count({ watching }) {
+    this.watching.textContent = watching === 1 ? '1 is watching' : `${watching} are watching`;
   }
 
   describe({ cpu, cores, node, platform }) {
     this.machine = `${cores} × ${cpu} · Node.js ${node} on ${platform}`;
   }
 
-  add(sample) {
+  add(sample, id) {
     // What a reconnected stream sends again takes the place of what is there.
     const others = this.samples.filter(({ at }) => at < sample.at && at > sample.at - KEPT_MS);
     this.samples = [...others, sample];
@@ -78,6 +62,6 @@ export class MetricsPanel extends Panel {
     }
     const { streams, cpu, loop } = sample;
     const open = `${streams} ${streams === 1 ? 'stream' : 'streams'} open`;
-    this.detail.textContent = `${this.machine} · ${open} · this process: CPU ${percent(cpu.process)}, event loop busy ${percent(loop.busy)}`;
+    this.detail.textContent = `${this.machine} · ${open} · this process: CPU ${percent(cpu.process)}, event loop busy ${percent(loop.busy)} · event ${id}`;
   }
 }

@@ -26,6 +26,18 @@ export class Panel {
   }
 }
 
+/** Adds a row to what scrolls, and keeps so many of them. Whoever scrolled up to read something is left there. */
+export function addAtEnd(scroll, rows, row, kept) {
+  const atEnd = scroll.scrollTop + scroll.clientHeight > scroll.scrollHeight - 8;
+  rows.append(row);
+  while (rows.childElementCount > kept) {
+    rows.firstElementChild.remove();
+  }
+  if (atEnd) {
+    scroll.scrollTop = scroll.scrollHeight;
+  }
+}
+
 /** Waits, or is woken by the signal. */
 export function pause(ms, signal) {
   return new Promise((resolve) => {

@@ -1,0 +1,36 @@
+import { BadRequestException, Body, Controller, Post, Query, UseGuards } from '@nestjs/common';
+import { type Hub, type HubSubscription, InjectHub, LastEventId, Stream } from 'nestjs-streaming';
+import { JsonOnlyGuard } from './json-only.guard.js';
+import { type Message, MessagePipe } from './message.pipe.js';
+
+/** What a newcomer is shown. */
+const SHOWN = 50;
+
+/** A message as everybody gets it. */
+interface Posted extends Message {
+  /** When it came, in milliseconds since 1970. */
+  readonly at: number;
+}
+
+@Controller('board')
+export class BoardController {
+  constructor(@InjectHub('board') private readonly board: Hub<Posted>) {}
+
+  /**
+   * The last messages, then what comes. A browser that reconnects says by itself where it was, in a header. A page that was
+   * reloaded cannot set one, and says it in the address: that stays the same from then on, so the header is newer.
+   */
+  @Stream({ format: ['sse', 'ndjson'] })
+  read(@LastEventId() lastEventId?: string, @Query('after') after?: unknown): HubSubscription<Posted> {
+    if (after !== undefined && typeof after !== 'string') {
+      throw new BadRequestException('after is the id of one message');
+    }
+    return this.board.subscribe({ after: lastEventId || after, last: SHOWN });
+  }
+
+  @Post()
+  @UseGuards(JsonOnlyGuard)
+  async post(@Body(MessagePipe) message: Message): Promise<{ id: string }> {
+    return { id: await this.board.publish({ ...message, at: Date.now() }, { type: 'message' }) };
+  }
+}

@@ -1,0 +1,126 @@
+import { open } from './body.js';
+import { EventsPanel } from './events.js';
+import { addAtEnd, clock } from './panel.js';
+
+const KEPT = 100;
+/** In the storage of the tab. */
+const STORED = 'nestjs-streaming:board';
+
+/**
+ * Messages of everybody. What was shown, and the id of the last of it, outlast a reload of the page: it goes on after that.
+ */
+export class BoardPanel extends EventsPanel {
+  words = { done: 'written', one: 'message', several: 'messages' };
+
+  constructor(section) {
+    super(section);
+    this.scroll = section.querySelector('.scroll');
+    this.rows = section.querySelector('.messages');
+    this.form = section.querySelector('form');
+    this.sent = section.querySelector('.sent');
+    this.form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      void this.post();
+    });
+    this.recall();
+    this.start();
+  }
+
+  /** Asked for when an EventSource is made. When that reconnects, its own header is newer, and the server goes by it. */
+  get path() {
+    return this.after ? `/board?${new URLSearchParams({ after: this.after })}` : '/board';
+  }
+
+  listen(events) {
+    events.addEventListener('message', ({ data, lastEventId: id }) => {
+      // A server that does not know where we were sends all it has.
+      if (!this.entries.some((entry) => entry.id === id)) {
+        this.add({ id, ...JSON.parse(data) }, id);
+      }
+    });
+  }
+
+  note(text, id) {
+    this.add({ note: text }, id);
+  }
+
+  add(entry, id) {
+    this.entries = [...this.entries, entry].slice(-KEPT);
+    this.after = id || this.after;
+    this.remember();
+    this.show(entry);
+  }
+
+  show(entry) {
+    addAtEnd(this.scroll, this.rows, entry.note ? noteRow(entry.note) : messageRow(entry), KEPT);
+  }
+
+  async post() {
+    const { name, text } = this.form.elements;
+    const message = { name: name.value, text: text.value };
+    this.sent.textContent = 'Sending…';
+    try {
+      await open('/board', {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(message),
+      });
+      this.sent.textContent = '';
+      // Unless more was written meanwhile.
+      if (text.value === message.text) {
+        text.value = '';
+      }
+      this.remember();
+    } catch (error) {
+      this.sent.textContent = `Not sent: ${error.message}`;
+    }
+  }
+
+  recall() {
+    let stored = {};
+    try {
+      stored = JSON.parse(sessionStorage.getItem(STORED)) ?? {};
+    } catch {
+      // Storage may be forbidden: then a reload begins anew.
+    }
+    const { after = '', entries = [], name = '' } = stored;
+    Object.assign(this, { after, entries });
+    this.form.elements.name.value = name;
+    for (const entry of entries) {
+      this.show(entry);
+    }
+  }
+
+  /** Both in one: what is shown and where it ends belong together. */
+  remember() {
+    const { after, entries } = this;
+    try {
+      sessionStorage.setItem(STORED, JSON.stringify({ after, entries, name: this.form.elements.name.value }));
+    } catch {
+      // Forbidden, or full.
+    }
+  }
+}
+
+/** What people write is text, whatever it looks like. */
+function part(parent, name, className, text) {
+  const element = document.createElement(name);
+  element.className = className;
+  element.textContent = text;
+  parent.append(element);
+}
+
+function messageRow({ at, name, text }) {
+  const row = document.createElement('li');
+  part(row, 'time', 'when', clock(at));
+  part(row, 'bdi', 'name', name);
+  part(row, 'bdi', 'text', text);
+  return row;
+}
+
+function noteRow(text) {
+  const row = document.createElement('li');
+  row.className = 'note';
+  row.textContent = text;
+  return row;
+}

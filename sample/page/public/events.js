@@ -1,0 +1,69 @@
+import { clock, Panel } from './panel.js';
+
+const REFUSED_RETRY_MS = 3_000;
+
+/** What a hub says when it cannot go on where the page was. @param {string} done what was done to what it sends */
+const RESETS = {
+  epoch: (done) => `The server was restarted: what was ${done} meanwhile, or kept before, is not known here.`,
+  evicted: (done) => `Away for too long: some of what was ${done} meanwhile is not kept any more.`,
+};
+const UNKNOWN = () => 'The server does not know where this page was: it goes on with all there is.';
+
+/**
+ * The browser's own EventSource: it reconnects by itself, and says where it was, unless the server refuses.
+ * What a panel listens to has a `path`, `listen(events)`, `words` for what it is sent, and `note(text, id)`.
+ */
+export class EventsPanel extends Panel {
+  lost = 0;
+
+  start() {
+    this.on = true;
+    this.say('waiting', this.lost === 0 ? 'Connecting…' : 'Reconnecting…');
+    this.events = new EventSource(this.path);
+    this.events.addEventListener('open', () => this.opened());
+    this.events.addEventListener('error', (event) => this.failed(event));
+    this.events.addEventListener('reset', (event) => this.reset(event));
+    this.events.addEventListener('lagged', (event) => this.lagged(event));
+    this.listen(this.events);
+  }
+
+  stop() {
+    clearTimeout(this.retry);
+    this.events.close();
+    this.lost = 0;
+    this.on = false;
+    this.say('idle', 'Stopped by you');
+  }
+
+  opened() {
+    this.live = this.lost === 0 ? 'Live' : `Live again since ${clock()}`;
+    this.say('live', this.lost === 0 ? this.live : `${this.live}, after the connection was lost`);
+  }
+
+  /** The one name is for two things: an event the server sent has data, a lost connection has none. */
+  failed({ data }) {
+    if (data !== undefined) {
+      this.say('failed', `Failed. The server reports: ${data}`);
+      return;
+    }
+    this.lost++;
+    if (this.events.readyState === EventSource.CONNECTING) {
+      this.say('waiting', `Connection lost, ${clock()}. The browser is reconnecting…`);
+    } else {
+      this.say('failed', `The server refused the stream, ${clock()}. Trying again in 3 s…`);
+      this.retry = setTimeout(() => this.start(), REFUSED_RETRY_MS);
+    }
+  }
+
+  reset({ data, lastEventId }) {
+    const text = RESETS[JSON.parse(data).reason] ?? UNKNOWN;
+    this.note(text(this.words.done), lastEventId);
+  }
+
+  lagged({ data, lastEventId }) {
+    const { dropped } = JSON.parse(data);
+    const { one, several } = this.words;
+    const what = dropped === 1 ? `1 ${one} was` : `${dropped} ${several} were`;
+    this.note(`${what} left out: the page was too slow.`, lastEventId);
+  }
+}
