@@ -62,9 +62,10 @@ export class Worker {
     return answer;
   }
 
+  /** It has no say in that, unless it has started a process itself. */
   kill() {
     running.delete(this);
-    this.#child.kill('SIGKILL');
+    this.#child.kill();
   }
 
   /** Ends the process, and resolves when it has. */

@@ -1,33 +1,50 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured} Measured */
 /** @typedef {{ title: string, cell: (each: Measured, all: readonly Measured[]) => string }} Column */
 
 /** @param {number} value */
 const whole = (value) => Math.round(value).toLocaleString('en');
 
+/** @param {number} value */
+const hundredths = (value) => value.toFixed(2);
+
 /**
  * @param {string} title
  * @param {string} what
  * @returns {Column}
  */
-const value = (title, what, unit = 1) => ({
+const value = (title, what, unit = 1, print = whole) => ({
   title,
   cell: ({ rounds }) => {
     const { median, min, max } = summary(rounds, what);
-    return `${whole(median / unit)} (${whole(min / unit)}–${whole(max / unit)})`;
+    return Number.isNaN(median) ? '—' : `${print(median / unit)} (${print(min / unit)}–${print(max / unit)})`;
   },
 });
 
 /**
+ * All rounds together.
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain'} base
+ * @param {string} what
+ * @returns {Column}
+ */
+const sum = (title, what) => ({
+  title,
+  cell: ({ rounds }) => whole(rounds.reduce((total, round) => total + round[what], 0)),
+});
+
+/**
+ * @param {string} title
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered'} base
  * @param {string} what
  * @returns {Column}
  */
 const times = (title, base, what) => ({
   title,
-  cell: (each, all) => ratio(all, each, each[base], what)?.toFixed(2) ?? '—',
+  cell: (each, all) => {
+    const times = ratio(all, each, each[base], what);
+    return times === undefined || Number.isNaN(times) ? '—' : times.toFixed(2);
+  },
 });
 
 const STREAMS = [
@@ -38,30 +55,43 @@ const STREAMS = [
   times('× Nest generator', 'nest', 'cpu'),
 ];
 
-/** @type {Record<string, { title: string, columns: Column[] }>} */
-const TABLES = {
-  fast: { title: 'One fast stream of 50-byte events', columns: STREAMS },
-  many: { title: '50 fast streams at once', columns: STREAMS },
-  short: {
-    title: 'Many short streams of ten chunks',
-    columns: [
-      value('CPU µs/request', 'cpu', 1_000),
-      value('requests/s', 'rate'),
-      times('× plain reply', 'plain', 'cpu'),
-      times('× node:http', 'writer', 'cpu'),
-      times('× Nest generator', 'nest', 'cpu'),
-    ],
-  },
-  idle: {
-    title: 'An idle stream',
-    columns: [
-      value('heap bytes', 'heap'),
-      value('resident bytes', 'rss'),
-      times('× net', 'floor', 'heap'),
-      times('× node:http', 'writer', 'heap'),
-      times('× Nest @Sse', 'nest', 'heap'),
-    ],
-  },
+/** @type {Record<string, Column[]>} */
+const COLUMNS = {
+  fast: STREAMS,
+  many: STREAMS,
+  short: [
+    value('CPU µs/request', 'cpu', 1_000),
+    value('requests/s', 'rate'),
+    times('× plain reply', 'plain', 'cpu'),
+    times('× node:http', 'writer', 'cpu'),
+    times('× Nest generator', 'nest', 'cpu'),
+  ],
+  idle: [
+    value('heap bytes', 'heap'),
+    value('resident bytes', 'rss'),
+    times('× net', 'floor', 'heap'),
+    times('× node:http', 'writer', 'heap'),
+    times('× Nest @Sse', 'nest', 'heap'),
+  ],
+  fanout: [
+    value('CPU µs/delivery', 'cpu', 1_000, hundredths),
+    value('deliveries/s', 'rate'),
+    value('p50 ms', 'p50', 1_000, hundredths),
+    value('p99 ms', 'p99', 1_000, hundredths),
+    times('× net', 'floor', 'cpu'),
+    times('× net gathered', 'gathered', 'cpu'),
+    times('× Nest @Sse', 'nest', 'cpu'),
+    sum('missing', 'missing'),
+    sum('cut off', 'gone'),
+  ],
+  'fanout-idle': [
+    value('heap bytes', 'heap'),
+    value('resident bytes', 'rss'),
+    times('× net', 'floor', 'heap'),
+    times('× net resident', 'floor', 'rss'),
+    times('× Nest @Sse', 'nest', 'heap'),
+    sum('missing', 'missing'),
+  ],
 };
 
 /** @param {readonly (readonly string[])[]} rows the first of them the head */
@@ -77,11 +107,10 @@ function table(rows) {
 
 /**
  * The table of a scenario, as Markdown: medians, with the lowest and highest round in brackets.
- * @param {string} scenario
- * @param {readonly Measured[]} measured
+ * @param {import('./scenarios.mjs').Outcome} outcome
  */
-export function tableOf(scenario, measured) {
-  const { title, columns } = TABLES[scenario];
+export function tableOf({ scenario, title, measured }) {
+  const columns = COLUMNS[scenario];
   const rows = measured.map((each) => [each.name, ...columns.map(({ cell }) => cell(each, measured))]);
   return `### ${title}\n\n${table([['', ...columns.map((column) => column.title)], ...rows])}\n`;
 }
@@ -91,8 +120,8 @@ export function tableOfTargets(targets) {
   const rows = targets.map(({ what, limit, measured, met }) => [
     what,
     `≤ ${limit}`,
-    measured.toFixed(2),
-    met ? 'met' : 'missed',
+    Number.isNaN(measured) ? '—' : measured.toFixed(2),
+    Number.isNaN(measured) ? 'not measured' : met ? 'met' : 'missed',
   ]);
   return `### Targets\n\n${table([['', 'target', 'measured', ''], ...rows])}\n`;
 }

@@ -1,10 +1,13 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
 import { startLoad } from './processes.mjs';
 import { tableOf, tableOfTargets } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 import { targetsOf } from './targets.mjs';
+
+/** What takes longer than a minute is given up. */
+const LONGEST_SECONDS = 30;
 
 /** What was asked for on the command line. */
 function options() {
@@ -14,6 +17,12 @@ function options() {
       rounds: { type: 'string', default: '5' },
       scale: { type: 'string', default: '1' },
       json: { type: 'string' },
+      clients: { type: 'string', default: '1000,5000' },
+      turn: { type: 'string', default: '1,10' },
+      pace: { type: 'string', default: 'paced,saturated' },
+      seconds: { type: 'string', default: '2' },
+      only: { type: 'string' },
+      profile: { type: 'string' },
     },
   });
   const scenarios = values.scenario.split(',');
@@ -26,7 +35,26 @@ function options() {
   if (!(Number.isInteger(rounds) && rounds > 0 && scale > 0)) {
     throw new Error('--rounds is a whole number above 0, --scale a number above 0');
   }
-  return { scenarios, rounds, scale, json: values.json };
+  return { scenarios, rounds, scale, json: values.json, fanout: fanoutOptions(values) };
+}
+
+/** @param {Record<'clients' | 'turn' | 'pace' | 'seconds', string> & { only?: string, profile?: string }} values */
+function fanoutOptions({ clients, turn, pace, seconds, only, profile }) {
+  const paces = /** @type {('paced' | 'saturated')[]} */ (pace.split(','));
+  const numbers = { clients: clients.split(',').map(Number), turns: turn.split(',').map(Number) };
+  if (![...numbers.clients, ...numbers.turns].every((each) => Number.isInteger(each) && each > 0)) {
+    throw new Error('--clients and --turn are whole numbers above 0, with commas in between');
+  }
+  if (!paces.every((each) => each === 'paced' || each === 'saturated')) {
+    throw new Error('--pace is paced, saturated or both, with a comma in between');
+  }
+  if (!(Number(seconds) > 0 && Number(seconds) <= LONGEST_SECONDS)) {
+    throw new Error(`--seconds is a number above 0, and at most ${LONGEST_SECONDS}`);
+  }
+  if (profile !== undefined) {
+    mkdirSync(profile, { recursive: true });
+  }
+  return { ...numbers, paces, seconds: Number(seconds), only: only?.split(','), profile };
 }
 
 /** @param {string} progress */
@@ -34,30 +62,36 @@ function tell(progress) {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${progress}` : `${progress}\n`);
 }
 
-const { scenarios, rounds, scale, json } = options();
+const { scenarios, rounds, scale, json, fanout } = options();
 const machine = `${cpus().length} × ${cpus()[0]?.model}, ${process.platform}, Node ${process.version}`;
 const date = new Date().toISOString().slice(0, 10);
 console.log(`${date}, ${machine}, ${rounds} rounds: median (lowest–highest)\n`);
 
 const load = await startLoad();
-/** @type {Record<string, import('./scenarios.mjs').Measured[]>} */
-const results = {};
+/** @type {import('./scenarios.mjs').Outcome[]} */
+const results = [];
 try {
   for (const name of scenarios) {
-    results[name] = await SCENARIOS[name]({
+    const outcomes = await SCENARIOS[name]({
       load,
       rounds,
       scale,
+      fanout,
       tell: (progress) => tell(`${name}, ${progress}`),
     });
     tell('');
-    console.log(tableOf(name, results[name]));
+    results.push(...outcomes);
+    for (const outcome of outcomes) {
+      console.log(tableOf(outcome));
+    }
   }
 } finally {
   await load.end();
 }
-const targets = Object.entries(results).flatMap(([name, measured]) => targetsOf(name, measured));
-console.log(tableOfTargets(targets));
+const targets = results.flatMap(targetsOf);
+if (targets.length > 0) {
+  console.log(tableOfTargets(targets));
+}
 if (json !== undefined) {
   writeFileSync(json, `${JSON.stringify({ date, machine, rounds, scale, results, targets }, null, 2)}\n`);
 }

@@ -1,10 +1,20 @@
 import { FAST, IDLE, SHORT } from './contestants.mjs';
+import { fanout, fanoutIdle } from './fanout/scenario.mjs';
 import { startServer } from './processes.mjs';
 
 /** @typedef {import('./contestants.mjs').Contestant} Contestant */
 /** @typedef {import('./processes.mjs').Worker} Worker */
 /** @typedef {Contestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
-/** @typedef {{ load: Worker, rounds: number, scale: number, tell: (progress: string) => void }} Run */
+/** @typedef {import('./fanout/scenario.mjs').Run & { load: Worker }} Run */
+/**
+ * @typedef {object} Outcome what is in one table
+ * @property {string} scenario
+ * @property {string} title
+ * @property {readonly any[]} measured each a {@link Measured}, with those it is compared with
+ * @property {number} [clients]
+ * @property {'paced' | 'saturated'} [pace]
+ * @property {number} [perTurn]
+ */
 
 const MANY = 50;
 const WARM_UP = 0.3;
@@ -119,10 +129,21 @@ async function idle(run) {
   return measured;
 }
 
-/** @type {Record<string, (run: Run) => Promise<Measured[]>>} */
+/**
+ * A scenario that gives one table.
+ * @param {string} scenario
+ * @param {string} title
+ * @param {(run: Run) => Promise<Measured[]>} measure
+ * @returns {(run: Run) => Promise<Outcome[]>}
+ */
+const one = (scenario, title, measure) => async (run) => [{ scenario, title, measured: await measure(run) }];
+
+/** @type {Record<string, (run: Run) => Promise<Outcome[]>>} */
 export const SCENARIOS = {
-  fast: (run) => streams(run, 1),
-  many: (run) => streams(run, MANY),
-  short,
-  idle,
+  fast: one('fast', 'One fast stream of 50-byte events', (run) => streams(run, 1)),
+  many: one('many', '50 fast streams at once', (run) => streams(run, MANY)),
+  short: one('short', 'Many short streams of ten chunks', short),
+  idle: one('idle', 'An idle stream', idle),
+  fanout,
+  'fanout-idle': fanoutIdle,
 };

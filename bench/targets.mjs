@@ -1,6 +1,7 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured} Measured */
+/** @typedef {import('./scenarios.mjs').Outcome} Outcome */
 /** @typedef {{ what: string, limit: number, measured: number, met: boolean }} Target */
 
 const KB = 1_024;
@@ -8,6 +9,10 @@ const OF_NEST_GENERATOR = 0.25;
 const OF_WRITER = 1.3;
 const OF_PLAIN = { express: 1, fastify: 1.4 };
 const IDLE_KB = { express: 9, fastify: 6 };
+const OF_GATHERED = 1.15;
+const OF_NCHAN = 1;
+/** Of Nest's `@Sse`, and of better-sse: with one message a turn, and with several. */
+const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
 /**
  * @param {string} what
@@ -34,7 +39,28 @@ const streams = (title) => (each, all) => [
   target(`${title}, ${each.name}: CPU per chunk × gathered node:http`, OF_WRITER, ratio(all, each, each.writer, 'cpu')),
 ];
 
-/** @type {Record<string, (each: Measured, all: readonly Measured[]) => Target[]>} */
+/** @type {(each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]} */
+const fanout = (each, all, { title, perTurn }) => {
+  const peers = OF_PEERS[perTurn === 1 ? 'one' : 'several'];
+  /** @param {string} what @param {string | undefined} other @param {number} limit */
+  const cpu = (what, other, limit) =>
+    target(`${title}, ${each.name}: CPU × ${what}`, limit, ratio(all, each, other, 'cpu'));
+  return [
+    cpu('gathered net.Socket', each.gathered, OF_GATHERED),
+    cpu("Nest's @Sse", each.nest, peers.nest),
+    cpu('better-sse', each.betterSse, peers.betterSse),
+    cpu('nchan', each.nchan, OF_NCHAN),
+  ];
+};
+
+/** @type {(title: string) => (each: Measured) => Target[]} */
+const idle =
+  (title) =>
+  ({ name, platform, rounds }) => [
+    target(`${title}, ${name}: KB of heap`, IDLE_KB[platform ?? 'express'], summary(rounds, 'heap').median / KB),
+  ];
+
+/** @type {Record<string, (each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]>} */
 const TARGETS = {
   fast: streams('one stream'),
   many: streams('50 streams'),
@@ -45,16 +71,18 @@ const TARGETS = {
       ratio(all, each, each.plain, 'cpu'),
     ),
   ],
-  idle: ({ name, platform, rounds }) => [
-    target(`idle stream, ${name}: KB of heap`, IDLE_KB[platform ?? 'express'], summary(rounds, 'heap').median / KB),
-  ],
+  idle: idle('idle stream'),
+  fanout,
+  'fanout-idle': idle('idle client of a hub'),
 };
 
 /**
  * What was to be reached in a scenario, and what was.
- * @param {string} scenario
- * @param {readonly Measured[]} measured
+ * @param {Outcome} outcome
  */
-export function targetsOf(scenario, measured) {
-  return measured.filter(({ name }) => name.startsWith('ours')).flatMap((each) => TARGETS[scenario](each, measured));
+export function targetsOf(outcome) {
+  const { scenario, measured } = outcome;
+  return measured
+    .filter(({ name }) => name.startsWith('ours'))
+    .flatMap((each) => TARGETS[scenario](each, measured, outcome));
 }

@@ -1,0 +1,60 @@
+import { MARK, now, publishedAt } from './message.mjs';
+
+const READ = 65_536;
+/** Marks are nearer to each other than this, unless something else was sent between them. */
+const LONGEST_STRIDE = 400;
+
+/** One more than is read, for a mark at which to stop. */
+const buffer = Buffer.alloc(READ + 1);
+
+/** Where sockets read into: what was read is looked at before the next read. */
+export const readBuffer = buffer.subarray(0, READ);
+
+/** From one mark to the next, the last time. */
+let stride = LONGEST_STRIDE;
+
+/**
+ * Counts the messages in what was read. Nothing is parsed: it looks where the next mark stands if it is as far as the last one.
+ * @param {number} bytes
+ * @param {(mark: number) => void} [onMark]
+ */
+export function countMarks(bytes, onMark) {
+  buffer[bytes] = MARK;
+  let count = 0;
+  for (let mark = buffer.indexOf(MARK); mark < bytes; count++) {
+    onMark?.(mark);
+    let next = mark + stride;
+    if (next >= bytes || buffer[next] !== MARK) {
+      next = buffer.indexOf(MARK, mark + 1);
+      if (next < bytes && next - mark < LONGEST_STRIDE) {
+        stride = next - mark;
+      }
+    }
+    mark = next;
+  }
+  return count;
+}
+
+/** How long each message took to the clients of a sample, in microseconds. */
+export class Latencies {
+  /** @type {number[]} */
+  #all = [];
+
+  /** Clients of the sample have their messages looked at. */
+  onMark = (/** @type {number} */ mark) => {
+    const at = publishedAt(buffer, mark);
+    if (at !== undefined) {
+      this.#all.push(now() - at);
+    }
+  };
+
+  clear() {
+    this.#all = [];
+  }
+
+  /** @param {number} share between 0 and 1 */
+  quantile(share) {
+    const sorted = this.#all.toSorted((a, b) => a - b);
+    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+  }
+}

@@ -1,0 +1,210 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from '../processes.mjs';
+import { contestants } from './contestants.mjs';
+
+/** @typedef {import('./contestants.mjs').FanoutContestant} FanoutContestant */
+/** @typedef {FanoutContestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
+/** @typedef {{ clients: number, pace: 'paced' | 'saturated', perTurn: number }} Case */
+/** @typedef {{ worker: Worker, port: number, ackPort: number }} Server */
+/**
+ * @typedef {object} FanoutOptions
+ * @property {readonly number[]} clients
+ * @property {readonly number[]} turns how many messages a turn has
+ * @property {readonly ('paced' | 'saturated')[]} paces
+ * @property {number} seconds
+ * @property {readonly string[]} [only]
+ * @property {string} [profile] a directory
+ */
+/** @typedef {{ rounds: number, scale: number, tell: (progress: string) => void, fanout: FanoutOptions }} Run */
+
+/** What is delivered per second when that is not what is measured. */
+const PACE = 25_000;
+/** However long that takes with many clients and many messages a turn. */
+const FEWEST_TURNS = 4;
+const WARM_UP_MS = 300;
+const FIRST_WARM_UP_MS = 1_000;
+const IDLE_FIRST = 500;
+const IDLE_MORE = 2_000;
+const IDLE_WARM_UP = 200;
+/** Besides the sockets of the clients. */
+const OTHER_FILES = 200;
+
+/** @param {number} clients */
+function demandFiles(clients) {
+  const limit =
+    process.platform === 'linux' && /open files +(\d+)/.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+  if (limit && Number(limit) < clients + OTHER_FILES) {
+    throw new Error(`${clients} clients need more open files than the ${limit} allowed here: raise ulimit -Hn`);
+  }
+}
+
+/** @param {FanoutContestant} contestant */
+async function startServer({ server }) {
+  const worker = new Worker('fanout/server.mjs', [...server]);
+  const { port, ackPort } = await worker.heard();
+  return { worker, port, ackPort };
+}
+
+async function startLoad() {
+  const load = new Worker('fanout/load.mjs');
+  await load.heard();
+  return load;
+}
+
+/**
+ * Publishes for some time to clients that are there, and waits until all has arrived.
+ * @param {Worker} load
+ * @param {Server} server
+ * @param {Case} how
+ * @param {number} ms
+ * @param {string} [profile]
+ */
+async function publish(load, { worker, ackPort }, { clients, pace, perTurn }, ms, profile) {
+  const turn = clients * perTurn;
+  const interval = (turn / PACE) * 1_000;
+  await load.ask({ kind: 'begin', ackPort, turn: pace === 'saturated' ? turn : undefined });
+  const before = await worker.ask({ ask: 'cpu' });
+  const { messages, began, ended } = await worker.ask({ ask: 'publish', pace, perTurn, interval, ms, profile });
+  const heard = await load.ask({ kind: 'finish', count: messages * clients });
+  const after = await worker.ask({ ask: 'cpu' });
+  return {
+    cpu: ((after.cpu - before.cpu) * 1_000) / heard.deliveries,
+    rate: heard.deliveries / ((Math.max(heard.lastAt, ended) - began) / 1e6),
+    p50: heard.p50,
+    p99: heard.p99,
+    missing: messages * clients - heard.deliveries,
+    gone: heard.gone,
+  };
+}
+
+/**
+ * All cases of one contestant, with the same clients.
+ * @param {Run} run
+ * @param {Worker} load
+ * @param {FanoutContestant} contestant
+ * @param {Server} server
+ * @param {readonly Case[]} cases
+ * @param {string} [profiles] a directory
+ */
+async function measure({ fanout, scale }, load, { name, path, protocol }, server, cases, profiles) {
+  const [{ clients }] = cases;
+  await load.ask({ kind: 'join', port: server.port, path, protocol, connections: clients });
+  try {
+    const results = [];
+    for (const how of cases) {
+      await publish(load, server, { ...how, pace: 'saturated' }, WARM_UP_MS * Math.min(1, scale));
+      const interval = (clients * how.perTurn * 1_000) / PACE;
+      const fewest = how.pace === 'paced' ? FEWEST_TURNS * interval : 0;
+      const ms = Math.max(fanout.seconds * 1_000 * scale, fewest);
+      const file = `${name}-${clients}-${how.pace}-${how.perTurn}.cpuprofile`.replaceAll(/[^\w.-]+/g, '-');
+      results.push(await publish(load, server, how, ms, profiles && join(profiles, file)));
+    }
+    return results;
+  } finally {
+    await load.ask({ kind: 'leave' });
+    await server.worker.ask({ ask: 'left' });
+  }
+}
+
+/**
+ * All contestants in turn, round after round, with so many clients.
+ * @param {Run} run
+ * @param {number} clients
+ */
+async function withClients(run, clients) {
+  const { rounds, scale, tell, fanout } = run;
+  demandFiles(clients);
+  const cases = fanout.paces.flatMap((pace) => fanout.turns.map((perTurn) => ({ clients, pace, perTurn })));
+  const all = contestants(fanout.only);
+  const measured = cases.map(() => all.map((each) => /** @type {Measured} */ ({ ...each, rounds: [] })));
+  const load = await startLoad();
+  const servers = [];
+  try {
+    const warmUps = fanout.turns.map((perTurn) => ({ clients, pace: /** @type {const} */ ('saturated'), perTurn }));
+    for (const contestant of all) {
+      tell(`${clients} clients, warming up ${contestant.name}`);
+      const server = await startServer(contestant);
+      servers.push(server);
+      const short = { ...run, fanout: { ...fanout, seconds: FIRST_WARM_UP_MS / 1_000 } };
+      await measure(short, load, contestant, server, warmUps);
+    }
+    for (let round = 1; round <= rounds; round++) {
+      for (const [index, contestant] of all.entries()) {
+        tell(`${clients} clients, round ${round} of ${rounds}: ${contestant.name}`);
+        const profiles = round === 1 ? fanout.profile : undefined;
+        const results = await measure({ ...run, scale }, load, contestant, servers[index], cases, profiles);
+        for (const [i, result] of results.entries()) {
+          measured[i][index].rounds.push(result);
+        }
+      }
+    }
+  } finally {
+    await Promise.all([load, ...servers.map(({ worker }) => worker)].map((worker) => worker.end()));
+  }
+  return cases.map((how, i) => ({ scenario: 'fanout', title: titleOf(how), ...how, measured: measured[i] }));
+}
+
+/** @param {Case} how */
+const titleOf = ({ clients, pace, perTurn }) =>
+  `${clients} clients, ${perTurn} ${perTurn === 1 ? 'message' : 'messages'} a turn, ${pace}`;
+
+/** @param {Run} run */
+export async function fanout(run) {
+  const outcomes = [];
+  for (const clients of run.fanout.clients) {
+    outcomes.push(...(await withClients(run, clients)));
+  }
+  return outcomes;
+}
+
+/**
+ * What one more client takes that has been given a few messages: the slope between two numbers of them, in a new process.
+ * @param {Run} run
+ * @param {Worker} load
+ * @param {FanoutContestant} contestant
+ */
+async function idleSlope({ scale }, load, contestant) {
+  const { path, protocol } = contestant;
+  const server = await startServer(contestant);
+  /** @param {number} connections @param {number} clients with those that are there already */
+  const join = async (connections, clients) => {
+    await load.ask({ kind: 'join', port: server.port, path, protocol, connections });
+    const { missing } = await publish(load, server, { clients, pace: 'paced', perTurn: 1 }, 100);
+    const memory = await server.worker.ask({ ask: 'memory' });
+    return { ...memory, missing };
+  };
+  try {
+    await join(IDLE_WARM_UP, IDLE_WARM_UP);
+    await load.ask({ kind: 'leave' });
+    await server.worker.ask({ ask: 'left' });
+    const first = Math.ceil(IDLE_FIRST * scale);
+    const more = Math.ceil(IDLE_MORE * scale);
+    const few = await join(first, first);
+    const many = await join(more, first + more);
+    // What stands for no number does not survive the channel between processes.
+    const heap = few.heap === null ? Number.NaN : (many.heap - few.heap) / more;
+    return { heap, rss: (many.rss - few.rss) / more, missing: few.missing + many.missing };
+  } finally {
+    await load.ask({ kind: 'leave' });
+    await server.worker.end();
+  }
+}
+
+/** @param {Run} run */
+export async function fanoutIdle(run) {
+  demandFiles(IDLE_FIRST + IDLE_MORE);
+  const load = await startLoad();
+  const measured = contestants(run.fanout.only).map((each) => /** @type {Measured} */ ({ ...each, rounds: [] }));
+  try {
+    for (let round = 1; round <= run.rounds; round++) {
+      for (const contestant of measured) {
+        run.tell(`round ${round} of ${run.rounds}: ${contestant.name}`);
+        contestant.rounds.push(await idleSlope(run, load, contestant));
+      }
+    }
+  } finally {
+    await load.end();
+  }
+  return [{ scenario: 'fanout-idle', title: 'An idle client of a broadcast', measured }];
+}

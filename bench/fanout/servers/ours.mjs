@@ -1,0 +1,30 @@
+import { InjectHub, LastEventId, Sse, StreamingModule } from 'nestjs-streaming';
+import { decorate, nestServer } from '../../servers/nest-app.mjs';
+
+/**
+ * A hub as it is by default: bounded queues, ids, history, heartbeats, `disconnect`.
+ * @param {'express' | 'fastify'} platform
+ */
+async function start(platform) {
+  /** @type {import('nestjs-streaming').Hub} */
+  let hub;
+  class HubController {
+    /** @param {import('nestjs-streaming').Hub} injected */
+    constructor(injected) {
+      hub = injected;
+    }
+
+    /** @param {string} [after] */
+    listen(after) {
+      return hub.subscribe({ after });
+    }
+  }
+  InjectHub('bench')(HubController, undefined, 0);
+  decorate(HubController, 'listen', [Sse('listen')], [LastEventId()]);
+  const modules = [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'bench' })];
+  const server = await nestServer(platform, HubController, modules);
+  return { server, publish: (/** @type {object} */ message) => hub.publish(message) };
+}
+
+export const oursExpress = () => start('express');
+export const oursFastify = () => start('fastify');

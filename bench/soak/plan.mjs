@@ -1,0 +1,67 @@
+/** What is published, known to the publisher and to the clients without having to be told. */
+
+/** One for each overflow policy, whose name it has. */
+export const HUBS = /** @type {const} */ (['disconnect', 'drop-oldest', 'drop-newest', 'latest']);
+
+const SMALL_TOPICS = 10;
+/** The topic of large events: only who stalls on it falls behind what the operating system keeps for it. */
+export const FLOOD = 'flood';
+/** Every so many events, so that a full history always weighs the same. */
+const FLOOD_EVERY = 4;
+const KEYS = 6;
+
+export const TOPICS = [...Array.from({ length: SMALL_TOPICS }, (_, i) => `topic-${i}`), FLOOD];
+
+/**
+ * Random numbers below 1, the same for the same seed (mulberry32).
+ * @param {number} seed
+ */
+export function randomOf(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+/** The topic and key of every event: the first of a hub has the number 1. */
+export class Plan {
+  /** @type {number[]} places in TOPICS */
+  #topics = [];
+  #random;
+
+  /** @param {number} seed */
+  constructor(seed) {
+    this.#random = randomOf(seed);
+  }
+
+  /** @param {number} n */
+  topicOf(n) {
+    while (this.#topics.length < n) {
+      const isFlood = this.#topics.length % FLOOD_EVERY === 0;
+      this.#topics.push(isFlood ? SMALL_TOPICS : Math.floor(this.#random() * SMALL_TOPICS));
+    }
+    return TOPICS[this.#topics[n - 1]];
+  }
+
+  /** One in so many has none. @param {number} n */
+  keyOf(n) {
+    return n % KEYS === 0 ? undefined : `key-${n % KEYS}`;
+  }
+
+  /**
+   * How many events of some topics there are in between.
+   * @param {ReadonlySet<string>} topics
+   * @param {number} after
+   * @param {number} before
+   */
+  countOf(topics, after, before) {
+    let count = 0;
+    for (let n = after + 1; n < before; n++) {
+      count += topics.has(this.topicOf(n)) ? 1 : 0;
+    }
+    return count;
+  }
+}

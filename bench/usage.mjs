@@ -1,0 +1,17 @@
+const SETTLE_MS = 50;
+
+/** @returns {Promise<{ heap: number, rss: number }>} bytes, after what can be collected has been */
+export async function memory() {
+  for (let i = 0; i < 4; i++) {
+    globalThis.gc?.();
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  }
+  const { heapUsed, rss } = process.memoryUsage();
+  return { heap: heapUsed, rss };
+}
+
+/** @returns {{ cpu: number }} microseconds, in user code and in the kernel */
+export function cpu() {
+  const { user, system } = process.cpuUsage();
+  return { cpu: user + system };
+}
