@@ -3,11 +3,30 @@ import { strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
 import { Controller, Module, Param, ParseIntPipe, type Type } from '@nestjs/common';
 import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
-import { ConnectedStream, Sse, Stream, StreamConnection, StreamingModule, StreamSignal } from 'nestjs-streaming';
+import {
+  ConnectedStream,
+  Hub,
+  InjectHub,
+  LastEventId,
+  MemoryBroker,
+  Sse,
+  Stream,
+  StreamConnection,
+  StreamingModule,
+  StreamSignal,
+} from 'nestjs-streaming';
+import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
 
 @Controller('feed')
 class Feed {
+  constructor(@InjectHub('prices') readonly prices: Hub<number>) {}
+
+  @Sse('prices')
+  watch(@LastEventId() after?: string) {
+    return this.prices.subscribe({ after });
+  }
+
   @Stream('numbers/:n')
   async *numbers(@Param('n', ParseIntPipe) n: number, @StreamSignal() signal: AbortSignal) {
     for (let i = 1; i <= n && !signal.aborted; i++) yield { i };
@@ -25,7 +44,7 @@ class Feed {
   }
 }
 
-@Module({ imports: [StreamingModule.forRoot()], controllers: [Feed] })
+@Module({ imports: [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'prices' })], controllers: [Feed] })
 class AppModule {}
 
 const platform = process.argv[2] === 'fastify' ? 'Fastify' : 'Express';
@@ -42,5 +61,12 @@ const text = async (path: string) => (await fetch(base + path)).text();
 strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
 strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
 strictEqual(await text('/pushed'), 'pushed');
+const { prices } = app.get(Feed);
+const first = await prices.publish(1);
+const second = await prices.publish(2);
+const watching = await fetch(`${base}/prices`, { headers: { 'Last-Event-ID': first } });
+const missed = await watching.body?.getReader().read();
+strictEqual(new TextDecoder().decode(missed?.value), `id: ${second}\ndata: 2\n\n`);
+for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
 await app.close();
 console.log(`the packed package streams on ${platform}`);
