@@ -199,7 +199,7 @@ describe('The contract is not kept by a broker that', () => {
     '%s',
     async (_, Broken, names) => {
       const create = () => new Broken();
-      const runs = names.includes(INTERLEAVINGS) ? 50 : 1;
+      const runs = names.includes(INTERLEAVINGS) ? 5 : 1;
       const contract = brokerContract({ create, restart: create, timeout: 150, runs });
       const outcomes = await Promise.allSettled(
         contract.filter(({ name }) => names.includes(name)).map(({ run }) => run()),
