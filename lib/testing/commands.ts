@@ -79,7 +79,18 @@ const command: fc.Arbitrary<Command> = fc.oneof(
 /** Any interleaving of what publishers and subscribers may do. */
 const interleavings: fc.Arbitrary<Command[]> = fc.array(command, { maxLength: 80, size: 'max' });
 
+interface Trial {
+  readonly runs: number;
+  readonly seed: number | undefined;
+  /** In milliseconds. */
+  readonly within: number;
+}
+
 /** Tries a property with many of them. */
-export function tryAll(runs: number, within: number, property: (commands: Command[]) => Promise<void>): Promise<void> {
-  return fc.assert(fc.asyncProperty(interleavings, property), { numRuns: runs, interruptAfterTimeLimit: within });
+export function tryAll({ runs, seed, within }: Trial, property: (commands: Command[]) => Promise<void>): Promise<void> {
+  return fc.assert(fc.asyncProperty(interleavings, property), {
+    numRuns: runs,
+    interruptAfterTimeLimit: within,
+    ...(seed === undefined ? {} : { seed }),
+  });
 }

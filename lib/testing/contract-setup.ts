@@ -22,6 +22,8 @@ export interface BrokerContractSetup {
   readonly settle?: number;
   /** How many interleavings are tried. Default: 100. */
   readonly runs?: number;
+  /** Which: the same for the same number. Default: others every time; a failure says its seed. */
+  readonly seed?: number;
 }
 
 /** One case of a contract: a test of any runner. */

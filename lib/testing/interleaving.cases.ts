@@ -6,12 +6,12 @@ import type { Case, Stage } from './stage.js';
 const MS_PER_RUN = 1_000;
 
 async function accountsForEverything(stage: Stage): Promise<void> {
-  const { runs = 100 } = stage.setup;
+  const { runs = 100, seed } = stage.setup;
   // Only here: who needs nothing but the other cases can do without fast-check.
   const { tryAll } = await import('./commands.js');
   const broker = await stage.broker();
   const other = await stage.another(broker);
-  await tryAll(runs, runs * MS_PER_RUN, async (commands: Command[]) => {
+  await tryAll({ runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
     const play = await Play.begin(stage, [broker, other]);
     try {
       for (const command of commands) {
