@@ -2,7 +2,7 @@ import { type Check, callable, count, demand, duration, finite, keys, oneOf, siz
 import { defineFormat } from './format/define-format.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
-import { isBroker } from './hub/hub-checks.js';
+import { broker } from './hub/hub-checks.js';
 
 function isFormat(value: unknown): boolean {
   try {
@@ -54,7 +54,7 @@ const CHECKS = {
   module: keys({
     ...BEHAVIOR,
     hooks,
-    broker: (value) => (isBroker(value) ? undefined : 'must be a Broker'),
+    broker,
     shutdown: keys({
       grace: (value) => (value === 0 ? undefined : finite(value)),
       retry: (value) => (value === false ? undefined : finite(value)),

@@ -17,7 +17,7 @@ export class Batch {
   private made: readonly BatchChunk[] | undefined;
 
   /**
-   * @param first the number after which it begins
+   * @param first the number with which it begins
    * @param last the number up to which there is nothing else to hear
    * @param format nothing: for those who are given the events one by one
    */

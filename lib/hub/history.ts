@@ -16,7 +16,10 @@ const PAGE = 512;
 /** How many records may wait for the broker to answer: if it is more, they are read from it too. */
 const HELD = 4_096;
 
-/** Where a subscriber begins: after a number (`anew`: it has not been here before, and what was the last one does not matter to it), after an offset this process has not heard of yet, or with a reset. */
+/**
+ * Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. `anew` is what
+ * was the last number when one came that was not here before: it misses nothing of what is before that.
+ */
 export type Start =
   | { readonly after: number; readonly anew?: number }
   | { readonly ahead: number }
@@ -74,14 +77,17 @@ export class History {
     this.release();
   }
 
-  async append(entry: BrokerEntry): Promise<{ readonly id: string; readonly offset: number }> {
-    const position = await this.broker.append(this.name, entry);
-    return { id: this.id(position), offset: position.offset };
+  append(entry: BrokerEntry): Promise<BrokerPosition> {
+    return this.broker.append(this.name, entry);
   }
 
-  /** Whether this process knows what is up to an offset, or will never know. */
-  isAt(offset: number): boolean {
-    return this.offset >= offset || this.floor > 0;
+  /** Whether this process has been told of what stands there. What belongs to another life of the log is not waited for. */
+  isAt({ epoch, offset }: BrokerPosition): boolean {
+    return epoch !== this.epoch || this.offset >= offset;
+  }
+
+  id(position: BrokerPosition): string {
+    return idOf(this.tag, position);
   }
 
   /** Stops to listen. What is in memory can still be read. */
@@ -134,10 +140,6 @@ export class History {
   /** What one is told who has missed something, and begins after a number. */
   resetAt(number: number, reason: HubResetReason): HubReset {
     return { reason, oldest: number < this.last ? this.idAt(number + 1) : null };
-  }
-
-  private id(position: BrokerPosition): string {
-    return idOf(this.tag, position);
   }
 
   private receive(records: readonly BrokerRecord[]): void {

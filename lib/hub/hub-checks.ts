@@ -1,19 +1,18 @@
 import type { Broker } from '../broker/broker.js';
 import { type Check, callable, count, demand, finite, keys, oneOf, size } from '../checks.js';
 import { StreamError } from '../errors.js';
+import { CONTROL } from './topic.js';
 
 const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-const NAME = /^[^\x00-\x1f\x7f-\x9f]{1,128}$/;
+const LONGEST_NAME = 128;
 
-/** Whether a value has the methods of a broker. */
-export function isBroker(value: unknown): boolean {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    Object.keys(METHODS).every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
-  );
-}
+/** What has the methods of a broker. */
+export const broker: Check = (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.keys(METHODS).every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+    ? undefined
+    : `must be a Broker, which has the methods ${Object.keys(METHODS).join(', ')}`;
 
 const BEHAVIOR: Readonly<Record<string, Check>> = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest', 'latest'),
@@ -23,12 +22,11 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
 const HUB = keys({
   ...BEHAVIOR,
   name: (value) =>
-    typeof value === 'string' && NAME.test(value)
+    typeof value === 'string' && value !== '' && value.length <= LONGEST_NAME && !CONTROL.test(value)
       ? undefined
       : 'must be 1 to 128 characters without control characters',
   history: (value) => (value === false ? undefined : keys({ limit: count, ttl: finite })(value)),
-  broker: (value) =>
-    isBroker(value) ? undefined : `must be a Broker, which has the methods ${Object.keys(METHODS).join(', ')}`,
+  broker,
 });
 
 const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');

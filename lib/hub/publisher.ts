@@ -1,4 +1,4 @@
-import type { BrokerEntry } from '../broker/broker.js';
+import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import type { History } from './history.js';
 
 /** How long a broker may take to tell of what it has taken, in milliseconds. */
@@ -6,9 +6,10 @@ const PATIENCE_MS = 1_000;
 
 /** Publishes, and knows when what was published has come back: a broker on another machine tells of it later than it takes it. */
 export class Publisher {
-  private readonly inFlight = new Set<Promise<unknown>>();
-  private highest = 0;
-  private onTold: (() => void) | undefined;
+  private readonly inFlight = new Set<Promise<BrokerPosition>>();
+  /** The last in the log of what was published here. */
+  private newest: BrokerPosition | undefined;
+  private waiting: { readonly promise: Promise<void>; end(): void } | undefined;
 
   constructor(private readonly history: History) {}
 
@@ -16,9 +17,12 @@ export class Publisher {
     const published = this.history.append(entry);
     this.inFlight.add(published);
     try {
-      const { id, offset } = await published;
-      this.highest = Math.max(this.highest, offset);
-      return id;
+      const position = await published;
+      const { newest } = this;
+      if (newest?.epoch !== position.epoch || newest.offset < position.offset) {
+        this.newest = position;
+      }
+      return this.history.id(position);
     } finally {
       this.inFlight.delete(published);
     }
@@ -26,22 +30,34 @@ export class Publisher {
 
   /** This process has been told of something. */
   told(): void {
-    if (this.history.isAt(this.highest)) {
-      this.onTold?.();
+    if (this.waiting && this.isTold) {
+      this.waiting.end();
     }
   }
 
   /** Resolves when this process has been told of everything it has published, or the broker has been waited for in vain. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.inFlight);
-    if (!this.history.isAt(this.highest)) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, PATIENCE_MS);
-        this.onTold = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+    if (!this.isTold) {
+      this.waiting ??= this.wait();
+      await this.waiting.promise;
     }
+  }
+
+  private get isTold(): boolean {
+    return this.newest === undefined || this.history.isAt(this.newest);
+  }
+
+  private wait(): { readonly promise: Promise<void>; end(): void } {
+    let end = (): void => undefined;
+    const promise = new Promise<void>((resolve) => {
+      const timer = setTimeout(() => end(), PATIENCE_MS);
+      end = () => {
+        clearTimeout(timer);
+        this.waiting = undefined;
+        resolve();
+      };
+    });
+    return { promise, end };
   }
 }

@@ -2,7 +2,7 @@ import { StreamError } from '../errors.js';
 
 const LONGEST = 1_024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
+export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 
 /** @throws {StreamError} `invalid-topic`, whose status is 400: topics often come from a client. */
 export function checkTopic(topic: unknown): asserts topic is string {

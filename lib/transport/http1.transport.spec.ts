@@ -1,0 +1,39 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { Http1Transport } from './http1.transport.js';
+import { SharedChunk } from './shared-chunk.js';
+
+describe('A response that somebody else ends', () => {
+  it('is followed by no shared chunk, and the connection goes on', async () => {
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      if (request.url === '/next') {
+        response.end('next');
+        return;
+      }
+      const transport = new Http1Transport(response);
+      transport.listen({ onDrain: () => undefined, onFinish: () => undefined, onClose: () => undefined });
+      transport.begin([]);
+      transport.flushHead();
+      transport.writeShared(new SharedChunk('first'));
+      response.end();
+      transport.writeShared(new SharedChunk('late'));
+    };
+    const server = createServer(serve).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').setEncoding('latin1');
+    let received = '';
+
+    socket.write('GET / HTTP/1.1\r\nHost: test\r\n\r\n');
+    for await (const data of socket) {
+      const before = received.includes('\r\n0\r\n\r\n');
+      received += data;
+      if (!before && received.includes('\r\n0\r\n\r\n')) {
+        socket.write('GET /next HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n');
+      }
+    }
+
+    server.close();
+    expect(received).toMatch(/\r\n\r\n5\r\nfirst\r\n0\r\n\r\nHTTP\/1\.1 200 OK\r\n.*\r\n\r\nnext$/s);
+    expect(received).not.toContain('late');
+  });
+});
