@@ -10,7 +10,7 @@ import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import type { StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
-import { Http1Transport } from './transport/http1.transport.js';
+import { transportOf } from './transport/transport-of.js';
 
 let connections = 0;
 
@@ -58,7 +58,7 @@ export class StreamPlan {
     return new LiveConnection({
       id: ++connections,
       request,
-      transport: new Http1Transport(raw),
+      transport: transportOf(raw),
       head,
       settings: this.settings,
       chosen: chosen === 'auto' ? undefined : chosen,

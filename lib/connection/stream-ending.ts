@@ -64,7 +64,7 @@ export abstract class StreamEnding extends StreamOpening {
     if (!this.settled) {
       this.parts.settings.services.logger.warn(`${this.name} was closed. ${messageOf(reason.code)}`);
       this.over(reason);
-      this.parts.transport.destroy();
+      this.parts.transport.destroy(reason.code);
     }
   }
 
@@ -132,7 +132,7 @@ export abstract class StreamEnding extends StreamOpening {
     body.progress();
     const rest = body.take();
     if (how === 'end') {
-      transport.end(rest.length === 0 ? undefined : rest);
+      transport.end(rest.length === 0 ? undefined : rest, this.reason?.code ?? 'completed');
       return;
     }
     transport.truncate(rest);

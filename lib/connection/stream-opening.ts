@@ -8,17 +8,6 @@ import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } f
 import { StreamConnection } from './stream-connection.js';
 import type { StreamParts } from './stream-settings.js';
 
-/** Sent with every stream, unless the application has set its own. In lower case, as platforms compare them so. */
-const STREAM_HEADERS = {
-  // RFC 9111 §5.2.2: not stored without asking, not changed (compressed, held back) on the way.
-  'cache-control': 'no-cache, no-transform',
-  // https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
-  'x-accel-buffering': 'no',
-  'x-content-type-options': 'nosniff',
-  // https://datatracker.ietf.org/doc/draft-ietf-httpbis-incremental/
-  incremental: '?1',
-};
-
 /** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used where there is such a hook only. */
 const openingBy = new AsyncLocalStorage<object>();
 
@@ -125,7 +114,7 @@ export abstract class StreamOpening extends StreamConnection {
     if (!head || isOver(this.current)) {
       return;
     }
-    const headers = head.commit(this.body.contentType, STREAM_HEADERS);
+    const headers = head.commit(this.body.contentType, transport.headers);
     this.parts.head = undefined;
     this.body.open();
     this.settleOpening();
@@ -192,7 +181,7 @@ export abstract class StreamOpening extends StreamConnection {
   private failHead(error: unknown): void {
     this.fail(error);
     // There is no head to send anything after.
-    this.parts.transport.destroy();
+    this.parts.transport.destroy('error');
   }
 
   private hook(chunk: unknown): void | PromiseLike<unknown> {

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
+import { STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 
 /** Silence after which TCP keep-alive probes start. */
@@ -37,7 +38,7 @@ export class Http1Transport implements Transport {
   private listener: TransportListener | undefined;
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;
-  private headers: OutgoingHeaders | undefined;
+  private head: OutgoingHeaders | undefined;
   private waits = true;
   /** Whether we have sent the head: that the response has one does not say so. */
   private begun = false;
@@ -45,6 +46,10 @@ export class Http1Transport implements Transport {
   private direct: Socket | undefined | null = null;
 
   constructor(private readonly response: FlushableResponse) {}
+
+  get headers(): Readonly<Record<string, string>> {
+    return STREAM_HEADERS;
+  }
 
   get hasBody(): boolean {
     const { statusCode, req } = this.response;
@@ -76,7 +81,7 @@ export class Http1Transport implements Transport {
   }
 
   begin(headers: OutgoingHeaders): void {
-    this.headers = headers;
+    this.head = headers;
   }
 
   flushHead(): void {
@@ -122,10 +127,10 @@ export class Http1Transport implements Transport {
   }
 
   end(data?: string | Uint8Array): void {
-    const { headers, response } = this;
+    const { head, response } = this;
     response.once('finish', () => this.listener?.onFinish());
-    if (headers && this.hasBody && !response.hasHeader('content-length') && !headers.includes('content-length')) {
-      headers.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
+    if (head && this.hasBody && !response.hasHeader('content-length') && !head.includes('content-length')) {
+      head.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
     }
     this.writeHead();
     response.end(data);
@@ -163,10 +168,10 @@ export class Http1Transport implements Transport {
   }
 
   private writeHead(): void {
-    const { headers, response } = this;
-    if (headers && !response.headersSent) {
-      this.headers = undefined;
-      response.writeHead(response.statusCode, headers as OutgoingHttpHeader[]);
+    const { head, response } = this;
+    if (head && !response.headersSent) {
+      this.head = undefined;
+      response.writeHead(response.statusCode, head as OutgoingHttpHeader[]);
     }
   }
 

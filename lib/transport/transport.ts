@@ -1,3 +1,4 @@
+import type { StreamCloseCode } from '../errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
 /** What a transport tells its connection. */
@@ -15,6 +16,8 @@ export type OutgoingHeaders = (number | string | readonly string[])[];
 
 /** Bytes → the wire. */
 export interface Transport {
+  /** What it sends with every stream, unless the application has set its own. Names in lower case. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Whether the answer has a body at all: not for HEAD, nor for a status that has none. */
   readonly hasBody: boolean;
   /** Bytes accepted, but not yet taken by the operating system. */
@@ -33,11 +36,11 @@ export interface Transport {
   /** As {@link write}, of what many connections are given. */
   writeShared(chunk: SharedChunk): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
-  end(data?: string | Uint8Array): void;
+  end(data: string | Uint8Array | undefined, why: StreamCloseCode): void;
   /** Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows. */
   truncate(data?: string | Uint8Array): void;
   /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
   probe(): void;
   /** Drops the connection at once. `onClose` follows. */
-  destroy(): void;
+  destroy(why: StreamCloseCode): void;
 }
