@@ -12,7 +12,7 @@ export type { StreamState } from './connection/connection-state.js';
 export type { StreamHooks } from './connection/hooks.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { StreamRegistry } from './connection/stream-registry.js';
-export type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
+export type { OverflowPolicy } from './connection/stream-settings.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { InjectHub } from './decorators/inject-hub.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
@@ -25,7 +25,7 @@ export { defineFormat } from './format/define-format.js';
 export type { StreamEvent } from './format/event.js';
 export type { StreamErrorBody, StreamFormat } from './format/format.js';
 export type { StreamFormatName } from './format/formats.js';
-export type { HubEvent, HubReset, HubResetReason } from './format/hub-event.js';
+export type { HubEvent, HubReset } from './format/hub-event.js';
 export { formatSse } from './format/sse.format.js';
 export { Hub } from './hub/hub.js';
 export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from './hub/hub.options.js';
@@ -37,8 +37,6 @@ export { type FlushMark, flush } from './source/flush.js';
 export { StreamingModule } from './streaming.module.js';
 export type {
   SseOptions,
-  StreamBehavior,
-  StreamHooksLike,
   StreamingModuleOptions,
   StreamLimits,
   StreamOptions,
