@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { INestApplication, Type } from '@nestjs/common';
-import { INJECTABLE_WATERMARK, PATH_METADATA } from '@nestjs/common/constants.js';
+import { INJECTABLE_WATERMARK, MODULE_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import ts from 'typescript';
@@ -133,7 +133,7 @@ interface RunningBlock {
   close(): Promise<void>;
 }
 
-/** Starts the application a block is, or one with the controllers it exports. */
+/** Starts the application a block is, that of the module it exports, or one with the controllers it exports. */
 async function start(block: Block, platform: Platform): Promise<RunningBlock> {
   const printed = new Recorder();
   const own: INestApplication[] = [];
@@ -148,11 +148,15 @@ async function start(block: Block, platform: Platform): Promise<RunningBlock> {
     return app;
   };
   const exported = await evaluate(block, printed.add, { '@nestjs/core': { NestFactory: { create } } });
+  const classes = Object.values(exported).filter((each): each is Type => typeof each === 'function');
+  const module = classes.find((each) => Reflect.hasMetadata(MODULE_METADATA.IMPORTS, each));
+  if (own.length === 0 && module) {
+    await (await create(module)).listen(0);
+  }
   const [app] = own;
   if (app) {
     return running(app, printed);
   }
-  const classes = Object.values(exported).filter((each): each is Type => typeof each === 'function');
   const started = await startApp(platform, {
     controllers: classes.filter((each) => Reflect.hasMetadata(PATH_METADATA, each)),
     providers: classes.filter((each) => Reflect.hasMetadata(INJECTABLE_WATERMARK, each)),
