@@ -35,7 +35,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered'} base
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own'} base
  * @param {string} what
  * @returns {Column}
  */
@@ -53,6 +53,24 @@ const STREAMS = [
   times('× net', 'floor', 'cpu'),
   times('× node:http', 'writer', 'cpu'),
   times('× Nest generator', 'nest', 'cpu'),
+];
+
+const DELIVERIES = [
+  value('CPU µs/delivery', 'cpu', 1_000, hundredths),
+  value('deliveries/s', 'rate'),
+  value('p50 ms', 'p50', 1_000, hundredths),
+  value('p99 ms', 'p99', 1_000, hundredths),
+  times('× net', 'floor', 'cpu'),
+  times('× net gathered', 'gathered', 'cpu'),
+];
+
+const LOSSES = [sum('missing', 'missing'), sum('cut off', 'gone')];
+
+const SLOPES = [
+  value('heap bytes', 'heap'),
+  value('resident bytes', 'rss'),
+  times('× net', 'floor', 'heap'),
+  times('× net resident', 'floor', 'rss'),
 ];
 
 /** @type {Record<string, Column[]>} */
@@ -73,25 +91,23 @@ const COLUMNS = {
     times('× node:http', 'writer', 'heap'),
     times('× Nest @Sse', 'nest', 'heap'),
   ],
-  fanout: [
-    value('CPU µs/delivery', 'cpu', 1_000, hundredths),
-    value('deliveries/s', 'rate'),
-    value('p50 ms', 'p50', 1_000, hundredths),
-    value('p99 ms', 'p99', 1_000, hundredths),
-    times('× net', 'floor', 'cpu'),
-    times('× net gathered', 'gathered', 'cpu'),
-    times('× Nest @Sse', 'nest', 'cpu'),
-    sum('missing', 'missing'),
-    sum('cut off', 'gone'),
+  fanout: [...DELIVERIES, times('× Nest @Sse', 'nest', 'cpu'), ...LOSSES],
+  'fanout-idle': [...SLOPES, times('× Nest @Sse', 'nest', 'heap'), sum('missing', 'missing')],
+  'fanout-ws': [
+    ...DELIVERIES,
+    times('× ws shared frame', 'shared', 'cpu'),
+    times('× ws send(string)', 'own', 'cpu'),
+    ...LOSSES,
   ],
-  'fanout-idle': [
-    value('heap bytes', 'heap'),
-    value('resident bytes', 'rss'),
-    times('× net', 'floor', 'heap'),
-    times('× net resident', 'floor', 'rss'),
-    times('× Nest @Sse', 'nest', 'heap'),
-    sum('missing', 'missing'),
+  'fanout-ws-idle': [...SLOPES, times('× ws', 'own', 'heap'), sum('missing', 'missing')],
+  'fanout-gzip': [
+    ...DELIVERIES,
+    times('× shared block', 'shared', 'cpu'),
+    times('× gzip each', 'own', 'cpu'),
+    value('bytes/delivery', 'bytes'),
+    ...LOSSES,
   ],
+  'fanout-gzip-idle': [...SLOPES, times('× gzip each resident', 'own', 'rss'), sum('missing', 'missing')],
 };
 
 /** @param {readonly (readonly string[])[]} rows the first of them the head */

@@ -17,7 +17,7 @@ function options() {
       rounds: { type: 'string', default: '5' },
       scale: { type: 'string', default: '1' },
       json: { type: 'string' },
-      clients: { type: 'string', default: '1000,5000' },
+      clients: { type: 'string' },
       turn: { type: 'string', default: '1,10' },
       pace: { type: 'string', default: 'paced,saturated' },
       seconds: { type: 'string', default: '2' },
@@ -38,11 +38,11 @@ function options() {
   return { scenarios, rounds, scale, json: values.json, fanout: fanoutOptions(values) };
 }
 
-/** @param {Record<'clients' | 'turn' | 'pace' | 'seconds', string> & { only?: string, profile?: string }} values */
+/** @param {Record<'turn' | 'pace' | 'seconds', string> & Partial<Record<'clients' | 'only' | 'profile', string>>} values */
 function fanoutOptions({ clients, turn, pace, seconds, only, profile }) {
   const paces = /** @type {('paced' | 'saturated')[]} */ (pace.split(','));
-  const numbers = { clients: clients.split(',').map(Number), turns: turn.split(',').map(Number) };
-  if (![...numbers.clients, ...numbers.turns].every((each) => Number.isInteger(each) && each > 0)) {
+  const numbers = { clients: clients?.split(',').map(Number), turns: turn.split(',').map(Number) };
+  if (![...(numbers.clients ?? []), ...numbers.turns].every((each) => Number.isInteger(each) && each > 0)) {
     throw new Error('--clients and --turn are whole numbers above 0, with commas in between');
   }
   if (!paces.every((each) => each === 'paced' || each === 'saturated')) {

@@ -144,6 +144,10 @@ export const SCENARIOS = {
   many: one('many', '50 fast streams at once', (run) => streams(run, MANY)),
   short: one('short', 'Many short streams of ten chunks', short),
   idle: one('idle', 'An idle stream', idle),
-  fanout,
-  'fanout-idle': fanoutIdle,
+  fanout: fanout('fanout'),
+  'fanout-idle': fanoutIdle('fanout'),
+  'fanout-ws': fanout('fanout-ws'),
+  'fanout-ws-idle': fanoutIdle('fanout-ws'),
+  'fanout-gzip': fanout('fanout-gzip'),
+  'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
 };

@@ -11,6 +11,7 @@ const OF_PLAIN = { express: 1, fastify: 1.4 };
 const IDLE_KB = { express: 9, fastify: 6 };
 const OF_GATHERED = 1.15;
 const OF_NCHAN = 1;
+const OF_SHARED_FRAME = 1.2;
 /** Of Nest's `@Sse`, and of better-sse: with one message a turn, and with several. */
 const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
@@ -74,6 +75,13 @@ const TARGETS = {
   idle: idle('idle stream'),
   fanout,
   'fanout-idle': idle('idle client of a hub'),
+  'fanout-ws': (each, all, { title }) => [
+    target(
+      `${title}, ${each.name}: CPU × ws with one shared frame`,
+      OF_SHARED_FRAME,
+      ratio(all, each, each.shared, 'cpu'),
+    ),
+  ],
 };
 
 /**
@@ -84,5 +92,5 @@ export function targetsOf(outcome) {
   const { scenario, measured } = outcome;
   return measured
     .filter(({ name }) => name.startsWith('ours'))
-    .flatMap((each) => TARGETS[scenario](each, measured, outcome));
+    .flatMap((each) => TARGETS[scenario]?.(each, measured, outcome) ?? []);
 }

@@ -5,24 +5,44 @@ import { isInstalled } from './servers/nchan.mjs';
  * @property {string} name
  * @property {readonly [file: string, name: string]} server what `servers/<file>.mjs` exports under that name
  * @property {string} path
- * @property {'sse' | 'sseOnKeptAlive' | 'ws' | 'socketIo'} protocol
+ * @property {'sse' | 'sseOnKeptAlive' | 'gzip' | 'ws' | 'socketIo'} protocol
  * @property {'express' | 'fastify'} [platform]
  * @property {string} floor the raw socket it is compared with
  * @property {string} gathered the raw socket with the same gathering
  * @property {string} [nest] what Nest has for it
- * @property {string} betterSse
- * @property {string} nchan
+ * @property {string} [betterSse]
+ * @property {string} [nchan]
+ * @property {string} [shared] ws with one frame for all, or zlib with one block for all
+ * @property {string} [own] ws, or zlib, with a frame or a stream for each client
  */
+/** @typedef {'fanout' | 'fanout-ws' | 'fanout-gzip'} Group who is compared with whom */
 
 const FLOOR = 'raw net.Socket';
 const GATHERED = 'raw net.Socket, gathered';
 const BETTER_SSE = 'better-sse channel';
 const NCHAN = 'nchan (nginx)';
 
+const WS_SHARED = 'ws, one shared frame';
+const WS_OWN = 'ws, send(string)';
+const BLOCK_SHARED = 'raw net.Socket, one shared gzip block';
+const ZLIB_OWN = 'raw net.Socket, a gzip stream each';
+
 const sse = /** @type {const} */ ({ path: '/listen', protocol: 'sse' });
+const ws = /** @type {const} */ ({ path: '/listen', protocol: 'ws' });
+const gzip = /** @type {const} */ ({ path: '/listen', protocol: 'gzip' });
+
+/** @type {FanoutContestant} */
+const SOCKET_IO = {
+  name: 'socket.io',
+  server: ['peers', 'socketIo'],
+  path: '/socket.io/?EIO=4&transport=websocket',
+  protocol: 'socketIo',
+  floor: FLOOR,
+  gathered: GATHERED,
+};
 
 /** @type {readonly FanoutContestant[]} */
-const ALL = [
+const SSE = [
   { name: FLOOR, server: ['raw', 'each'], ...sse },
   { name: GATHERED, server: ['raw', 'gathered'], ...sse },
   { name: 'ours, Express', server: ['ours', 'oursExpress'], platform: 'express', ...sse },
@@ -32,12 +52,7 @@ const ALL = [
   { name: 'Nest @Sse, Fastify', server: ['nest', 'nestFastify'], platform: 'fastify', ...sse },
   { name: '@fastify/sse', server: ['peers', 'fastifySse'], ...sse },
   { name: 'ws', server: ['peers', 'ws'], path: '/', protocol: 'ws' },
-  {
-    name: 'socket.io',
-    server: ['peers', 'socketIo'],
-    path: '/socket.io/?EIO=4&transport=websocket',
-    protocol: 'socketIo',
-  },
+  SOCKET_IO,
   { name: NCHAN, server: ['nchan', 'nchan'], path: '/listen', protocol: 'sseOnKeptAlive' },
 ].map((contestant) => ({
   floor: FLOOR,
@@ -50,17 +65,43 @@ const ALL = [
   ...contestant,
 }));
 
+/** @type {readonly FanoutContestant[]} */
+const WEBSOCKET = [
+  { name: FLOOR, server: ['raw', 'webSocketEach'], ...ws },
+  { name: GATHERED, server: ['raw', 'webSocketGathered'], ...ws },
+  { name: 'ours, Express', server: ['ours', 'webSocketExpress'], platform: 'express', ...ws },
+  { name: 'ours, Fastify', server: ['ours', 'webSocketFastify'], platform: 'fastify', ...ws },
+  { name: WS_OWN, server: ['websockets', 'sendString'], ...ws },
+  { name: WS_SHARED, server: ['websockets', 'sharedFrame'], ...ws },
+  { name: `${WS_SHARED}, gathered`, server: ['websockets', 'sharedFrameGathered'], ...ws },
+  SOCKET_IO,
+].map((contestant) => ({ floor: FLOOR, gathered: GATHERED, shared: WS_SHARED, own: WS_OWN, ...contestant }));
+
+/** The floor is what it takes without compression. @type {readonly FanoutContestant[]} */
+const GZIP = [
+  { name: FLOOR, server: ['raw', 'each'], ...sse },
+  { name: GATHERED, server: ['raw', 'gathered'], ...sse },
+  { name: BLOCK_SHARED, server: ['compressed', 'sharedBlock'], ...gzip },
+  { name: 'ours, Express', server: ['ours', 'gzipExpress'], platform: 'express', ...gzip },
+  { name: 'ours, Fastify', server: ['ours', 'gzipFastify'], platform: 'fastify', ...gzip },
+  { name: ZLIB_OWN, server: ['compressed', 'streamEach'], ...gzip },
+  { name: 'Express with compression', server: ['compressed', 'expressCompression'], ...gzip },
+].map((contestant) => ({ floor: FLOOR, gathered: GATHERED, shared: BLOCK_SHARED, own: ZLIB_OWN, ...contestant }));
+
+const GROUPS = { fanout: SSE, 'fanout-ws': WEBSOCKET, 'fanout-gzip': GZIP };
+
 /**
+ * @param {Group} group
  * @param {readonly string[] | undefined} only parts of names, or all
  * @returns {readonly FanoutContestant[]}
  */
-export function contestants(only) {
-  if (!isInstalled) {
+export function contestants(group, only) {
+  if (group === 'fanout' && !isInstalled) {
     console.log(
       '**nchan is MISSING: no nginx with libnginx-mod-nchan is installed here. Its rows and targets are left out.**\n',
     );
   }
-  return ALL.filter(
+  return GROUPS[group].filter(
     ({ name }) => (name !== NCHAN || isInstalled) && (only === undefined || only.some((part) => name.includes(part))),
   );
 }

@@ -1,25 +1,41 @@
+import { maskedFrame, TEXT } from './frames.mjs';
+
 /** How a client of the load generator gets in, as little of it as a server needs. */
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const UPGRADE = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`;
-/** A masked text frame of `40`: joins the main namespace. */
-const SOCKET_IO_JOIN = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30]);
+/** Joins the main namespace. */
+const SOCKET_IO_JOIN = maskedFrame(TEXT, Buffer.from('40'));
+const SOCKET_IO_PING = '2';
+const SOCKET_IO_PONG = maskedFrame(TEXT, Buffer.from('3'));
 
 /**
  * @typedef {object} Protocol
  * @property {(path: string) => string} request
+ * @property {RegExp} welcome what the first read begins with, if it is let in
  * @property {(text: string, socket: import('node:net').Socket, path: string) => boolean} isIn told of each read until it says so
+ * @property {'marks' | 'frames' | 'gzip'} counts how its messages are counted
+ * @property {(opcode: number, payload: Buffer) => Buffer | undefined} [answer] to a short frame
  */
 
-/** @param {string} path */
-const get = (path) => `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n`;
+const isIn = () => true;
+const OK = /^HTTP\/1\.1 200 /;
+const COMPRESSED = /^HTTP\/1\.1 200 .*\r\ncontent-encoding: gzip\r\n/is;
+const UPGRADED = /^HTTP\/1\.1 101 /;
 
-/** @type {Record<'sse' | 'sseOnKeptAlive' | 'ws' | 'socketIo', Protocol>} */
+/** @param {string} path @param {string} [more] */
+const get = (path, more = '') => `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n${more}\r\n`;
+
+/** @param {string} path */
+const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${UPGRADE}`;
+
+/** @type {Record<'sse' | 'sseOnKeptAlive' | 'gzip' | 'ws' | 'socketIo', Protocol>} */
 export const PROTOCOLS = {
-  sse: { request: get, isIn: () => true },
+  sse: { request: (path) => get(path), welcome: OK, isIn, counts: 'marks' },
   // nginx turns Nagle's algorithm off when a connection is used again, and leaves it on until then.
   sseOnKeptAlive: {
     request: () => get('/hello'),
+    welcome: /^HTTP\/1\.1 204 /,
     isIn: (text, socket, path) => {
       const isHello = text.includes(' 204 ');
       if (isHello) {
@@ -27,18 +43,21 @@ export const PROTOCOLS = {
       }
       return !isHello;
     },
+    counts: 'marks',
   },
-  ws: {
-    request: (path) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${UPGRADE}`,
-    isIn: () => true,
-  },
+  gzip: { request: (path) => get(path, 'Accept-Encoding: gzip\r\n'), welcome: COMPRESSED, isIn, counts: 'gzip' },
+  ws: { request: upgrade, welcome: UPGRADED, isIn, counts: 'frames' },
   socketIo: {
-    request: (path) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${UPGRADE}`,
+    request: upgrade,
+    welcome: UPGRADED,
     isIn: (text, socket) => {
       if (text.includes('"upgrades"')) {
         socket.write(SOCKET_IO_JOIN);
       }
       return text.includes('40{');
     },
+    counts: 'frames',
+    answer: (opcode, payload) =>
+      opcode === TEXT && payload.latin1Slice() === SOCKET_IO_PING ? SOCKET_IO_PONG : undefined,
   },
 };

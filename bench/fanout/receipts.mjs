@@ -35,6 +35,19 @@ export function countMarks(bytes, onMark) {
   return count;
 }
 
+/**
+ * Counts the messages in what was not read from a socket into the buffer.
+ * @param {Buffer} text
+ * @param {(mark: number) => void} onMark
+ */
+export function countMarksOf(text, onMark) {
+  let count = 0;
+  for (let from = 0; from < text.length; from += READ) {
+    count += countMarks(text.copy(buffer, 0, from, from + READ), onMark);
+  }
+  return count;
+}
+
 /** How long each message took to the clients of a sample, in microseconds. */
 export class Latencies {
   /** @type {number[]} */

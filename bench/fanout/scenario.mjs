@@ -4,12 +4,13 @@ import { Worker } from '../processes.mjs';
 import { contestants } from './contestants.mjs';
 
 /** @typedef {import('./contestants.mjs').FanoutContestant} FanoutContestant */
+/** @typedef {import('./contestants.mjs').Group} Group */
 /** @typedef {FanoutContestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
 /** @typedef {{ clients: number, pace: 'paced' | 'saturated', perTurn: number }} Case */
 /** @typedef {{ worker: Worker, port: number, ackPort: number }} Server */
 /**
  * @typedef {object} FanoutOptions
- * @property {readonly number[]} clients
+ * @property {readonly number[]} [clients]
  * @property {readonly number[]} turns how many messages a turn has
  * @property {readonly ('paced' | 'saturated')[]} paces
  * @property {number} seconds
@@ -18,6 +19,8 @@ import { contestants } from './contestants.mjs';
  */
 /** @typedef {{ rounds: number, scale: number, tell: (progress: string) => void, fanout: FanoutOptions }} Run */
 
+/** With 5,000 clients a gzip stream for each takes more than a gigabyte. */
+const CLIENTS = { fanout: [1_000, 5_000], 'fanout-ws': [1_000, 5_000], 'fanout-gzip': [1_000] };
 /** What is delivered per second when that is not what is measured. */
 const PACE = 25_000;
 /** However long that takes with many clients and many messages a turn. */
@@ -71,6 +74,7 @@ async function publish(load, { worker, ackPort }, { clients, pace, perTurn }, ms
   return {
     cpu: ((after.cpu - before.cpu) * 1_000) / heard.deliveries,
     rate: heard.deliveries / ((Math.max(heard.lastAt, ended) - began) / 1e6),
+    bytes: heard.received / heard.deliveries,
     p50: heard.p50,
     p99: heard.p99,
     missing: messages * clients - heard.deliveries,
@@ -110,13 +114,14 @@ async function measure({ fanout, scale }, load, { name, path, protocol }, server
 /**
  * All contestants in turn, round after round, with so many clients.
  * @param {Run} run
+ * @param {Group} group
  * @param {number} clients
  */
-async function withClients(run, clients) {
+async function withClients(run, group, clients) {
   const { rounds, scale, tell, fanout } = run;
   demandFiles(clients);
   const cases = fanout.paces.flatMap((pace) => fanout.turns.map((perTurn) => ({ clients, pace, perTurn })));
-  const all = contestants(fanout.only);
+  const all = contestants(group, fanout.only);
   const measured = cases.map(() => all.map((each) => /** @type {Measured} */ ({ ...each, rounds: [] })));
   const load = await startLoad();
   const servers = [];
@@ -142,21 +147,27 @@ async function withClients(run, clients) {
   } finally {
     await Promise.all([load, ...servers.map(({ worker }) => worker)].map((worker) => worker.end()));
   }
-  return cases.map((how, i) => ({ scenario: 'fanout', title: titleOf(how), ...how, measured: measured[i] }));
+  return cases.map((how, i) => ({ scenario: group, title: titleOf(group, how), ...how, measured: measured[i] }));
 }
 
-/** @param {Case} how */
-const titleOf = ({ clients, pace, perTurn }) =>
-  `${clients} clients, ${perTurn} ${perTurn === 1 ? 'message' : 'messages'} a turn, ${pace}`;
+/** What the clients of a group are. */
+const WHO = { fanout: 'clients', 'fanout-ws': 'WebSocket clients', 'fanout-gzip': 'gzip clients' };
 
-/** @param {Run} run */
-export async function fanout(run) {
+/**
+ * @param {Group} group
+ * @param {Case} how
+ */
+const titleOf = (group, { clients, pace, perTurn }) =>
+  `${clients} ${WHO[group]}, ${perTurn} ${perTurn === 1 ? 'message' : 'messages'} a turn, ${pace}`;
+
+/** @param {Group} group @returns {(run: Run) => Promise<import('../scenarios.mjs').Outcome[]>} */
+export const fanout = (group) => async (run) => {
   const outcomes = [];
-  for (const clients of run.fanout.clients) {
-    outcomes.push(...(await withClients(run, clients)));
+  for (const clients of run.fanout.clients ?? CLIENTS[group]) {
+    outcomes.push(...(await withClients(run, group, clients)));
   }
   return outcomes;
-}
+};
 
 /**
  * What one more client takes that has been given a few messages: the slope between two numbers of them, in a new process.
@@ -191,11 +202,11 @@ async function idleSlope({ scale }, load, contestant) {
   }
 }
 
-/** @param {Run} run */
-export async function fanoutIdle(run) {
+/** @param {Group} group @returns {(run: Run) => Promise<import('../scenarios.mjs').Outcome[]>} */
+export const fanoutIdle = (group) => async (run) => {
   demandFiles(IDLE_FIRST + IDLE_MORE);
   const load = await startLoad();
-  const measured = contestants(run.fanout.only).map((each) => /** @type {Measured} */ ({ ...each, rounds: [] }));
+  const measured = contestants(group, run.fanout.only).map((each) => /** @type {Measured} */ ({ ...each, rounds: [] }));
   try {
     for (let round = 1; round <= run.rounds; round++) {
       for (const contestant of measured) {
@@ -206,5 +217,5 @@ export async function fanoutIdle(run) {
   } finally {
     await load.end();
   }
-  return [{ scenario: 'fanout-idle', title: 'An idle client of a broadcast', measured }];
-}
+  return [{ scenario: `${group}-idle`, title: `An idle client of a broadcast: ${WHO[group]}`, measured }];
+};

@@ -4,8 +4,9 @@ import { decorate, nestServer } from '../../servers/nest-app.mjs';
 /**
  * A hub as it is by default: bounded queues, ids, history, heartbeats, `disconnect`.
  * @param {'express' | 'fastify'} platform
+ * @param {import('nestjs-streaming').StreamingOptions} [options]
  */
-async function start(platform) {
+async function start(platform, options) {
   /** @type {import('nestjs-streaming').Hub} */
   let hub;
   class HubController {
@@ -21,10 +22,16 @@ async function start(platform) {
   }
   InjectHub('bench')(HubController, undefined, 0);
   decorate(HubController, 'listen', [Sse('listen')], [LastEventId()]);
-  const modules = [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'bench' })];
+  const modules = [StreamingModule.forRoot(options), StreamingModule.registerHub({ name: 'bench' })];
   const server = await nestServer(platform, HubController, modules);
   return { server, publish: (/** @type {object} */ message) => hub.publish(message) };
 }
 
+const GZIP = { compression: { encodings: ['gzip'], threshold: 0 } };
+
 export const oursExpress = () => start('express');
 export const oursFastify = () => start('fastify');
+export const webSocketExpress = () => start('express', { websocket: true });
+export const webSocketFastify = () => start('fastify', { websocket: true });
+export const gzipExpress = () => start('express', GZIP);
+export const gzipFastify = () => start('fastify', GZIP);

@@ -5,8 +5,6 @@ import Fastify from 'fastify';
 import { Server as SocketIoServer } from 'socket.io';
 import { WebSocketServer } from 'ws';
 
-const HOUR_MS = 3_600_000;
-
 /** On `node:http`, with its channel. */
 export function betterSse() {
   const channel = createChannel();
@@ -57,7 +55,6 @@ export function ws() {
 
 export function socketIo() {
   const server = createServer();
-  // The load generator does not answer pings.
-  const sockets = new SocketIoServer(server, { pingTimeout: HOUR_MS });
+  const sockets = new SocketIoServer(server);
   return { server, publish: (/** @type {object} */ message) => sockets.emit('message', message) };
 }

@@ -1,64 +1,105 @@
+import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 
-/** HTTP as far as the load generator needs it, on bare sockets: the floor. */
+/** HTTP and WebSocket as far as the load generator needs them, on bare sockets: the floor. */
 
-const HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\r\n';
+/** @typedef {{ head: (request: string) => string, frame: (message: object) => string }} Protocol of ASCII, but for the heads of frames */
+
+const TEXT_FRAME = 0x81;
+const LENGTH_16 = 126;
+const BYTE = 8;
+
+export const HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n';
 
 /** @param {object} message */
-const frame = (message) => `data: ${JSON.stringify(message)}\n\n`;
+export const event = (message) => `data: ${JSON.stringify(message)}\n\n`;
+
+/** @type {Protocol} */
+const SSE = { head: () => `${HEAD}\r\n`, frame: event };
+
+/** @type {Protocol} */
+const WEBSOCKET = {
+  head: (request) => {
+    const key = /sec-websocket-key: (.*)\r\n/i.exec(request)?.[1];
+    const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+    const answer = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`;
+    return `${answer}Sec-WebSocket-Accept: ${accept}\r\n\r\n`;
+  },
+  // What is published is longer than 125 bytes, and shorter than 65,536.
+  frame: (message) => {
+    const text = JSON.stringify(message);
+    return String.fromCharCode(TEXT_FRAME, LENGTH_16, text.length >> BYTE, text.length & 0xff) + text;
+  },
+};
 
 /**
  * Without Nagle's algorithm, as the sockets of `node:http` are: with it a message waits up to 40 ms for the acknowledgement of the
  * one before, and several become one segment.
- * @param {Set<import('node:net').Socket>} sockets
+ * @param {(socket: import('node:net').Socket, request: string) => void} welcome
+ * @param {(socket: import('node:net').Socket) => void} onClose
  */
-function listener(sockets) {
+export function listener(welcome, onClose) {
   return createServer({ noDelay: true }, (socket) => {
-    socket.once('data', () => {
-      socket.write(HEAD);
-      sockets.add(socket);
-    });
+    socket.once('data', (request) => welcome(socket, request.latin1Slice()));
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => sockets.delete(socket));
+    socket.on('close', () => onClose(socket));
   });
 }
 
-/** One Buffer for all, a write for each message. */
-export function each() {
+/** @param {Protocol} protocol */
+function broadcaster({ head }) {
   /** @type {Set<import('node:net').Socket>} */
   const sockets = new Set();
-  return {
-    server: listener(sockets),
-    /** @param {object} message */
-    publish: (message) => {
-      const bytes = Buffer.from(frame(message));
-      for (const socket of sockets) {
-        socket.write(bytes);
-      }
+  const server = listener(
+    (socket, request) => {
+      socket.write(head(request));
+      sockets.add(socket);
     },
-  };
-}
-
-/** One Buffer for all, a write for what was published in one turn of the event loop. */
-export function gathered() {
-  /** @type {Set<import('node:net').Socket>} */
-  const sockets = new Set();
-  let text = '';
-  const flush = () => {
-    const bytes = Buffer.from(text);
-    text = '';
+    (socket) => sockets.delete(socket),
+  );
+  /** @param {string} text */
+  const write = (text) => {
+    const bytes = Buffer.from(text, 'latin1');
     for (const socket of sockets) {
       socket.write(bytes);
     }
   };
-  return {
-    server: listener(sockets),
-    /** @param {object} message */
-    publish: (message) => {
-      if (text === '') {
-        setImmediate(flush);
-      }
-      text += frame(message);
-    },
+  return { server, write };
+}
+
+/**
+ * What is done with all that was published in one turn of the event loop.
+ * @param {(text: string) => void} write
+ * @param {(message: object) => string} frame
+ */
+export function gatherer(write, frame) {
+  let text = '';
+  const flush = () => {
+    const gathered = text;
+    text = '';
+    write(gathered);
+  };
+  return (/** @type {object} */ message) => {
+    if (text === '') {
+      setImmediate(flush);
+    }
+    text += frame(message);
   };
 }
+
+/** One Buffer for all, a write for each message. @param {Protocol} protocol */
+function writeEach(protocol) {
+  const { server, write } = broadcaster(protocol);
+  return { server, publish: (/** @type {object} */ message) => write(protocol.frame(message)) };
+}
+
+/** One Buffer for all, a write for what was published in one turn of the event loop. @param {Protocol} protocol */
+function writeGathered(protocol) {
+  const { server, write } = broadcaster(protocol);
+  return { server, publish: gatherer(write, protocol.frame) };
+}
+
+export const each = () => writeEach(SSE);
+export const gathered = () => writeGathered(SSE);
+export const webSocketEach = () => writeEach(WEBSOCKET);
+export const webSocketGathered = () => writeGathered(WEBSOCKET);
