@@ -101,7 +101,7 @@ async function measure({ fanout, scale }, load, { name, path, protocol }, server
       const interval = (clients * how.perTurn * 1_000) / PACE;
       const fewest = how.pace === 'paced' ? FEWEST_TURNS * interval : 0;
       const ms = Math.max(fanout.seconds * 1_000 * scale, fewest);
-      const file = `${name}-${clients}-${how.pace}-${how.perTurn}.cpuprofile`.replaceAll(/[^\w.-]+/g, '-');
+      const file = `${name}-${protocol}-${clients}-${how.pace}-${how.perTurn}.cpuprofile`.replaceAll(/[^\w.-]+/g, '-');
       results.push(await publish(load, server, how, ms, profiles && join(profiles, file)));
     }
     return results;
