@@ -2,12 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import { HttpException, HttpStatus, NotAcceptableException, ServiceUnavailableException } from '@nestjs/common';
 import { having, type StreamHooks } from './connection/hooks.js';
 import { LiveConnection } from './connection/live-connection.js';
-import type { StreamServices, StreamSettings } from './connection/stream-settings.js';
+import { PollingConnection } from './connection/polling-connection.js';
+import type { StreamParts, StreamServices, StreamSettings } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import { ALL_FORMATS } from './format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negotiate.js';
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
+import { waitOf } from './prefer.js';
 import type { StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
 import { transportOf } from './transport/transport-of.js';
@@ -55,7 +57,8 @@ export class StreamPlan {
   connect(response: PlatformResponse): LiveConnection {
     const { raw, request, head } = exchangeOn(response);
     const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
-    return new LiveConnection({
+    const wait = waitOf(raw.req);
+    const parts: StreamParts = {
       id: ++connections,
       request,
       transport: transportOf(raw),
@@ -63,7 +66,8 @@ export class StreamPlan {
       settings: this.settings,
       chosen: chosen === 'auto' ? undefined : chosen,
       lastEventId: lastEventIdOf(raw.req, this.settings.services.logger),
-    });
+    };
+    return wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
   }
 
   /** Counts a stream in, or refuses it. */

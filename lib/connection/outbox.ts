@@ -20,6 +20,8 @@ export interface OutboxOwner {
 export class Outbox {
   /** Whether the client can take no more. */
   blocked = false;
+  /** Whether all is held back until the end, to be one body of known length. */
+  whole = false;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
   private text = '';
@@ -87,7 +89,7 @@ export class Outbox {
 
   /** Hands over what is gathered. */
   flush(): void {
-    if (!this.blocked && this.gathered > 0) {
+    if (!this.blocked && !this.whole && this.gathered > 0) {
       this.write(this.take());
     }
   }

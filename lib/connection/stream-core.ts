@@ -35,7 +35,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
     if (value !== undefined && value !== null) {
       const source = this.within(() => this.sourceOf(value));
-      this.reader = readerOf(source, this);
+      this.reader = this.readerOf(source);
       if (source.kind !== 'shared' && source.head) {
         this.adopt(source.head);
       }
@@ -154,6 +154,10 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
   }
 
+  protected readerOf(source: Source): Reader {
+    return readerOf(source, this);
+  }
+
   protected stopSource(): void {
     const { reader } = this;
     this.reader = undefined;
@@ -173,7 +177,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   }
 
   /** Opens a stream that has been silent for long enough, and keeps the connection of an open one alive. */
-  private wake(age: number, silence: number): void {
+  protected wake(age: number, silence: number): void {
     const { settings } = this.parts;
     if (this.current === 'new' && age >= settings.openDelay) {
       this.openSilent();
@@ -193,7 +197,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   }
 
   private hear(): void {
-    const begins = this.endless && !this.headFixed;
+    const begins = this.reader?.endless && !this.headFixed;
     if (begins && this.body.format !== undefined) {
       this.fixHead();
     }
@@ -206,7 +210,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
   }
 
-  private openSilent(): void {
+  protected openSilent(): void {
     if (this.current === 'new') {
       this.parts.transport.hasBody ? this.openEmpty() : this.complete();
     }

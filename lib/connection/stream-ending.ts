@@ -168,7 +168,7 @@ export abstract class StreamEnding extends StreamOpening {
     return this.closing.promise;
   }
 
-  private beginEnd(reason: StreamCloseReason): void | PromiseLike<void> {
+  protected beginEnd(reason: StreamCloseReason): void | PromiseLike<void> {
     this.reason = reason;
     if (this.current === 'new') {
       this.commit();

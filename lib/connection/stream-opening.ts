@@ -72,6 +72,11 @@ export abstract class StreamOpening extends StreamConnection {
     return this.parts.head === undefined;
   }
 
+  /** What is sent with it, unless the application has set its own. */
+  protected get headers(): Readonly<Record<string, string>> {
+    return this.parts.transport.headers;
+  }
+
   protected get hasChunkHooks(): boolean {
     return this.chunkHooks.length > 0;
   }
@@ -114,7 +119,7 @@ export abstract class StreamOpening extends StreamConnection {
     if (!head || isOver(this.current)) {
       return;
     }
-    const headers = head.commit(this.body.contentType, transport.headers);
+    const headers = head.commit(this.body.contentType, this.headers);
     this.parts.head = undefined;
     this.body.open();
     this.settleOpening();
@@ -211,7 +216,7 @@ export abstract class StreamOpening extends StreamConnection {
     this.putFirst(encoded);
   }
 
-  private putFirst(encoded: string | Uint8Array): void {
+  protected putFirst(encoded: string | Uint8Array): void {
     this.fixHead();
     this.body.put(encoded);
     if (!this.parts.transport.hasBody) {

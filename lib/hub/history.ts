@@ -36,7 +36,7 @@ export class History {
   private epoch = '';
   private offset = 0;
   /** The number at which the epoch begins: that of the reset which says so. */
-  private floor = 0;
+  floor = 0;
   private tail: BrokerTail | undefined;
   /** What comes while something else has to be read first. */
   private held: BrokerRecord[] | undefined = [];

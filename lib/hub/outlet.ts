@@ -26,6 +26,18 @@ export abstract class Outlet {
 
   constructor(readonly wish: Wish) {}
 
+  get kind(): 'shared' {
+    return 'shared';
+  }
+
+  get endless(): true {
+    return true;
+  }
+
+  get queue(): HubQueue {
+    return this.wish.queue;
+  }
+
   connect(port: SharedPort): void {
     this.port = port;
   }
@@ -36,6 +48,14 @@ export abstract class Outlet {
   abstract refresh(): void;
 
   abstract stop(): void;
+
+  /** Ends it at once, and well. */
+  end(): void {
+    if (!this.over) {
+      this.stop();
+      this.port?.complete();
+    }
+  }
 
   protected abstract readonly over: boolean;
 
@@ -90,8 +110,8 @@ export abstract class Outlet {
     }
   }
 
-  protected sendOne({ event, isNotice }: LogEvent, port: SharedPort): void {
-    const wait = isNotice ? port.tell(event) : port.emit(event);
+  protected sendOne({ event, isNotice, size }: LogEvent, port: SharedPort): void {
+    const wait = isNotice ? port.tell(event) : port.emit(event, size);
     if (isThenable(wait)) {
       this.waiting = true;
       wait.then(

@@ -31,14 +31,6 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
     super(wish);
   }
 
-  get kind(): 'shared' {
-    return 'shared';
-  }
-
-  get endless(): true {
-    return true;
-  }
-
   /** What a client was not sent, because it is not for it, moves its position too: else that would be evicted some day. */
   get position(): string | undefined {
     const { topics, filter } = this.wish;
@@ -83,6 +75,16 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
     }
   }
 
+  catchUp(): string | undefined {
+    const { fanOut, history } = this.hub;
+    if (this.state === 'live' && this.audience) {
+      fanOut.catchUp(this.audience, this);
+      this.heard = Math.max(this.heard, fanOut.delivered);
+    }
+    // Where the log began anew since, that is still to be told.
+    return this.audience && this.heard >= history.floor ? history.idAt(this.heard) : undefined;
+  }
+
   stop(): void {
     const { state } = this;
     this.state = 'over';
@@ -93,14 +95,6 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
     }
     this.onEnd?.();
     this.onEnd = undefined;
-  }
-
-  /** Ends it at once, and well. */
-  end(): void {
-    if (!this.over) {
-      this.stop();
-      this.port?.complete();
-    }
   }
 
   /** Ends it when the hub has ended, and it has been given what was published before. */
@@ -190,6 +184,7 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
         this.state = 'live';
         this.audience.join(this);
         this.refresh();
+        port.caughtUp?.();
         return;
       }
       const page = this.audience.page(this.heard, fanOut.delivered);

@@ -10,12 +10,17 @@ export interface SharedPort {
   readonly ready: boolean;
   /** Accepts bytes in the shared format. Whether there is still room. */
   writeShared(chunk: SharedChunk): boolean;
-  /** Takes a chunk; a promise when the next one has to wait for it. */
-  emit(chunk: HubEvent): void | PromiseLike<unknown>;
+  /**
+   * Takes a chunk; a promise when the next one has to wait for it.
+   * @param bytes those of its data, as a queue counts them
+   */
+  emit(chunk: HubEvent, bytes: number): void | PromiseLike<unknown>;
   /** Takes what the hub has to say itself, past the hooks. */
   tell(notice: HubEvent): void;
   /** Has the client remember where it is, if its format can say so. */
   mark(id: string): void;
+  /** Hears that it was given what had happened before: what comes now is new. */
+  caughtUp?(): void;
   complete(): void;
   fail(error: unknown): void;
   /** Gives up a client for which more waits than may. */
@@ -29,11 +34,15 @@ export interface SharedSource {
   readonly endless: true;
   /** The id its client is at, if no event that was sent tells it. */
   readonly position: string | undefined;
+  /** How much may wait for one client. */
+  readonly queue: { readonly events: number; readonly bytes: number };
   connect(port: SharedPort): void;
   /** There is room: for the first time, or again. */
   resume(): void;
   /** What the port can take has changed. */
   refresh(): void;
+  /** Gives what there is by now. The id its client is at then; nothing, if it has none to go on with yet. */
+  catchUp(): string | undefined;
   /** As of a pulled source; also before it has begun. */
   stop(): void;
 }

@@ -1,0 +1,174 @@
+import { HubNotice } from '../format/hub-event.js';
+import { PASSTHROUGH } from '../format/passthrough.js';
+import { inLaterTurn } from '../scheduler.js';
+import type { Source } from '../source/source.js';
+import type { StreamCloseReason } from './close-reason.js';
+import { isOver } from './connection-state.js';
+import { LiveConnection } from './live-connection.js';
+import { PollReader } from './poll-reader.js';
+import type { Reader } from './reader.js';
+import type { ResponseHead, StreamParts } from './stream-settings.js';
+
+/** The longest wait, in seconds: many proxies give up after 60. */
+const LONGEST_WAIT = 55;
+/** So much may be held back of what the handler sends itself. */
+const LARGE = 65_536;
+
+const POLL_HEADERS: Readonly<Record<string, string>> = {
+  // RFC 9111 §5.2.2.5: the next answer to the same request is another one.
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+};
+
+/**
+ * The stream of a client that would rather wait for one whole answer: `Prefer: wait=N` (RFC 7240 §4.3). If what the handler returns
+ * is shared by many, the client is answered with what there is of it; else it is a stream as any other.
+ */
+export class PollingConnection extends LiveConnection {
+  private readonly wait: number;
+  private poll: PollReader | undefined;
+  /** Nothing goes on the wire: it is not known yet what the handler returns, or the answer is not whole. */
+  private held = true;
+
+  /** @param wait what the client asks for, in seconds */
+  constructor(parts: StreamParts, wait: number) {
+    super(parts);
+    this.wait = Math.min(wait, LONGEST_WAIT, Math.ceil(parts.settings.maxDuration / 1_000));
+    this.body.whole = true;
+  }
+
+  override get endless(): boolean {
+    return this.poll?.waiting ?? super.endless;
+  }
+
+  override attach(value: unknown): void {
+    super.attach(value);
+    this.letGo();
+  }
+
+  /** While it waits, whatever ends it has it answer: the client is to know where to go on. */
+  override end(reason: StreamCloseReason): Promise<void> {
+    if (!this.poll?.waiting) {
+      return super.end(reason);
+    }
+    this.poll.conclude(reason);
+    return this.closed();
+  }
+
+  override emit(chunk: unknown): void | PromiseLike<unknown> {
+    return chunk instanceof HubNotice ? this.write(chunk) : super.emit(chunk);
+  }
+
+  override complete(): void {
+    const { poll } = this;
+    if (poll && (this.current === 'new' || this.current === 'open')) {
+      this.body.progress();
+      this.attempt(() => this.beginEnd(poll.reason));
+    } else {
+      super.complete();
+    }
+  }
+
+  protected override get headers(): Readonly<Record<string, string>> {
+    return this.poll ? POLL_HEADERS : super.headers;
+  }
+
+  protected override readerOf(source: Source): Reader {
+    if (source.kind === 'shared' && this.held && this.parts.transport.hasBody) {
+      this.poll = new PollReader(source, this.wait, this);
+      return this.poll;
+    }
+    return super.readerOf(source);
+  }
+
+  protected override fixHead(): void {
+    const { body, poll } = this;
+    const { head } = this.parts;
+    if (!head || !poll || isOver(this.current)) {
+      super.fixHead();
+      return;
+    }
+    const whole = this.wholeBody();
+    this.describe(head, poll.id, whole);
+    super.fixHead();
+    body.whole = false;
+    body.put(whole);
+  }
+
+  protected override flushHead(): void {
+    if (!this.held) {
+      super.flushHead();
+    }
+  }
+
+  protected override putFirst(encoded: string | Uint8Array): void {
+    if (!this.held) {
+      super.putFirst(encoded);
+      return;
+    }
+    this.body.put(encoded);
+    const tooMuch = this.body.size > LARGE;
+    if (!this.poll) {
+      // A handler that waits for something after its first chunk is not one to wait for.
+      tooMuch ? this.letGo() : inLaterTurn(() => this.letGo());
+    } else if (tooMuch && this.poll.waiting) {
+      this.poll.concludeSoon();
+    }
+  }
+
+  protected override openSilent(): void {
+    if (!this.held) {
+      super.openSilent();
+    }
+  }
+
+  protected override wake(age: number, silence: number): void {
+    if (!this.held) {
+      super.wake(age, silence);
+    }
+  }
+
+  /** Sets what an answer is told with. `204` says that there is nothing, `Last-Event-ID` where to go on. */
+  private describe(head: ResponseHead, id: string | undefined, { length }: Uint8Array): void {
+    if (length === 0) {
+      head.status(204);
+    } else {
+      head.header('Content-Length', String(length));
+    }
+    if (id !== undefined) {
+      head.header('Last-Event-ID', id);
+    }
+    head.header('Preference-Applied', `wait=${this.wait}`);
+    head.vary('Prefer');
+  }
+
+  /** Takes the body out of its queue: only its head is missing. What follows are bytes, sent at the pace of the client. */
+  private wholeBody(): Uint8Array {
+    const { body } = this;
+    const { contentType, empty } = body;
+    if (!empty) {
+      body.close();
+    }
+    const whole = Buffer.from(body.take());
+    body.choose({ ...PASSTHROUGH, contentType: empty ? undefined : contentType });
+    return whole;
+  }
+
+  /** Goes on as a stream, unless it is a poll. */
+  private letGo(): void {
+    if (!this.held || this.poll) {
+      return;
+    }
+    this.held = false;
+    this.body.whole = false;
+    if (this.current === 'open') {
+      this.attempt(() => {
+        // Without a chunk, an onOpen hook that takes its time comes first.
+        if (!this.body.empty || this.gate === undefined) {
+          this.flushHead();
+          this.body.flush();
+        }
+      });
+    }
+  }
+}

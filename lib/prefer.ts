@@ -1,0 +1,35 @@
+import type { IncomingMessage } from 'node:http';
+
+// preference = word-pair *( OWS ";" [ OWS word-pair ] ) ; word-pair = token [ BWS "=" BWS ( token / quoted-string ) ]
+const TOKEN = "[\\w!#$%&'*+.^`|~-]+";
+const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
+const PAIR = `(${TOKEN})(?:[ \\t]*=[ \\t]*(${TOKEN}|${QUOTED}))?`;
+const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
+/** What stands between commas; those in quotes do not count. */
+const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|")+?(?=,|$)`, 'g');
+
+/**
+ * How long a client would like to wait for an answer: its preference `wait`, in whole seconds (RFC 7240 §4.3). Nothing, if it has
+ * none, or none we understand: a preference is never refused.
+ */
+export function waitOf({ method, headers }: IncomingMessage): number | undefined {
+  const { prefer } = headers;
+  // What would be waited for is not in the answer to HEAD.
+  if (prefer === undefined || method === 'HEAD') {
+    return undefined;
+  }
+  for (const [element] of String(prefer).matchAll(ELEMENT)) {
+    const [, name, value = ''] = PREFERENCE.exec(element.trim()) ?? [];
+    if (name?.toLowerCase() === 'wait') {
+      // Only the first instance of a preference is considered (§2).
+      return secondsOf(value);
+    }
+  }
+  return undefined;
+}
+
+/** delta-seconds = 1*DIGIT (RFC 9111 §1.2.2) */
+function secondsOf(value: string): number | undefined {
+  const digits = /^"?(\d+)"?$/.exec(value)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
