@@ -5,8 +5,8 @@ const TOKEN = "[\\w!#$%&'*+.^`|~-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 const PAIR = `(${TOKEN})(?:[ \\t]*=[ \\t]*(${TOKEN}|${QUOTED}))?`;
 const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
-/** What stands between commas; those in quotes do not count. */
-const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|")+?(?=,|$)`, 'g');
+/** What stands between commas. Those in quotes do not count, and quotes that are not closed go to the end. */
+const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 
 /**
  * How long a client would like to wait for an answer: its preference `wait`, in whole seconds (RFC 7240 §4.3). Nothing, if it has

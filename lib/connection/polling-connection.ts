@@ -96,9 +96,7 @@ export class PollingConnection extends LiveConnection {
   }
 
   protected override flushHead(): void {
-    if (!this.held) {
-      super.flushHead();
-    }
+    this.held ? this.letGoSoon() : super.flushHead();
   }
 
   protected override putFirst(encoded: string | Uint8Array): void {
@@ -108,11 +106,12 @@ export class PollingConnection extends LiveConnection {
     }
     this.body.put(encoded);
     const tooMuch = this.body.size > LARGE;
-    if (!this.poll) {
-      // A handler that waits for something after its first chunk is not one to wait for.
-      tooMuch ? this.letGo() : inLaterTurn(() => this.letGo());
-    } else if (tooMuch && this.poll.waiting) {
+    if (!tooMuch) {
+      this.letGoSoon();
+    } else if (this.poll) {
       this.poll.concludeSoon();
+    } else {
+      this.letGo();
     }
   }
 
@@ -152,6 +151,13 @@ export class PollingConnection extends LiveConnection {
     const whole = Buffer.from(body.take());
     body.choose({ ...PASSTHROUGH, contentType: empty ? undefined : contentType });
     return whole;
+  }
+
+  /** A handler that opens its stream, and then waits for something before it returns, is not waited for. */
+  private letGoSoon(): void {
+    if (!this.poll) {
+      inLaterTurn(() => this.letGo());
+    }
   }
 
   /** Goes on as a stream, unless it is a poll. */
