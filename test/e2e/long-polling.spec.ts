@@ -314,6 +314,38 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headers.get('content-length')).toBe(String(Buffer.byteLength(body)));
   });
 
+  it('is told of a reset while it waits', async () => {
+    const store = new SharedStore();
+    const { get, poll, hub } = await start(platform, [feedOf()], { hub: { broker: new SharedStoreBroker(store) } });
+    const before = await hub.publish('before');
+    const client = await get('/feed', { ...NDJSON, Prefer: LONG, 'Last-Event-ID': before });
+    await joined(hub, 1);
+
+    store.lose('feed');
+    const id = await hub.publish('a');
+
+    expect(await whole(client)).toBe(`{"reset":{"reason":"epoch","oldest":"${id}"}}\n"a"\n`);
+    expect(headerOf(client, 'last-event-id')).toBe(id);
+    expect(await poll({ Prefer: 'wait=0', 'Last-Event-ID': id })).toMatchObject({ status: 204, id });
+  });
+
+  it('gets what others are being given, when its wait ends meanwhile', async () => {
+    const { get, hub, registry } = await start(platform, [feedOf()]);
+    // So many that it takes several turns to serve them all, and they come before it.
+    const others = range(1, 600).map(() => hub.subscribe()[Symbol.asyncIterator]());
+    const [first] = others.map((other) => other.next());
+    const client = await get('/feed', { ...NDJSON, Prefer: LONG });
+    await joined(hub, 601);
+
+    const id = hub.publish('a');
+    await first;
+    await registry.close();
+
+    expect(await whole(client)).toBe('"a"\n');
+    expect(headerOf(client, 'last-event-id')).toBe(await id);
+    await Promise.all(others.map((other) => other.return?.()));
+  });
+
   it('may send other preferences too, in several headers', async () => {
     const { get, hub } = await start(platform, [feedOf()]);
     const client = await get('/feed', { ...SSE, Prefer: 'respond-async; a="b, wait=1"', prefer: 'WAIT = 7, wait=8' });
