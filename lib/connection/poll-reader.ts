@@ -8,7 +8,7 @@ import { Pump, type PumpPort } from './pump.js';
 import type { Reader } from './reader.js';
 
 /** What a poll needs of the connection it answers. */
-export interface PollPort extends PumpPort {
+interface PollPort extends PumpPort {
   overflow(): void;
 }
 
