@@ -1,0 +1,38 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import { BodyClient } from './client.js';
+
+const LEAVE = constants.NGHTTP2_CANCEL;
+
+/** A client of HTTP/2 without TLS, on a session of its own. */
+export class Http2Client extends BodyClient {
+  private readonly session: ClientHttp2Session;
+  private readonly stream: ClientHttp2Stream;
+
+  constructor(port: number, path: string, headers: Readonly<Record<string, string>>) {
+    super();
+    this.session = connect(`http://127.0.0.1:${port}`);
+    this.stream = this.session.request({ ':path': path, ...headers });
+    // What breaks it shows as its close.
+    this.session.on('error', () => this.endedAs('broken'));
+    this.stream.on('error', () => this.endedAs('broken'));
+    this.stream.on('response', ({ ':status': status = 0, ...rest }) => this.answeredWith(status, rest));
+    this.stream.setEncoding('utf8').on('data', this.body);
+    this.stream.on('close', () => {
+      const { rstCode, aborted, readableEnded } = this.stream;
+      this.endedAs(rstCode === constants.NGHTTP2_NO_ERROR && readableEnded && !aborted ? 'complete' : 'broken');
+      this.session.close();
+    });
+  }
+
+  stall(): void {
+    this.stream.pause();
+  }
+
+  resume(): void {
+    this.stream.resume();
+  }
+
+  leave(): void {
+    this.stream.close(LEAVE);
+  }
+}

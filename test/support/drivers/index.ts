@@ -1,0 +1,118 @@
+import type { EventEmitter } from 'node:events';
+import type { AppSetup, Platform } from '../app.js';
+import type { RunningApp } from '../running.js';
+import type { Cause, StreamClient } from './client.js';
+import { Http1Client } from './http1.js';
+import { Http2Client } from './http2.js';
+import { WebSocketClient } from './websocket.js';
+
+export type { Answer, Cause } from './client.js';
+export { StreamClient } from './client.js';
+export { WebSocketClient } from './websocket.js';
+
+export type Wire = 'http1' | 'http2' | 'websocket' | 'gzip';
+
+/** A way of being a client: the lifecycle of streams is tested over every one of them. */
+export interface Driver {
+  readonly name: string;
+  readonly wire: Wire;
+  readonly platform: Platform;
+  /** What the application needs for it. */
+  readonly setup: Pick<AppSetup, 'options' | 'fastify'>;
+  /** How clients are told that a stream has opened: with the status of the route, or by an upgrade. */
+  readonly accepted: (status: number) => number;
+  /** What a client can tell of why its stream ended. */
+  readonly endings: Readonly<Record<Cause, readonly string[]>>;
+  open(port: number, path: string, headers?: Readonly<Record<string, string>>): StreamClient;
+  /** The server's side of clients, in the order they come: each emits `close` when its client is gone. */
+  peers(app: RunningApp): readonly EventEmitter[];
+}
+
+/** The transports there are. Those that are none yet are left out. */
+const READY: Readonly<Record<Wire, boolean>> = { http1: true, http2: false, websocket: false, gzip: false };
+
+const NDJSON = { accept: 'application/x-ndjson' };
+
+const HTTP_ENDINGS: Driver['endings'] = {
+  completed: ['complete'],
+  shutdown: ['complete'],
+  'server-closed': ['complete'],
+  deadline: ['complete'],
+  error: ['broken'],
+  overload: ['broken'],
+};
+
+const http = {
+  accepted: (status: number) => status,
+  endings: HTTP_ENDINGS,
+  peers: ({ sockets }: RunningApp): readonly EventEmitter[] => sockets.seen,
+};
+
+function http1(platform: Platform): Driver {
+  return {
+    ...http,
+    name: `HTTP/1.1, ${platform}`,
+    wire: 'http1',
+    platform,
+    setup: {},
+    open: (port, path, headers) => new Http1Client(port, path, { ...NDJSON, ...headers }),
+  };
+}
+
+function gzip(platform: Platform): Driver {
+  const compression: object = { compression: { encodings: ['gzip'], threshold: 0 } };
+  return {
+    ...http1(platform),
+    name: `HTTP/1.1 and gzip, ${platform}`,
+    wire: 'gzip',
+    setup: { options: { ...compression } },
+    open: (port, path, headers) => new Http1Client(port, path, { ...NDJSON, 'accept-encoding': 'gzip', ...headers }),
+  };
+}
+
+const http2: Driver = {
+  ...http,
+  name: 'HTTP/2, fastify',
+  wire: 'http2',
+  platform: 'fastify',
+  setup: { fastify: { http2: true } },
+  open: (port, path, headers) => new Http2Client(port, path, { ...NDJSON, ...headers }),
+  peers({ app }) {
+    const streams: EventEmitter[] = [];
+    (app.getHttpServer() as EventEmitter).on('stream', (stream: EventEmitter) => streams.push(stream));
+    return streams;
+  },
+};
+
+function websocket(platform: Platform): Driver {
+  const options: object = { websocket: true };
+  return {
+    name: `WebSocket, ${platform}`,
+    wire: 'websocket',
+    platform,
+    setup: { options: { ...options } },
+    accepted: () => 101,
+    endings: {
+      completed: ['1000'],
+      shutdown: ['1001'],
+      'server-closed': ['1000', '1001'],
+      deadline: ['1000', '1001'],
+      error: ['1011'],
+      // Who takes nothing may not get the code either.
+      overload: ['1013', '1006'],
+    },
+    open: (port, path, headers) => new WebSocketClient(port, path, { ...NDJSON, ...headers }),
+    peers: http.peers,
+  };
+}
+
+/** `describe.each(DRIVERS)('$name: …', (driver) => …)` */
+export const DRIVERS: readonly Driver[] = [
+  http1('express'),
+  http1('fastify'),
+  http2,
+  websocket('express'),
+  websocket('fastify'),
+  gzip('express'),
+  gzip('fastify'),
+].filter(({ wire }) => READY[wire]);
