@@ -49,6 +49,7 @@ export function useFeeds(): (driver: Driver, setup: FeedSetup) => Promise<FeedAp
     });
     return {
       ...app,
+      text: (path) => driver.text(app.port, path),
       peers: driver.peers(app),
       open(path = '/feed', headers = {}) {
         const client = driver.open(app.port, path, headers);

@@ -1,7 +1,18 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import { text } from 'node:stream/consumers';
 import { BodyClient } from './client.js';
 
 const LEAVE = constants.NGHTTP2_CANCEL;
+
+/** The body of a GET. */
+export async function http2Text(port: number, path: string): Promise<string> {
+  const session = connect(`http://127.0.0.1:${port}`);
+  try {
+    return await text(session.request({ ':path': path }));
+  } finally {
+    session.close();
+  }
+}
 
 /** A client of HTTP/2 without TLS, on a session of its own. */
 export class Http2Client extends BodyClient {
@@ -18,8 +29,10 @@ export class Http2Client extends BodyClient {
     this.stream.on('response', ({ ':status': status = 0, ...rest }) => this.answeredWith(status, rest));
     this.stream.setEncoding('utf8').on('data', this.body);
     this.stream.on('close', () => {
-      const { rstCode, aborted, readableEnded } = this.stream;
-      this.endedAs(rstCode === constants.NGHTTP2_NO_ERROR && readableEnded && !aborted ? 'complete' : 'broken');
+      const { rstCode, readableEnded } = this.stream;
+      // Node.js takes the end of a session for the end of its streams, too.
+      const whole = rstCode === constants.NGHTTP2_NO_ERROR && readableEnded && !this.session.destroyed;
+      this.endedAs(whole ? 'complete' : 'broken');
       this.session.close();
     });
   }

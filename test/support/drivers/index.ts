@@ -3,7 +3,7 @@ import type { AppSetup, Platform } from '../app.js';
 import type { RunningApp } from '../running.js';
 import type { Cause, StreamClient } from './client.js';
 import { Http1Client } from './http1.js';
-import { Http2Client } from './http2.js';
+import { Http2Client, http2Text } from './http2.js';
 import { WebSocketClient } from './websocket.js';
 
 export type { Answer, Cause } from './client.js';
@@ -24,6 +24,8 @@ export interface Driver {
   /** What a client can tell of why its stream ended. */
   readonly endings: Readonly<Record<Cause, readonly string[]>>;
   open(port: number, path: string, headers?: Readonly<Record<string, string>>): StreamClient;
+  /** The body of a route that is no stream. */
+  text(port: number, path: string): Promise<string>;
   /** The server's side of clients, in the order they come: each emits `close` when its client is gone. */
   peers(app: RunningApp): readonly EventEmitter[];
 }
@@ -45,6 +47,7 @@ const HTTP_ENDINGS: Driver['endings'] = {
 const http = {
   accepted: (status: number) => status,
   endings: HTTP_ENDINGS,
+  text: async (port: number, path: string) => (await fetch(`http://127.0.0.1:${port}${path}`)).text(),
   peers: ({ sockets }: RunningApp): readonly EventEmitter[] => sockets.seen,
 };
 
@@ -77,6 +80,7 @@ const http2: Driver = {
   platform: 'fastify',
   setup: { fastify: { http2: true } },
   open: (port, path, headers) => new Http2Client(port, path, { ...NDJSON, ...headers }),
+  text: http2Text,
   peers({ app }) {
     const streams: EventEmitter[] = [];
     (app.getHttpServer() as EventEmitter).on('stream', (stream: EventEmitter) => streams.push(stream));
@@ -102,6 +106,7 @@ function websocket(platform: Platform): Driver {
       overload: ['1013', '1006'],
     },
     open: (port, path, headers) => new WebSocketClient(port, path, { ...NDJSON, ...headers }),
+    text: http.text,
     peers: http.peers,
   };
 }
