@@ -14,7 +14,7 @@ export interface AppSetup {
   readonly imports?: ModuleMetadata['imports'];
   readonly options?: StreamingModuleOptions;
   /** What Fastify is made with. */
-  readonly fastify?: { readonly http2: true };
+  readonly fastify?: { readonly http2?: true; readonly trustProxy?: string };
   /** Called before the application is initialized: middleware, global prefixes, plugins, … */
   readonly configure?: (app: INestApplication) => void | Promise<void>;
 }

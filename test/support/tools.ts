@@ -4,7 +4,8 @@ import { delimiter, join } from 'node:path';
 /** Where a program is, if it is on this machine. */
 export function toolPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
-  return folders
+  // Where Debian keeps servers, which is not in the path of every user.
+  return [...folders, '/usr/sbin']
     .map((folder) => join(folder, name))
     .find((path) => {
       try {

@@ -1,4 +1,4 @@
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
 import type { Readable } from 'node:stream';
 import { constants, createGunzip } from 'node:zlib';
 import { BodyClient } from './client.js';
@@ -8,9 +8,9 @@ export class Http1Client extends BodyClient {
   private readonly request: ClientRequest;
   private source: Readable | undefined;
 
-  constructor(port: number, path: string, headers: Readonly<Record<string, string>>) {
+  constructor(port: number, path: string, headers: Readonly<Record<string, string>>, options: RequestOptions = {}) {
     super();
-    this.request = request({ host: '127.0.0.1', port, path, headers, agent: false });
+    this.request = request({ host: '127.0.0.1', port, path, headers, agent: false, ...options });
     this.request.on('response', (response) => this.read(response));
     // A broken connection is one of the things tests wait for. Behind a response, its own close tells of it.
     this.request.on('error', () => this.source ?? this.endedAs('broken'));

@@ -8,6 +8,7 @@ import { WebSocketClient } from './websocket.js';
 
 export type { Answer, Cause } from './client.js';
 export { StreamClient } from './client.js';
+export { Http1Client } from './http1.js';
 export { WebSocketClient } from './websocket.js';
 
 export type Wire = 'http1' | 'http2' | 'websocket' | 'gzip';
@@ -31,7 +32,7 @@ export interface Driver {
 }
 
 /** The transports there are. Those that are none yet are left out. */
-const READY: Readonly<Record<Wire, boolean>> = { http1: true, http2: false, websocket: false, gzip: false };
+export const READY: Readonly<Record<Wire, boolean>> = { http1: true, http2: false, websocket: false, gzip: false };
 
 const NDJSON = { accept: 'application/x-ndjson' };
 
