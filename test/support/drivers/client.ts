@@ -59,6 +59,10 @@ export abstract class StreamClient {
     return this.ending;
   }
 
+  protected get answerStatus(): number | undefined {
+    return this.answer?.status;
+  }
+
   protected answeredWith(status: number, headers: Answer['headers']): void {
     this.answer = { status, headers };
     this.wake();
@@ -105,34 +109,74 @@ export abstract class StreamClient {
   }
 }
 
-/** A client that is given a body, of NDJSON or of a refusal. */
+/** A client that is given a body, of lines: NDJSON, a JSON text sequence, an event stream, or a refusal. */
 export abstract class BodyClient extends StreamClient {
-  private status = 0;
-  private pieces: string[] = [];
+  /** The id of the last event of an event stream. */
+  lastEventId: string | undefined;
+  private readonly pieces: string[] = [];
+  private line: (text: string) => void = (text) => this.jsonLine(text);
 
   protected override answeredWith(status: number, headers: Answer['headers']): void {
-    this.status = status;
+    if (status >= 400) {
+      this.line = (text) => {
+        this.refusal += text;
+      };
+    } else if (headers['content-type']?.includes('text/event-stream')) {
+      const event = new Map<string, string>();
+      this.line = (text) => this.eventLine(text, event);
+    }
     super.answeredWith(status, headers);
   }
 
   protected readonly body = (text: string): void => {
-    if (this.status >= 400) {
-      this.refusal += text;
-      return;
-    }
     const [rest = '', ...lines] = text.split('\n');
     this.pieces.push(rest);
     for (const line of lines) {
       this.line(this.pieces.join(''));
-      this.pieces = [line];
+      this.pieces.splice(0, this.pieces.length, line);
     }
   };
 
-  private line(text: string): void {
-    if (text === '') {
+  /** The body is over: what is left is no whole line. */
+  protected bodyEnded(ending: string): void {
+    if ((this.answerStatus ?? 0) >= 400) {
+      this.line(this.pieces.join(''));
+    }
+    this.endedAs(ending);
+  }
+
+  private jsonLine(text: string): void {
+    // The separators of a JSON text sequence (RFC 7464): alone, they are heartbeats.
+    const json = text.replaceAll('\x1e', '');
+    if (json === '') {
       this.beat();
     } else {
-      this.take(JSON.parse(text));
+      this.take(JSON.parse(json));
     }
+  }
+
+  private eventLine(text: string, event: Map<string, string>): void {
+    const [, name = '', value = ''] = /^([^:]*):? ?(.*)$/s.exec(text) ?? [];
+    if (text === ':') {
+      this.beat();
+    } else if (text !== '') {
+      event.set(name, value);
+    } else {
+      this.lastEventId = event.get('id') ?? this.lastEventId;
+      const data = event.get('data');
+      event.clear();
+      if (data !== undefined) {
+        this.take(valueIn(data));
+      }
+    }
+  }
+}
+
+/** JSON as its value, and text that is none as it is. */
+export function valueIn(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
   }
 }

@@ -36,7 +36,7 @@ export class Http1Client extends BodyClient {
       this.source = this.unzipped(response);
     } else {
       this.source = response;
-      response.on('close', () => this.endedAs(response.complete ? 'complete' : 'broken'));
+      response.on('close', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     }
     this.source.setEncoding('utf8').on('data', this.body);
   }
@@ -44,10 +44,10 @@ export class Http1Client extends BodyClient {
   private unzipped(response: IncomingMessage): Readable {
     const gunzip = createGunzip({ flush: constants.Z_SYNC_FLUSH });
     gunzip.on('error', () => this.endedAs('broken'));
-    gunzip.on('end', () => this.endedAs(response.complete ? 'complete' : 'broken'));
+    gunzip.on('end', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     response.on('close', () => {
       if (!response.complete) {
-        gunzip.flush(() => this.endedAs('broken'));
+        gunzip.flush(() => this.bodyEnded('broken'));
       }
     });
     return response.pipe(gunzip);

@@ -32,7 +32,7 @@ export class Http2Client extends BodyClient {
       const { rstCode, readableEnded } = this.stream;
       // Node.js takes the end of a session for the end of its streams, too.
       const whole = rstCode === constants.NGHTTP2_NO_ERROR && readableEnded && !this.session.destroyed;
-      this.endedAs(whole ? 'complete' : 'broken');
+      this.bodyEnded(whole ? 'complete' : 'broken');
       this.session.close();
     });
   }

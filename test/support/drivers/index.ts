@@ -31,8 +31,14 @@ export interface Driver {
   peers(app: RunningApp): readonly EventEmitter[];
 }
 
-/** The transports there are. Those that are none yet are left out. */
-export const READY: Readonly<Record<Wire, boolean>> = { http1: true, http2: false, websocket: false, gzip: false };
+/** The transports there are, and long polling. The tests of those that are none yet are left out. */
+export const READY: Readonly<Record<Wire | 'polling', boolean>> = {
+  http1: true,
+  http2: false,
+  websocket: false,
+  gzip: false,
+  polling: false,
+};
 
 const NDJSON = { accept: 'application/x-ndjson' };
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { type ClientOptions, type RawData, WebSocket } from 'ws';
-import { StreamClient } from './client.js';
+import { type ClientOptions, WebSocket } from 'ws';
+import { StreamClient, valueIn } from './client.js';
 
 /** A client of WebSocket. */
 export class WebSocketClient extends StreamClient {
@@ -15,11 +15,14 @@ export class WebSocketClient extends StreamClient {
     { protocols = [], ...options }: ClientOptions & { readonly protocols?: string[] } = {},
   ) {
     super();
-    const settings = { perMessageDeflate: false, headers: { ...headers }, ...options };
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, settings);
+    const { 'last-event-id': id, ...others } = headers;
+    const settings = { perMessageDeflate: false, headers: others, ...options };
+    // Browsers can set no headers.
+    const query = id === undefined ? '' : `?lastEventId=${encodeURIComponent(id)}`;
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}${path}${query}`, protocols, settings);
     this.socket.on('upgrade', (response) => this.answeredWith(response.statusCode ?? 0, response.headers));
     this.socket.on('unexpected-response', (_request, response) => this.refusedBy(response));
-    this.socket.on('message', (data) => this.take(valueIn(data)));
+    this.socket.on('message', (data: Buffer) => this.take(valueIn(data.toString())));
     this.socket.on('ping', () => this.beat());
     // Its close follows, with 1006.
     this.socket.on('error', () => undefined);
@@ -47,15 +50,5 @@ export class WebSocketClient extends StreamClient {
       this.refusal += text;
     });
     response.on('close', () => this.endedAs(response.complete ? 'complete' : 'broken'));
-  }
-}
-
-/** JSON as its value, and text that is none as it is. */
-function valueIn(data: RawData): unknown {
-  const text = data.toString();
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
   }
 }

@@ -1,0 +1,244 @@
+import type { Socket } from 'node:net';
+import { Controller } from '@nestjs/common';
+import { defineFormat, Hub, InjectHub, LastEventId, Stream, StreamingModule } from '../../../lib/index.js';
+import { PLATFORMS, type Platform } from '../../support/app.js';
+import type { StreamClient } from '../../support/drivers/client.js';
+import { Http1Client, READY, WebSocketClient, type Wire } from '../../support/drivers/index.js';
+import { PollingClient } from '../../support/drivers/polling.js';
+import { hubOf, publishAll, range } from '../../support/hub.js';
+import { turns, useApps } from '../../support/running.js';
+import { eventually, noise } from '../../support/transports.js';
+
+type Headers = Readonly<Record<string, string>>;
+
+/** A way of hearing a hub. */
+interface Ear {
+  readonly name: string;
+  readonly wire: Wire | 'polling';
+  open(port: number, path: string, headers: Headers): StreamClient;
+  /** What of a record was published. */
+  readonly dataOf?: (record: unknown) => unknown;
+}
+
+const http = (accept: string, more: Headers = {}): Ear['open'] => {
+  return (port, path, headers) => new Http1Client(port, path, { accept, ...more, ...headers });
+};
+
+const ALL_EARS: readonly Ear[] = [
+  { name: 'SSE', wire: 'http1', open: http('text/event-stream') },
+  { name: 'NDJSON', wire: 'http1', open: http('application/x-ndjson') },
+  { name: 'JSON-seq', wire: 'http1', open: http('application/json-seq') },
+  { name: 'SSE, gzip', wire: 'gzip', open: http('text/event-stream', { 'accept-encoding': 'gzip' }) },
+  { name: 'NDJSON, gzip', wire: 'gzip', open: http('application/x-ndjson', { 'accept-encoding': 'gzip' }) },
+  {
+    name: 'WebSocket',
+    wire: 'websocket',
+    open: (port, path, headers) => new WebSocketClient(port, path, { ...headers }),
+  },
+  {
+    name: 'WebSocket, events.v1+json',
+    wire: 'websocket',
+    open: (port, path, headers) => new WebSocketClient(port, path, headers, { protocols: ['events.v1+json'] }),
+    dataOf: (record) => (record as { data: unknown }).data,
+  },
+  {
+    name: 'long polling',
+    wire: 'polling',
+    open: (port, path, headers) =>
+      new PollingClient(`http://127.0.0.1:${port}${path}`, { accept: 'application/x-ndjson', ...headers }),
+  },
+];
+const EARS = ALL_EARS.filter(({ wire }) => READY[wire]);
+
+const encoded: unknown[] = [];
+const counted = defineFormat({
+  name: 'counted',
+  mediaTypes: ['application/x-counted'],
+  encode(value) {
+    encoded.push(value);
+    return `${JSON.stringify(value)}\n`;
+  },
+});
+
+@Controller()
+class Feed {
+  constructor(@InjectHub('feed') readonly hub: Hub) {}
+
+  @Stream('hub', { format: ['sse', 'ndjson', 'json-seq'] })
+  all(@LastEventId() after?: string) {
+    return this.hub.subscribe({ after });
+  }
+
+  @Stream('counted', { format: counted })
+  counted() {
+    return this.hub.subscribe();
+  }
+}
+
+describe.each(PLATFORMS)('%s: one hub', (platform) => {
+  const clients: StreamClient[] = [];
+  afterEach(() => {
+    for (const client of clients.splice(0)) {
+      client.leave();
+    }
+  });
+  // After the hook above, so that its own comes after it.
+  const launch = useApps();
+
+  async function start() {
+    const websocket: object = READY.websocket ? { websocket: true } : {};
+    const compression: object = READY.gzip ? { compression: { encodings: ['gzip'], threshold: 0 } } : {};
+    const app = await launch(platform as Platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed', history: { limit: 100_000 } })],
+      options: { ...websocket, ...compression },
+    });
+    const hub = hubOf(app);
+    let published = 0;
+    const ids: string[] = [];
+    return {
+      ...app,
+      hub,
+      ids,
+      last: () => published,
+      open(ear: Ear, after?: string) {
+        const client = ear.open(app.port, '/hub', after === undefined ? {} : { 'last-event-id': after });
+        clients.push(client);
+        return client;
+      },
+      /** Publishes so many more, in one turn. */
+      async burst(size: number): Promise<void> {
+        const numbers = range(published + 1, published + size);
+        published += size;
+        ids.push(...(await publishAll(hub, numbers.map(eventOf))));
+      },
+    };
+  }
+
+  const eventOf = (n: number): unknown => ({ n, text: `event ${n}: ü€👋` });
+
+  /** What was published, from the first event a client has. */
+  function expectAll(ear: Ear, client: StreamClient, from: number, to: number): void {
+    const { dataOf = (record: unknown) => record } = ear;
+    expect([ear.name, client.records.map(dataOf)]).toEqual([ear.name, range(from, to).map(eventOf)]);
+  }
+
+  it('delivers the same, in the same order, to clients of all kinds that joined at different times', async () => {
+    const { open, burst, ids, last } = await start();
+    await burst(1);
+    const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
+
+    for (const size of [1, 2, 3, 50, 200]) {
+      for (const ear of EARS) {
+        const from = last() + 1;
+        // A poll is answered when there is something: only its id says where it begins.
+        const client = open(ear, ear.wire === 'polling' ? ids.at(-1) : undefined);
+        joined.push({ ear, client, from });
+        if (ear.wire !== 'polling') {
+          await client.answered();
+        }
+        await burst(size);
+      }
+      await turns(1);
+    }
+
+    for (const { ear, client, from } of joined) {
+      await client.until(last() - from + 1);
+      expectAll(ear, client, from, last());
+    }
+  });
+
+  it('lets clients of all kinds resume from anywhere, while it goes on', async () => {
+    const { open, burst, ids, last } = await start();
+    await burst(200);
+    const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
+
+    for (const from of [2, 64, 65, 128, 150, 200, 201]) {
+      for (const ear of EARS) {
+        joined.push({ ear, client: open(ear, ids[from - 2]), from });
+      }
+      await burst(7);
+      await turns(1);
+    }
+    await Promise.all(joined.map(({ client }) => client.answered()));
+    await burst(100);
+
+    for (const { ear, client, from } of joined) {
+      await client.until(last() - from + 1);
+      expectAll(ear, client, from, last());
+    }
+  });
+
+  it('goes on for the others when clients of one kind stall, and leave', async () => {
+    const { open, burst, last, hub } = await start();
+    const live = EARS.filter(({ wire }) => wire !== 'polling');
+    const staying = live.map((ear) => ({ ear, client: open(ear) }));
+    const leaving = live.map((ear) => open(ear));
+    await Promise.all([...staying.map(({ client }) => client), ...leaving].map((client) => client.answered()));
+
+    await burst(10);
+    for (const client of leaving) {
+      client.stall();
+    }
+    await burst(10);
+    for (const client of leaving) {
+      client.leave();
+    }
+    await burst(10);
+
+    for (const { ear, client } of staying) {
+      await client.until(last());
+      expectAll(ear, client, 1, last());
+    }
+    await eventually(() => hub.size() === staying.length);
+  });
+
+  it('encodes each event once per format, however many hear it', async () => {
+    const { port, hub, burst } = await start();
+    const many = range(1, 20).map(() => new Http1Client(port, '/counted', { accept: 'application/x-counted' }));
+    clients.push(...many);
+    await Promise.all(many.map((client) => client.answered()));
+    encoded.length = 0;
+
+    await burst(50);
+    await Promise.all(many.map((client) => client.until(50)));
+
+    expect(encoded).toEqual(range(1, 50).map(eventOf));
+    expect(hub.size()).toBe(20);
+  });
+
+  it.each(EARS.filter(({ wire }) => wire !== 'polling'))(
+    'frames each event once for all its clients: $name',
+    async (ear) => {
+      const { open, hub, sockets } = await start();
+      const large = noise(20_000);
+      const many = range(1, 20).map(() => open(ear));
+      await Promise.all(many.map((client) => client.answered()));
+      const written = new Map<Socket, ArrayBufferLike[]>();
+      for (const socket of sockets.seen) {
+        watchWrites(socket, (bytes) => {
+          // Compressed, it is three quarters of that.
+          if (bytes.length >= large.length / 2) {
+            written.set(socket, [...(written.get(socket) ?? []), bytes.buffer]);
+          }
+        });
+      }
+
+      await hub.publish(large);
+      await Promise.all(many.map((client) => client.until(1)));
+
+      expect(written.size).toBe(20);
+      expect(new Set([...written.values()].flat()).size).toBe(1);
+    },
+  );
+});
+
+/** Looks at all bytes that are written to a socket. */
+function watchWrites(socket: Socket, look: (bytes: Uint8Array) => void): void {
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  socket.write = (...args: unknown[]) => {
+    const [data] = args;
+    look(typeof data === 'string' ? Buffer.from(data) : (data as Uint8Array));
+    return write(...args);
+  };
+}
