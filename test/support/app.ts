@@ -13,8 +13,8 @@ export interface AppSetup {
   readonly providers?: ModuleMetadata['providers'];
   readonly imports?: ModuleMetadata['imports'];
   readonly options?: StreamingModuleOptions;
-  /** What Fastify is made with. */
-  readonly fastify?: { readonly http2?: true; readonly trustProxy?: string };
+  /** Options of the Fastify adapter, such as `http2`. */
+  readonly fastify?: ConstructorParameters<typeof FastifyAdapter>[0];
   /** Called before the application is initialized: middleware, global prefixes, plugins, … */
   readonly configure?: (app: INestApplication) => void | Promise<void>;
 }
@@ -57,7 +57,7 @@ export async function startApp(platform: Platform, setup: AppSetup): Promise<Tes
   const app: INestApplication =
     platform === 'express'
       ? await NestFactory.create(dynamicModule, settings)
-      : await NestFactory.create(dynamicModule, new FastifyAdapter(setup.fastify as object), settings);
+      : await NestFactory.create(dynamicModule, new FastifyAdapter(setup.fastify), settings);
   await setup.configure?.(app);
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;
