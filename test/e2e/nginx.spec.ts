@@ -20,6 +20,8 @@ import { quiet, turns, useApps } from '../support/running.js';
 import { itWith } from '../support/tools.js';
 import { eventually, noise } from '../support/transports.js';
 
+import.meta.jest.setTimeout(30_000);
+
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);
 const NDJSON = { accept: 'application/x-ndjson' };

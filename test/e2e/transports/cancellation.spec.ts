@@ -6,6 +6,8 @@ import { type Deferred, deferred, Recorder } from '../../support/events.js';
 import { quiet, turns } from '../../support/running.js';
 import { atGone, eventually, noise, useFeeds } from '../../support/transports.js';
 
+import.meta.jest.setTimeout(30_000);
+
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);
 

@@ -6,6 +6,8 @@ import { deferred, Recorder } from '../../support/events.js';
 import { turns } from '../../support/running.js';
 import { type Call, eventually, expectEnd, useFeeds } from '../../support/transports.js';
 
+import.meta.jest.setTimeout(30_000);
+
 const NEVER = new Promise<never>(() => undefined);
 const gone = (): HttpException => new NotFoundException('no such feed');
 

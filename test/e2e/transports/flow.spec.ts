@@ -12,6 +12,9 @@ const MIB = 1024 * 1024;
 const LARGE = noise(MIB);
 const KIB = noise(1_000);
 
+// Much data goes through some of them, and tests of others may have the machine meanwhile.
+import.meta.jest.setTimeout(30_000);
+
 describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
   const start = useFeeds();
 
@@ -151,17 +154,20 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
 
   it('and that has got all but the end is given up after sendTimeout too', async () => {
     const seen = new Recorder();
+    const stalled = deferred();
     const { open, registry } = await start(driver, {
       route: { sendTimeout: 100 },
-      *feed({ stream }) {
+      async *feed({ stream }) {
         stream.hooks({ onClose: (_stream, { code }) => seen.add(code) });
         yield 1;
+        await stalled.promise;
         yield noise(16 * MIB);
       },
     });
     const client = open();
     await client.until(1);
     client.stall();
+    stalled.resolve();
 
     expect(await seen.count(1)).toEqual(['send-timeout']);
     expect(registry.size).toBe(0);

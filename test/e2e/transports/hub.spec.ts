@@ -16,6 +16,8 @@ import { hubOf, joined, publishAll, range } from '../../support/hub.js';
 import { turns } from '../../support/running.js';
 import { eventually, expectEnd, type FeedApp, noise, useFeeds } from '../../support/transports.js';
 
+import.meta.jest.setTimeout(30_000);
+
 const MIB = 1024 * 1024;
 /** What one event carries: a few hundred of them are more than is taken for a client that does not read. */
 const LARGE = noise(65_000);

@@ -4,6 +4,8 @@ import { deferred, Recorder } from '../../support/events.js';
 import { quiet, turns } from '../../support/running.js';
 import { type Call, expectEnd, noise, useFeeds } from '../../support/transports.js';
 
+import.meta.jest.setTimeout(30_000);
+
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;
 

@@ -1,12 +1,11 @@
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http';
-import type { Readable } from 'node:stream';
 import { constants, createGunzip } from 'node:zlib';
 import { BodyClient } from './client.js';
 
 /** A client of HTTP/1.1, on a connection of its own. */
 export class Http1Client extends BodyClient {
   private readonly request: ClientRequest;
-  private source: Readable | undefined;
+  private source: IncomingMessage | undefined;
 
   constructor(port: number, path: string, headers: Readonly<Record<string, string>>, options: RequestOptions = {}) {
     super();
@@ -32,17 +31,18 @@ export class Http1Client extends BodyClient {
   private read(response: IncomingMessage): void {
     this.answeredWith(response.statusCode ?? 0, response.headers);
     response.on('error', () => this.endedAs('broken'));
+    this.source = response;
     if (response.headers['content-encoding'] === 'gzip') {
-      this.source = this.unzipped(response);
+      this.unzip(response);
     } else {
-      this.source = response;
+      response.setEncoding('utf8').on('data', this.body);
       response.on('close', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     }
-    this.source.setEncoding('utf8').on('data', this.body);
   }
 
-  private unzipped(response: IncomingMessage): Readable {
+  private unzip(response: IncomingMessage): void {
     const gunzip = createGunzip({ flush: constants.Z_SYNC_FLUSH });
+    gunzip.setEncoding('utf8').on('data', this.body);
     gunzip.on('error', () => this.endedAs('broken'));
     gunzip.on('end', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     response.on('close', () => {
@@ -50,6 +50,8 @@ export class Http1Client extends BodyClient {
         gunzip.flush(() => this.bodyEnded('broken'));
       }
     });
-    return response.pipe(gunzip);
+    // Not piped: what waits in a response that breaks off is lost.
+    response.on('data', (data: Buffer) => gunzip.write(data));
+    response.on('end', () => gunzip.end());
   }
 }
