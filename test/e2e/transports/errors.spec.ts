@@ -126,7 +126,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     });
     const client = open();
 
-    await expectEnd(driver, client, 'error');
+    await expectEnd(driver, client, error() instanceof HttpException ? 'exception' : 'error');
 
     expect((await client.answered()).status).toBe(driver.accepted(200));
     expect(client.records).toEqual([1, { error: told }]);
@@ -168,7 +168,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     await turns();
     client.resume();
 
-    await expectEnd(driver, client, 'error');
+    await expectEnd(driver, client, 'exception');
 
     expect(client.records).toHaveLength(22);
     expect(client.records.at(-1)).toEqual({ error: { statusCode: 402, message: 'said so' } });

@@ -15,7 +15,7 @@ describe.each(DRIVERS)('$name: in time,', (driver) => {
   it('a silent stream is kept alive by heartbeats, also after chunks', async () => {
     const gate = deferred();
     const { open } = await start(driver, {
-      options: { heartbeat: 30, openDelay: 10 },
+      options: { heartbeat: 250, openDelay: 10 },
       async *feed() {
         await gate.promise;
         yield 1;
@@ -34,11 +34,11 @@ describe.each(DRIVERS)('$name: in time,', (driver) => {
 
   it('heartbeats can be turned off', async () => {
     const { open } = await start(driver, { options: { heartbeat: false, openDelay: 10 }, feed: silence });
-    const { open: openOther } = await start(driver, { options: { heartbeat: 20, openDelay: 10 }, feed: silence });
+    const { open: openOther } = await start(driver, { options: { heartbeat: 250, openDelay: 10 }, feed: silence });
     const client = open();
     await client.answered();
 
-    await openOther().beaten(4);
+    await openOther().beaten(2);
 
     expect(client.beats).toBe(0);
   });

@@ -5,7 +5,7 @@ export interface Answer {
 }
 
 /** Why a stream ends, where clients can tell one from the other. */
-export type Cause = 'completed' | 'shutdown' | 'error' | 'overload' | 'server-closed' | 'deadline';
+export type Cause = 'completed' | 'shutdown' | 'error' | 'exception' | 'overload' | 'server-closed' | 'deadline';
 
 /** One way of being a client, with which the same tests run as with every other. */
 export abstract class StreamClient {

@@ -9,7 +9,7 @@ import { WebSocketClient } from './websocket.js';
 export type { Answer, Cause } from './client.js';
 export { StreamClient } from './client.js';
 export { Http1Client } from './http1.js';
-export { WebSocketClient } from './websocket.js';
+export { EVENTS, WebSocketClient } from './websocket.js';
 
 export type Wire = 'http1' | 'http2' | 'websocket' | 'gzip';
 
@@ -48,6 +48,7 @@ const HTTP_ENDINGS: Driver['endings'] = {
   'server-closed': ['complete'],
   deadline: ['complete'],
   error: ['broken'],
+  exception: ['broken'],
   overload: ['broken'],
 };
 
@@ -109,6 +110,8 @@ function websocket(platform: Platform): Driver {
       'server-closed': ['1000', '1001'],
       deadline: ['1000', '1001'],
       error: ['1011'],
+      // An HttpException, which may be the client's fault.
+      exception: ['1011', '1008'],
       // Who takes nothing may not get the code either.
       overload: ['1013', '1006'],
     },

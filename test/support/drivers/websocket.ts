@@ -2,6 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { type ClientOptions, WebSocket } from 'ws';
 import { StreamClient, valueIn } from './client.js';
 
+/** The subprotocol in which events have an id and a type. */
+export const EVENTS = 'events.v1+json';
+
 /** A client of WebSocket. */
 export class WebSocketClient extends StreamClient {
   readonly socket: WebSocket;
@@ -18,11 +21,11 @@ export class WebSocketClient extends StreamClient {
     const { 'last-event-id': id, ...others } = headers;
     const settings = { perMessageDeflate: false, headers: others, ...options };
     // Browsers can set no headers.
-    const query = id === undefined ? '' : `?lastEventId=${encodeURIComponent(id)}`;
+    const query = id === undefined ? '' : `${path.includes('?') ? '&' : '?'}lastEventId=${encodeURIComponent(id)}`;
     this.socket = new WebSocket(`ws://127.0.0.1:${port}${path}${query}`, protocols, settings);
     this.socket.on('upgrade', (response) => this.answeredWith(response.statusCode ?? 0, response.headers));
     this.socket.on('unexpected-response', (_request, response) => this.refusedBy(response));
-    this.socket.on('message', (data: Buffer) => this.take(valueIn(data.toString())));
+    this.socket.on('message', (data: Buffer) => this.hear(valueIn(data.toString())));
     this.socket.on('ping', () => this.beat());
     // Its close follows, with 1006.
     this.socket.on('error', () => undefined);
@@ -42,6 +45,14 @@ export class WebSocketClient extends StreamClient {
 
   leave(): void {
     this.socket.terminate();
+  }
+
+  private hear(value: unknown): void {
+    if (this.socket.protocol !== EVENTS) {
+      this.take(value);
+    } else if (typeof value === 'object' && value !== null && 'data' in value) {
+      this.take(value.data);
+    }
   }
 
   private refusedBy(response: IncomingMessage): void {
