@@ -120,15 +120,21 @@ export class StreamingRuntime {
   private async endEndless(): Promise<void> {
     await this.hubs?.settled();
     const endless = [...this.registry.open].filter((stream) => stream.endless);
-    for (const stream of endless) {
-      void stream.end({ code: 'shutdown' });
-    }
+    const over = Promise.all(endless.map((stream) => stream.end({ code: 'shutdown' })));
     this.hubs?.endSubscriptions();
-    if (endless.length > 0) {
-      await this.registry.emptied(MERCY_MS);
-    }
+    await atMost(MERCY_MS, over);
     for (const stream of endless) {
       stream.cut({ code: 'shutdown' });
     }
   }
+}
+
+/** Waits for something, but no longer than that. */
+async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([done, late]);
+  clearTimeout(timer);
 }

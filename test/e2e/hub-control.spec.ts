@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { jest } from '@jest/globals';
 import { Controller, Param, Query } from '@nestjs/common';
 import {
   Hub,
@@ -277,6 +278,34 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect(await published).toHaveLength(2);
     await client.closed();
     expect(dataOf(client.body)).toEqual(['1', '2']);
+  });
+});
+
+describe.each(PLATFORMS)('%s: app.close()', (platform) => {
+  it('does not take the streams of others for those of a hub that are still to end', async () => {
+    @Controller()
+    class Other {
+      @Sse('other', { openDelay: 0 })
+      other() {
+        return new Promise<never>(() => undefined);
+      }
+    }
+    const app = await launch(platform, {
+      controllers: [Feed, Other],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+      options: { shutdown: { grace: 20 } },
+    });
+    const other = await app.get('/other');
+    await other.until('\r\n\r\n');
+    const hub = await app.get('/returned', SSE);
+    await hub.until('\r\n\r\n');
+    const waits = jest.spyOn(app.registry, 'emptied');
+
+    await app.close();
+
+    expect(hub.complete).toBe(true);
+    // The first wait is the grace. One before it, for all streams, would have been in vain.
+    expect(waits.mock.calls.map(([ms]) => ms)[0]).toBe(20);
   });
 });
 

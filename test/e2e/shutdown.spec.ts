@@ -400,7 +400,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     while (left('TCP') > 0) {
       await turns(1);
     }
-    const timers: number[] = [];
+    let timers: number | undefined;
 
     for (let round = 0; round < 3; round++) {
       const { get, close } = await start(platform, { controllers: [Feed] });
@@ -412,10 +412,12 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
       while (left('TCP') > 0) {
         await turns(1);
       }
-      timers.push(left('Timeout'));
+      // Node.js, too, lets go of some in its own time.
+      timers ??= left('Timeout');
+      while (left('Timeout') > timers) {
+        await turns(1);
+      }
     }
-
-    expect(Math.max(...timers)).toBe(timers[0]);
   });
 
   it('with no stream open, it closes at once, whatever the grace', async () => {
