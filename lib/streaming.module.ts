@@ -17,6 +17,7 @@ import { HUB_DEFINITIONS } from './hub-directory.js';
 import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
 import { validateOptions } from './options-validation.js';
 import { interceptSend } from './platform/fastify.head.js';
+import { closeSessions } from './platform/fastify.sessions.js';
 import { StreamRoutes } from './stream-routes.js';
 import type { StreamingModuleOptions } from './streaming.options.js';
 import { StreamingRuntime } from './streaming.runtime.js';
@@ -114,6 +115,7 @@ export class StreamingModule
     this.runtime.serve(instance);
     if (adapter.getType() === 'fastify') {
       interceptSend(instance as Parameters<typeof interceptSend>[0]);
+      closeSessions(instance as Parameters<typeof closeSessions>[0]);
     }
     this.routes = new StreamRoutes(this.runtime, this.discovery);
     this.routes.plan();

@@ -5,14 +5,10 @@ import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import { STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
+import { LINGER_MS } from './truncation.js';
 
 /** Silence after which TCP keep-alive probes start. */
 const PROBE_AFTER_MS = 15_000;
-/**
- * How long the end of a truncated body is held back. When a body breaks off, Chromium and undici drop what they have
- * received, but not handed to the page or reader yet: the record that says why would often be lost.
- */
-const LINGER_MS = 100;
 
 const TRANSPORT = Symbol('nestjs-streaming:transport');
 

@@ -1,8 +1,12 @@
 import type { ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 import { Http1Transport } from './http1.transport.js';
+import { Http2Transport } from './http2.transport.js';
 import type { Transport } from './transport.js';
 
 /** The transport of a response, by the version of HTTP it is in. */
 export function transportOf(response: ServerResponse): Transport {
-  return new Http1Transport(response);
+  return response.req.httpVersionMajor === 2
+    ? new Http2Transport(response as unknown as Http2ServerResponse)
+    : new Http1Transport(response);
 }

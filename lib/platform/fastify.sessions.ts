@@ -1,0 +1,79 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { Http2ServerRequest, Http2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import { socketOf } from '../transport/http2-session.js';
+
+/** How long a client may take to close its end of a session that is over, in milliseconds, once or twice. */
+const MERCY_MS = 500;
+
+interface FastifyServerLike {
+  readonly server: EventEmitter;
+  addHook(
+    name: 'onRequest',
+    hook: (request: { readonly raw: IncomingMessage | Http2ServerRequest }, reply: unknown, done: () => void) => void,
+  ): unknown;
+  addHook(name: 'preClose', hook: (done: () => void) => void): unknown;
+}
+
+/** The HTTP/2 sessions of an application, which would otherwise keep its server open as long as their clients like. */
+class Sessions {
+  private readonly sockets = new Map<Http2Session, Socket>();
+  private closing = false;
+
+  readonly add = (session: Http2Session): void => {
+    if (this.sockets.has(session) || session.destroyed) {
+      return;
+    }
+    const socket = socketOf(session);
+    this.sockets.set(session, socket);
+    socket.once('close', () => this.sockets.delete(session));
+    if (this.closing) {
+      session.close();
+    }
+  };
+
+  /** Has every session take no more requests (GOAWAY, RFC 9113 §6.8) and end with the last of its streams. */
+  close(): void {
+    this.closing = true;
+    for (const session of this.sockets.keys()) {
+      session.close();
+    }
+    this.dropLater(new Set());
+  }
+
+  /** Drops what is over on our side, and was so before. */
+  private dropLater(before: ReadonlySet<Http2Session>): void {
+    if (this.sockets.size === 0) {
+      return;
+    }
+    setTimeout(() => {
+      for (const session of before) {
+        this.sockets.get(session)?.destroy();
+      }
+      this.dropLater(new Set([...this.sockets.keys()].filter((session) => session.destroyed)));
+    }, MERCY_MS);
+  }
+}
+
+/** Closes the HTTP/2 sessions of an application when it closes. Called once, before its routes are registered. */
+export function closeSessions(instance: FastifyServerLike): void {
+  if (!('updateSettings' in instance.server)) {
+    // It speaks HTTP/1.1 alone.
+    return;
+  }
+  const sessions = new Sessions();
+  instance.server.on('session', sessions.add);
+  instance.addHook('onRequest', ({ raw }, _reply, done) => {
+    // For localhost Fastify has a server for each address, and shows the first.
+    const session = 'stream' in raw ? raw.stream.session : undefined;
+    if (session) {
+      sessions.add(session);
+    }
+    done();
+  });
+  instance.addHook('preClose', (done) => {
+    sessions.close();
+    done();
+  });
+}

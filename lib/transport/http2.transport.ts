@@ -1,0 +1,140 @@
+import type { Http2ServerResponse } from 'node:http2';
+import { probeSession } from './http2-session.js';
+import type { SharedChunk } from './shared-chunk.js';
+import { STREAM_HEADERS } from './stream-headers.js';
+import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
+import { LINGER_MS } from './truncation.js';
+
+/** An error code (RFC 9113 §7). Not CANCEL: the client of Node.js then ends the body as if that were whole. */
+const INTERNAL_ERROR = 0x2;
+
+/** They describe a connection, which is not the stream's: not allowed in a response (RFC 9113 §8.2.2). */
+const FORBIDDEN = new Set([
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** One stream of an HTTP/2 session, through the response of Node's compatibility API (RFC 9113). */
+export class Http2Transport implements Transport {
+  readonly queued = false;
+  private listener: TransportListener | undefined;
+  private head: OutgoingHeaders | undefined;
+
+  constructor(private readonly response: Http2ServerResponse) {}
+
+  get headers(): Readonly<Record<string, string>> {
+    return STREAM_HEADERS;
+  }
+
+  get hasBody(): boolean {
+    const { statusCode, req } = this.response;
+    // Node.js ends a stream with 205 too, as a client would take it for one without content (RFC 9110 §15.3.6).
+    return req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 205 && statusCode !== 304;
+  }
+
+  get bufferedAmount(): number {
+    return this.response.stream.writableLength;
+  }
+
+  get closed(): boolean {
+    const { stream } = this.response;
+    return stream.destroyed || stream.closed;
+  }
+
+  listen(listener: TransportListener): void {
+    this.listener = listener;
+    const { stream } = this.response;
+    stream.on('drain', () => listener.onDrain());
+    // The close waits until the body of the request has been read; a reset does not.
+    stream.on('aborted', () => listener.onClose());
+    stream.on('close', () => listener.onClose());
+  }
+
+  begin(headers: OutgoingHeaders): void {
+    this.head = headers;
+  }
+
+  flushHead(): void {
+    const { response } = this;
+    if (!response.headersSent) {
+      this.writeHead(response);
+    }
+  }
+
+  write(data: string | Uint8Array): boolean {
+    return this.send(data);
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.send(chunk.bytes);
+  }
+
+  end(data?: string | Uint8Array): void {
+    const { head, response } = this;
+    const { stream } = response;
+    stream.once('finish', () => {
+      // Also when a reset has ended it.
+      if (!stream.aborted) {
+        this.listener?.onFinish();
+      }
+    });
+    if (head && this.hasBody && !response.hasHeader('content-length') && !head.includes('content-length')) {
+      head.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
+    }
+    this.flushHead();
+    data === undefined ? response.end() : response.end(data);
+  }
+
+  truncate(data: string | Uint8Array = ''): void {
+    const { stream } = this.response;
+    try {
+      // A reset takes along what the client's window has had no room for yet.
+      this.send(data, () => setTimeout(() => stream.close(INTERNAL_ERROR), LINGER_MS));
+    } catch {
+      // Not even the head can be written: that is why it ends, and is known.
+      this.destroy();
+    }
+  }
+
+  probe(): void {
+    probeSession(this.response.stream.session);
+  }
+
+  destroy(): void {
+    const { stream } = this.response;
+    stream.close(INTERNAL_ERROR);
+    // The reset waits for its turn on the connection, of which the client may take nothing. We do not.
+    stream.destroy();
+  }
+
+  private send(data: string | Uint8Array, onSent?: () => void): boolean {
+    const { response } = this;
+    const { stream } = response;
+    if (response.writableEnded || stream.writableEnded || stream.destroyed) {
+      // Somebody else ended it, or the client is gone. What follows is the close.
+      return false;
+    }
+    this.flushHead();
+    return onSent ? response.write(data, 'utf8', onSent) : response.write(data, 'utf8');
+  }
+
+  private writeHead(response: Http2ServerResponse): void {
+    const head = this.head ?? [];
+    for (const name of FORBIDDEN) {
+      response.removeHeader(name);
+    }
+    for (let i = 0; i < head.length; i += 2) {
+      const name = head[i] as string;
+      if (!FORBIDDEN.has(name)) {
+        response.setHeader(name, head[i + 1] as string);
+      }
+    }
+    this.head = undefined;
+    response.writeHead(response.statusCode);
+  }
+}
