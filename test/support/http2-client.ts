@@ -1,0 +1,136 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+  type SecureClientSessionOptions,
+} from 'node:http2';
+
+/** A key for 127.0.0.1 and localhost that nobody should trust. */
+export const TLS = {
+  key: readFileSync(new URL('./tls/key.pem', import.meta.url)),
+  cert: readFileSync(new URL('./tls/cert.pem', import.meta.url)),
+};
+
+/** What an HTTP/2 client gets in answer to a request. */
+export class Http2Reply {
+  received = '';
+  headers: IncomingHttpHeaders | undefined;
+  /** What broke the stream, such as a reset. */
+  error: (Error & { code?: string }) | undefined;
+  /** Whether the body ended as it should. */
+  complete = false;
+  private readonly waiting = new Set<() => void>();
+
+  constructor(readonly stream: ClientHttp2Stream) {
+    stream.setEncoding('latin1');
+    stream.on('response', (headers) => {
+      this.headers = headers;
+      this.wake();
+    });
+    stream.on('data', (data: string) => {
+      this.received += data;
+      this.wake();
+    });
+    stream.on('end', () => {
+      this.complete = stream.rstCode === 0;
+    });
+    stream.on('error', (error) => {
+      this.error = error;
+    });
+    stream.on('close', () => this.wake());
+  }
+
+  get status(): number {
+    return Number(this.headers?.[':status']);
+  }
+
+  /** Waits for the head. */
+  async head(): Promise<IncomingHttpHeaders> {
+    while (!this.headers) {
+      await this.news('the head came');
+    }
+    return this.headers;
+  }
+
+  /** Waits until what was received matches. Fails when the stream closes before. */
+  async until(match: string | RegExp): Promise<string> {
+    while (typeof match === 'string' ? !this.received.includes(match) : !match.test(this.received)) {
+      await this.news(`${String(match)} came`);
+    }
+    return this.received;
+  }
+
+  /** Waits for the stream to close. */
+  async closed(): Promise<string> {
+    if (!this.stream.closed || !this.stream.destroyed) {
+      await new Promise((resolve) => this.stream.once('close', resolve));
+    }
+    return this.received;
+  }
+
+  private async news(what: string): Promise<void> {
+    if (this.stream.destroyed) {
+      throw new Error(`The stream closed before ${what}. Received: ${JSON.stringify(this.received)}`);
+    }
+    await new Promise<void>((resolve) => {
+      const wake = () => {
+        this.waiting.delete(wake);
+        resolve();
+      };
+      this.waiting.add(wake);
+    });
+  }
+
+  private wake(): void {
+    for (const wake of [...this.waiting]) {
+      wake();
+    }
+  }
+}
+
+/** One session of an HTTP/2 client. */
+export class Http2Client {
+  constructor(readonly session: ClientHttp2Session) {}
+
+  get(path: string, headers: OutgoingHttpHeaders = {}): Http2Reply {
+    return new Http2Reply(this.session.request({ ':path': path, ...headers }));
+  }
+
+  /** The body of a GET. */
+  text(path: string, headers: OutgoingHttpHeaders = {}): Promise<string> {
+    return this.get(path, headers).closed();
+  }
+
+  async closed(): Promise<void> {
+    if (!this.session.closed || !this.session.destroyed) {
+      await new Promise((resolve) => this.session.once('close', resolve));
+    }
+  }
+}
+
+/** Opens sessions; those of a test are destroyed after it. */
+export function useSessions(): (port: number, options?: SecureClientSessionOptions) => Promise<Http2Client> {
+  const open: ClientHttp2Session[] = [];
+
+  afterEach(() => {
+    for (const session of open.splice(0)) {
+      session.destroy();
+    }
+  });
+
+  return async (port, options) => {
+    const session = options
+      ? connect(`https://localhost:${port}`, { ca: TLS.cert, ...options })
+      : connect(`http://127.0.0.1:${port}`);
+    open.push(session);
+    // A session that breaks shows as the close of its streams.
+    session.on('error', () => undefined);
+    await once(session, 'connect');
+    await once(session, 'remoteSettings');
+    return new Http2Client(session);
+  };
+}
