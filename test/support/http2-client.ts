@@ -8,6 +8,7 @@ import {
   type OutgoingHttpHeaders,
   type SecureClientSessionOptions,
 } from 'node:http2';
+import type { Socket } from 'node:net';
 
 /** A key for 127.0.0.1 and localhost that nobody should trust. */
 export const TLS = {
@@ -112,8 +113,14 @@ export class Http2Client {
   }
 }
 
+export interface SessionSetup extends SecureClientSessionOptions {
+  readonly tls?: boolean;
+  /** Makes the connection. */
+  readonly createConnection?: () => Socket;
+}
+
 /** Opens sessions; those of a test are destroyed after it. */
-export function useSessions(): (port: number, options?: SecureClientSessionOptions) => Promise<Http2Client> {
+export function useSessions(): (port: number, setup?: SessionSetup) => Promise<Http2Client> {
   const open: ClientHttp2Session[] = [];
 
   afterEach(() => {
@@ -122,14 +129,15 @@ export function useSessions(): (port: number, options?: SecureClientSessionOptio
     }
   });
 
-  return async (port, options) => {
-    const session = options
-      ? connect(`https://localhost:${port}`, { ca: TLS.cert, ...options })
-      : connect(`http://127.0.0.1:${port}`);
+  return async (port, { tls = false, ...options } = {}) => {
+    const session = connect(`${tls ? 'https' : 'http'}://localhost:${port}`, {
+      ca: TLS.cert,
+      host: '127.0.0.1',
+      ...options,
+    });
     open.push(session);
     // A session that breaks shows as the close of its streams.
     session.on('error', () => undefined);
-    await once(session, 'connect');
     await once(session, 'remoteSettings');
     return new Http2Client(session);
   };
