@@ -50,8 +50,11 @@ export class Http2Transport implements Transport {
     this.listener = listener;
     const { stream } = this.response;
     stream.on('drain', () => listener.onDrain());
-    // The close waits until the body of the request has been read; a reset does not.
-    stream.on('aborted', () => listener.onClose());
+    stream.on('aborted', () => {
+      listener.onClose();
+      // Else it would stay, and its session with it, as long as the application leaves the body of the request unread.
+      process.nextTick(() => stream.destroy());
+    });
     stream.on('close', () => listener.onClose());
   }
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { constants, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { constants, type Http2Server, type Http2ServerRequest, type ServerHttp2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
-import { type CanActivate, Controller, Get, Post, UseGuards } from '@nestjs/common';
+import { type CanActivate, Controller, Get, Post, Req, UseGuards } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { interval } from 'rxjs';
@@ -87,6 +87,39 @@ describe('HTTP/2: the end of a stream', () => {
     expect(seen.seen).toHaveLength(2);
     expect(registry.size).toBe(0);
     expect(logs.of('error')).toEqual([]);
+  });
+
+  it("by the client's reset is told although the body of the request is still to be read", async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Post('feed')
+      @Stream()
+      feed(@ConnectedStream() stream: StreamConnection, @Req() { raw }: { readonly raw: Http2ServerRequest }) {
+        raw.once('data', () => raw.pause());
+        void stream.send('x');
+      }
+    }
+    const { port } = await start('fastify', {
+      fastify,
+      controllers: [Feed],
+      options: { hooks: { onClose: (_stream, { code }) => seen.add(code) } },
+      configure: (app) =>
+        void app
+          .getHttpAdapter()
+          .getInstance()
+          .addContentTypeParser('application/octet-stream', (_request: unknown, _body: unknown, done: () => void) =>
+            done(),
+          ),
+    });
+    const http2 = await session(port);
+    const reply = http2.get('/feed', { ':method': 'POST', 'content-type': 'application/octet-stream' });
+    reply.stream.write(Buffer.alloc(60_000));
+    await reply.until('x');
+
+    reply.stream.close(NGHTTP2_NO_ERROR);
+
+    expect(await seen.count(1)).toEqual(['client-closed']);
   });
 
   it.each([
