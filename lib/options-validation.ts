@@ -3,6 +3,7 @@ import { defineFormat } from './format/define-format.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
 import { broker } from './hub/hub-checks.js';
+import { CONTENT_CODINGS } from './transport/encoders.js';
 
 function isFormat(value: unknown): boolean {
   try {
@@ -32,6 +33,19 @@ const hooks: Check = (value) => {
     : 'must be an object with hooks, a class, or several of them';
 };
 
+const encodings: Check = (value) =>
+  Array.isArray(value) && value.length > 0 && value.every((each) => CONTENT_CODINGS.includes(each))
+    ? undefined
+    : `must be a list of ${CONTENT_CODINGS.map((each) => `"${each}"`).join(', ')}`;
+
+const threshold: Check = (value) =>
+  value === undefined || (Number.isInteger(value) && (value as number) >= 0)
+    ? undefined
+    : 'must be a whole number of bytes';
+
+const compressed = keys({ encodings, threshold }, true);
+const compression: Check = (value) => (value === false ? undefined : compressed(value));
+
 const BEHAVIOR: Readonly<Record<string, Check>> = {
   format,
   flush: flushPolicy,
@@ -43,6 +57,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest'),
   errorEvent: (value) =>
     typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
+  compression,
   limits: keys({ connections: count, perClient: count, clientOf: callable, retryAfter: count }),
 };
 

@@ -1,3 +1,4 @@
+import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
@@ -6,6 +7,8 @@ import type { StreamMark } from './stream-mark.js';
 import type { PlanParts } from './stream-plan.js';
 import { DEFAULTS, type StreamBehavior } from './streaming.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
+import type { CompressionSettings } from './transport/content-coding.js';
+import { hasEncoder } from './transport/encoders.js';
 
 /** The options of a route over those of the application over the defaults. */
 export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: string): PlanParts {
@@ -44,6 +47,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
     },
     services: runtime.services,
     formats,
+    compression: compressionOf(merged.compression, runtime.services.logger),
     limiters: [runtime.limiter, options.limits && new StreamLimiter(options.limits)].filter(
       (each) => each !== undefined,
     ),
@@ -67,6 +71,27 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
     return {};
   }
   return length === 0 || length === Infinity ? { events: Infinity, bytes: Infinity } : { bytes: length };
+}
+
+/** Options that leave nothing to compress with, and have been told so. */
+const useless = new WeakSet<object>();
+
+/** Without what this Node.js does not have. */
+function compressionOf(options: StreamBehavior['compression'], logger: StreamLogger): CompressionSettings | undefined {
+  if (!options) {
+    return undefined;
+  }
+  const encodings = options.encodings.filter(hasEncoder);
+  if (encodings.length > 0) {
+    return { encodings, threshold: options.threshold ?? DEFAULTS.threshold };
+  }
+  if (!useless.has(options)) {
+    useless.add(options);
+    logger.warn(
+      `Nothing is compressed with ${options.encodings.join(', ')}: Node.js ${process.version} does not have it. Add "gzip" to the encodings`,
+    );
+  }
+  return undefined;
 }
 
 /** Without what is undefined: that is as if it had not been given. */

@@ -1,9 +1,9 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { HttpException, HttpStatus, NotAcceptableException, ServiceUnavailableException } from '@nestjs/common';
 import { having, type StreamHooks } from './connection/hooks.js';
 import { LiveConnection } from './connection/live-connection.js';
 import { PollingConnection } from './connection/polling-connection.js';
-import type { StreamParts, StreamServices, StreamSettings } from './connection/stream-settings.js';
+import type { ResponseHead, StreamParts, StreamServices, StreamSettings } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import { ALL_FORMATS } from './format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negotiate.js';
@@ -12,6 +12,9 @@ import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import { waitOf } from './prefer.js';
 import type { StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
+import { CompressedTransport } from './transport/compressed.transport.js';
+import { type CompressionSettings, negotiateCoding } from './transport/content-coding.js';
+import type { Transport } from './transport/transport.js';
 import { transportOf } from './transport/transport-of.js';
 
 let connections = 0;
@@ -22,6 +25,8 @@ export interface PlanParts {
   readonly services: StreamServices;
   /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
   readonly formats: readonly StreamFormat[] | undefined;
+  /** Nothing: bodies are sent as they are. */
+  readonly compression: CompressionSettings | undefined;
   /** Those of the application and those of the route. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
@@ -61,7 +66,7 @@ export class StreamPlan {
     const parts: StreamParts = {
       id: ++connections,
       request,
-      transport: transportOf(raw),
+      transport: this.transportFor(raw, head),
       head,
       settings: this.settings,
       chosen: chosen === 'auto' ? undefined : chosen,
@@ -89,6 +94,23 @@ export class StreamPlan {
     }
   }
 
+  private transportFor(raw: ServerResponse<IncomingMessage>, head: ResponseHead): Transport {
+    const transport = transportOf(raw);
+    const { compression } = this.parts;
+    if (!compression) {
+      return transport;
+    }
+    head.vary('Accept-Encoding');
+    const choice = negotiateCoding(raw.req, compression);
+    if (choice === 'identity') {
+      return transport;
+    }
+    if (choice) {
+      return new CompressedTransport(transport, raw, choice);
+    }
+    throw notAcceptable('No encoding', [...compression.encodings, 'identity']);
+  }
+
   private negotiate(request: IncomingMessage, vary: () => void): ChosenFormat | 'auto' {
     const { formats = ALL_FORMATS } = this.parts;
     vary();
@@ -96,12 +118,18 @@ export class StreamPlan {
     if (chosen) {
       return chosen;
     }
-    const acceptable = formats.flatMap(({ mediaTypes }) => mediaTypes);
-    throw new NotAcceptableException({
-      statusCode: HttpStatus.NOT_ACCEPTABLE,
-      message: `Nothing here is acceptable: there is ${acceptable.join(', ')}`,
-      error: 'Not Acceptable',
-      acceptable,
-    });
+    throw notAcceptable(
+      'Nothing',
+      formats.flatMap(({ mediaTypes }) => mediaTypes),
+    );
   }
+}
+
+function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptableException {
+  return new NotAcceptableException({
+    statusCode: HttpStatus.NOT_ACCEPTABLE,
+    message: `${what} here is acceptable: there is ${acceptable.join(', ')}`,
+    error: 'Not Acceptable',
+    acceptable,
+  });
 }

@@ -4,6 +4,7 @@ import type { StreamHooks } from './connection/hooks.js';
 import type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import type { StreamFormatName } from './format/formats.js';
+import type { ContentCoding } from './transport/encoders.js';
 
 /** How many streams may be open at once. Over the limit, the handler is not called. */
 export interface StreamLimits {
@@ -15,6 +16,18 @@ export interface StreamLimits {
   readonly clientOf?: (request: unknown) => string;
   /** `Retry-After`, in seconds. Default: 5. */
   readonly retryAfter?: number;
+}
+
+/** How bodies are compressed, for clients that accept it. Every flush is one of the encoder too: no chunk waits for the next. */
+interface StreamCompression {
+  /**
+   * In the order the server prefers; the weights of `Accept-Encoding` come first (RFC 9110 §12.5.3). With a hub's subscription
+   * `gzip` comes first where the client accepts it: its events are then compressed once for all clients. `zstd` is left
+   * out where Node.js has none (before 22.15).
+   */
+  readonly encodings: readonly ContentCoding[];
+  /** A body of fewer bytes that has ended before any of it was sent stays as it is. Default: 1024. */
+  readonly threshold?: number;
 }
 
 /** What is set for the application and may be overridden per route. Durations are in milliseconds; `false` turns one off. */
@@ -49,6 +62,11 @@ export interface StreamBehavior {
   readonly overflow?: OverflowPolicy;
   /** The `type` of the event that tells an SSE client of an error. Default: `error`. */
   readonly errorEvent?: string;
+  /**
+   * Compression by `Accept-Encoding`. Default: `false`.
+   * @example { encodings: ['zstd', 'br', 'gzip'] }
+   */
+  readonly compression?: false | StreamCompression;
   /** Limits of this route; given for the application, of all its streams together. */
   readonly limits?: StreamLimits;
 }
@@ -90,6 +108,7 @@ export const DEFAULTS = {
   maxDuration: false,
   events: 65_536,
   bytes: 4 * 1024 * 1024,
+  threshold: 1_024,
   retryAfter: 5,
   grace: 5_000,
   retry: 3_000,

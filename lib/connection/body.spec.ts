@@ -42,8 +42,8 @@ describe('A shared chunk', () => {
     [1, ['shared 1']],
     [64 * KIB, [`shared ${64 * KIB}`]],
     [128 * KIB, [`shared ${128 * KIB}`]],
-    [128 * KIB + 1, [`sliced ${64 * KIB}`, `sliced ${64 * KIB}`, 'sliced 1']],
-    [200 * KIB, [...Array(3).fill(`sliced ${64 * KIB}`), `sliced ${8 * KIB}`]],
+    [128 * KIB + 1, [`shared ${64 * KIB}`, `shared ${64 * KIB}`, 'shared 1']],
+    [200 * KIB, [...Array(3).fill(`shared ${64 * KIB}`), `shared ${8 * KIB}`]],
   ])('of %i bytes is written whole where it is small, and otherwise in slices', (size, writes) => {
     const { body, client } = setup();
 
@@ -77,7 +77,7 @@ describe('A shared chunk', () => {
 
     body.share(chunk(130 * KIB));
     body.share(new SharedChunk('behind'));
-    expect(client.writes).toEqual([`sliced ${64 * KIB}`]);
+    expect(client.writes).toEqual([`shared ${64 * KIB}`]);
     client.takes = true;
     body.onDrain();
     body.share(new SharedChunk('last'));

@@ -112,11 +112,12 @@ export class Body extends Outbox {
     if (!this.empty) {
       this.flush();
     }
-    if (this.blocked || chunk.bytes.length > LARGE) {
-      this.add(chunk.bytes);
+    if (chunk.bytes.length <= LARGE) {
+      this.shareWhole(chunk);
     } else {
-      this.blocked = !this.transport.writeShared(chunk);
-      this.progress();
+      for (const slice of chunk.slices) {
+        this.shareWhole(slice);
+      }
     }
     return !this.blocked;
   }
@@ -207,6 +208,15 @@ export class Body extends Outbox {
     this.clear();
     for (const waiter of this.waiters?.splice(0) ?? []) {
       waiter.reject(reason());
+    }
+  }
+
+  private shareWhole(chunk: SharedChunk): void {
+    if (this.blocked) {
+      this.add(chunk.bytes);
+    } else {
+      this.blocked = !this.transport.writeShared(chunk);
+      this.progress();
     }
   }
 

@@ -11,7 +11,8 @@ describe('A response that somebody else ends', () => {
         return;
       }
       const transport = new Http1Transport(response);
-      transport.listen({ onDrain: () => undefined, onFinish: () => undefined, onClose: () => undefined });
+      const nothing = (): void => undefined;
+      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
       transport.begin([]);
       transport.flushHead();
       transport.writeShared(new SharedChunk('first'));

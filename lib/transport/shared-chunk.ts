@@ -1,4 +1,8 @@
+import type { DeflateBlock } from './deflate-block.js';
+
 const CRLF = '\r\n';
+/** The size of the slices of a chunk that is too large to be written at once. */
+const SLICE = 65_536;
 
 /** Bytes that go to many connections at once, framed for them once. */
 export class SharedChunk {
@@ -6,6 +10,9 @@ export class SharedChunk {
   readonly chunked: Buffer;
   /** The data alone. */
   readonly bytes: Buffer;
+  /** For connections that are sent gzip, once there is one. */
+  deflated: DeflateBlock | undefined;
+  private cut: readonly SharedChunk[] | undefined;
 
   /** @param data not empty: an empty chunk would end the body */
   constructor(data: string | Uint8Array) {
@@ -21,5 +28,14 @@ export class SharedChunk {
       this.bytes.set(data);
     }
     this.chunked.write(CRLF, end, 'latin1');
+  }
+
+  /** It in pieces, made once for all its connections. */
+  get slices(): readonly SharedChunk[] {
+    this.cut ??= Array.from(
+      { length: Math.ceil(this.bytes.length / SLICE) },
+      (_, i) => new SharedChunk(this.bytes.subarray(i * SLICE, (i + 1) * SLICE)),
+    );
+    return this.cut;
   }
 }

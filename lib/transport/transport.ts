@@ -1,14 +1,18 @@
 import type { StreamCloseCode } from '../errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
-/** What a transport tells its connection. */
+/** What a transport tells its connection, and asks it. */
 export interface TransportListener {
+  /** Whether it sends what many others are sent too. */
+  readonly endless: boolean;
   /** The client can take more. */
   onDrain(): void;
   /** All of the body has been handed to the operating system. */
   onFinish(): void;
   /** The connection to the client is gone. */
   onClose(): void;
+  /** The body cannot be sent. */
+  fail(error: unknown): void;
 }
 
 /** Headers as Node.js writes them fastest: a name in lower case, its value, the next name, … */

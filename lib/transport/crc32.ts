@@ -1,0 +1,38 @@
+/** The polynomial of gzip's CRC-32, its lowest power in the highest bit (RFC 1952 §8). */
+const POLYNOMIAL = 0xedb88320;
+/** x⁰, written in that way. */
+const ONE = 0x80000000;
+/** x⁸: one byte. */
+const BYTE = 0x00800000;
+
+/** The product of two polynomials over GF(2), modulo that of the CRC. */
+function multiply(a: number, b: number): number {
+  let product = 0;
+  for (let bit = ONE, power = b; bit !== 0; bit >>>= 1) {
+    if (a & bit) {
+      product ^= power;
+    }
+    power = (power >>> 1) ^ (-(power & 1) & POLYNOMIAL);
+  }
+  return product;
+}
+
+/** What the CRC of some bytes is multiplied with when so many others follow: x to eight times their number. */
+export function crcShift(length: number): number {
+  let shift = ONE;
+  for (let rest = length, power = BYTE; rest > 0; rest = Math.floor(rest / 2), power = multiply(power, power)) {
+    if (rest % 2 === 1) {
+      shift = multiply(shift, power);
+    }
+  }
+  return shift;
+}
+
+/**
+ * The CRC-32 of two pieces, one behind the other, without another look at their bytes.
+ *
+ * @param shift {@link crcShift} of the length of the second
+ */
+export function combineCrc(first: number, second: number, shift: number): number {
+  return (multiply(first, shift) ^ second) >>> 0;
+}
