@@ -1,0 +1,199 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import type { Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Controller, Get, Header } from '@nestjs/common';
+import type { BrowserContext, Page } from 'playwright-core';
+import {
+  ConnectedStream,
+  type Hub,
+  InjectHub,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+} from '../../lib/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { launchChromium } from '../support/chromium.js';
+import { CODINGS } from '../support/decoding-client.js';
+import { Recorder } from '../support/events.js';
+import { hubOf, joined } from '../support/hub.js';
+import { useApps } from '../support/running.js';
+import { itWith, toolPath } from '../support/tools.js';
+
+const servers: Server[] = [];
+
+// A browser keeps connections it has no use for, and Node.js waits for those it has had no request on.
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+  }
+});
+
+// After the hook above, so that its own comes after it.
+const launch = useApps();
+
+describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
+  const profile = mkdtempSync(join(tmpdir(), 'chromium-'));
+  let context: BrowserContext | undefined;
+
+  beforeAll(async () => {
+    const executablePath = toolPath('chromium');
+    if (executablePath !== undefined) {
+      context = await launchChromium(executablePath, profile);
+    }
+  }, 60_000);
+
+  afterAll(async () => {
+    await context?.close();
+    rmSync(profile, { recursive: true, force: true });
+  });
+
+  async function start(encodings: readonly string[]) {
+    const streams = new Recorder<StreamConnection>();
+
+    @Controller()
+    class Feed {
+      constructor(@InjectHub('feed') readonly hub: Hub) {}
+
+      @Get('page')
+      @Header('content-type', 'text/html')
+      page() {
+        return '<!doctype html><title>page</title>';
+      }
+
+      @Sse('hub')
+      events(@ConnectedStream() stream: StreamConnection) {
+        streams.add(stream);
+        return this.hub.subscribe();
+      }
+
+      @Stream('pushed', { format: 'text' })
+      pushed(@ConnectedStream() stream: StreamConnection) {
+        streams.add(stream.open());
+      }
+    }
+    const compression = { encodings: encodings as readonly 'gzip'[] };
+    const imports = [StreamingModule.registerHub({ name: 'feed' })];
+    // Browsers name br and zstd only to origins they trust, as localhost.
+    const app = await launch(platform, { controllers: [Feed], imports, options: { compression } });
+    servers.push(app.app.getHttpServer() as Server);
+    const page = await context?.newPage();
+    if (!page) {
+      throw new Error('Chromium did not start');
+    }
+    const told = new Recorder<string>();
+    await page.exposeFunction('tell', told.add);
+    await page.goto(`http://localhost:${app.port}/page`);
+    return { hub: hubOf(app), page, streams, told };
+  }
+
+  /** Tells of the coding, of every piece, and of the end. */
+  async function read(page: Page, path: string): Promise<void> {
+    await page.evaluate(`(async () => {
+      const response = await fetch(${JSON.stringify(path)});
+      await tell('coding ' + response.headers.get('content-encoding'));
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      (async () => {
+        try {
+          for (let step = await reader.read(); !step.done; step = await reader.read()) await tell(step.value);
+          await tell('end');
+        } catch (error) {
+          await tell('cut off');
+        }
+      })();
+    })()`);
+  }
+
+  itWith('chromium')(
+    'EventSource has each event of a hub as soon as it is published, also when it comes late',
+    async () => {
+      const { hub, page, told } = await start(['br', 'gzip']);
+      await hub.publish('before');
+      await page.evaluate(`
+        window.source = new EventSource('/hub');
+        source.onmessage = (event) => tell(event.data);
+        source.onerror = () => { source.close(); tell('closed'); };
+      `);
+      await joined(hub, 1);
+
+      for (const data of ['one', 'two', 'three']) {
+        await hub.publish(data);
+        expect((await told.count(told.seen.length + 1)).at(-1)).toBe(data);
+      }
+      await hub.close();
+
+      expect(await told.count(4)).toEqual(['one', 'two', 'three', 'closed']);
+      await page.close();
+    },
+    30_000,
+  );
+
+  itWith('chromium')(
+    'fetch reads a hub to its clean end',
+    async () => {
+      const { hub, page, told } = await start(['br', 'gzip']);
+      await read(page, '/hub');
+      await joined(hub, 1);
+
+      await hub.publish('one');
+      while (!told.seen.join('').includes('data: one\n\n')) {
+        await told.count(told.seen.length + 1);
+      }
+      await hub.close();
+      while (told.seen.at(-1) !== 'end') {
+        await told.count(told.seen.length + 1);
+      }
+
+      expect(told.seen[0]).toBe('coding gzip');
+      expect(told.seen).not.toContain('cut off');
+      await page.close();
+    },
+    30_000,
+  );
+
+  itWith('chromium')(
+    'fetch is told of a hub stream that is cut off, behind what was sent',
+    async () => {
+      const { hub, page, streams, told } = await start(['gzip']);
+      await read(page, '/hub');
+      await joined(hub, 1);
+      await hub.publish('one');
+      while (!told.seen.join('').includes('data: one\n\n')) {
+        await told.count(told.seen.length + 1);
+      }
+      const [stream] = await streams.count(1);
+
+      await stream?.send({ data: 1n }).catch(() => undefined);
+      while (told.seen.at(-1) !== 'cut off') {
+        await told.count(told.seen.length + 1);
+      }
+
+      expect(told.seen.join('')).toContain('event: error\n');
+      await page.close();
+    },
+    30_000,
+  );
+
+  for (const coding of CODINGS) {
+    itWith('chromium')(
+      `fetch has each chunk as soon as it is sent, and the end: ${coding}`,
+      async () => {
+        const { page, streams, told } = await start([coding]);
+        await read(page, '/pushed');
+        const [stream] = await streams.count(1);
+        await told.count(1);
+
+        await stream?.send('one');
+        await told.count(2);
+        await stream?.send('two');
+        await told.count(3);
+        await stream?.close();
+
+        expect(await told.count(4)).toEqual([`coding ${coding}`, 'one', 'two', 'end']);
+        await page.close();
+      },
+      30_000,
+    );
+  }
+});
