@@ -31,7 +31,13 @@ describe('A response over HTTP/2', () => {
         return;
       }
       const transport = new Http2Transport(response);
-      transport.listen({ onDrain: () => undefined, onFinish: () => undefined, onClose: () => undefined });
+      transport.listen({
+        endless: false,
+        onDrain: () => undefined,
+        onFinish: () => undefined,
+        onClose: () => undefined,
+        fail: () => undefined,
+      });
       transport.begin([]);
       transport.write('first');
       end(response, transport);
