@@ -9,14 +9,13 @@ import { isOver } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
-import { clock } from './stream-registry.js';
 import type { StreamParts } from './stream-settings.js';
 import { StreamSharing } from './stream-sharing.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamSharing implements TransportListener, PushPort {
   private reader: Reader | undefined;
-  private beganAt = clock();
+  beganAt = 0;
 
   constructor(parts: StreamParts) {
     super(parts);
@@ -58,9 +57,10 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   /** The handler is about to be called. */
   begin(): void {
     this.reached = true;
-    this.beganAt = clock();
+    const { registry } = this.parts.settings.services;
+    this.beganAt = registry.clock();
     this.context = new AsyncResource('StreamConnection');
-    this.parts.settings.services.registry.add(this);
+    registry.add(this);
     this.body.progress();
     if (this.parts.settings.openDelay === 0) {
       // Not at once: what the handler throws, or has at hand, comes first.

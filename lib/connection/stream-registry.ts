@@ -9,6 +9,8 @@ const TICKS_PER_DURATION = 4;
 /** What the registry needs of a stream besides its public side. */
 interface OpenStream extends StreamConnection {
   readonly endless: boolean;
+  /** When its handler was called. */
+  readonly beganAt: number;
   tick(now: number): void;
   end(reason: StreamCloseReason): Promise<void>;
   cut(reason: StreamCloseReason): void;
@@ -16,7 +18,7 @@ interface OpenStream extends StreamConnection {
 }
 
 /** Whole milliseconds: those fit into the object that keeps them. */
-export function clock(): number {
+function clock(): number {
   return Math.trunc(performance.now());
 }
 
@@ -34,9 +36,14 @@ export function clock(): number {
  */
 export class StreamRegistry implements Iterable<StreamConnection> {
   private readonly connections = new Set<OpenStream>();
-  private tickMs = COARSEST_TICK_MS;
+  /** @internal */
+  tickMs = COARSEST_TICK_MS;
   private timer: NodeJS.Timeout | undefined;
   private onEmpty: (() => void) | undefined;
+  /** Whether somebody else calls `tick()`. */
+  private manual = false;
+  /** @internal What time it is. */
+  clock = clock;
   private time = clock();
 
   /** How many streams are open. */
@@ -77,12 +84,20 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal */
   add(connection: OpenStream): void {
     if (this.connections.size === 0) {
-      this.time = clock();
+      this.time = this.clock();
     }
     this.connections.add(connection);
-    if (this.timer === undefined) {
-      // One sweep for all: a timer per connection would cost each of them 250 bytes and every write 200 ns.
-      this.timer = setInterval(() => this.tick(), this.tickMs).unref();
+    this.sweep();
+  }
+
+  /** @internal Takes the time from another clock; `manual`: whoever has that calls `tick()`, every `tickMs`. */
+  follow(clock: () => number, manual: boolean): void {
+    this.clock = clock;
+    this.time = clock();
+    this.manual = manual;
+    this.rest();
+    if (this.connections.size > 0) {
+      this.sweep();
     }
   }
 
@@ -115,14 +130,22 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     this.timer = undefined;
   }
 
-  private tick(): void {
-    this.time = clock();
+  /** @internal */
+  tick(): void {
+    this.time = this.clock();
     if (this.connections.size === 0) {
       // Not as soon as the last stream ends: with short streams that is all the time.
       this.rest();
     }
     for (const connection of this.connections) {
       connection.tick(this.time);
+    }
+  }
+
+  private sweep(): void {
+    if (this.timer === undefined && !this.manual) {
+      // One sweep for all: a timer per connection would cost each of them 250 bytes and every write 200 ns.
+      this.timer = setInterval(() => this.tick(), this.tickMs).unref();
     }
   }
 }
