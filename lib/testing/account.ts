@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { HubEvent, HubReset, HubResetReason } from '../format/hub-event.js';
 import type { HubOverflowPolicy } from '../hub/overflow.js';
-import { LIMIT } from './commands.js';
+import { LIMIT } from './limit.js';
 
 /** An event of the log. */
 export interface Logged {

@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import type { HubOverflowPolicy } from '../hub/overflow.js';
-
-/** How many events the hubs keep: few, so that many are evicted. */
-export const LIMIT = 8;
+import { LIMIT } from './limit.js';
 
 const TOPICS = ['a', 'b', 'c'] as const;
 const KEYS = ['k', 'l'] as const;
