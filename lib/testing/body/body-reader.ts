@@ -1,0 +1,56 @@
+import { JsonArrayReader } from './json-array.reader.js';
+import { JsonSeqReader, NdjsonReader } from './json-lines.reader.js';
+import { SseReader } from './sse.reader.js';
+import type { EventFields } from './streamed-event.js';
+
+/** Bytes of a body → the events in them. One for each body. */
+export interface BodyReader {
+  read(bytes: Buffer): EventFields[];
+  /** What the end of the body completes. Throws if that is in the middle of something. */
+  end(): EventFields[];
+}
+
+/** Text of a body → the events in it. */
+export interface TextReader {
+  read(text: string): EventFields[];
+  end(): EventFields[];
+}
+
+/** Chunks of text as they come. */
+const plainText: TextReader = {
+  read: (text) => (text === '' ? [] : [{ data: text }]),
+  end: () => [],
+};
+
+const bytes: BodyReader = {
+  read: (chunk) => [{ data: chunk }],
+  end: () => [],
+};
+
+function decoding(reader: TextReader): BodyReader {
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
+  return {
+    read: (chunk) => reader.read(utf8.decode(chunk, { stream: true })),
+    end: () => [...reader.read(utf8.decode()), ...reader.end()],
+  };
+}
+
+/** The reader for a `Content-Type`; `json`: whether SSE data may be JSON. */
+export function readerFor(contentType: string | null, json: boolean): BodyReader {
+  const [mediaType = ''] = (contentType ?? '').toLowerCase().split(';');
+  switch (mediaType.trim()) {
+    case 'text/event-stream':
+      return decoding(new SseReader(json));
+    case 'application/x-ndjson':
+    case 'application/ndjson':
+    case 'application/jsonl':
+    case 'application/stream+json':
+      return decoding(new NdjsonReader());
+    case 'application/json-seq':
+      return decoding(new JsonSeqReader());
+    case 'application/json':
+      return decoding(new JsonArrayReader());
+    default:
+      return mediaType.startsWith('text/') ? decoding(plainText) : bytes;
+  }
+}

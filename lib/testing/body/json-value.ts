@@ -1,0 +1,17 @@
+import { AssertionError } from 'node:assert';
+
+const LONGEST = 200;
+
+/** The start of a text, for a message. */
+export function shortened(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST)}… (${text.length} characters)` : text;
+}
+
+/** The value of a JSON text that has to be one. */
+export function jsonValue(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw new AssertionError({ message: `${what} is not JSON: ${shortened(text)}` });
+  }
+}

@@ -1,0 +1,66 @@
+import { AssertionError } from 'node:assert';
+import { setTimeout } from 'node:timers';
+import type { INestApplication } from '@nestjs/common';
+import { registryOf } from './running-app.js';
+
+const PATIENCE_MS = 1_000;
+const POLL_MS = 2;
+
+/** How long {@link expectOpenStreams} and {@link expectNoOpenStreams} wait for streams that come or go. */
+export interface OpenStreamsOptions {
+  /** In milliseconds. Default: 1000. */
+  readonly timeout?: number;
+}
+
+/**
+ * Resolves once so many streams of the application are open: their handlers have been called, and they are not over. With
+ * {@link useFakeClock}, wait for it before the time goes on.
+ *
+ * @throws {AssertionError} when it is another number after `timeout`; the message lists what is open
+ *
+ * @example
+ * ```ts
+ * const opening = streamOf(app, '/silent-at-first');
+ * await expectOpenStreams(app, 1);
+ * await clock.advance(1_000);
+ * const stream = await opening;
+ * ```
+ */
+export async function expectOpenStreams(
+  app: INestApplication,
+  count: number,
+  { timeout = PATIENCE_MS }: OpenStreamsOptions = {},
+): Promise<void> {
+  const registry = registryOf(app);
+  const end = process.hrtime.bigint() + BigInt(timeout) * 1_000_000n;
+  while (registry.size !== count) {
+    if (process.hrtime.bigint() > end) {
+      const now = registry.clock();
+      const open = [...registry.open].map(
+        ({ id, route, state, beganAt }) => `stream ${id} of ${route}, ${state}, for ${now - beganAt} ms`,
+      );
+      const list = open.map((each) => `\n  ${each}`).join('');
+      throw new AssertionError({
+        message: `${count === 0 ? 'No' : count} streams should be open, and after ${timeout} ms there are ${open.length}${list}`,
+        actual: open,
+        operator: 'expectOpenStreams',
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/**
+ * Resolves once no stream of the application is open: whatever a test did, nothing has been left behind. Waits for those that are about
+ * to close.
+ *
+ * @throws {AssertionError} when some are open after `timeout`; the message lists them: id, route, state and age
+ *
+ * @example
+ * ```ts
+ * afterEach(() => expectNoOpenStreams(app));
+ * ```
+ */
+export async function expectNoOpenStreams(app: INestApplication, options?: OpenStreamsOptions): Promise<void> {
+  await expectOpenStreams(app, 0, options);
+}

@@ -1,0 +1,48 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
+import type { INestApplication } from '@nestjs/common';
+import { StreamRegistry } from '../connection/stream-registry.js';
+import { StreamError } from '../errors.js';
+
+/** What is about to listen. To ask an application for it twice would initialize it twice. */
+const starting = new WeakMap<INestApplication, Promise<unknown>>();
+
+/** Addresses that stand for all there are, and one among those. */
+const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
+
+/** Where an application listens. One that does not yet listens on a free port of 127.0.0.1 from then on. */
+export async function originOf(app: INestApplication): Promise<string> {
+  const server = app.getHttpServer() as Server;
+  if (!server.listening) {
+    const start = starting.get(app) ?? app.listen(0, '127.0.0.1');
+    starting.set(app, start);
+    await start;
+  }
+  const address = server.address();
+  if (address === null || typeof address === 'string') {
+    throw new StreamError(
+      'invalid-option',
+      `streamOf() needs a port, and the application ${address === null ? 'has been closed' : `listens on ${address}`}`,
+    );
+  }
+  return `${server instanceof TlsServer ? 'https' : 'http'}://${hostOf(address)}:${address.port}`;
+}
+
+function hostOf({ address, family }: AddressInfo): string {
+  const host = REACHABLE[address] ?? address;
+  return family === 'IPv6' ? `[${host}]` : host;
+}
+
+/** The open streams of an application. */
+export function registryOf(app: INestApplication): StreamRegistry {
+  try {
+    return app.get(StreamRegistry, { strict: false });
+  } catch (cause) {
+    throw new StreamError(
+      'module-missing',
+      'This application has no streams: import StreamingModule.forRoot() in its root module',
+      { cause },
+    );
+  }
+}

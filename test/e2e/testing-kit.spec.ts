@@ -1,0 +1,446 @@
+import { AssertionError } from 'node:assert';
+import { Body, Controller, type INestApplication, Param, Post } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter } from '@nestjs/platform-fastify';
+import {
+  ConnectedStream,
+  Hub,
+  InjectHub,
+  LastEventId,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+  type StreamingModuleOptions,
+  StreamSignal,
+} from '../../lib/index.js';
+import { expectNoOpenStreams, expectOpenStreams, streamOf, useFakeClock } from '../../lib/testing/index.js';
+import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
+import { Recorder } from '../support/events.js';
+import { quiet } from '../support/running.js';
+
+const KIB_64 = 'x'.repeat(65_536);
+
+/** Opened and closed streams, in their order. */
+let seen: Recorder;
+/** How many chunks the endless route was asked for. */
+let pulled: number;
+
+@Controller('feed')
+class Feed {
+  constructor(@InjectHub('prices') readonly prices: Hub<{ eur: number }>) {}
+
+  @Sse('prices')
+  watch(@LastEventId() after?: string) {
+    return this.prices.subscribe({ after });
+  }
+
+  @Stream('numbers/:n')
+  *numbers(@Param('n') n: string) {
+    for (let i = 1; i <= Number(n); i++) {
+      yield { i };
+    }
+  }
+
+  @Sse('words')
+  *words() {
+    yield 'plain';
+    yield { type: 'count', id: '7', data: { n: 1 } };
+    yield { comment: 'hint' };
+    yield { data: '2' };
+  }
+
+  @Stream('pushed', { format: 'text' })
+  async pushed(@ConnectedStream() stream: StreamConnection<string>) {
+    seen.add('pushed');
+    stream.hooks({ onClose: (_stream, { code }) => seen.add(code) }).open();
+    await stream.send('a');
+  }
+
+  @Stream('silent', { format: 'sse' })
+  silent(@ConnectedStream() stream: StreamConnection) {
+    stream.header('X-Route', 'silent').hooks({ onClose: (_stream, { code }) => seen.add(code) });
+  }
+
+  @Stream('endless', { format: 'bytes' })
+  *endless(@ConnectedStream() stream: StreamConnection) {
+    stream.hooks({ onClose: (_stream, { code }) => seen.add(code) });
+    for (;;) {
+      pulled++;
+      yield KIB_64;
+    }
+  }
+
+  @Stream('failing', { format: 'sse' })
+  async *failing(@StreamSignal() _signal: AbortSignal) {
+    yield 1;
+    throw new Error('No more');
+  }
+
+  @Stream('half', { format: 'json' })
+  async *half() {
+    yield 1;
+    throw new Error('No more');
+  }
+
+  @Post('echo')
+  @Stream({ format: 'ndjson' })
+  *echo(@Body() body: unknown) {
+    yield body;
+  }
+}
+
+const apps: INestApplication[] = [];
+
+/** An application that does not listen yet. */
+async function create(platform: Platform, options: StreamingModuleOptions = {}): Promise<INestApplication> {
+  class TestModule {}
+  const module = {
+    module: TestModule,
+    imports: [
+      StreamingModule.forRoot({ shutdown: { grace: 0 }, ...options }),
+      StreamingModule.registerHub({ name: 'prices' }),
+    ],
+    controllers: [Feed],
+  };
+  const settings = { logger: new LogRecorder(), abortOnError: false };
+  const app: INestApplication =
+    platform === 'express'
+      ? await NestFactory.create(module, settings)
+      : await NestFactory.create(module, new FastifyAdapter(), settings);
+  apps.push(app);
+  return app;
+}
+
+/** What a promise is rejected with. */
+async function failureOf(promise: Promise<unknown>): Promise<Error> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  // Not toBeInstanceOf(): the AssertionError of Node.js knows another Error than Jest's.
+  expect(error).toHaveProperty('message');
+  return error as Error;
+}
+
+beforeEach(() => {
+  seen = new Recorder();
+  pulled = 0;
+});
+
+afterEach(async () => {
+  await Promise.all(apps.splice(0).map((app) => app.close()));
+});
+
+describe.each(PLATFORMS)('%s: streamOf', (platform) => {
+  it('opens streams of an application that does not listen yet, several at a time', async () => {
+    const app = await create(platform);
+    const streams = await Promise.all([1, 2, 3].map((n) => streamOf(app, `/feed/numbers/${n}`)));
+    expect((await Promise.all(streams.map((stream) => stream.rest()))).map(({ length }) => length)).toEqual([1, 2, 3]);
+    await expectNoOpenStreams(app);
+  });
+
+  it.each(['ndjson', 'jsonl', 'json-seq', 'json', 'sse'] as const)('gives the same events of %s', async (format) => {
+    const app = await create(platform);
+    const stream = await streamOf(app, 'feed/numbers/3', { format });
+    expect(stream.status).toBe(200);
+    expect(stream.headers.get('vary')).toBe('Accept');
+    expect(await stream.collect(2)).toEqual([{ data: { i: 1 } }, { data: { i: 2 } }]);
+    expect(await stream.rest()).toEqual([{ data: { i: 3 } }]);
+    expect(stream.ended).toBe('complete');
+  });
+
+  it('gives text as strings, and bytes as buffers', async () => {
+    const app = await create(platform);
+    const text = await streamOf(app, '/feed/pushed');
+    expect(await text.next()).toEqual({ data: 'a' });
+    text.disconnect();
+    const bytes = await streamOf(app, '/feed/endless');
+    const { data } = await bytes.next();
+    expect(Buffer.isBuffer(data)).toBe(true);
+    bytes.disconnect();
+  });
+
+  it('gives all fields of events', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/words');
+    expect(await stream.rest()).toEqual([{ data: 'plain' }, { data: { n: 1 }, id: '7', type: 'count' }, { data: 2 }]);
+    const all = await streamOf(app, '/feed/words', { all: true, json: false });
+    expect(await all.collect(4)).toEqual([
+      { data: 'plain' },
+      { data: '{"n":1}', id: '7', type: 'count' },
+      { comment: 'hint' },
+      { data: '2' },
+    ]);
+  });
+
+  it('sends what fetch would', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/echo', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ say: 'hé' }),
+    });
+    expect(stream.status).toBe(201);
+    expect(await stream.rest()).toEqual([{ data: { say: 'hé' } }]);
+  });
+
+  it('resumes after an event', async () => {
+    const app = await create(platform);
+    const first = await streamOf<{ eur: number }>(app, '/feed/prices');
+    const { prices } = app.get(Feed);
+    await prices.publish({ eur: 1 });
+    await prices.publish({ eur: 2 });
+    const { id } = await first.next();
+    first.disconnect();
+    const second = await streamOf<{ eur: number }>(app, '/feed/prices', { lastEventId: id });
+    expect((await second.next()).data.eur).toBe(2);
+    second.disconnect();
+    expect(second.ended).toBe('disconnected');
+    await expectNoOpenStreams(app);
+  });
+
+  it('resolves for refusals too, whose body is one event', async () => {
+    const app = await create(platform);
+    const refused = await streamOf(app, '/feed/numbers/1', { headers: { accept: 'image/png' } });
+    expect(refused.status).toBe(406);
+    expect((await refused.next()).data).toMatchObject({ statusCode: 406 });
+  });
+
+  it('tells a body that broke off from one that ended', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/failing');
+    expect(await stream.rest()).toEqual([{ data: 1 }, { type: 'error', data: 'Internal server error' }]);
+    expect(stream.ended).toBe('truncated');
+    const half = await streamOf(app, '/feed/half');
+    // Of an array, a value whose end has not come is none.
+    expect(await half.rest()).toEqual([]);
+    expect(half.ended).toBe('truncated');
+  });
+
+  it('passes over events until one is as wanted', async () => {
+    const app = await create(platform);
+    const stream = await streamOf<{ i: number }>(app, '/feed/numbers/5');
+    expect(await stream.until(({ data }) => data.i > 2)).toEqual({ data: { i: 3 } });
+    expect(await stream.next()).toEqual({ data: { i: 4 } });
+  });
+
+  it('can be iterated; leaving the loop disconnects', async () => {
+    const app = await create(platform);
+    const all: unknown[] = [];
+    const stream = await streamOf<{ i: number }>(app, '/feed/numbers/3');
+    for await (const { data } of stream) {
+      all.push(data.i);
+    }
+    expect(all).toEqual([1, 2, 3]);
+    expect(stream.ended).toBe('complete');
+    const endless = await streamOf(app, '/feed/endless');
+    for await (const _ of endless) {
+      break;
+    }
+    expect(endless.ended).toBe('disconnected');
+    expect(await seen.count(1)).toEqual(['client-closed']);
+    await expectNoOpenStreams(app);
+  });
+
+  it('disconnects when its signal is aborted', async () => {
+    const app = await create(platform);
+    const leaving = new AbortController();
+    const stream = await streamOf(app, '/feed/pushed', { signal: leaving.signal });
+    await stream.next();
+    const next = failureOf(stream.next());
+    leaving.abort();
+    expect((await next).message).toBe(
+      "GET /feed/pushed (status 200): the stream ended (disconnected) before event 2. Taken: 1 events, the last of them { data: 'a' }",
+    );
+    expect(await seen.count(2)).toEqual(['pushed', 'client-closed']);
+  });
+
+  it('rejects with the reason of a signal that is aborted before there is a head', async () => {
+    const app = await create(platform, { openDelay: false });
+    const leaving = new AbortController();
+    const opening = failureOf(streamOf(app, '/feed/silent', { signal: leaving.signal }));
+    await expectOpenStreams(app, 1);
+    leaving.abort(new Error('Enough'));
+    expect((await opening).message).toBe('Enough');
+    await expectNoOpenStreams(app);
+    expect((await failureOf(streamOf(app, '/feed/silent', { signal: leaving.signal }))).message).toBe('Enough');
+  });
+
+  it('says what came when the stream ends before what is waited for', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/numbers/2');
+    const error = await failureOf(stream.collect(3));
+    expect(error).toBeInstanceOf(AssertionError);
+    expect(error.message).toBe(
+      'GET /feed/numbers/2 (status 200): the stream ended (complete) before 3 events from event 1 on. Taken: 2 events, the last of them { data: { i: 1 } }, { data: { i: 2 } }',
+    );
+    const none = await streamOf(app, '/feed/numbers/0');
+    expect((await failureOf(none.until(() => true))).message).toBe(
+      'GET /feed/numbers/0 (status 200): the stream ended (complete) before an event for which the predicate holds. No event came',
+    );
+  });
+
+  it('says what did not come in time', async () => {
+    const app = await create(platform, { openDelay: false });
+    const stream = await streamOf(app, '/feed/pushed', { timeout: 50 });
+    expect((await failureOf(stream.collect(2))).message).toContain(
+      '2 events from event 1 on did not come within 50 ms. ',
+    );
+    stream.stall();
+    const stalled = await failureOf(stream.next());
+    expect(stalled.message).toContain('did not come within 50 ms: it is stalled, and resume() has it go on.');
+    const silent = await failureOf(streamOf(app, '/feed/silent', { timeout: 50 }));
+    expect(silent).toBeInstanceOf(AssertionError);
+    expect(silent.message).toBe('GET /feed/silent had no answer within 50 ms');
+  });
+
+  it('a client that stalls takes no more, until it resumes', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/endless');
+    await stream.next();
+    stream.stall();
+    const taken = await quiet(() => pulled);
+    expect(taken).toBeLessThan(1_000);
+    stream.resume();
+    await stream.until(() => pulled > taken);
+    stream.disconnect();
+    await expectNoOpenStreams(app);
+  });
+
+  it('a test that takes nothing is a client that stalls, in the end', async () => {
+    const app = await create(platform);
+    const stream = await streamOf<Buffer>(app, '/feed/endless');
+    const taken = await quiet(() => pulled);
+    let bytes = 0;
+    await stream.until(({ data }) => {
+      bytes += data.length;
+      return bytes > (taken + 10) * KIB_64.length;
+    });
+    stream.disconnect();
+  });
+
+  it('refuses formats there are not, and other applications', async () => {
+    const app = await create(platform);
+    expect(await failureOf(streamOf(app, '/', { format: 'xml' as 'sse' }))).toMatchObject({ code: 'invalid-option' });
+    expect(await failureOf(streamOf(app, 'http://example.com/'))).toMatchObject({ code: 'invalid-option' });
+  });
+
+  it('says so when the application has been closed', async () => {
+    const app = await create(platform);
+    await (await streamOf(app, '/feed/numbers/1')).rest();
+    await app.close();
+    expect(await failureOf(streamOf(app, '/feed/numbers/1'))).toMatchObject({
+      code: 'invalid-option',
+      message: 'streamOf() needs a port, and the application has been closed',
+    });
+  });
+});
+
+describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
+  it('heartbeats come when the test says so', async () => {
+    const app = await create(platform);
+    const clock = useFakeClock(app);
+    const stream = await streamOf(app, '/feed/prices', { all: true });
+    const { id } = await stream.next();
+    await clock.advance(14_999);
+    const { prices } = app.get(Feed);
+    const published = await prices.publish({ eur: 1 });
+    expect(await stream.next()).toEqual({ data: { eur: 1 }, id: published });
+    // The clock was wound, and the stream was not silent: it is not yet time.
+    await clock.advance(14_999);
+    const last = await prices.publish({ eur: 2 });
+    await clock.advance(15_000);
+    await clock.advance(15_000);
+    expect(await stream.collect(3)).toEqual([{ data: { eur: 2 }, id: last }, { comment: '' }, { comment: '' }]);
+    expect(id).not.toBe(published);
+    stream.disconnect();
+  });
+
+  it('a silent stream opens after its openDelay, and is over after its maxDuration', async () => {
+    const app = await create(platform, { openDelay: 500, maxDuration: 60_000 });
+    const clock = useFakeClock(app);
+    const opening = streamOf(app, '/feed/silent', { all: true });
+    await expectOpenStreams(app, 1);
+    await clock.advance(500);
+    const stream = await opening;
+    expect(stream.headers.get('x-route')).toBe('silent');
+    await clock.advance(15_000);
+    expect(await stream.next()).toEqual({ comment: '' });
+    await clock.advance(44_499);
+    await expectOpenStreams(app, 1);
+    await clock.advance(1);
+    await stream.rest();
+    expect(stream.ended).toBe('complete');
+    expect(await seen.count(1)).toEqual(['deadline']);
+  });
+
+  it('a client that takes nothing is given up after sendTimeout', async () => {
+    const app = await create(platform, { sendTimeout: 30_000 });
+    const clock = useFakeClock(app);
+    const stream = await streamOf(app, '/feed/endless');
+    stream.stall();
+    await quiet(() => pulled);
+    await clock.advance(29_999);
+    expect(seen.seen).toEqual([]);
+    await clock.advance(1);
+    expect(await seen.count(1)).toEqual(['send-timeout']);
+    stream.resume();
+    await stream.rest();
+    expect(stream.ended).toBe('truncated');
+  });
+
+  it('goes on by itself after restore(), from where it was', async () => {
+    const app = await create(platform, { heartbeat: 40 });
+    const clock = useFakeClock(app);
+    const stream = await streamOf(app, '/feed/silent', { timeout: 100 }).catch((error: Error) => error.message);
+    expect(stream).toBe('GET /feed/silent had no answer within 100 ms');
+    await expectNoOpenStreams(app);
+    const opening = streamOf(app, '/feed/silent', { all: true });
+    await expectOpenStreams(app, 1);
+    await clock.advance(1_000);
+    clock.restore();
+    clock.restore();
+    expect(await (await opening).collect(2)).toEqual([{ comment: '' }, { comment: '' }]);
+    const again = useFakeClock(app);
+    again.restore();
+  });
+
+  it('there is one for an application, and it goes forward', async () => {
+    const app = await create(platform);
+    const clock = useFakeClock(app);
+    expect(() => useFakeClock(app)).toThrow('has a fake clock already');
+    for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      expect(await failureOf(clock.advance(ms))).toMatchObject({ code: 'invalid-option' });
+    }
+    await clock.advance(0);
+    clock.restore();
+  });
+});
+
+describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
+  it('lists what is open', async () => {
+    const app = await create(platform);
+    const clock = useFakeClock(app);
+    await expectNoOpenStreams(app);
+    const stream = await streamOf(app, '/feed/pushed');
+    await clock.advance(1_234);
+    const error = await failureOf(expectNoOpenStreams(app, { timeout: 20 }));
+    expect(error).toBeInstanceOf(AssertionError);
+    expect(error.message).toMatch(
+      /^No streams should be open, and after 20 ms there are 1\n {2}stream \w+ of Feed\.pushed, open, for 1234 ms$/,
+    );
+    expect((await failureOf(expectOpenStreams(app, 2, { timeout: 20 }))).message).toMatch(
+      /^2 streams should be open, and after 20 ms there are 1\n/,
+    );
+    stream.disconnect();
+    await expectNoOpenStreams(app);
+  });
+
+  it('says so when the application has no streams at all', async () => {
+    class Bare {}
+    const app: INestApplication = await NestFactory.create({ module: Bare }, { logger: false, abortOnError: false });
+    apps.push(app);
+    expect(await failureOf(expectNoOpenStreams(app))).toMatchObject({ code: 'module-missing' });
+  });
+});
