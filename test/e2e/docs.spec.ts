@@ -21,6 +21,7 @@ import { itWith } from '../support/tools.js';
  * A ```ts run block is an application, or controllers for one. The blocks after it are about that application:
  * ```text with commands (`$ curl …`) and what they print, ```ts client with a client's code, and ```text with
  * what that prints. A line `…` stands for any number of lines. After `# log`: what the application itself printed.
+ * A ```ts test block is the body of a test: it is run, and passes when it throws nothing.
  * Ids of hub events are another every time: those in a command are taken from what the commands before it printed.
  */
 interface Block {
@@ -133,9 +134,8 @@ interface RunningBlock {
   close(): Promise<void>;
 }
 
-/** Starts the application a block is, that of the module it exports, or one with the controllers it exports. */
-async function start(block: Block, platform: Platform): Promise<RunningBlock> {
-  const printed = new Recorder();
+/** A `NestFactory` for a platform, and the applications it has made. */
+function factoryOf(platform: Platform) {
   const own: INestApplication[] = [];
   const create = async (module: Type): Promise<INestApplication> => {
     const settings = { logger: new LogRecorder(), abortOnError: false };
@@ -147,11 +147,18 @@ async function start(block: Block, platform: Platform): Promise<RunningBlock> {
     own.push(app);
     return app;
   };
-  const exported = await evaluate(block, printed.add, { '@nestjs/core': { NestFactory: { create } } });
+  return { own, core: { '@nestjs/core': { NestFactory: { create } } } };
+}
+
+/** Starts the application a block is, that of the module it exports, or one with the controllers it exports. */
+async function start(block: Block, platform: Platform): Promise<RunningBlock> {
+  const printed = new Recorder();
+  const { own, core } = factoryOf(platform);
+  const exported = await evaluate(block, printed.add, core);
   const classes = Object.values(exported).filter((each): each is Type => typeof each === 'function');
   const module = classes.find((each) => Reflect.hasMetadata(MODULE_METADATA.IMPORTS, each));
   if (own.length === 0 && module) {
-    await (await create(module)).listen(0);
+    await (await core['@nestjs/core'].NestFactory.create(module)).listen(0);
   }
   const [app] = own;
   if (app) {
@@ -301,4 +308,21 @@ describe.each(PLATFORMS)('%s: what the documentation says its example prints', (
     };
     itWith('curl')(name, run, 60_000);
   }
+});
+
+const tests = blocks.filter(({ role }) => role === 'test');
+
+describe.each(PLATFORMS)('%s: tests in the documentation pass', (platform) => {
+  it.each(tests.map((block) => [`${block.file}:${block.line}`, block] as const))(
+    '%s',
+    async (_, block) => {
+      const { own, core } = factoryOf(platform);
+      try {
+        await evaluate(block, () => undefined, core);
+      } finally {
+        await Promise.all(own.map((app) => app.close()));
+      }
+    },
+    60_000,
+  );
 });
