@@ -10,6 +10,7 @@ import {
   type StreamHooks,
   type StreamingModuleOptions,
 } from '../../lib/index.js';
+import { expectOpenStreams, streamOf, useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { realProcess } from '../support/real-process.js';
@@ -916,35 +917,31 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
   });
 
   it('heartbeats come only in silence, and not in the middle of what is flushed later', async () => {
-    const beaten = deferred();
+    const chunks = new Subject<string>();
     @Controller()
     class Feed {
+      @Sse('talking')
+      talking() {
+        return chunks;
+      }
+
       @Sse('silent')
       silent() {
         return silence();
       }
-
-      @Sse('talking')
-      async *talking() {
-        let silent = false;
-        void beaten.promise.then(() => {
-          silent = true;
-        });
-        while (!silent) {
-          yield 'x';
-          await new Promise((resolve) => setTimeout(resolve, 5));
-        }
-      }
     }
-    const { get } = await start(platform, { controllers: [Feed], options: { heartbeat: 600, openDelay: 10 } });
-    const talking = await get('/talking');
-    await talking.until('data: x');
-    const silent = await get('/silent');
-    await silent.until(':\n\n');
-    beaten.resolve();
-    await talking.until('0\r\n\r\n');
+    const { app } = await start(platform, { controllers: [Feed], options: { heartbeat: 600, openDelay: 0 } });
+    const clock = useFakeClock(app);
+    const silent = await streamOf(app, '/silent', { all: true });
+    const talking = await streamOf(app, '/talking', { all: true });
+    for (let i = 0; i < 4; i++) {
+      chunks.next('x');
+      await clock.advance(599);
+    }
+    chunks.complete();
 
-    expect(talking.body.replaceAll('data: x\n\n', '')).toBe('');
+    expect(await talking.rest()).toEqual(Array(4).fill({ data: 'x' }));
+    expect(await silent.collect(3)).toEqual(Array(3).fill({ comment: '' }));
   });
 
   it('heartbeats can be turned off', async () => {
@@ -955,19 +952,19 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
         return silence();
       }
 
-      @Sse('off', { heartbeat: false })
+      @Sse('off', { heartbeat: false, maxDuration: 100 })
       off() {
         return silence();
       }
     }
-    const { get } = await start(platform, { controllers: [Feed], options: { openDelay: 10 } });
-    const off = await get('/off');
-    await off.until('\r\n\r\n');
-    const on = await get('/on');
-    await on.until(':\n\n');
-    await on.until(/(:\n\n.*){3}/s);
+    const { app } = await start(platform, { controllers: [Feed], options: { openDelay: 0 } });
+    const clock = useFakeClock(app);
+    const off = await streamOf(app, '/off', { all: true });
+    const on = await streamOf(app, '/on', { all: true });
+    await clock.advance(100);
 
-    expect(off.body).toBe('');
+    expect(await on.collect(5)).toEqual(Array(5).fill({ comment: '' }));
+    expect(await off.rest()).toEqual([]);
   });
 
   it('the head of a silent stream comes after openDelay, and its body later', async () => {
@@ -980,9 +977,14 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
         yield 'x';
       }
     }
-    const { get } = await start(platform, { controllers: [Feed], options: { openDelay: 20 } });
+    const { app, get } = await start(platform, { controllers: [Feed], options: { openDelay: 20 } });
+    const clock = useFakeClock(app);
 
     const client = await get('/feed');
+    await expectOpenStreams(app, 1);
+    await clock.advance(19);
+    expect(client.received).toBe('');
+    await clock.advance(1);
     await client.until('\r\n\r\n');
 
     expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
@@ -1072,7 +1074,7 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
     const seen = new Recorder();
     @Controller()
     class Feed {
-      @Stream('feed', { maxDuration: 60, format: 'json' })
+      @Stream('feed', { maxDuration: 10_000, format: 'json' })
       async *feed(@ConnectedStream() stream: StreamConnection) {
         stream.hooks({ ...closing(seen), beforeClose: () => stream.send('bye').then(() => undefined) });
         try {
@@ -1083,9 +1085,14 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
         }
       }
     }
-    const { get } = await start(platform, { controllers: [Feed] });
+    const { app, get } = await start(platform, { controllers: [Feed] });
+    const clock = useFakeClock(app);
 
     const client = await get('/feed');
+    await client.until('"x"');
+    await clock.advance(9_999);
+    expect(seen.seen).toEqual([]);
+    await clock.advance(1);
     await client.until('0\r\n\r\n');
 
     expect(client.body).toBe('["x","bye"]');
