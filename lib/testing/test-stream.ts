@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { inspect } from 'node:util';
-import type { Answer, AnswerListener } from './answer.js';
+import type { Answer } from './answer.js';
 import type { EventFields, StreamEnd, StreamedEvent } from './body/streamed-event.js';
 
 /** How much may wait to be taken by the test before no more is read from the socket. */
@@ -30,7 +30,7 @@ interface Call {
  *
  * A method that waits rejects with an `AssertionError`, which says what came instead, when the stream ends before or `timeout` is over.
  */
-export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>>, AnswerListener {
+export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> {
   private readonly waiting: StreamedEvent<T>[] = [];
   private readonly taken: StreamedEvent<T>[] = [];
   private count = 0;
@@ -44,7 +44,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>>,
     private readonly answer: Answer,
     private readonly expectations: StreamExpectations,
   ) {
-    answer.listen(this);
+    answer.listen({ onEvents: (events) => this.add(events), onEnd: (how, failure) => this.over(how, failure) });
   }
 
   /** The status of the answer. */
@@ -133,7 +133,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>>,
 
   /** Leaves without a word, as a client that crashes. What it has received can still be taken. */
   disconnect(): void {
-    this.onEnd('disconnected');
+    this.over('disconnected');
     this.answer.destroy();
   }
 
@@ -152,8 +152,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>>,
     this.answer.resume();
   }
 
-  /** @internal */
-  onEvents(events: readonly EventFields[]): void {
+  private add(events: readonly EventFields[]): void {
     for (const event of events) {
       if (this.expectations.all || 'data' in event) {
         // The type of the data is what the caller of streamOf() says.
@@ -166,8 +165,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>>,
     this.wake();
   }
 
-  /** @internal */
-  onEnd(how: StreamEnd, failure?: Error): void {
+  private over(how: StreamEnd, failure?: Error): void {
     if (this.end === undefined) {
       this.end = how;
       this.failure = failure;
