@@ -241,7 +241,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
 
   private unmet(problem: string): AssertionError {
     const last = this.taken.map((event) => inspect(event, { breakLength: 120, maxStringLength: 200 })).join(', ');
-    const came = this.count === 0 ? 'No event came' : `Taken: ${this.count} events, the last of them ${last}`;
+    const came = this.count === 0 ? 'No event came' : `Taken: ${this.count}, the last of them ${last}`;
     return new AssertionError({ message: `${this.expectations.name} (status ${this.status}): ${problem}. ${came}` });
   }
 }
