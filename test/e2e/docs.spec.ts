@@ -142,10 +142,9 @@ function factoryOf(platform: Platform) {
     const app: INestApplication = await (platform === 'express'
       ? NestFactory.create(module, settings)
       : NestFactory.create(module, new FastifyAdapter(), settings));
-    const listen = app.listen.bind(app) as (port: number, host: string) => Promise<unknown>;
-    app.listen = () => listen(0, '127.0.0.1');
     own.push(app);
-    return app;
+    // Not by assignment, which what NestFactory makes ignores: the examples would listen on the port they name.
+    return Object.create(app, { listen: { value: () => app.listen(0, '127.0.0.1') } }) as INestApplication;
   };
   return { own, core: { '@nestjs/core': { NestFactory: { create } } } };
 }
