@@ -34,10 +34,10 @@ export interface Driver {
 /** The transports there are, and long polling. The tests of those that are none yet are left out. */
 export const READY: Readonly<Record<Wire | 'polling', boolean>> = {
   http1: true,
-  http2: false,
+  http2: true,
   websocket: false,
-  gzip: false,
-  polling: false,
+  gzip: true,
+  polling: true,
 };
 
 const NDJSON = { accept: 'application/x-ndjson' };
