@@ -62,6 +62,13 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
 };
 
 const method: Check = (value) => (Number.isInteger(value) ? undefined : 'must be a RequestMethod');
+const type: Check = (value) => {
+  const [first, ...more]: unknown[] = Array.isArray(value) ? value : [value];
+  return typeof first === 'function' && more.length === 0
+    ? undefined
+    : 'must be a class, an array of one, or a function that returns one of them';
+};
+const openapi: Check = (value) => (value === false ? undefined : oneOf('3.0', '3.1', '3.2')(value));
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';
 
@@ -70,13 +77,14 @@ const CHECKS = {
     ...BEHAVIOR,
     hooks,
     broker,
+    openapi,
     shutdown: keys({
       grace: (value) => (value === 0 ? undefined : finite(value)),
       retry: (value) => (value === false ? undefined : finite(value)),
     }),
   }),
-  Stream: keys({ ...BEHAVIOR, method }),
-  Sse: keys({ ...BEHAVIOR, method, maxPendingDataLength: pending }),
+  Stream: keys({ ...BEHAVIOR, method, type }),
+  Sse: keys({ ...BEHAVIOR, method, type, maxPendingDataLength: pending }),
 };
 
 /**

@@ -55,7 +55,8 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
   };
 }
 
-function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | undefined {
+/** The formats a route offers. Nothing: all, as the first chunk has it. */
+export function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | undefined {
   if (format === undefined) {
     return undefined;
   }

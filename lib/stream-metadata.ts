@@ -91,16 +91,22 @@ export function forgetResponse(controller: object, key: string | symbol): void {
   }
 }
 
-/** What Nest's `@SseSignal()` notes of a parameter: the same for all of them. */
-function sseSignalFactory(): Parameter['factory'] {
+/** Whether a method has a parameter with that decorator, one made by Nest's `createParamDecorator()`. */
+export function injects(controller: object, key: string, decorator: () => ParameterDecorator): boolean {
+  const factory = factoryOf(decorator);
+  return Object.values(parametersOf(controller, key)).some((each) => each.factory === factory);
+}
+
+/** What such a decorator notes of a parameter: the same for all of them. */
+function factoryOf(decorator: () => ParameterDecorator): Parameter['factory'] {
   class Probe {}
-  SseSignal()(Probe.prototype, 'probe', 0);
+  decorator()(Probe.prototype, 'probe', 0);
   return Object.values(parametersOf(Probe, 'probe'))[0]?.factory;
 }
 
 /** Gives `@SseSignal()` of `@nestjs/common` the signal of our stream: otherwise it would be undefined. */
 function honourSseSignal(controller: object, key: string | symbol): void {
-  const theirs = sseSignalFactory();
+  const theirs = factoryOf(SseSignal);
   for (const parameter of Object.values(parametersOf(controller, key))) {
     if (parameter.factory !== undefined && parameter.factory === theirs) {
       parameter.factory = (_data, context) => exchangeIn(context).connection.signal;

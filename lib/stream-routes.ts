@@ -21,8 +21,9 @@ import type { StreamHooksLike } from './streaming.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
 
 /** One stream route of the application. */
-interface StreamRoute {
+export interface StreamRoute {
   readonly controller: Type;
+  readonly key: string;
   readonly handler: object;
   readonly mark: StreamMark;
   readonly name: string;
@@ -31,7 +32,7 @@ interface StreamRoute {
 
 /** Finds the stream routes of an application and makes their plans. */
 export class StreamRoutes {
-  private readonly routes: StreamRoute[];
+  readonly routes: readonly StreamRoute[];
   private readonly plans = new Map<StreamRoute, StreamPlan>();
 
   constructor(
@@ -52,6 +53,7 @@ export class StreamRoutes {
           ? [
               {
                 controller,
+                key,
                 handler,
                 mark,
                 name: `${controller.name}.${key}`,

@@ -15,6 +15,7 @@ import type { HubOptions } from './hub/hub.options.js';
 import { checkHubOptions } from './hub/hub-checks.js';
 import { HUB_DEFINITIONS } from './hub-directory.js';
 import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
+import { describeStreams } from './openapi/describe-streams.js';
 import { validateOptions } from './options-validation.js';
 import { interceptSend } from './platform/fastify.head.js';
 import { closeSessions } from './platform/fastify.sessions.js';
@@ -57,6 +58,7 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
       useFactory: (runtime: StreamingRuntime) => runtime.registry,
       inject: [StreamingRuntime],
     },
+    { provide: describeStreams, useFactory: describeStreams, inject: [StreamingRuntime, DiscoveryService] },
   ],
   exports: [StreamRegistry, StreamingRuntime],
 })

@@ -71,10 +71,18 @@ export interface StreamBehavior {
   readonly limits?: StreamLimits;
 }
 
+type StreamItemClass = Type<unknown> | readonly [Type<unknown>];
+type StreamItemType = StreamItemClass | (() => StreamItemClass);
+
 /** Options of `@Stream()`. */
 export interface StreamOptions extends StreamBehavior {
   /** The HTTP method of the route, when the decorator maps it. Default: `GET`. */
   readonly method?: RequestMethod;
+  /**
+   * What an item of the stream is, for the OpenAPI document that `@nestjs/swagger` makes: a class, `[Class]`, or a function that
+   * returns one of them. It changes nothing of what is sent. Default: not described.
+   */
+  readonly type?: StreamItemType;
 }
 
 /** Options of `@Sse()`. */
@@ -92,6 +100,12 @@ export interface StreamingModuleOptions extends StreamBehavior {
   readonly hooks?: StreamHooksLike | readonly StreamHooksLike[];
   /** Where the logs of hubs live that have no broker of their own. It is closed with the application. Default: the memory of the process. */
   readonly broker?: Broker;
+  /**
+   * The version of the OpenAPI document that stream routes are described for when `@nestjs/swagger` is installed; `false`: they are
+   * not. Default: an entry with `itemSchema` for readers of 3.2 and `schema` for those of 3.0 and 3.1; a strict validator of
+   * these refuses `itemSchema`, so say the version if you use one.
+   */
+  readonly openapi?: '3.0' | '3.1' | '3.2' | false;
   /** What `app.close()` does with open streams. Those of hubs, which have no end, are closed at once. */
   readonly shutdown?: {
     /** How long streams may take to end by themselves. Default: 5000. */

@@ -1,0 +1,163 @@
+import { HttpStatus, RequestMethod } from '@nestjs/common';
+import { HTTP_CODE_METADATA, METHOD_METADATA } from '@nestjs/common/constants.js';
+import type { DiscoveryService } from '@nestjs/core';
+import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
+import { LastEventId } from '../decorators/last-event-id.decorator.js';
+import type { StreamFormat } from '../format/format.js';
+import { validateOptions } from '../options-validation.js';
+import { formatsOf } from '../plan-settings.js';
+import { injects } from '../stream-metadata.js';
+import { type StreamRoute, StreamRoutes } from '../stream-routes.js';
+import type { StreamingModuleOptions } from '../streaming.options.js';
+import type { StreamingRuntime } from '../streaming.runtime.js';
+import { itemSchemaOf } from './item-type.js';
+import { refusalsOf } from './stream-answers.js';
+import { streamContent } from './stream-content.js';
+
+type Swagger = typeof import('@nestjs/swagger');
+type Responses = Readonly<Record<string, Record<string, unknown>>>;
+
+/** What in an answer says what its body is. */
+const DESCRIBED_BY = ['content', 'schema', 'standardSchema', 'type', '$ref'];
+
+/** What the user's decorators have noted of a method, before ours: the same method may be in another application, too. */
+const given = new WeakMap<object, ReadonlyMap<string, unknown>>();
+
+/**
+ * Gives the stream routes of an application what `SwaggerModule.createDocument()` reads, if `@nestjs/swagger` is
+ * installed. It is called while providers are made: a document may be created before the application is initialized.
+ */
+export async function describeStreams(runtime: StreamingRuntime, discovery: DiscoveryService): Promise<void> {
+  const { routes } = new StreamRoutes(runtime, discovery);
+  for (const { handler } of routes) {
+    takeBack(handler);
+  }
+  const swagger = routes.length > 0 && runtime.options.openapi !== false && (await importSwagger());
+  if (swagger) {
+    // Several controllers may inherit one method: all are noted before the first is written.
+    for (const { handler } of routes) {
+      noteGiven(swagger, handler);
+    }
+    for (const route of routes) {
+      new StreamDescription(swagger, route, runtime.options).write();
+    }
+  }
+}
+
+function noteGiven({ DECORATORS }: Swagger, handler: object): void {
+  const keys = [DECORATORS.API_RESPONSE, DECORATORS.API_PARAMETERS, DECORATORS.API_EXTRA_MODELS];
+  given.set(handler, new Map(keys.map((key) => [key, Reflect.getMetadata(key, handler)])));
+}
+
+/** Takes back what another application has written of a method. */
+function takeBack(handler: object): void {
+  for (const [key, value] of given.get(handler) ?? []) {
+    Reflect.defineMetadata(key, value, handler);
+  }
+}
+
+async function importSwagger(): Promise<Swagger | undefined> {
+  try {
+    return await import('@nestjs/swagger');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code?.endsWith('MODULE_NOT_FOUND') && message.includes("'@nestjs/swagger'")) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** What is written of one route. What the user wrote of it stays. */
+class StreamDescription {
+  private readonly formats: readonly StreamFormat[] | undefined;
+  private readonly negotiated: boolean;
+  private readonly descriptor: PropertyDescriptor;
+
+  constructor(
+    private readonly swagger: Swagger,
+    private readonly route: StreamRoute,
+    private readonly application: StreamingModuleOptions,
+  ) {
+    const { mark, handler, name } = route;
+    validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
+    this.formats = formatsOf(mark.options.format ?? application.format);
+    this.negotiated = this.formats?.length !== 1;
+    this.descriptor = { value: handler };
+  }
+
+  write(): void {
+    this.describeStream();
+    const limits = [this.application.limits, this.route.mark.options.limits].filter((each) => each !== undefined);
+    for (const refusal of refusalsOf({ negotiated: this.negotiated, limits })) {
+      if (!this.responses[refusal.status]) {
+        this.respond(refusal);
+      }
+    }
+    if (injects(this.route.controller, this.route.key, LastEventId)) {
+      this.header({
+        name: 'Last-Event-ID',
+        description: 'The id of the last event the client has: it gets what came after it',
+        required: false,
+      });
+    }
+  }
+
+  private describeStream(): void {
+    const { type } = this.route.mark.options;
+    const item = type === undefined ? undefined : itemSchemaOf(type, this.swagger.getSchemaPath);
+    const { responses } = this;
+    const status = Object.keys(responses).find((each) => each.startsWith('2')) ?? String(this.status);
+    const said = responses[status];
+    if (said && DESCRIBED_BY.some((key) => said[key] !== undefined)) {
+      return;
+    }
+    if (item?.model) {
+      this.apply(this.swagger.ApiExtraModels(item.model));
+    }
+    const byDefault = this.negotiated ? 'A stream, in the format the `Accept` header asks for' : 'A stream';
+    const ofMethod = this.responsesOf(this.route.handler)[status]?.description;
+    this.respond({
+      status: status as '2XX',
+      // That of the method is kept, and this one would be put behind it.
+      description: ofMethod ? '' : String(said?.description || byDefault),
+      content: streamContent(this.formats, item?.schema, this.application.openapi || undefined),
+    });
+  }
+
+  /** What the method and its class already say. */
+  private get responses(): Responses {
+    return { ...this.responsesOf(this.route.controller), ...this.responsesOf(this.route.handler) };
+  }
+
+  private responsesOf(target: object): Responses {
+    return (Reflect.getMetadata(this.swagger.DECORATORS.API_RESPONSE, target) ?? {}) as Responses;
+  }
+
+  private get status(): number {
+    const { handler } = this.route;
+    const byMethod =
+      Reflect.getMetadata(METHOD_METADATA, handler) === RequestMethod.POST ? HttpStatus.CREATED : HttpStatus.OK;
+    return (Reflect.getMetadata(HTTP_CODE_METADATA, handler) as number | undefined) ?? byMethod;
+  }
+
+  private respond(response: ApiResponseOptions): void {
+    this.apply(this.swagger.ApiResponse(response));
+  }
+
+  private header(options: ApiHeaderOptions): void {
+    const { API_PARAMETERS, API_HEADERS } = this.swagger.DECORATORS;
+    const { controller, handler } = this.route;
+    const known = [
+      ...((Reflect.getMetadata(API_HEADERS, controller) ?? []) as ApiHeaderOptions[]),
+      ...((Reflect.getMetadata(API_PARAMETERS, handler) ?? []) as ApiHeaderOptions[]),
+    ];
+    if (!known.some(({ name }) => name?.toLowerCase() === options.name.toLowerCase())) {
+      this.apply(this.swagger.ApiHeader(options));
+    }
+  }
+
+  private apply(decorator: MethodDecorator): void {
+    decorator(this.route.controller.prototype as object, this.route.key, this.descriptor);
+  }
+}

@@ -1,0 +1,56 @@
+import type { ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
+import type { StreamLimits } from '../streaming.options.js';
+
+/** What decides which errors a route may answer with before it streams. */
+export interface Refusals {
+  readonly negotiated: boolean;
+  /** Those of the application and those of the route. */
+  readonly limits: readonly StreamLimits[];
+}
+
+const RETRY_AFTER = {
+  'Retry-After': { description: 'In how many seconds to try again', schema: { type: 'integer', minimum: 1 } },
+};
+
+/** The body of Nest's own exception filter. */
+function answer(
+  status: number,
+  description: string,
+  more: Pick<ApiResponseOptions, 'headers'> = {},
+  properties: Record<string, SchemaObject> = {},
+): ApiResponseOptions & { status: number } {
+  return {
+    status,
+    description,
+    ...more,
+    content: {
+      'application/json': {
+        schema: {
+          type: 'object',
+          required: ['statusCode', 'message', ...Object.keys(properties)],
+          properties: {
+            statusCode: { type: 'integer', enum: [status] },
+            message: { type: 'string' },
+            error: { type: 'string' },
+            ...properties,
+          },
+        },
+      },
+    },
+  };
+}
+
+/** What a route may answer instead of a stream, of what is ours. */
+export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOptions & { status: number })[] {
+  const full = limits.some(({ connections }) => connections !== undefined);
+  const acceptable: SchemaObject = { type: 'array', items: { type: 'string' } };
+  return [
+    ...(negotiated ? [answer(406, 'The `Accept` header names nothing that is here', {}, { acceptable })] : []),
+    ...(limits.some(({ perClient }) => perClient !== undefined)
+      ? [answer(429, 'The client has too many streams open', { headers: RETRY_AFTER })]
+      : []),
+    answer(503, full ? 'All streams are in use, or the server is shutting down' : 'The server is shutting down', {
+      headers: RETRY_AFTER,
+    }),
+  ];
+}

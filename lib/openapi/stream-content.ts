@@ -1,0 +1,86 @@
+import type { ReferenceObject, SchemaObject } from '@nestjs/swagger';
+import { bytesFormat } from '../format/bytes.format.js';
+import type { StreamFormat } from '../format/format.js';
+import { ALL_FORMATS } from '../format/formats.js';
+import { jsonFormat } from '../format/json.format.js';
+import { sseFormat } from '../format/sse.format.js';
+
+type Schema = SchemaObject | ReferenceObject;
+
+/** The version of OpenAPI a document says it has. Nothing: whoever reads it is to find what it understands. */
+export type OpenApiVersion = '3.0' | '3.1' | '3.2' | undefined;
+
+/** A media type object (OpenAPI 3.2 §4.14), which `@nestjs/swagger` knows without `itemSchema`. */
+export interface StreamMediaType {
+  readonly schema?: Schema;
+  readonly itemSchema?: object;
+}
+
+// "Sequential media types" (OpenAPI 3.2 §4.14.3), whose items are JSON.
+const JSON_SEQUENCE = /^application\/(?:jsonl|(?:x-)?ndjson|stream\+json|(?:.+\+)?json-seq)$/;
+
+/** What a route sends, by media type: the very ones it can choose from. */
+export function streamContent(
+  formats: readonly StreamFormat[] | undefined,
+  item: Schema | undefined,
+  version: OpenApiVersion,
+): Record<string, StreamMediaType> {
+  const [only] = formats ?? [];
+  // A format that need not be chosen is sent as its first media type.
+  const offers = (formats ?? ALL_FORMATS).flatMap((format) =>
+    (only && formats?.length === 1 ? format.mediaTypes.slice(0, 1) : format.mediaTypes).map(
+      (mediaType) => [mediaType, mediaTypeObject(format, mediaType, item, version)] as const,
+    ),
+  );
+  // Of two formats with one media type, the first is sent.
+  return Object.fromEntries(offers.reverse());
+}
+
+function mediaTypeObject(
+  format: StreamFormat,
+  mediaType: string,
+  item: Schema | undefined,
+  version: OpenApiVersion,
+): StreamMediaType {
+  const events = sseFormat.mediaTypes.includes(mediaType);
+  if (!events && !JSON_SEQUENCE.test(mediaType)) {
+    return { schema: bodySchema(format, item) };
+  }
+  const itemSchema = events ? eventSchema(item) : item;
+  switch (version) {
+    case '3.0':
+    case '3.1':
+      return { schema: { type: 'string' } };
+    case '3.2':
+      // In 3.2 a schema would be that of an array of the items.
+      return itemSchema ? { itemSchema } : {};
+    default:
+      return item ? { schema: { type: 'string' }, itemSchema } : { schema: { type: 'string' } };
+  }
+}
+
+function bodySchema(format: StreamFormat, item: Schema | undefined): Schema {
+  switch (format) {
+    case jsonFormat:
+      return { type: 'array', items: item ?? {} };
+    case bytesFormat:
+      return { type: 'string', format: 'binary' };
+    default:
+      return { type: 'string' };
+  }
+}
+
+/** An event as it is once it is parsed (OpenAPI 3.2 §4.14.3.2). Strings are sent as they are, all else as JSON. */
+function eventSchema(item: Schema | undefined): object {
+  const text = item === undefined || ('type' in item && item.type === 'string' && item.format === undefined);
+  return {
+    type: 'object',
+    required: ['data'],
+    properties: {
+      data: text ? { type: 'string' } : { type: 'string', contentMediaType: 'application/json', contentSchema: item },
+      event: { type: 'string' },
+      id: { type: 'string' },
+      retry: { type: 'integer', minimum: 0 },
+    },
+  };
+}
