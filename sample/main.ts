@@ -2,6 +2,7 @@ import { Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule } from './app.module.js';
 
 /**
@@ -35,6 +36,8 @@ const port = portOf(process.env.PORT ?? '3000');
 const app = await create(process.env.PLATFORM ?? 'express');
 // SIGINT and SIGTERM close the application, and with it every stream.
 app.enableShutdownHooks();
+const description = new DocumentBuilder().setTitle('nestjs-streaming: sample').setVersion('1').build();
+SwaggerModule.setup('api', app, () => SwaggerModule.createDocument(app, description));
 await app.listen(port);
 const { port: listening } = app.getHttpServer().address() as { port: number };
 new Logger('Sample').log(`Open http://localhost:${listening}`);

@@ -1,4 +1,5 @@
 import { BadRequestException, Body, Controller, Post, Query, UseGuards } from '@nestjs/common';
+import { ApiProperty, ApiQuery } from '@nestjs/swagger';
 import { type Hub, type HubSubscription, InjectHub, LastEventId, Stream } from 'nestjs-streaming';
 import { JsonOnlyGuard } from './json-only.guard.js';
 import { type Message, MessagePipe } from './message.pipe.js';
@@ -7,9 +8,13 @@ import { type Message, MessagePipe } from './message.pipe.js';
 const SHOWN = 50;
 
 /** A message as everybody gets it. */
-interface Posted extends Message {
-  /** When it came, in milliseconds since 1970. */
-  readonly at: number;
+class Posted implements Message {
+  @ApiProperty()
+  readonly name!: string;
+  @ApiProperty()
+  readonly text!: string;
+  @ApiProperty({ description: 'When it came, in milliseconds since 1970' })
+  readonly at!: number;
 }
 
 @Controller('board')
@@ -20,7 +25,8 @@ export class BoardController {
    * The last messages, then what comes. A browser that reconnects says by itself where it was, in a header. A page that was
    * reloaded cannot set one, and says it in the address: that stays the same from then on, so the header is newer.
    */
-  @Stream({ format: ['sse', 'ndjson'] })
+  @ApiQuery({ name: 'after', required: false, type: String })
+  @Stream({ format: ['sse', 'ndjson'], type: Posted })
   read(@LastEventId() lastEventId?: string, @Query('after') after?: unknown): HubSubscription<Posted> {
     if (after !== undefined && typeof after !== 'string') {
       throw new BadRequestException('after is the id of one message');

@@ -5,7 +5,7 @@ import { ChatModel } from './chat-model.js';
 import { PromptPipe } from './prompt.pipe.js';
 
 /** The client chooses; curl's wildcard gets text. */
-const TOKENS: StreamOptions = { format: ['text', 'ndjson', 'sse'] };
+const TOKENS: StreamOptions = { format: ['text', 'ndjson', 'sse'], type: String };
 
 @Controller('chat')
 @UseStreamHooks(WHOLE_OR_FAILED)

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { Controller, Get, Header, NotFoundException, Param, StreamableFile } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
 
 const FOLDER = new URL('./public/', import.meta.url);
 const TYPES = new Map([
@@ -13,6 +14,7 @@ const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'no
 
 /** The page. Its few files are read once: no name that a client gives is ever part of a path. */
 @Controller()
+@ApiExcludeController()
 export class PageController {
   private readonly files = new Map(readdirSync(FOLDER).map((name) => [name, readFileSync(new URL(name, FOLDER))]));
 

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { OpenAPIObject } from '@nestjs/swagger';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { BrowserContext, Page } from 'playwright-core';
 import { PLATFORMS } from '../support/app.js';
@@ -9,6 +10,7 @@ import { launchChromium } from '../support/chromium.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
 import { itWith, toolPath } from '../support/tools.js';
 
+const POSTED = { $ref: '#/components/schemas/Posted' };
 const BUILD_MS = 120_000;
 const TEST_MS = 30_000;
 
@@ -147,6 +149,29 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     },
     TEST_MS,
   );
+
+  it('describes its streams in an OpenAPI document, which a page shows', async () => {
+    const { paths, components } = (await (await fetch(sample.url('/api-json'))).json()) as OpenAPIObject;
+    const shown = await fetch(sample.url('/api'));
+
+    expect(Object.keys(paths).sort()).toEqual(['/board', '/chat', '/export', '/log', '/metrics']);
+    expect(paths['/board']?.get).toMatchObject({
+      parameters: [{ name: 'after' }, { name: 'Last-Event-ID', in: 'header' }],
+      responses: {
+        200: {
+          content: {
+            'text/event-stream': { itemSchema: { properties: { data: { contentSchema: POSTED } } } },
+            'application/x-ndjson': { schema: { type: 'string' }, itemSchema: POSTED },
+          },
+        },
+        406: {},
+        503: {},
+      },
+    });
+    expect(components?.schemas).toHaveProperty('Posted.properties.at.type', 'number');
+    expect(await shown.text()).toContain('swagger-ui');
+    expect((await fetch(sample.url('/api/swagger-ui.css'))).status).toBe(200);
+  });
 
   it('sends the figures as NDJSON, too', async () => {
     const figures = new Reading(await fetch(sample.url('/metrics'), { headers: { Accept: 'application/x-ndjson' } }));
