@@ -4,6 +4,7 @@ import type { DiscoveryService } from '@nestjs/core';
 import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
 import { LastEventId } from '../decorators/last-event-id.decorator.js';
 import type { StreamFormat } from '../format/format.js';
+import { HubSubscription } from '../hub/subscription.js';
 import { validateOptions } from '../options-validation.js';
 import { formatsOf } from '../plan-settings.js';
 import { injects } from '../stream-metadata.js';
@@ -11,11 +12,14 @@ import { type StreamRoute, StreamRoutes } from '../stream-routes.js';
 import type { StreamingModuleOptions } from '../streaming.options.js';
 import type { StreamingRuntime } from '../streaming.runtime.js';
 import { itemSchemaOf } from './item-type.js';
-import { refusalsOf } from './stream-answers.js';
+import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf } from './stream-answers.js';
 import { streamContent } from './stream-content.js';
 
 type Swagger = typeof import('@nestjs/swagger');
 type Responses = Readonly<Record<string, Record<string, unknown>>>;
+
+/** Written by TypeScript with `emitDecoratorMetadata`, which Nest needs anyway. */
+const RETURN_TYPE = 'design:returntype';
 
 /** What in an answer says what its body is. */
 const DESCRIBED_BY = ['content', 'schema', 'standardSchema', 'type', '$ref'];
@@ -87,19 +91,20 @@ class StreamDescription {
   }
 
   write(): void {
+    const { controller, key, mark } = this.route;
     this.describeStream();
-    const limits = [this.application.limits, this.route.mark.options.limits].filter((each) => each !== undefined);
-    for (const refusal of refusalsOf({ negotiated: this.negotiated, limits })) {
-      if (!this.responses[refusal.status]) {
-        this.respond(refusal);
+    const limits = [this.application.limits, mark.options.limits].filter((each) => each !== undefined);
+    const polled = Reflect.getMetadata(RETURN_TYPE, controller.prototype as object, key) === HubSubscription;
+    for (const other of [...(polled ? [NOTHING_NEW] : []), ...refusalsOf({ negotiated: this.negotiated, limits })]) {
+      if (!this.responses[other.status]) {
+        this.respond(other);
       }
     }
-    if (injects(this.route.controller, this.route.key, LastEventId)) {
-      this.header({
-        name: 'Last-Event-ID',
-        description: 'The id of the last event the client has: it gets what came after it',
-        required: false,
-      });
+    if (polled) {
+      this.header(PREFER);
+    }
+    if (injects(controller, key, LastEventId)) {
+      this.header(LAST_EVENT_ID);
     }
   }
 

@@ -1,4 +1,4 @@
-import type { ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
+import type { ApiHeaderOptions, ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
 import type { StreamLimits } from '../streaming.options.js';
 
 /** What decides which errors a route may answer with before it streams. */
@@ -10,6 +10,25 @@ export interface Refusals {
 
 const RETRY_AFTER = {
   'Retry-After': { description: 'In how many seconds to try again', schema: { type: 'integer', minimum: 1 } },
+};
+
+export const LAST_EVENT_ID: ApiHeaderOptions = {
+  name: 'Last-Event-ID',
+  description: 'The id of the last event the client has: it gets what came after it',
+  required: false,
+};
+
+/** What asks for a poll (RFC 7240 §4.3). */
+export const PREFER: ApiHeaderOptions = {
+  name: 'Prefer',
+  description: '`wait=N`: answers with what there is after `Last-Event-ID`, or comes within N seconds, and ends',
+  required: false,
+};
+
+export const NOTHING_NEW: ApiResponseOptions & { status: number } = {
+  status: 204,
+  description: 'With `Prefer: wait=N`: nothing came in that time',
+  headers: { 'Last-Event-ID': { description: 'Where the next poll goes on', schema: { type: 'string' } } },
 };
 
 /** The body of Nest's own exception filter. */

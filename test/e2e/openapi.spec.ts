@@ -29,6 +29,9 @@ import { Test } from '@nestjs/testing';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import {
   defineFormat,
+  Hub,
+  HubSubscription,
+  InjectHub,
   LastEventId,
   Sse,
   Stream,
@@ -295,6 +298,31 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(operation(document, '/feed/any').parameters).toEqual([]);
       expect(operation(document, '/feed/one').parameters).toMatchObject([{ name: 'page', in: 'query' }]);
     });
+  });
+
+  it('says that what returns a subscription of a hub can be polled', async () => {
+    @Controller('hub')
+    class Watched {
+      constructor(@InjectHub('prices') private readonly hub: Hub<Price>) {}
+
+      @Stream('prices', { format: 'ndjson', type: Price })
+      prices(@LastEventId() after?: string): HubSubscription<Price> {
+        return this.hub.subscribe({ after });
+      }
+    }
+    const imports = [StreamingModule.registerHub({ name: 'prices' })];
+    const document = await documentOf({ controllers: [Watched], imports });
+    const { parameters, responses } = operation(document, '/hub/prices');
+    expect(parameters).toMatchObject([
+      { name: 'Prefer', in: 'header', required: false },
+      { name: 'Last-Event-ID', in: 'header', required: false },
+    ]);
+    expect(Object.keys(responses)).toEqual(['200', '204', '503']);
+    expect(responses['204']).toEqual({
+      description: 'With `Prefer: wait=N`: nothing came in that time',
+      headers: { 'Last-Event-ID': { description: 'Where the next poll goes on', schema: STRING } },
+    });
+    expect(await validate({ ...document, openapi: '3.2.0' })).toBe('valid');
   });
 
   it.each([
