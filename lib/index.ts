@@ -40,4 +40,6 @@ export type {
   StreamingModuleOptions,
   StreamLimits,
   StreamOptions,
+  StreamProtocol,
+  WebSocketOptions,
 } from './streaming.options.js';

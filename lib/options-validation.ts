@@ -13,6 +13,14 @@ function isFormat(value: unknown): boolean {
   }
 }
 
+function isOrigin(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && new URL(value).origin === value;
+  } catch {
+    return false;
+  }
+}
+
 const format: Check = (value) => {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   const known = (each: unknown): boolean => (typeof each === 'string' ? Object.hasOwn(FORMATS, each) : isFormat(each));
@@ -69,6 +77,18 @@ const type: Check = (value) => {
     : 'must be a class, an array of one, or a function that returns one of them';
 };
 const openapi: Check = (value) => (value === false ? undefined : oneOf('3.0', '3.1', '3.2')(value));
+const protocols: Check = (value) => {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return list.length > 0 && list.every((each) => each === 'http' || each === 'websocket')
+    ? undefined
+    : 'must be "http", "websocket" or a list of them';
+};
+const origins: Check = (value) =>
+  value === '*' || typeof value === 'function' || (Array.isArray(value) && value.every(isOrigin))
+    ? undefined
+    : 'must be "*", a function, or a list of origins such as "https://example.com"';
+const webSocketOptions = keys({ origins, maxPayload: count, messages: keys({ events: count, bytes: count }) });
+const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : webSocketOptions(value));
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';
 
@@ -78,13 +98,14 @@ const CHECKS = {
     hooks,
     broker,
     openapi,
+    websocket,
     shutdown: keys({
       grace: (value) => (value === 0 ? undefined : finite(value)),
       retry: (value) => (value === false ? undefined : finite(value)),
     }),
   }),
-  Stream: keys({ ...BEHAVIOR, method, type }),
-  Sse: keys({ ...BEHAVIOR, method, type, maxPendingDataLength: pending }),
+  Stream: keys({ ...BEHAVIOR, method, protocols, type }),
+  Sse: keys({ ...BEHAVIOR, method, protocols, type, maxPendingDataLength: pending }),
 };
 
 /**

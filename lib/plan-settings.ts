@@ -1,3 +1,4 @@
+import { RequestMethod } from '@nestjs/common';
 import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
 import type { StreamFormat } from './format/format.js';
@@ -9,9 +10,18 @@ import { DEFAULTS, type StreamBehavior } from './streaming.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
 import type { CompressionSettings } from './transport/content-coding.js';
 import { hasEncoder } from './transport/encoders.js';
+import { WebSocketPlan } from './websocket-plan.js';
 
-/** The options of a route over those of the application over the defaults. */
-export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: string): PlanParts {
+/**
+ * The options of a route over those of the application over the defaults.
+ * @param method what it is mapped with
+ */
+export function planSettings(
+  runtime: StreamingRuntime,
+  mark: StreamMark,
+  route: string,
+  method: RequestMethod | undefined,
+): PlanParts {
   const { decorator, options } = mark;
   const application = runtime.options;
   const merged: StreamBehavior = { ...application, ...given(options) };
@@ -19,7 +29,11 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
   if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
     throw new StreamError('invalid-option', `@Sse() of ${route}: "format" is sse. For others use @Stream()`);
   }
-  refuseUseless(options, formats, `@${decorator}() of ${route}`);
+  const where = `@${decorator}() of ${route}`;
+  const { http, websocket } = protocolsOf(runtime, options, method, where);
+  if (!websocket) {
+    refuseUseless(options, formats, where);
+  }
   const durations = {
     openDelay: milliseconds(merged.openDelay, DEFAULTS.openDelay),
     heartbeat: milliseconds(merged.heartbeat, DEFAULTS.heartbeat),
@@ -52,6 +66,29 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
       (each) => each !== undefined,
     ),
     isDraining: runtime.isDraining,
+    http,
+    websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
+  };
+}
+
+/** What a route can be asked for over. WebSockets are opened with GET. */
+function protocolsOf(
+  { websocket }: StreamingRuntime,
+  { protocols }: StreamMark['options'],
+  method: RequestMethod | undefined,
+  where: string,
+): { readonly http: boolean; readonly websocket: StreamingRuntime['websocket'] } {
+  const list = protocols === undefined ? undefined : [protocols].flat();
+  const opens = method === RequestMethod.GET || method === RequestMethod.ALL;
+  if (list?.includes('websocket') && !websocket) {
+    throw new StreamError('invalid-option', `${where}: "protocols" needs StreamingModule.forRoot({ websocket: true })`);
+  }
+  if (list?.includes('websocket') && !opens) {
+    throw new StreamError('invalid-option', `${where}: "protocols": a WebSocket is opened with GET: map it with GET`);
+  }
+  return {
+    http: list?.includes('http') ?? true,
+    websocket: (list?.includes('websocket') ?? opens) ? websocket : undefined,
   };
 }
 

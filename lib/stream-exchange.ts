@@ -2,10 +2,14 @@ import type { LiveConnection } from './connection/live-connection.js';
 import type { StreamConnection } from './connection/stream-connection.js';
 import { StreamError } from './errors.js';
 import type { PlatformResponse } from './platform/platform.js';
+import { AWAITED_ID, type Resumption } from './resumption.js';
 import type { PushSource } from './source/source.js';
 import { isObservable } from './source/source-of.js';
 import { isThenable } from './source/thenable.js';
 import type { StreamPlan } from './stream-plan.js';
+
+/** Calls the handler, with the id its client goes on after. */
+export type Invoke = (lastEventId: string | undefined) => unknown;
 
 /** One request to a stream route, from guards to the first byte. */
 export class StreamExchange {
@@ -15,29 +19,42 @@ export class StreamExchange {
   private returned: { readonly value: unknown } | undefined;
   private entered = false;
   private claimed = false;
+  private readonly resumption: Resumption | undefined;
 
   constructor(
     private readonly plan: StreamPlan,
     response: PlatformResponse,
   ) {
-    this.connection = plan.connect(response);
+    const { connection, resumption } = plan.connect(response);
+    this.connection = connection;
+    this.resumption = resumption;
+  }
+
+  /** The id the client goes on after, or {@link AWAITED_ID} when that is known only when the handler is called. */
+  get lastEventId(): string | typeof AWAITED_ID | undefined {
+    if (!this.resumption) {
+      return this.connection.lastEventId;
+    }
+    this.resumption.awaited = true;
+    return AWAITED_ID;
   }
 
   /** The connection for a handler that may push. */
   claim(): StreamConnection {
     this.claimed = true;
+    this.connection.expectMessages();
     return this.connection;
   }
 
   /** Calls the handler and sends what it returns. For Nest: settles when exception filters are no longer needed. */
-  run(invoke: () => unknown): Promise<void> | undefined {
+  run(invoke: Invoke): Promise<void> | undefined {
     const { connection } = this;
     if (connection.state !== 'new') {
       return undefined;
     }
     try {
       this.enter();
-      const result = invoke();
+      const result = this.call(invoke);
       if (isThenable(result)) {
         result.then(
           (value) => this.deliver(value),
@@ -53,7 +70,7 @@ export class StreamExchange {
   }
 
   /** Calls the handler, maybe not for the first time, for the interceptors to have its result. */
-  invoke(invoke: () => unknown): unknown {
+  invoke(invoke: Invoke): unknown {
     if (this.connection.state !== 'new') {
       return undefined;
     }
@@ -62,8 +79,23 @@ export class StreamExchange {
       this.returned = { value };
       return value;
     };
-    const result = invoke();
+    const result = this.call(invoke);
     return isThenable(result) ? result.then(note) : note(result);
+  }
+
+  /** Calls the handler, as soon as it is known what its client goes on after. */
+  private call(invoke: Invoke): unknown {
+    const { connection, resumption } = this;
+    if (!resumption?.awaited) {
+      return invoke(connection.lastEventId);
+    }
+    // A client can only say so when the WebSocket is open.
+    connection.open();
+    return resumption.id().then((id) => {
+      connection.resumeAfter(id);
+      // Its client has left: nothing is to be sent. One promise for all would keep all that wait for it.
+      return connection.state === 'open' ? invoke(id) : new Promise<never>(() => undefined);
+    });
   }
 
   /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */

@@ -1,7 +1,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import { StreamError } from './errors.js';
 import type { PlatformResponse } from './platform/platform.js';
-import { StreamExchange } from './stream-exchange.js';
+import { type Invoke, StreamExchange } from './stream-exchange.js';
 import { markOf } from './stream-mark.js';
 import { runtimeOf } from './streaming.runtime.js';
 
@@ -31,7 +31,7 @@ export function exchangeIn(context: ExecutionContext): StreamExchange {
 }
 
 /** Calls the handler of a stream and sends what it returns, unless an interceptor does. */
-export function serve(controller: object, mark: object, response: unknown, invoke: () => unknown): unknown {
+export function serve(controller: object, mark: object, response: unknown, invoke: Invoke): unknown {
   const carrier = response as Exchanging;
   const exchange = carrier[EXCHANGE] ?? createExchange(controller, mark, carrier);
   if (carrier[EXCHANGE] && !exchange.intercepted) {

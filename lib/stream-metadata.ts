@@ -3,6 +3,7 @@ import { type ExecutionContext, RequestMapping, RequestMethod, Res, SseSignal } 
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
 import { isResponse } from './platform/platform.js';
+import { AWAITED_ID } from './resumption.js';
 import { exchangeIn, serve } from './stream-handler.js';
 import { markOf, type StreamMark, setMark } from './stream-mark.js';
 
@@ -59,7 +60,12 @@ function markStream(options: StreamMark): MethodDecorator {
 function handlerOf(original: Handler, index: number, mark: StreamMark): Handler {
   const handler: Handler = function (...args) {
     return isResponse(args[index])
-      ? serve(this.constructor, mark, args[index], () => original.apply(this, args.slice(0, index)))
+      ? serve(this.constructor, mark, args[index], (id) =>
+          original.apply(
+            this,
+            args.slice(0, index).map((arg) => (arg === AWAITED_ID ? id : arg)),
+          ),
+        )
       : original.apply(this, args);
   };
   Object.defineProperty(handler, 'name', { value: original.name, configurable: true });

@@ -10,12 +10,17 @@ import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negot
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import { waitOf } from './prefer.js';
+import type { Resumption } from './resumption.js';
 import type { StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
 import { CompressedTransport } from './transport/compressed.transport.js';
 import { type CompressionSettings, negotiateCoding } from './transport/content-coding.js';
 import type { Transport } from './transport/transport.js';
 import { transportOf } from './transport/transport-of.js';
+import { upgradeOf } from './transport/upgrade.js';
+import type { WebSocketPlan } from './websocket-plan.js';
+
+const UPGRADE_REQUIRED = 426;
 
 let connections = 0;
 
@@ -30,6 +35,16 @@ export interface PlanParts {
   /** Those of the application and those of the route. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
+  /** Whether it answers over HTTP. */
+  readonly http: boolean;
+  /** How it answers upgrades, if it does. */
+  readonly websocket: WebSocketPlan | undefined;
+}
+
+/** A connection, and where its client may still say after which id it goes on. */
+interface Connected {
+  readonly connection: LiveConnection;
+  readonly resumption: Resumption | undefined;
 }
 
 /** How requests to one route are served. */
@@ -58,9 +73,23 @@ export class StreamPlan {
     return having(this.settings.hooks, 'onOpen').length > 0;
   }
 
-  /** Makes the connection for a request, or refuses it for its `Accept`. */
-  connect(response: PlatformResponse): LiveConnection {
+  /** Whether it answers upgrades. */
+  get webSockets(): boolean {
+    return this.parts.websocket !== undefined;
+  }
+
+  /** Makes the connection for a request, or refuses it, as for its `Accept`. */
+  connect(response: PlatformResponse): Connected {
     const { raw, request, head } = exchangeOn(response);
+    const { settings } = this;
+    const upgrade = this.parts.websocket && upgradeOf(raw);
+    if (upgrade) {
+      const { resumption, ...parts } = this.parts.websocket.connect(upgrade, request);
+      return { connection: new LiveConnection({ id: ++connections, request, head, settings, ...parts }), resumption };
+    }
+    if (!this.parts.http) {
+      throw upgradeRequired(raw.req, head);
+    }
     const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
     const wait = waitOf(raw.req);
     const parts: StreamParts = {
@@ -68,11 +97,12 @@ export class StreamPlan {
       request,
       transport: this.transportFor(raw, head),
       head,
-      settings: this.settings,
+      settings,
       chosen: chosen === 'auto' ? undefined : chosen,
-      lastEventId: lastEventIdOf(raw.req, this.settings.services.logger),
+      lastEventId: lastEventIdOf(raw.req, settings.services.logger),
     };
-    return wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
+    const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
+    return { connection, resumption: undefined };
   }
 
   /** Counts a stream in, or refuses it. */
@@ -132,4 +162,13 @@ function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptab
     error: 'Not Acceptable',
     acceptable,
   });
+}
+
+/** The answer of a route that is for WebSockets alone (RFC 9110 §15.5.22). HTTP/2 has no such headers. */
+function upgradeRequired({ httpVersionMajor }: IncomingMessage, head: ResponseHead): HttpException {
+  if (httpVersionMajor === 1) {
+    head.header('Upgrade', 'websocket');
+    head.header('Connection', 'Upgrade');
+  }
+  return new HttpException('This stream is for WebSockets: open one', UPGRADE_REQUIRED);
 }

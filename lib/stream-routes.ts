@@ -1,12 +1,19 @@
-import { type NestInterceptor, Scope, type ScopeOptions, type Type } from '@nestjs/common';
+import { type NestInterceptor, type RequestMethod, Scope, type ScopeOptions, type Type } from '@nestjs/common';
 import {
   INTERCEPTORS_METADATA,
+  METHOD_METADATA,
   REDIRECT_METADATA,
   RENDER_METADATA,
   SCOPE_OPTIONS_METADATA,
   SSE_METADATA,
 } from '@nestjs/common/constants.js';
-import { type ApplicationConfig, type DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
+import {
+  type ApplicationConfig,
+  type DiscoveryService,
+  MetadataScanner,
+  ModuleRef,
+  type ModulesContainer,
+} from '@nestjs/core';
 import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import type { HookChain, StreamHooks } from './connection/hooks.js';
 import { HOOK_NAMES } from './connection/hooks.js';
@@ -15,6 +22,7 @@ import { validateOptions } from './options-validation.js';
 import { planSettings } from './plan-settings.js';
 import { hooksOf, markOf, type StreamMark } from './stream-mark.js';
 import { checkMapping, forgetResponse } from './stream-metadata.js';
+import { fullPaths } from './stream-paths.js';
 import { StreamPlan } from './stream-plan.js';
 import { streamingInterceptor } from './streaming.interceptor.js';
 import type { StreamHooksLike } from './streaming.options.js';
@@ -27,7 +35,9 @@ export interface StreamRoute {
   readonly handler: object;
   readonly mark: StreamMark;
   readonly name: string;
-  readonly module: { getProviderByKey(token: unknown): { readonly instance: unknown } } | undefined;
+  readonly module:
+    | { readonly metatype: Type; getProviderByKey(token: unknown): { readonly instance: unknown } }
+    | undefined;
 }
 
 /** Finds the stream routes of an application and makes their plans. */
@@ -79,7 +89,8 @@ export class StreamRoutes {
         }
       }
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
-      const plan = new StreamPlan(planSettings(this.runtime, mark, name));
+      const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
+      const plan = new StreamPlan(planSettings(this.runtime, mark, name, method));
       this.plans.set(route, plan);
       this.runtime.addPlan(route.controller, mark, plan);
     }
@@ -109,6 +120,15 @@ export class StreamRoutes {
         );
       }
     }
+  }
+
+  /** The full paths of the routes that take WebSockets. */
+  webSocketPaths(config: ApplicationConfig, modules: ModulesContainer): string[] {
+    return [...this.plans]
+      .filter(([, { webSockets }]) => webSockets)
+      .flatMap(([{ controller, handler, module }]) =>
+        fullPaths({ controller, handler, module: module?.metatype }, config, modules),
+      );
   }
 
   /** Resolves the hooks of every route, outermost first. */

@@ -7,9 +7,17 @@ import {
   Logger,
   Module,
   type NestModule,
+  type OnApplicationBootstrap,
   type OnModuleInit,
 } from '@nestjs/common';
-import { ApplicationConfig, DiscoveryModule, DiscoveryService, HttpAdapterHost, ModuleRef } from '@nestjs/core';
+import {
+  ApplicationConfig,
+  DiscoveryModule,
+  DiscoveryService,
+  HttpAdapterHost,
+  ModuleRef,
+  ModulesContainer,
+} from '@nestjs/core';
 import { StreamRegistry } from './connection/stream-registry.js';
 import type { HubOptions } from './hub/hub.options.js';
 import { checkHubOptions } from './hub/hub-checks.js';
@@ -64,7 +72,7 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
 })
 export class StreamingModule
   extends ConfigurableModuleClass
-  implements NestModule, OnModuleInit, BeforeApplicationShutdown
+  implements NestModule, OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown
 {
   private routes: StreamRoutes | undefined;
 
@@ -74,6 +82,7 @@ export class StreamingModule
     @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
     @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
   ) {
     super();
   }
@@ -126,6 +135,13 @@ export class StreamingModule
 
   async onModuleInit(): Promise<void> {
     await this.routes?.resolveHooks(this.moduleRef);
+  }
+
+  /** Called after gateways have been registered, and before the server listens. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.routes) {
+      await this.runtime.websocket?.open(this.host.httpAdapter, this.routes.webSocketPaths(this.config, this.modules));
+    }
   }
 
   async beforeApplicationShutdown(): Promise<void> {

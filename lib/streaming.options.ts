@@ -73,9 +73,29 @@ export interface StreamBehavior {
 
 type StreamItemClass = Type<unknown> | readonly [Type<unknown>];
 type StreamItemType = StreamItemClass | (() => StreamItemClass);
+/** What a stream can be asked for over. */
+export type StreamProtocol = 'http' | 'websocket';
+
+/** Options of WebSockets, for all streams of the application. */
+export interface WebSocketOptions {
+  /**
+   * Pages of which other origins may open one: a list such as `['https://app.example.com']`, `*` for all, or a function that is given the
+   * `Origin` and the platform's request. Default: none. Pages of the host they ask and clients that are no browsers always may.
+   */
+  readonly origins?: '*' | readonly string[] | ((origin: string, request: unknown) => boolean);
+  /** The largest message a client may send, in bytes; for a larger one the WebSocket is closed with 1009. Default: 65 536. */
+  readonly maxPayload?: number;
+  /**
+   * What may wait to be read from `stream.messages`, beside what came with it in one read from the socket: then the client is not read
+   * from until there is room. Default: 64 messages, 65 536 bytes.
+   */
+  readonly messages?: { readonly events?: number; readonly bytes?: number };
+}
 
 /** Options of `@Stream()`. */
 export interface StreamOptions extends StreamBehavior {
+  /** What it can be asked for over. Default: HTTP, and with `forRoot({ websocket })` WebSocket too where the method is `GET`. */
+  readonly protocols?: StreamProtocol | readonly StreamProtocol[];
   /** The HTTP method of the route, when the decorator maps it. Default: `GET`. */
   readonly method?: RequestMethod;
   /**
@@ -106,6 +126,8 @@ export interface StreamingModuleOptions extends StreamBehavior {
    * these refuses `itemSchema`, so say the version if you use one.
    */
   readonly openapi?: '3.0' | '3.1' | '3.2' | false;
+  /** Whether streams can be asked for over WebSocket too, for which the package `ws` must be installed. Default: `false`. */
+  readonly websocket?: boolean | WebSocketOptions;
   /** What `app.close()` does with open streams. Those of hubs, which have no end, are closed at once. */
   readonly shutdown?: {
     /** How long streams may take to end by themselves. Default: 5000. */
@@ -126,4 +148,7 @@ export const DEFAULTS = {
   retryAfter: 5,
   grace: 5_000,
   retry: 3_000,
+  maxPayload: 65_536,
+  messages: 64,
+  messageBytes: 65_536,
 } as const;

@@ -7,6 +7,7 @@ import { instanceOf, type PlatformResponse } from './platform/platform.js';
 import { StreamLimiter } from './stream-limiter.js';
 import type { StreamPlan } from './stream-plan.js';
 import { DEFAULTS, type StreamingModuleOptions } from './streaming.options.js';
+import { WebSocketSupport } from './websocket-support.js';
 
 /** How long the closing of streams may take when their clients take nothing, in milliseconds. */
 const MERCY_MS = 500;
@@ -47,6 +48,8 @@ export class StreamingRuntime {
   readonly services: StreamServices;
   /** Counts all streams of the application, if they are limited. */
   readonly limiter: StreamLimiter | undefined;
+  /** The WebSockets of the application, if it takes any. */
+  readonly websocket: WebSocketSupport | undefined;
   private readonly plans = new Map<object, Map<object, StreamPlan>>();
   /** The hubs of the application, if it has any. */
   hubs: RunningHubs | undefined;
@@ -56,7 +59,9 @@ export class StreamingRuntime {
     readonly options: StreamingModuleOptions,
     logger: StreamLogger,
   ) {
+    const { websocket } = options;
     this.limiter = options.limits && new StreamLimiter(options.limits);
+    this.websocket = websocket ? new WebSocketSupport(websocket === true ? {} : websocket, logger) : undefined;
     this.services = {
       registry: this.registry,
       logger,
@@ -113,6 +118,7 @@ export class StreamingRuntime {
     for (const stream of this.registry.open) {
       stream.cut({ code: 'shutdown' });
     }
+    await this.websocket?.close();
     this.registry.rest();
   }
 

@@ -1,4 +1,5 @@
 import { StreamError } from '../errors.js';
+import { joined } from '../format/binary.js';
 import { isEvent } from '../format/event.js';
 import type { StreamErrorBody, StreamFormat } from '../format/format.js';
 import { HubEvent } from '../format/hub-event.js';
@@ -30,6 +31,8 @@ export class Body extends Outbox {
   private framed = false;
   /** Whether events are told by their data alone. */
   private dataOnly = false;
+  /** Whether chunks are data, also where they look like events, and the format is given events. */
+  private wraps = false;
   /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
   private silent = false;
   private dropped = 0;
@@ -53,6 +56,7 @@ export class Body extends Outbox {
     this.contentType = contentType;
     this.framed = format.open !== undefined || format.separator !== undefined;
     this.dataOnly = !format.fields && this.settings.events;
+    this.wraps = format.fields === true && !this.settings.events;
   }
 
   /** Chooses by a chunk, if that is still open. */
@@ -79,7 +83,7 @@ export class Body extends Outbox {
       if (this.dataOnly && isEvent(chunk)) {
         return chunk.data === undefined ? '' : format.encode(chunk.data);
       }
-      return format.encode(chunk);
+      return format.encode(this.wraps && chunk !== undefined ? { data: chunk } : chunk);
     } catch (cause) {
       const code = cause instanceof StreamError ? cause.code : 'not-serializable';
       const why = cause instanceof Error ? cause.message : String(cause);
@@ -112,7 +116,7 @@ export class Body extends Outbox {
     if (!this.empty) {
       this.flush();
     }
-    if (chunk.bytes.length <= LARGE) {
+    if (chunk.bytes.length <= LARGE || this.transport.whole) {
       this.shareWhole(chunk);
     } else {
       for (const slice of chunk.slices) {
@@ -127,7 +131,7 @@ export class Body extends Outbox {
     const { format } = this;
     this.tellDropped();
     if (format !== undefined && !this.silent) {
-      this.add((this.begun ? '' : (format.open ?? '')) + (format.close ?? ''));
+      this.add(joined((this.begun ? undefined : format.open) ?? '', format.close ?? ''));
     }
     this.silent = true;
   }
@@ -223,7 +227,7 @@ export class Body extends Outbox {
   private putFrame(encoded: string | Uint8Array): void {
     const before = (this.begun ? this.format?.separator : this.format?.open) ?? '';
     // One piece, so that a chunk that is dropped takes what stands before it along.
-    this.add(typeof encoded === 'string' ? before + encoded : Buffer.concat([Buffer.from(before), encoded]));
+    this.add(joined(before, encoded));
     if (!this.begun) {
       this.begun = true;
       this.keepOldest();

@@ -13,7 +13,7 @@ export interface StreamCloseReason {
    * - `deadline`: `maxDuration` is over
    */
   readonly code: StreamCloseCode;
-  /** With `error`: what was thrown. */
+  /** With `error`: what was thrown. With `client-closed`: what was wrong with what a WebSocket client sent, if anything. */
   readonly error?: unknown;
 }
 

@@ -15,6 +15,11 @@ function rejected(error: unknown): Promise<never> {
   return optional(Promise.reject(error));
 }
 
+/** What a client sends that can send nothing. */
+const NO_MESSAGES: AsyncIterable<never> = {
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+};
+
 /** The public side of a stream: see {@link StreamConnection}. */
 export class LiveConnection extends StreamCore {
   private sends: Promise<void> | undefined;
@@ -46,6 +51,10 @@ export class LiveConnection extends StreamCore {
 
   get bufferedAmount(): number {
     return this.parts.transport.bufferedAmount + this.body.size;
+  }
+
+  get messages(): AsyncIterable<string | Uint8Array> {
+    return this.parts.transport.receive?.(() => this.attempt(() => this.openEmpty())) ?? NO_MESSAGES;
   }
 
   get signal(): AbortSignal {
@@ -93,6 +102,16 @@ export class LiveConnection extends StreamCore {
       this.fail(error);
       return rejected(error);
     }
+  }
+
+  /** Has messages kept for somebody who may ask for them. */
+  expectMessages(): void {
+    this.parts.transport.expect?.();
+  }
+
+  /** Has a client that says so later go on after an id. */
+  resumeAfter(id: string | undefined): void {
+    this.parts.lastEventId = id;
   }
 
   flush(): this {

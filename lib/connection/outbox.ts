@@ -152,7 +152,7 @@ export class Outbox {
   }
 
   private write(data: string | Uint8Array): void {
-    if (data.length <= SLICE) {
+    if (data.length <= SLICE || this.transport.whole) {
       this.blocked = !this.transport.write(data);
     } else {
       this.writeSlices(typeof data === 'string' ? Buffer.from(data) : data);

@@ -41,6 +41,25 @@ export abstract class StreamConnection<T = unknown> {
   /** Bytes accepted, but not yet taken by the operating system. */
   abstract readonly bufferedAmount: number;
 
+  /**
+   * What a WebSocket client sends: text as strings, binary as bytes. To read it opens the stream, as a client sends nothing before. It
+   * ends with the stream; over HTTP it has ended already.
+   *
+   * What waits to be read is bounded (`websocket.messages`): then the client is not read from until it is. As long as nobody has asked
+   * for it, it is kept within the same bounds where `@ConnectedStream()` is injected, and dropped otherwise.
+   *
+   * @throws {StreamStateError} when it is read a second time
+   *
+   * @example
+   * ```ts
+   * @Stream('echo')
+   * async *echo(@ConnectedStream() stream: StreamConnection) {
+   *   for await (const message of stream.messages) yield message;
+   * }
+   * ```
+   */
+  abstract readonly messages: AsyncIterable<string | Uint8Array>;
+
   /** Aborted when the stream is over or the server is ending it. Its reason is a `StreamError` with the close code. */
   abstract readonly signal: AbortSignal;
 

@@ -9,6 +9,7 @@ import { isOver } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
+import { transfer } from './source-head.js';
 import type { StreamParts } from './stream-settings.js';
 import { StreamSharing } from './stream-sharing.js';
 
@@ -139,8 +140,8 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     this.over(this.reason ?? { code: 'completed' });
   }
 
-  onClose(): void {
-    this.over({ code: 'client-closed' });
+  onClose(error?: Error): void {
+    this.over({ code: 'client-closed', ...(error && { error }) });
   }
 
   protected override addHooks(hooks: StreamHooks): void {
@@ -178,7 +179,10 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
 
   /** Opens a stream that has been silent for long enough, and keeps the connection of an open one alive. */
   protected wake(age: number, silence: number): void {
-    const { settings } = this.parts;
+    const { settings, transport } = this.parts;
+    if (this.current === 'open' && this.headFixed) {
+      transport.check?.(settings.heartbeat);
+    }
     if (this.current === 'new' && age >= settings.openDelay) {
       this.openSilent();
     } else if (this.current === 'open' && !this.headFixed && age >= settings.openDelay) {
@@ -216,24 +220,15 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
   }
 
-  private adopt({ status, headers }: SourceHead): void {
+  private adopt(source: SourceHead): void {
     const { head } = this.parts;
     if (this.current !== 'new' || !head) {
       throw new StreamStateError(
         `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to false, to wait for its status and headers`,
       );
     }
-    head.status(status);
-    for (const [name, value] of headers) {
-      if (name === 'vary') {
-        for (const field of String(value).split(',')) {
-          head.vary(field.trim());
-        }
-      } else {
-        head.header(name, value);
-      }
-    }
-    this.body.choose(PASSTHROUGH);
+    transfer(source, head);
+    this.body.choose(this.parts.passthrough ?? PASSTHROUGH);
   }
 
   private discard(value: unknown): void {

@@ -135,7 +135,7 @@ export abstract class StreamEnding extends StreamOpening {
       transport.end(rest.length === 0 ? undefined : rest, this.reason?.code ?? 'completed');
       return;
     }
-    transport.truncate(rest);
+    transport.truncate(rest, this.parts.settings.services.describeError(this.reason?.error).statusCode);
   }
 
   /** The last transition: nothing can be sent any more, now or because all was. */

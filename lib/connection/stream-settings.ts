@@ -80,5 +80,7 @@ export interface StreamParts {
   readonly settings: StreamSettings;
   /** The format, or nothing when the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
-  readonly lastEventId: string | undefined;
+  lastEventId: string | undefined;
+  /** How the bytes of a web `Response` are sent. Default: as they are. */
+  readonly passthrough?: ChosenFormat;
 }

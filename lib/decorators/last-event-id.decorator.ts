@@ -5,6 +5,9 @@ import { exchangeIn } from '../stream-handler.js';
  * Injects the `Last-Event-ID` a reconnecting client sends (WHATWG HTML §9.2.4), or `undefined`. One that no
  * client sends, because it is longer than 1 KiB or holds a NUL, is ignored with a debug line.
  *
+ * A WebSocket client says it in its URL (`?lastEventId=…`), or with the subprotocol `events.v1+json` in its first message: then
+ * the stream opens, and the handler is called when that message is there, or after a second.
+ *
  * @example
  * ```ts
  * @Sse('log')
@@ -14,5 +17,5 @@ import { exchangeIn } from '../stream-handler.js';
  * ```
  */
 export const LastEventId: () => ParameterDecorator = createParamDecorator(
-  (_: unknown, context) => exchangeIn(context).connection.lastEventId,
+  (_: unknown, context) => exchangeIn(context).lastEventId,
 );

@@ -9,3 +9,10 @@ export function isBinary(value: unknown): value is ArrayBufferView | ArrayBuffer
 export function toBytes(value: ArrayBufferView | ArrayBufferLike): Buffer {
   return ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
 }
+
+/** Two encoded pieces as one. */
+export function joined(first: string | Uint8Array, second: string | Uint8Array): string | Uint8Array {
+  return typeof first === 'string' && typeof second === 'string'
+    ? first + second
+    : Buffer.concat([first, second].map((each) => (typeof each === 'string' ? Buffer.from(each) : each)));
+}

@@ -28,22 +28,22 @@ export interface StreamFormat {
   /** Whether the fields of an event (`id`, `type`, `retry`, `comment`) can be said. Default: `false`. */
   readonly fields?: boolean;
   /** Sent before the first chunk, or before `close` if there is none. */
-  readonly open?: string;
+  readonly open?: string | Uint8Array;
   /** Sent between two chunks. */
   readonly separator?: string;
   /** Sent after the last chunk of a stream that ended well. */
-  readonly close?: string;
+  readonly close?: string | Uint8Array;
   /** What keeps a silent connection alive without meaning anything to the client. Without it, none is sent. */
   readonly heartbeat?: string;
-  /** The record that tells a slow client how many chunks it has missed. Without it, that is only logged. */
-  lagged?(dropped: number): string | Uint8Array;
+  /** The record that tells a slow client how many chunks it has missed (of a hub: after that id). Without it, that is only logged. */
+  lagged?(dropped: number, id?: string): string | Uint8Array;
   /**
    * The record that tells a client of a hub that it has missed something, in a format without `fields`: with them, it is
    * an event of type `reset`. Without both, the client is not told.
    */
   reset?(reset: HubReset): string | Uint8Array;
   /** What has a client remember an id without an event. Default: nothing. */
-  position?(id: string): string;
+  position?(id: string): string | Uint8Array;
   /** The record that tells of an error after the first byte. Without it, the body is only truncated. */
   error?(body: StreamErrorBody, type: string): string | Uint8Array;
 }

@@ -86,7 +86,7 @@ export class HubNotice extends HubEvent {
 
   /** So many were dropped after this id. */
   static lagged(id: string, dropped: number): HubNotice {
-    return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped) ?? '');
+    return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped, id) ?? '');
   }
 
   override encode(format: StreamFormat): string | Uint8Array {

@@ -2,6 +2,7 @@ import type { BrokerRecord } from '../broker/broker.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
 import { HubEvent, HubNotice, type HubReset } from '../format/hub-event.js';
+import { takesJsonText } from '../format/message.formats.js';
 import { SerializedJson } from '../format/serialized-json.js';
 
 /** Formats that take JSON text over. Others are given the value. */
@@ -72,19 +73,29 @@ export class LogEvent {
     if (known) {
       return known[1];
     }
-    const encoded = this.encodeNow(format);
+    const encoded = alone(this.encodeNow(format));
     this.encoded.push([format, encoded]);
     return encoded;
   }
 
   private encodeNow(format: StreamFormat): Encoded {
     const { source, id } = this;
-    if (source instanceof HubNotice || !JSON_FORMATS.has(format)) {
+    if (source instanceof HubNotice || !(JSON_FORMATS.has(format) || takesJsonText(format))) {
       return this.event.encode(format);
     }
     const data = source.encoding === 'json' ? new SerializedJson(source.data) : decoded(source);
     return format.encode(format.fields ? { id, type: source.type, data } : data);
   }
+}
+
+/** It may be kept for long: not as a part of memory that others are in too. */
+function alone(encoded: Encoded): Encoded {
+  if (typeof encoded === 'string') {
+    return encoded;
+  }
+  const own = Buffer.allocUnsafeSlow(encoded.length);
+  own.set(encoded);
+  return own;
 }
 
 function decoded({ data, encoding }: BrokerRecord): unknown {

@@ -9,8 +9,8 @@ export interface TransportListener {
   onDrain(): void;
   /** All of the body has been handed to the operating system. */
   onFinish(): void;
-  /** The connection to the client is gone. */
-  onClose(): void;
+  /** The connection to the client is gone; because of an error of the client's, if it is known. */
+  onClose(error?: Error): void;
   /** The body cannot be sent. */
   fail(error: unknown): void;
 }
@@ -28,6 +28,8 @@ export interface Transport {
   readonly bufferedAmount: number;
   /** Whether the client is gone. */
   readonly closed: boolean;
+  /** Whether what is written at once has to stay together, however large. Default: no. */
+  readonly whole?: boolean;
   /** Whether an earlier response on the same connection holds this one back (HTTP/1.1 pipelining). */
   readonly queued: boolean;
   listen(listener: TransportListener): void;
@@ -41,10 +43,22 @@ export interface Transport {
   writeShared(chunk: SharedChunk): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
   end(data: string | Uint8Array | undefined, why: StreamCloseCode): void;
-  /** Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows. */
-  truncate(data?: string | Uint8Array): void;
+  /**
+   * Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows.
+   * @param status that of the error that is the cause
+   */
+  truncate(data?: string | Uint8Array, status?: number): void;
   /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
   probe(): void;
+  /** Called often while the stream is open. Finds out, once in so many milliseconds, whether the client still hears what it is sent. */
+  check?(interval: number): void;
+  /** Has what the client sends kept, within bounds, until it is asked for. */
+  expect?(): void;
+  /**
+   * What the client sends: the same each time. Without it, a client cannot send anything.
+   * @param onWait called when it is read and there is nothing yet
+   */
+  receive?(onWait: () => void): AsyncIterable<string | Uint8Array>;
   /** Drops the connection at once. `onClose` follows. */
   destroy(why: StreamCloseCode): void;
 }

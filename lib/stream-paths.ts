@@ -1,0 +1,51 @@
+import 'reflect-metadata';
+import type { Type } from '@nestjs/common';
+import { METHOD_METADATA, MODULE_PATH, PATH_METADATA, VERSION_METADATA } from '@nestjs/common/constants.js';
+import type { ApplicationConfig, ModulesContainer } from '@nestjs/core';
+import { RoutePathFactory } from '@nestjs/core/router/route-path-factory.js';
+
+type Metadata = Parameters<RoutePathFactory['create']>[0];
+
+/** What a path is found by. */
+interface Mapped {
+  readonly controller: Type;
+  readonly handler: object;
+  /** The class of the module. */
+  readonly module: Type | undefined;
+}
+
+function slashed(path: string): string {
+  return path.startsWith('/') ? path : `/${path}`;
+}
+
+function pathsAt(target: object): string[] {
+  const paths = (Reflect.getMetadata(PATH_METADATA, target) as string | string[] | undefined) ?? [];
+  return [paths].flat().map(slashed);
+}
+
+/** The full paths of a route, as Nest registers them: with global prefix, path of the module and versions in the URL. */
+export function fullPaths(route: Mapped, config: ApplicationConfig, modules: ModulesContainer): string[] {
+  const { controller, handler, module } = route;
+  const factory = new RoutePathFactory(config);
+  const versioning = config.getVersioning();
+  const modulePath: unknown =
+    module &&
+    (Reflect.getMetadata(MODULE_PATH + modules.applicationId, module) ?? Reflect.getMetadata(MODULE_PATH, module));
+  return pathsAt(controller).flatMap((ctrlPath) =>
+    pathsAt(handler).flatMap((methodPath) =>
+      factory.create(
+        {
+          ctrlPath,
+          methodPath,
+          modulePath: modulePath as Metadata['modulePath'],
+          globalPrefix: slashed(config.getGlobalPrefix()),
+          controllerVersion:
+            versioning && (Reflect.getMetadata(VERSION_METADATA, controller) ?? versioning.defaultVersion),
+          methodVersion: Reflect.getMetadata(VERSION_METADATA, handler),
+          versioningOptions: versioning,
+        } as Metadata,
+        Reflect.getMetadata(METHOD_METADATA, handler),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,103 @@
+import { StreamStateError } from '../errors.js';
+
+/** A text message, or a binary one. */
+export type Message = string | Uint8Array;
+
+/** How much may wait to be read. */
+export interface InboxLimits {
+  readonly events: number;
+  readonly bytes: number;
+}
+
+/** What an inbox asks of its connection. */
+interface InboxFlow {
+  /** There is no room for more. */
+  pause(): void;
+  /** There is room again. */
+  resume(): void;
+  /** It is read, and empty. */
+  wait(): void;
+}
+
+const DONE = { done: true, value: undefined } as const;
+
+/** What a client has sent and nobody has read yet. */
+export class Inbox implements AsyncIterableIterator<Message> {
+  private waiting: Message[] = [];
+  private bytes = 0;
+  private readers: ((result: IteratorResult<Message>) => void)[] = [];
+  /** Whether there is no room for more. */
+  full = false;
+  private ended = false;
+  private taken = false;
+
+  constructor(
+    private readonly limits: InboxLimits,
+    private readonly flow: InboxFlow,
+  ) {}
+
+  [Symbol.asyncIterator](): this {
+    if (this.taken) {
+      throw new StreamStateError('The messages of a stream can be read once: hand on what you have read');
+    }
+    this.taken = true;
+    return this;
+  }
+
+  /** Takes a message. Whether anybody will read it. */
+  push(message: Message): boolean {
+    if (this.ended) {
+      return false;
+    }
+    const reader = this.readers.shift();
+    if (reader) {
+      reader({ done: false, value: message });
+      return true;
+    }
+    this.waiting.push(message);
+    this.bytes += Buffer.byteLength(message);
+    this.regulate();
+    return true;
+  }
+
+  next(): Promise<IteratorResult<Message>> {
+    const message = this.waiting.shift();
+    if (message !== undefined) {
+      this.bytes -= Buffer.byteLength(message);
+      this.regulate();
+      return Promise.resolve({ done: false, value: message });
+    }
+    if (this.ended) {
+      return Promise.resolve(DONE);
+    }
+    return new Promise((resolve) => {
+      this.readers.push(resolve);
+      this.flow.wait();
+    });
+  }
+
+  /** Its reader wants no more: what still comes is dropped. */
+  return(): Promise<IteratorResult<Message>> {
+    this.waiting = [];
+    this.bytes = 0;
+    this.end();
+    return Promise.resolve(DONE);
+  }
+
+  /** Nothing more comes. What waits can still be read. */
+  end(): void {
+    this.ended = true;
+    this.regulate();
+    for (const reader of this.readers.splice(0)) {
+      reader(DONE);
+    }
+  }
+
+  private regulate(): void {
+    const full = !this.ended && (this.waiting.length >= this.limits.events || this.bytes >= this.limits.bytes);
+    if (full !== this.full) {
+      this.full = full;
+      full ? this.flow.pause() : this.flow.resume();
+    }
+  }
+}

@@ -1,0 +1,19 @@
+import type { Socket } from 'node:net';
+
+/**
+ * Ends a connection and gives the client time to read what it was sent: to close a socket with something unread resets it, and
+ * the client loses the answer (RFC 9112 §9.6).
+ */
+export function endSoon(socket: Socket, within: number): void {
+  if (!socket.writableEnded) {
+    socket.end();
+  }
+  socket.resume();
+  destroyLater(socket, within);
+}
+
+/** Destroys a socket that has not closed by then. */
+export function destroyLater(socket: Socket, within: number): void {
+  const timer = setTimeout(() => socket.destroy(), within).unref();
+  socket.once('close', () => clearTimeout(timer));
+}

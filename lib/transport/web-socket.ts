@@ -1,0 +1,32 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+
+// What is used of ws. Not its own types: those who do not install it would miss them in ours.
+
+/** An accepted WebSocket. */
+export interface WebSocketLike {
+  readonly readyState: number;
+  readonly OPEN: number;
+  readonly isPaused: boolean;
+  close(code: number, reason: string): void;
+  terminate(): void;
+  ping(): void;
+  pong(data: Uint8Array): void;
+  pause(): void;
+  resume(): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'message', listener: (data: Buffer, isBinary: boolean) => void): unknown;
+  on(event: 'ping', listener: (data: Buffer) => void): unknown;
+}
+
+/** What accepts one. */
+export interface WebSocketServerLike {
+  once(event: 'headers', listener: (headers: string[]) => void): unknown;
+  off(event: 'headers', listener: (headers: string[]) => void): unknown;
+  handleUpgrade(
+    request: IncomingMessage,
+    socket: Socket,
+    head: Buffer,
+    callback: (accepted: WebSocketLike) => void,
+  ): void;
+}

@@ -1,0 +1,246 @@
+import type { StreamCloseCode } from '../errors.js';
+import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
+import type { FirstMessage } from './first-message.js';
+import { Inbox, type InboxLimits, type Message } from './inbox.js';
+import { destroyLater } from './lingering.js';
+import type { SharedChunk } from './shared-chunk.js';
+import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
+import type { Upgrade } from './upgrade.js';
+import type { WebSocketLike } from './web-socket.js';
+
+/** How long a client may take to answer a close frame, in milliseconds. */
+const ANSWER_MS = 5_000;
+/** The same, for one that is given up. */
+const LAST_ANSWER_MS = 1_000;
+/** As long as no more waits for the client, its pings are answered. */
+const PONG_BYTES = 16_384;
+
+const NO_HEADERS: Readonly<Record<string, string>> = {};
+
+interface WebSocketParts {
+  readonly messages: InboxLimits;
+  /** Tells the log of what a developer may want to know. */
+  readonly note: (message: string) => void;
+  /** The same, of what is wrong with a client. */
+  readonly warn: (message: string) => void;
+}
+
+/** WebSocket (RFC 6455), accepted with the head. What is written are whole frames already; `ws` reads, and sends control frames between them. */
+export class WebSocketTransport implements Transport {
+  readonly headers = NO_HEADERS;
+  readonly hasBody = true;
+  readonly queued = false;
+  readonly whole = true;
+  private listener: TransportListener | undefined;
+  private head: OutgoingHeaders | undefined;
+  private webSocket: WebSocketLike | undefined;
+  private awaitsDrain = false;
+  private inbox: Inbox | undefined;
+  /** Set when messages are asked for. Until then the client does not wait for them to be read: what is too much is dropped. */
+  private onWait: (() => void) | undefined;
+  private first: FirstMessage | undefined;
+  private dropping = false;
+  private probedAt = 0;
+  /** What had been read at the last ping. Nothing: none was sent, or nothing was to be heard. */
+  private readAtPing: number | undefined;
+
+  constructor(
+    private readonly upgrade: Upgrade,
+    private readonly parts: WebSocketParts,
+  ) {}
+
+  get bufferedAmount(): number {
+    return this.upgrade.socket.writableLength;
+  }
+
+  get closed(): boolean {
+    return this.upgrade.socket.destroyed;
+  }
+
+  listen(listener: TransportListener): void {
+    this.listener = listener;
+    this.upgrade.socket.once('close', () => this.gone());
+  }
+
+  /** Has somebody look at the first message before it is one of {@link receive}. To be called before it is accepted. */
+  hearFirst(first: FirstMessage): void {
+    this.first = first;
+  }
+
+  begin(headers: OutgoingHeaders): void {
+    this.head = headers;
+  }
+
+  flushHead(): void {
+    this.open();
+  }
+
+  write(data: string | Uint8Array): boolean {
+    if (!this.open()) {
+      // It is closing. What follows is the close.
+      return false;
+    }
+    const { socket } = this.upgrade;
+    socket.write(data);
+    this.awaitsDrain = socket.writableLength >= socket.writableHighWaterMark;
+    return !this.awaitsDrain;
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.write(chunk.bytes);
+  }
+
+  end(data: string | Uint8Array | undefined, why: StreamCloseCode): void {
+    if (data !== undefined) {
+      this.write(data);
+    }
+    this.close(CLOSE_CODES[why], why);
+    this.upgrade.socket.write('', (error) => {
+      if (!error) {
+        this.listener?.onFinish();
+      }
+    });
+  }
+
+  truncate(data: string | Uint8Array = '', status = 500): void {
+    if (data.length > 0) {
+      this.write(data);
+    }
+    this.close(closeCodeOf(status), 'error');
+  }
+
+  /** Closes it for what the client did. */
+  refuse(why: string): void {
+    this.close(POLICY, why);
+    this.gone(new Error(why));
+  }
+
+  /** Nothing: {@link check} does, also while something is sent. */
+  probe(): void {
+    return;
+  }
+
+  check(interval: number): void {
+    const { socket } = this.upgrade;
+    const ws = this.webSocket;
+    const now = performance.now();
+    if (!ws || ws.readyState !== ws.OPEN || now - this.probedAt < interval) {
+      return;
+    }
+    this.probedAt = now;
+    if (socket.writableLength > 0 || ws.isPaused) {
+      // A ping would stand behind what the client has not taken, or its answer behind what nobody reads.
+      this.readAtPing = undefined;
+    } else if (this.readAtPing === socket.bytesRead) {
+      this.parts.note('closed a WebSocket: its client did not answer a ping');
+      ws.terminate();
+    } else {
+      this.readAtPing = socket.bytesRead;
+      ws.ping();
+    }
+  }
+
+  destroy(why: StreamCloseCode): void {
+    const { socket } = this.upgrade;
+    if (this.webSocket) {
+      this.close(CLOSE_CODES[why], why);
+      destroyLater(socket, LAST_ANSWER_MS);
+    } else {
+      socket.destroy();
+    }
+  }
+
+  expect(): void {
+    this.inbox ??= new Inbox(this.parts.messages, {
+      pause: () => this.onWait && this.webSocket?.pause(),
+      resume: () => this.webSocket?.resume(),
+      wait: () => this.onWait?.(),
+    });
+  }
+
+  receive(onWait: () => void): AsyncIterable<Message> {
+    this.expect();
+    const inbox = this.inbox as Inbox;
+    this.onWait = onWait;
+    if (this.closed) {
+      inbox.end();
+    } else if (inbox.full) {
+      this.webSocket?.pause();
+    }
+    return inbox;
+  }
+
+  /** The WebSocket, if something can be sent. Accepts it with the first that is. */
+  private open(): boolean {
+    if (!this.webSocket && this.head && !this.closed) {
+      this.accept(this.head);
+    }
+    return this.webSocket !== undefined && this.webSocket.readyState === this.webSocket.OPEN;
+  }
+
+  private accept(headers: OutgoingHeaders): void {
+    const { socket } = this.upgrade;
+    const ws = this.upgrade.accept(headers);
+    this.head = undefined;
+    this.webSocket = ws;
+    if (!ws) {
+      return;
+    }
+    this.probedAt = performance.now();
+    // ws ends the socket when the client has sent a close frame and it is answered.
+    socket.once('finish', () => this.gone());
+    socket.on('drain', () => this.onDrain());
+    ws.on('error', (error) => this.gone(error));
+    ws.on('message', (data: Buffer, binary: boolean) => this.onMessage(binary ? data : data.toString()));
+    ws.on('ping', (data) => {
+      // Not each of a flood (RFC 6455 §5.5.3): then they wait for the client.
+      if (socket.writableLength < PONG_BYTES) {
+        ws.pong(data);
+      }
+    });
+    this.first?.begin();
+  }
+
+  private onDrain(): void {
+    if (this.awaitsDrain) {
+      this.awaitsDrain = false;
+      this.listener?.onDrain();
+    }
+  }
+
+  private onMessage(message: Message): void {
+    const { first } = this;
+    this.first = undefined;
+    if (first?.take(message)) {
+      return;
+    }
+    const { inbox } = this;
+    const kept = inbox && (this.onWait || !inbox.full) && inbox.push(message);
+    if (!kept && !this.dropping) {
+      this.dropping = true;
+      this.parts.note('dropped a message of a WebSocket client, and drops those to come: nobody reads stream.messages');
+    }
+  }
+
+  private close(code: number, reason: string): void {
+    const { socket } = this.upgrade;
+    if (this.open()) {
+      this.webSocket?.close(code, reason);
+      destroyLater(socket, ANSWER_MS);
+    }
+  }
+
+  private gone(error?: Error): void {
+    const { first } = this;
+    if (error) {
+      this.parts.warn(`closed a WebSocket for a fault of its client: ${error.message}`);
+    }
+    this.first = undefined;
+    first?.end();
+    this.inbox?.end();
+    if (!this.closed) {
+      destroyLater(this.upgrade.socket, ANSWER_MS);
+    }
+    this.listener?.onClose(error);
+  }
+}

@@ -1,0 +1,85 @@
+import { BadRequestException, ForbiddenException } from '@nestjs/common';
+import type { StreamLogger } from './connection/stream-settings.js';
+import type { StreamFormat } from './format/format.js';
+import { isCustom, messageFormat, PASSTHROUGH_MESSAGES } from './format/message.formats.js';
+import type { ChosenFormat } from './format/negotiate.js';
+import { EVENTS_PROTOCOL } from './handshake.js';
+import { lastEventIdOf } from './last-event-id.js';
+import { Resumption } from './resumption.js';
+import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
+import type { Upgrade } from './transport/upgrade.js';
+import { WebSocketTransport } from './transport/websocket.transport.js';
+
+/** What a connection is made of that is a WebSocket. */
+interface WebSocketConnectionParts {
+  readonly transport: WebSocketTransport;
+  readonly chosen: ChosenFormat;
+  readonly passthrough: ChosenFormat;
+  readonly lastEventId: string | undefined;
+  /** Where the client may say later after which id it goes on. */
+  readonly resumption: Resumption | undefined;
+}
+
+function formatOf(format: StreamFormat): ChosenFormat {
+  return { format, contentType: undefined };
+}
+
+/** How WebSockets of a route are served. */
+export class WebSocketPlan {
+  constructor(
+    private readonly options: WebSocketOptions,
+    /** The first of the route. Nothing: all. */
+    private readonly format: StreamFormat | undefined,
+    private readonly route: string,
+    private readonly logger: StreamLogger,
+  ) {}
+
+  /**
+   * Makes the parts for an upgrade, or refuses it.
+   * @param request the platform's
+   */
+  connect(upgrade: Upgrade, request: unknown): WebSocketConnectionParts {
+    const events = upgrade.protocol === EVENTS_PROTOCOL;
+    this.checkOrigin(upgrade.request.headers.origin, request);
+    if (events && isCustom(this.format)) {
+      throw new BadRequestException(`${EVENTS_PROTOCOL} is not possible here: the format is ${this.format?.name}`);
+    }
+    const { messages } = this.options;
+    const transport = new WebSocketTransport(upgrade, {
+      messages: { events: messages?.events ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
+      note: (message) => this.logger.debug(`${this.route} ${message}`),
+      warn: (message) => this.logger.warn(`${this.route} ${message}`),
+    });
+    const lastEventId = lastEventIdOf(upgrade.request, this.logger, true);
+    return {
+      transport,
+      chosen: formatOf(messageFormat(this.format, events)),
+      passthrough: formatOf(PASSTHROUGH_MESSAGES),
+      lastEventId,
+      resumption: events && lastEventId === undefined ? new Resumption(transport) : undefined,
+    };
+  }
+
+  /** Browsers send cookies with a WebSocket of any page, and do not ask (RFC 6455 §10.2): without this, every page could use those of its reader. */
+  private checkOrigin(origin: string | undefined, request: unknown): void {
+    const { origins = [] } = this.options;
+    if (origin === undefined || origins === '*' || isSame(origin, (request as { readonly host?: string }).host)) {
+      return;
+    }
+    const allowed = typeof origins === 'function' ? origins(origin, request) === true : origins.includes(origin);
+    if (!allowed) {
+      throw new ForbiddenException(`WebSockets are not open to pages of ${origin}`);
+    }
+  }
+}
+
+/** Whether a page is of the host it asks. Its scheme does not count: TLS may end at a proxy. */
+function isSame(origin: string, host: string | undefined): boolean {
+  try {
+    const { host: own, protocol } = new URL(origin);
+    return own !== '' && own === new URL(`${protocol}//${host}`).host;
+  } catch {
+    // "null", or a Host that is none.
+    return false;
+  }
+}

@@ -1,0 +1,80 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { HttpServer } from '@nestjs/common';
+import type { StreamLogger } from './connection/stream-settings.js';
+import { StreamError } from './errors.js';
+import { EVENTS_PROTOCOL } from './handshake.js';
+import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
+import type { WebSocketServerLike } from './transport/web-socket.js';
+import { UpgradeGate } from './upgrade-gate.js';
+import { pathMatcher } from './upgrade-paths.js';
+
+/** What is used of the package ws. */
+interface WsModule {
+  readonly WebSocketServer: new (options: object) => WebSocketServerLike;
+}
+
+type Handle = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** The WebSockets of an application. */
+export class WebSocketSupport {
+  private gate: UpgradeGate | undefined;
+
+  constructor(
+    readonly options: WebSocketOptions,
+    private readonly logger: StreamLogger,
+    private readonly load = (): Promise<WsModule> => import('ws'),
+  ) {}
+
+  /**
+   * Takes the upgrades of these paths.
+   * @throws {StreamError} `module-missing` when `ws` is not installed
+   */
+  async open(adapter: HttpServer, paths: readonly string[]): Promise<void> {
+    const { WebSocketServer } = await this.loadWs();
+    this.gate = new UpgradeGate({
+      server: adapter.getHttpServer() as Server,
+      webSockets: this.serverOf(WebSocketServer),
+      logger: this.logger,
+      isOurs: pathMatcher(paths),
+      handle: handlerOf(adapter),
+    });
+    this.gate.open();
+  }
+
+  async close(): Promise<void> {
+    await this.gate?.close();
+  }
+
+  private async loadWs(): Promise<WsModule> {
+    try {
+      return await this.load();
+    } catch (cause) {
+      throw new StreamError(
+        'module-missing',
+        'StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
+        { cause },
+      );
+    }
+  }
+
+  private serverOf(Constructor: WsModule['WebSocketServer']): WebSocketServerLike {
+    return new Constructor({
+      noServer: true,
+      clientTracking: false,
+      // What is sent is framed once for all clients.
+      perMessageDeflate: false,
+      // Pings are answered by the transport.
+      autoPong: false,
+      maxPayload: this.options.maxPayload ?? DEFAULTS.maxPayload,
+      handleProtocols: (offered: ReadonlySet<string>) => offered.has(EVENTS_PROTOCOL) && EVENTS_PROTOCOL,
+    });
+  }
+}
+
+/** Express is a request handler; Fastify has one. */
+function handlerOf(adapter: HttpServer): Handle {
+  const instance = adapter.getInstance() as Handle & { readonly routing?: Handle };
+  return adapter.getType() === 'fastify'
+    ? (request, response) => instance.routing?.(request, response)
+    : (request, response) => instance(request, response);
+}
