@@ -1,0 +1,735 @@
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import {
+  All,
+  CanActivate,
+  Controller,
+  ForbiddenException,
+  Get,
+  Header,
+  type INestApplication,
+  type NestMiddleware,
+  Param,
+  ParseIntPipe,
+  Post,
+  RequestMethod,
+  type Type,
+  UseGuards,
+  Version,
+  VersioningType,
+} from '@nestjs/common';
+import { NestFactory, RouterModule } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import cookieParser from 'cookie-parser';
+import { map } from 'rxjs';
+import {
+  ConnectedStream,
+  defineFormat,
+  LastEventId,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+  type StreamingModuleOptions,
+  StreamSignal,
+} from '../../lib/index.js';
+import { PLATFORMS, startApp } from '../support/app.js';
+import { launchChromium } from '../support/chromium.js';
+import { controllerOf } from '../support/controller.js';
+import { deferred } from '../support/events.js';
+import { useApps } from '../support/running.js';
+import { itWith, toolPath } from '../support/tools.js';
+import { WebSocketClient } from '../support/websocket-client.js';
+
+const launch = useApps();
+const EVENTS = 'events.v1+json';
+const ON: StreamingModuleOptions = { websocket: true };
+
+class Never implements CanActivate {
+  canActivate(): boolean {
+    throw new ForbiddenException('not you');
+  }
+}
+
+@Controller()
+class Numbers {
+  @Stream('numbers/:n')
+  async *numbers(@Param('n', ParseIntPipe) n: number) {
+    for (let i = 1; i <= n; i++) yield { i };
+  }
+
+  @Stream('echo')
+  async *echo(@ConnectedStream() stream: StreamConnection) {
+    for await (const message of stream.messages) yield message;
+  }
+
+  @Stream('guarded')
+  @UseGuards(Never)
+  guarded() {
+    return [1];
+  }
+
+  @Stream('failing')
+  async failing(): Promise<unknown> {
+    await Promise.resolve();
+    throw new ForbiddenException('not now');
+  }
+
+  @Stream('only', { protocols: 'websocket' })
+  only() {
+    return ['ws'];
+  }
+
+  @Stream('http', { protocols: ['http'] })
+  http() {
+    return ['http'];
+  }
+
+  @Post('posted')
+  @Stream()
+  posted() {
+    return ['posted'];
+  }
+
+  @All('all')
+  @Stream()
+  all() {
+    return ['all'];
+  }
+
+  @Get('plain')
+  plain() {
+    return 'plain';
+  }
+}
+
+describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
+  const start = (options: StreamingModuleOptions = ON, configure?: (app: INestApplication) => void) =>
+    launch(platform, { controllers: [Numbers], options, configure });
+
+  it('is given each chunk as a message, and a close that says it is complete', async () => {
+    const app = await start();
+
+    const client = await WebSocketClient.open(app.url('/numbers/3'));
+
+    expect(await client.all()).toEqual(['{"i":1}', '{"i":2}', '{"i":3}']);
+    expect(await client.closed).toEqual({ code: 1000, reason: 'completed' });
+  });
+
+  it('has exactly these bytes, without headers that are about a body', async () => {
+    const app = await start();
+
+    const client = await app.get('/numbers/1', {
+      Connection: 'Upgrade',
+      Upgrade: 'WebSocket',
+      'Sec-WebSocket-Version': '13',
+      'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    });
+    await client.until('completed');
+
+    const [head = '', frames] = client.received.split('\r\n\r\n');
+    expect(head.split('\r\n').filter((line) => !/^x-powered-by/i.test(line))).toEqual([
+      'HTTP/1.1 101 Switching Protocols',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=',
+    ]);
+    expect(frames).toBe('\x81\x07{"i":1}\x88\x0b\x03\xe8completed');
+  });
+
+  it('of a stream without a chunk is opened and closed', async () => {
+    const app = await start();
+
+    const client = await WebSocketClient.open(app.url('/numbers/0'));
+
+    expect(await client.all()).toEqual([]);
+    expect(await client.closed).toEqual({ code: 1000, reason: 'completed' });
+  });
+
+  it.each([
+    ['a guard', '/guarded', 403, 'not you'],
+    ['a pipe', '/numbers/x', 400, 'numeric string is expected'],
+    ['what is thrown before the first chunk', '/failing', 403, 'not now'],
+  ])('is refused by %s with its status', async (_what, path, status, message) => {
+    const app = await start();
+
+    expect(await WebSocketClient.refusal(app.url(path))).toMatchObject({
+      status,
+      headers: { connection: 'close' },
+      body: expect.stringContaining(message),
+    });
+  });
+
+  it('counts in the limits of the route, over which it is refused', async () => {
+    const app = await start({ websocket: true, limits: { connections: 1, retryAfter: 7 } });
+    const first = await WebSocketClient.open(app.url('/echo'));
+
+    expect(await WebSocketClient.refusal(app.url('/echo'))).toMatchObject({
+      status: 503,
+      headers: { 'retry-after': '7' },
+    });
+
+    first.socket.close();
+    await first.closed;
+    const again = await WebSocketClient.open(app.url('/echo'));
+    again.socket.terminate();
+  });
+
+  it('has the headers, cookies and CORS that the application sets, and its middleware is asked', async () => {
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      @Header('X-Route', 'yes')
+      async *feed(@ConnectedStream() stream: StreamConnection) {
+        stream.status(202).header('X-Own', 'a').header('Set-Cookie', ['b=1', 'c=2']);
+        yield 'a';
+      }
+    }
+    class Marking implements NestMiddleware {
+      use(_request: unknown, response: { setHeader(name: string, value: string): void }, next: () => void) {
+        response.setHeader('X-Middleware', 'm');
+        next();
+      }
+    }
+    const app = await launch(platform, {
+      controllers: [Feed],
+      options: { websocket: { origins: ['http://page.test'] } },
+      configure: (nest) => {
+        nest.enableCors({ origin: 'http://page.test', credentials: true });
+        nest.use(new Marking().use);
+      },
+    });
+
+    const client = await WebSocketClient.open(app.url('/feed'), [], { origin: 'http://page.test' });
+
+    expect(client.headers).toMatchObject({
+      'x-route': 'yes',
+      'x-own': 'a',
+      'x-middleware': 'm',
+      'set-cookie': ['b=1', 'c=2'],
+      'access-control-allow-origin': 'http://page.test',
+    });
+    for (const name of ['content-type', 'cache-control', 'x-accel-buffering', 'incremental', 'transfer-encoding']) {
+      expect(client.headers[name]).toBeUndefined();
+    }
+    await client.closed;
+  });
+
+  it('is found under prefixes, module paths and versions, and with the case and slash the router takes', async () => {
+    @Controller({ path: ['feeds', 'more'], version: '2' })
+    class Versioned {
+      @Stream(':id/live')
+      @Version(['2', '3'])
+      live(@Param('id') id: string) {
+        return [id];
+      }
+    }
+    class Inner {}
+    const app = await launch(platform, {
+      imports: [{ module: Inner, controllers: [Versioned] }, RouterModule.register([{ path: 'inner', module: Inner }])],
+      options: ON,
+      configure: (nest) => {
+        nest.setGlobalPrefix('api');
+        nest.enableVersioning({ type: VersioningType.URI });
+      },
+    });
+
+    for (const path of ['/api/v2/inner/feeds/7/live', '/api/v3/inner/more/7/live?a=b']) {
+      const client = await WebSocketClient.open(app.url(path));
+      expect(await client.all()).toEqual(['7']);
+    }
+    expect(await WebSocketClient.refusal(app.url('/v2/inner/feeds/7/live'))).toMatchObject({ status: 404 });
+  });
+
+  describe('of a format', () => {
+    const chunks = ['a', { b: 1 }, Buffer.from('c')];
+    const csv = defineFormat({
+      name: 'csv',
+      mediaTypes: ['text/csv'],
+      open: 'id\r\n',
+      separator: '--',
+      close: 'end\r\n',
+      encode: (value: unknown) => `${String(value)}\r\n`,
+    });
+
+    it.each([
+      ['all', undefined, chunks, ['a', '{"b":1}', Buffer.from('c')]],
+      ['text', 'text', chunks, ['a', '{"b":1}', 'c']],
+      ['bytes', 'bytes', chunks, [Buffer.from('a'), Buffer.from('{"b":1}'), Buffer.from('c')]],
+      ['ndjson', 'ndjson', chunks, ['"a"', '{"b":1}', '"Yw=="']],
+      ['json', 'json', chunks, ['"a"', '{"b":1}', '"Yw=="']],
+      ['several, of which the first counts', ['json-seq', 'text'], ['a'], ['"a"']],
+      [
+        'sse',
+        'sse',
+        [{ id: '1', type: 't', data: { a: 1 } }, { comment: 'c' }, { retry: 5 }, 'x\ny'],
+        ['{"a":1}', 'x\ny'],
+      ],
+      ['your own', csv, ['a', 'b'], ['id\r\n', 'a\r\n', 'b\r\n', 'end\r\n']],
+    ] as const)('%s has messages that fit it', async (_name, format, given, messages) => {
+      const app = await launch(platform, {
+        controllers: [controllerOf(() => given, { format } as object)],
+        options: ON,
+      });
+
+      const client = await WebSocketClient.open(app.url('/source'));
+
+      expect(await client.all()).toEqual(messages);
+    });
+
+    it('has messages of all sizes, each whole', async () => {
+      const sizes = [0, 1, 125, 126, 65_535, 65_536, 300_000, 3_000_000];
+      const app = await launch(platform, {
+        controllers: [controllerOf(() => sizes.map((size) => 'x'.repeat(size)), { format: 'text', flush: 'each' })],
+        options: ON,
+      });
+
+      const client = await WebSocketClient.open(app.url('/source'));
+
+      expect((await client.all()).map(({ length }) => length)).toEqual(sizes);
+    });
+
+    it('takes the bytes of a Readable and of a web Response as they are', async () => {
+      const app = await launch(platform, {
+        controllers: [controllerOf(() => Readable.from([Buffer.from('ab'), Buffer.from('c')]))],
+        options: ON,
+      });
+      const other = await launch(platform, {
+        controllers: [controllerOf(() => new Response('abc', { headers: { 'X-Up': 'stream' } }))],
+        options: ON,
+      });
+
+      const readable = await WebSocketClient.open(app.url('/source'));
+      const response = await WebSocketClient.open(other.url('/source'));
+
+      expect(await readable.all()).toEqual([Buffer.from('ab'), Buffer.from('c')]);
+      expect(await response.all()).toEqual([Buffer.from('abc')]);
+      expect(response.headers['x-up']).toBe('stream');
+    });
+  });
+
+  describe('with the subprotocol events.v1+json', () => {
+    it.each([
+      [
+        'an SSE route',
+        'sse',
+        [{ id: '1', type: 't', data: { a: 1 } }, 'b', { data: 'c' }, { retry: 5 }],
+        ['{"id":"1","type":"t","data":{"a":1}}', '{"data":"b"}', '{"data":"c"}', '{"retry":5}'],
+      ],
+      ['a route without events', 'ndjson', [{ data: 1 }, 2], ['{"data":{"data":1}}', '{"data":2}']],
+    ] as const)('has objects with the fields of events: %s', async (_what, format, given, messages) => {
+      const app = await launch(platform, { controllers: [controllerOf(() => given, { format })], options: ON });
+
+      const client = await WebSocketClient.open(app.url('/source'), ['other', EVENTS]);
+
+      expect(client.socket.protocol).toBe(EVENTS);
+      expect(await client.all()).toEqual(messages);
+    });
+
+    it('is refused where the format is your own', async () => {
+      const csv = defineFormat({ name: 'csv', mediaTypes: ['text/csv'], encode: String });
+      const app = await launch(platform, { controllers: [controllerOf(() => ['a'], { format: csv })], options: ON });
+
+      expect(await WebSocketClient.refusal(app.url('/source'), [EVENTS])).toMatchObject({
+        status: 400,
+        body: expect.stringContaining('the format is csv'),
+      });
+    });
+  });
+
+  describe('that goes on after an id', () => {
+    @Controller()
+    class Resuming {
+      @Sse('decorated')
+      async *decorated(@LastEventId() after: string | undefined, @ConnectedStream() stream: StreamConnection) {
+        yield { after: after ?? 'none', same: stream.lastEventId === after };
+        for await (const message of stream.messages) yield { message };
+      }
+
+      @Sse('undecorated')
+      async *undecorated(@ConnectedStream() stream: StreamConnection) {
+        yield { after: stream.lastEventId ?? 'none' };
+        for await (const message of stream.messages) yield { message };
+      }
+    }
+    const resuming = () => launch(platform, { controllers: [Resuming], options: ON });
+
+    it.each([
+      ['in its URL', '/decorated?lastEventId=a%2Fb', {}, 'a/b'],
+      ['in its header', '/decorated', { 'Last-Event-ID': 'c' }, 'c'],
+      ['in both, of which the URL counts', '/decorated?lastEventId=d', { 'Last-Event-ID': 'c' }, 'd'],
+      ['nowhere', '/decorated?lastEventId=', {}, 'none'],
+      ['in a way no client would', `/decorated?lastEventId=${'x'.repeat(1_025)}`, {}, 'none'],
+    ])('says so %s', async (_where, path, headers, after) => {
+      const app = await resuming();
+
+      const client = await WebSocketClient.open(app.url(path), [], { headers });
+
+      expect(await client.json(1)).toEqual([{ after, same: true }]);
+      client.socket.close();
+      await client.closed;
+    });
+
+    it('says so in the first message of events.v1+json, which is not one of the others', async () => {
+      const app = await resuming();
+
+      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
+      client.socket.send('{"lastEventId":"a.1"}');
+      client.socket.send('{"lastEventId":"b"}');
+
+      expect(await client.json(2)).toEqual([
+        { data: { after: 'a.1', same: true } },
+        { data: { message: '{"lastEventId":"b"}' } },
+      ]);
+      client.socket.close();
+      await client.closed;
+    });
+
+    it.each([
+      ['{}', []],
+      ['"hello"', ['"hello"']],
+      ['{"lastEventId":"a","more":1}', ['{"lastEventId":"a","more":1}']],
+      ['[]', ['[]']],
+      ['not JSON', ['not JSON']],
+    ])('begins when its first message is %s', async (first, messages) => {
+      const app = await resuming();
+
+      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
+      client.socket.send(first);
+      client.socket.send('last');
+
+      expect(await client.json(messages.length + 2)).toEqual([
+        { data: { after: 'none', same: true } },
+        ...[...messages, 'last'].map((message) => ({ data: { message } })),
+      ]);
+      client.socket.close();
+      await client.closed;
+    });
+
+    it('begins when it has said nothing for a second, and is closed when it says so later', async () => {
+      const app = await resuming();
+
+      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
+      expect(await client.json(1)).toEqual([{ data: { after: 'none', same: true } }]);
+      client.socket.send('{"lastEventId":"a.1"}');
+
+      expect(await client.closed).toEqual({ code: 1008, reason: 'the id to go on after came too late' });
+    });
+
+    it.each(['{"lastEventId":7}', '{"lastEventId":"a\\u0000"}', `{"lastEventId":"${'x'.repeat(1_025)}"}`])(
+      'is closed for the malformed %.30s',
+      async (first) => {
+        const app = await resuming();
+
+        const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
+        client.socket.send(first);
+
+        expect(await client.closed).toEqual({ code: 1008, reason: 'malformed lastEventId' });
+        expect(app.logs.of('warn')).toEqual([expect.stringContaining('malformed lastEventId')]);
+      },
+    );
+
+    it('is not waited for where nobody asks, nor where the URL says it', async () => {
+      const app = await resuming();
+
+      const undecorated = await WebSocketClient.open(app.url('/undecorated'), [EVENTS]);
+      const said = await WebSocketClient.open(app.url('/decorated?lastEventId=a'), [EVENTS]);
+
+      expect(await undecorated.json(1)).toEqual([{ data: { after: 'none' } }]);
+      expect(await said.json(1)).toEqual([{ data: { after: 'a', same: true } }]);
+      said.socket.send('{"lastEventId":"b"}');
+      expect((await said.json(2))[1]).toEqual({ data: { message: '{"lastEventId":"b"}' } });
+      for (const { socket, closed } of [undecorated, said]) {
+        socket.close();
+        await closed;
+      }
+    });
+
+    it('is refused by a limit with its status before it is waited for, and leaves without a trace when it leaves meanwhile', async () => {
+      let called = 0;
+      const left = deferred<string>();
+      @Controller()
+      class Waiting {
+        @Sse('waiting', { limits: { connections: 1 } })
+        waiting(@LastEventId() _after?: string) {
+          called++;
+          return [1];
+        }
+      }
+      const app = await launch(platform, {
+        controllers: [Waiting],
+        options: { websocket: true, hooks: { onClose: (_stream, { code }) => left.resolve(code) } },
+      });
+
+      const client = await WebSocketClient.open(app.url('/waiting'), [EVENTS]);
+      expect(await WebSocketClient.refusal(app.url('/waiting'), [EVENTS])).toMatchObject({ status: 503 });
+      client.socket.terminate();
+
+      expect(await left.promise).toBe('client-closed');
+      expect([called, app.registry.size]).toEqual([0, 0]);
+    });
+  });
+
+  describe('of a page', () => {
+    it.each([
+      ['none, as it is no browser', {}, undefined, true],
+      ['the same', {}, 'http://127.0.0.1:port', true],
+      ['the same host, TLS ending at a proxy', {}, 'https://127.0.0.1:port', true],
+      ['another port', {}, 'http://127.0.0.1:1', false],
+      ['another host', {}, 'http://evil.test', false],
+      ['a host that begins alike', {}, 'http://127.0.0.1:port.evil.test', false],
+      ['null', {}, 'null', false],
+      ['nonsense', {}, 'x', false],
+      ['one that is listed', { origins: ['https://a.test'] }, 'https://a.test', true],
+      ['one that is not listed', { origins: ['https://a.test'] }, 'https://b.test', false],
+      ['any', { origins: '*' as const }, 'https://b.test', true],
+      ['one a function allows', { origins: (origin: string) => origin.endsWith('.test') }, 'https://b.test', true],
+      ['one a function does not', { origins: () => false }, 'https://b.test', false],
+    ])('of origin %s', async (_what, websocket, origin, allowed) => {
+      const app = await start({ websocket });
+      const own = origin?.replace('port', String(app.port));
+      const options = own === undefined ? {} : { origin: own };
+
+      if (allowed) {
+        const client = await WebSocketClient.open(app.url('/numbers/1'), [], options);
+        expect(await client.all()).toEqual(['{"i":1}']);
+      } else {
+        expect(await WebSocketClient.refusal(app.url('/numbers/1'), [], options)).toMatchObject({
+          status: 403,
+          body: expect.stringContaining('are not open to pages of'),
+        });
+      }
+    });
+
+    it('is of the host a trusted proxy was asked for', async () => {
+      const headers = { 'X-Forwarded-Host': 'public.test' };
+      const untrusting = await start();
+      const refusal = await WebSocketClient.refusal(untrusting.url('/numbers/1'), [], {
+        origin: 'https://public.test',
+        headers,
+      });
+      expect(refusal.status).toBe(403);
+      if (platform === 'express') {
+        const trusting = await start(ON, (app) => {
+          (app as NestExpressApplication).set('trust proxy', true);
+        });
+        const client = await WebSocketClient.open(trusting.url('/numbers/1'), [], {
+          origin: 'https://public.test',
+          headers,
+        });
+        expect(await client.all()).toEqual(['{"i":1}']);
+      }
+    });
+  });
+
+  describe('where protocols', () => {
+    it('are WebSocket alone, is what plain requests are told to open', async () => {
+      const app = await start();
+
+      const response = await fetch(app.url('/only'));
+      const client = await WebSocketClient.open(app.url('/only'));
+
+      expect([response.status, response.headers.get('upgrade')]).toEqual([426, 'websocket']);
+      expect(await response.json()).toMatchObject({ statusCode: 426, message: expect.stringContaining('WebSocket') });
+      expect(await client.all()).toEqual(['ws']);
+    });
+
+    it.each(['/http', '/posted', '/plain', '/none'])('have no WebSocket at %s, is refused with 404', async (path) => {
+      const app = await start();
+
+      expect(await WebSocketClient.refusal(app.url(path))).toMatchObject({ status: 404 });
+    });
+
+    it('have it by default at all that GET reaches', async () => {
+      const app = await start();
+
+      const client = await WebSocketClient.open(app.url('/all'));
+
+      expect(await client.all()).toEqual(['all']);
+      expect(await app.text('/numbers/2')).toBe('{"i":1}\n{"i":2}\n');
+    });
+
+    it('are none of ours when websocket is off: the server is left as it is', async () => {
+      const app = await launch(platform, { controllers: [controllerOf(() => [{ i: 1 }])] });
+
+      expect(app.app.getHttpServer().listenerCount('upgrade')).toBe(0);
+      expect(await WebSocketClient.refusal(app.url('/source'))).toMatchObject({ status: 200, body: '{"i":1}\n' });
+    });
+
+    const at = (options: object): Type => {
+      @Controller()
+      class Feed {
+        @Stream('feed', options)
+        feed() {
+          return [1];
+        }
+      }
+      return Feed;
+    };
+
+    it.each([
+      [
+        'WebSocket without forRoot()',
+        { protocols: 'websocket' },
+        {},
+        'needs StreamingModule.forRoot({ websocket: true })',
+      ],
+      ['WebSocket with POST', { protocols: ['websocket'], method: RequestMethod.POST }, ON, 'opened with GET'],
+      ['unknown', { protocols: ['quic'] }, ON, '"protocols" must be "http", "websocket" or a list of them'],
+      ['none', { protocols: [] }, ON, '"protocols" must be'],
+    ])('are %s, the application does not start', async (_what, options, module, message) => {
+      await expect(startApp(platform, { controllers: [at(options)], options: module })).rejects.toMatchObject({
+        code: 'invalid-option',
+        message: expect.stringContaining(message),
+      });
+    });
+  });
+
+  it.each([
+    [{ websocket: 'yes' }, '"websocket" must be an object'],
+    [{ websocket: { origin: '*' } }, 'has an unknown option "origin"'],
+    [{ websocket: { origins: ['example.com'] } }, '"origins" must be "*", a function, or a list of origins'],
+    [{ websocket: { origins: ['https://example.com/'] } }, '"origins" must be'],
+    [{ websocket: { maxPayload: 0 } }, '"maxPayload" must be a whole number above 0'],
+    [{ websocket: { messages: { events: -1 } } }, '"events" must be a whole number above 0'],
+  ])('does not take the options %j', async (options, message) => {
+    await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toMatchObject({
+      code: 'invalid-option',
+      message: expect.stringContaining(message),
+    });
+  });
+
+  it('that opens while nothing comes is accepted after openDelay', async () => {
+    const app = await launch(platform, {
+      controllers: [controllerOf(() => new Promise(() => undefined))],
+      options: { websocket: true, openDelay: 20 },
+    });
+
+    const client = await WebSocketClient.open(app.url('/source'));
+
+    client.socket.terminate();
+    await client.closed;
+  });
+
+  it('is there when the application is initialized, and another has its server listen', async () => {
+    const dynamicModule = { module: class {}, imports: [StreamingModule.forRoot(ON)], controllers: [Numbers] };
+    const settings = { logger: false, abortOnError: false } as const;
+    const app: INestApplication = await (platform === 'express'
+      ? NestFactory.create(dynamicModule, settings)
+      : NestFactory.create(dynamicModule, new FastifyAdapter(), settings));
+    await app.init();
+    if (platform === 'fastify') {
+      await (app as NestFastifyApplication).getHttpAdapter().getInstance().ready();
+    }
+    const server = app.getHttpServer() as Server;
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+
+    const client = await WebSocketClient.open(`ws://127.0.0.1:${port}/numbers/1`);
+
+    expect(await client.all()).toEqual(['{"i":1}']);
+    await app.close();
+  });
+
+  it('goes through the interceptors, also when it says in its first message after which id it goes on', async () => {
+    @Controller()
+    class Resuming {
+      @Sse('resuming')
+      async *resuming(@LastEventId() after?: string) {
+        yield `after ${after}`;
+      }
+    }
+    const app = await launch(platform, {
+      controllers: [Resuming],
+      options: ON,
+      configure: (nest) =>
+        void nest.useGlobalInterceptors({
+          intercept: (_context, next) => next.handle().pipe(map((value) => value)),
+        }),
+    });
+
+    const client = await WebSocketClient.open(app.url('/resuming'), [EVENTS]);
+    client.socket.send('{"lastEventId":"a.1"}');
+
+    expect(await client.all()).toEqual(['{"data":"after a.1"}']);
+  });
+
+  it('has the signal, cookies and request of its upgrade', async () => {
+    const aborted = deferred<string>();
+    @Controller()
+    class Feed {
+      @Stream('feed')
+      async *feed(@ConnectedStream() stream: StreamConnection, @StreamSignal() signal: AbortSignal) {
+        signal.addEventListener('abort', () => aborted.resolve(signal.reason.code));
+        yield String((stream.request as { headers: Record<string, string> }).headers.cookie);
+        await new Promise(() => undefined);
+      }
+    }
+    const app = await launch(platform, {
+      controllers: [Feed],
+      options: ON,
+      configure: (nest) => (platform === 'express' ? void nest.use(cookieParser()) : undefined),
+    });
+
+    const client = await WebSocketClient.open(app.url('/feed'), [], { headers: { Cookie: 'a=b' } });
+    expect(await client.messages.count(1)).toEqual(['a=b']);
+    client.socket.close(4000, 'bye');
+
+    expect(await aborted.promise).toBe('client-closed');
+    expect((await client.closed).code).toBe(4000);
+  });
+});
+
+describe('Chromium', () => {
+  itWith('chromium')(
+    'opens one from its own page, and none from another',
+    async () => {
+      @Controller()
+      class Pages {
+        @Get()
+        @Header('Content-Type', 'text/html')
+        page() {
+          return '<!doctype html><title>page</title>';
+        }
+      }
+      const app = await launch('express', { controllers: [Numbers, Pages], options: ON });
+      const other = await launch('express', { controllers: [Pages] });
+      const profile = await mkdtemp(join(tmpdir(), 'chromium-'));
+      const browser = await launchChromium(String(toolPath('chromium')), profile);
+      try {
+        const page = await browser.newPage();
+        const listen = async (from: string): Promise<unknown> => {
+          await page.goto(from);
+          return page.evaluate(
+            `new Promise((resolve) => {
+            const seen = [];
+            const socket = new WebSocket('${app.url('/numbers/3').replace('http', 'ws')}', 'events.v1+json');
+            socket.onmessage = ({ data }) => seen.push(JSON.parse(data));
+            socket.onclose = ({ code, reason, wasClean }) => resolve([...seen, code, reason, wasClean]);
+          })`,
+          );
+        };
+
+        expect(await listen(app.url('/'))).toEqual([
+          { data: { i: 1 } },
+          { data: { i: 2 } },
+          { data: { i: 3 } },
+          1000,
+          'completed',
+          true,
+        ]);
+        expect(await listen(other.url('/'))).toEqual([1006, '', false]);
+      } finally {
+        await browser.close();
+        await rm(profile, { recursive: true, force: true });
+      }
+    },
+    60_000,
+  );
+});
