@@ -11,7 +11,7 @@ import {
   type StreamingModuleOptions,
 } from '../../lib/index.js';
 import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
-import { Http1Client, READY, type StreamClient, WebSocketClient } from '../support/drivers/index.js';
+import { Http1Client, type StreamClient, WebSocketClient } from '../support/drivers/index.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { dataOf, hubOf, joined, publishAll, range, SSE } from '../support/hub.js';
 import { documentedConfig, Nginx, type NginxConfig, plainConfig } from '../support/nginx.js';
@@ -29,10 +29,6 @@ const NDJSON = { accept: 'application/x-ndjson' };
 const EXPORTED = 768;
 
 const itNginx = itWith('nginx');
-/** For tests of what is no transport yet. */
-const itOnce = (ready: boolean): typeof itNginx =>
-  ready ? itNginx : (name, run) => void it.skip(name, run as () => Promise<void>);
-
 /** What the tests decide about streams, and what these tell. */
 class Script {
   readonly gates: Deferred[] = range(0, 5).map(() => deferred());
@@ -335,7 +331,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(await client.ended()).toBe('complete');
   });
 
-  itOnce(READY.gzip)('what the application compresses arrives at once', async () => {
+  itNginx('what the application compresses arrives at once', async () => {
     const compression: object = { compression: { encodings: ['gzip'], threshold: 0 } };
     const { ndjson } = await start(platform, config, { options: { ...compression } });
     const client = ndjson('/steps', { 'accept-encoding': 'gzip' });
@@ -401,11 +397,9 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
   });
 
   describe('WebSocket', () => {
-    const itWebSocket = itOnce(READY.websocket);
-    const websocket: object = { websocket: true };
-    const options: StreamingModuleOptions = { ...websocket };
+    const options: StreamingModuleOptions = { websocket: true };
 
-    itWebSocket('each message arrives at once, and the close code', async () => {
+    itNginx('each message arrives at once, and the close code', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/steps');
 
@@ -417,7 +411,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await client.ended()).toBe('1000');
     });
 
-    itWebSocket('the close codes of an error and of the end of the application arrive', async () => {
+    itNginx('the close codes of an error and of the end of the application arrive', async () => {
       const shutdown = { grace: 20 };
       const { websocket: open, close } = await start(platform, documentedConfig, { options: { ...options, shutdown } });
       const silent = open('/silent/1');
@@ -429,7 +423,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await silent.ended()).toBe('1001');
     });
 
-    itWebSocket('pings shorter than proxy_read_timeout keep a silent one', async () => {
+    itNginx('pings shorter than proxy_read_timeout keep a silent one', async () => {
       const { websocket: open, sse } = await start(platform, impatient, { options });
       const client = open('/silent/1');
       await client.answered();
@@ -441,7 +435,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(client.ending).toBeUndefined();
     });
 
-    itWebSocket('the application hears when a client leaves', async () => {
+    itNginx('the application hears when a client leaves', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/silent/1');
       await client.beaten(1);
@@ -451,7 +445,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await script.closes.count(1)).toEqual(['Feed.silent client-closed']);
     });
 
-    itWebSocket('a client that has stopped reading holds up the source, and gets everything', async () => {
+    itNginx('a client that has stopped reading holds up the source, and gets everything', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/export');
       await client.until(1);
@@ -465,7 +459,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(client.records).toHaveLength(EXPORTED);
     });
 
-    itWebSocket('a refusal is an ordinary answer', async () => {
+    itNginx('a refusal is an ordinary answer', async () => {
       const limits = { connections: 1 };
       const { websocket: open } = await start(platform, documentedConfig, { options: { ...options, limits } });
       await open('/silent/1').answered();
