@@ -1,6 +1,7 @@
-import { BadRequestException, Body, Controller, Post, Query, UseGuards } from '@nestjs/common';
+import { Body, Controller, Post, Query, UseGuards } from '@nestjs/common';
 import { ApiProperty, ApiQuery } from '@nestjs/swagger';
 import { type Hub, type HubSubscription, InjectHub, LastEventId, Stream } from 'nestjs-streaming';
+import { AfterPipe } from '../after.pipe.js';
 import { JsonOnlyGuard } from './json-only.guard.js';
 import { type Message, MessagePipe } from './message.pipe.js';
 
@@ -27,10 +28,7 @@ export class BoardController {
    */
   @ApiQuery({ name: 'after', required: false, type: String })
   @Stream({ format: ['sse', 'ndjson'], type: Posted })
-  read(@LastEventId() lastEventId?: string, @Query('after') after?: unknown): HubSubscription<Posted> {
-    if (after !== undefined && typeof after !== 'string') {
-      throw new BadRequestException('after is the id of one message');
-    }
+  read(@LastEventId() lastEventId?: string, @Query('after', AfterPipe) after?: string): HubSubscription<Posted> {
     return this.board.subscribe({ after: lastEventId || after, last: SHOWN });
   }
 

@@ -1,4 +1,4 @@
-import { Controller } from '@nestjs/common';
+import { Controller, Query } from '@nestjs/common';
 import {
   ConnectedStream,
   type Hub,
@@ -8,6 +8,7 @@ import {
   Stream,
   type StreamConnection,
 } from 'nestjs-streaming';
+import { AfterPipe } from '../after.pipe.js';
 import { type Audience, type Machine, MetricsService, type Sample } from './metrics.service.js';
 
 /** About a minute. */
@@ -27,9 +28,15 @@ export class MetricsController {
   @Stream({ format: ['sse', 'ndjson'] })
   watch(
     @ConnectedStream() stream: StreamConnection<Machine>,
-    @LastEventId() after?: string,
+    @LastEventId() lastEventId?: string,
+    @Query('after', AfterPipe) after?: string,
   ): HubSubscription<Sample | Audience> {
     void stream.send({ type: 'machine', data: this.metrics.machine });
-    return this.hub.subscribe({ after, last: SHOWN, overflow: 'drop-oldest', queue: { events: SHOWN } });
+    return this.hub.subscribe({
+      after: lastEventId || after,
+      last: SHOWN,
+      overflow: 'drop-oldest',
+      queue: { events: SHOWN },
+    });
   }
 }

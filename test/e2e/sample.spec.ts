@@ -133,6 +133,22 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
+    'goes on with the figures after the id in the address, unless the header has a newer one',
+    async () => {
+      const [first, second, third] = await events(await fetch(sample.url('/metrics')), 3, 'sample');
+      const address = sample.url(`/metrics?after=${first?.id}`);
+      const headers = { 'Last-Event-ID': second?.id ?? '' };
+
+      const [byAddress] = await events(await fetch(address), 1, 'sample');
+      const [byHeader] = await events(await fetch(address, { headers }), 1, 'sample');
+
+      expect(byAddress).toEqual(second);
+      expect(byHeader).toEqual(third);
+    },
+    TEST_MS,
+  );
+
+  it(
     'sends all who watch the same figures, and how many they are',
     async () => {
       const watchers = await Promise.all([1, 2, 3].map(async () => new Reading(await fetch(sample.url('/metrics')))));
@@ -227,6 +243,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     '/chat?prompt=+',
     '/chat?prompt=a&prompt=b',
     '/board?after=a&after=b',
+    '/metrics?after=a&after=b',
   ])('refuses %s with a reason', async (path) => {
     const response = await fetch(sample.url(path));
 
