@@ -1,5 +1,5 @@
 /** A stream that the server refused, failed or did not finish. */
-class StreamFailure extends Error {}
+export class StreamFailure extends Error {}
 
 /** As fetch(), but what is not an answer that streams throws a {@link StreamFailure} that says why. */
 export async function open(path, init) {
@@ -37,11 +37,15 @@ export async function* chunks(response) {
   }
 }
 
-/** The values of an NDJSON body. Empty lines are heartbeats; a last line without its end was cut off. */
-export async function* records(response) {
+/**
+ * The values of an NDJSON body. Empty lines are heartbeats; a last line without its end was cut off. Every chunk is shown
+ * to `weigh` first.
+ */
+export async function* records(response, weigh = () => undefined) {
   const decoder = new TextDecoder();
   let rest = '';
   for await (const chunk of chunks(response)) {
+    weigh(chunk);
     const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
     rest = lines.pop();
     for (const line of lines) {

@@ -9,9 +9,20 @@ const RESETS = {
 };
 const UNKNOWN = () => 'The server does not know where this page was: it goes on with all there is.';
 
+/** What it means that a hub could not go on where the page was. */
+export function resetText({ reason }, { done }) {
+  return (RESETS[reason] ?? UNKNOWN)(done);
+}
+
+/** What it means that a hub had to leave something out. */
+export function laggedText({ dropped }, { one, several }) {
+  const what = dropped === 1 ? `1 ${one} was` : `${dropped} ${several} were`;
+  return `${what} left out: the page was too slow.`;
+}
+
 /**
  * The browser's own EventSource: it reconnects by itself, and says where it was, unless the server refuses.
- * What a panel listens to has a `path`, `listen(events)`, `words` for what it is sent, and `note(text, id)`.
+ * What a panel listens to has a `path`, `listen(events)`, and `words` for what it is sent.
  */
 export class EventsPanel extends Panel {
   lost = 0;
@@ -56,14 +67,10 @@ export class EventsPanel extends Panel {
   }
 
   reset({ data, lastEventId }) {
-    const text = RESETS[JSON.parse(data).reason] ?? UNKNOWN;
-    this.note(text(this.words.done), lastEventId);
+    this.note(resetText(JSON.parse(data), this.words), lastEventId);
   }
 
   lagged({ data, lastEventId }) {
-    const { dropped } = JSON.parse(data);
-    const { one, several } = this.words;
-    const what = dropped === 1 ? `1 ${one} was` : `${dropped} ${several} were`;
-    this.note(`${what} left out: the page was too slow.`, lastEventId);
+    this.note(laggedText(JSON.parse(data), this.words), lastEventId);
   }
 }

@@ -1,11 +1,11 @@
 import { open, records } from './body.js';
-import { addAtEnd, bytes, clock, Panel, pause } from './panel.js';
+import { FollowingPanel } from './following.js';
+import { addAtEnd, bytes, clock } from './panel.js';
 
 const KEPT_ROWS = 200;
-const LONGEST_WAIT_S = 8;
 
-/** NDJSON by fetch(): nobody reconnects for us. */
-export class LogPanel extends Panel {
+/** NDJSON by fetch(). */
+export class LogPanel extends FollowingPanel {
   constructor(section) {
     super(section);
     this.rows = section.querySelector('tbody');
@@ -20,37 +20,10 @@ export class LogPanel extends Panel {
     await fetch('/', { method: 'HEAD' });
   }
 
-  async start() {
-    this.controller = new AbortController();
-    const { signal } = this.controller;
-    this.on = true;
-    this.wait = 1;
-    this.say('waiting', 'Connecting…');
-    for (let again = false; !signal.aborted; again = true) {
-      const outcome = await this.follow(signal, again).then(
-        () => 'The server ended the stream',
-        (error) => `Failed: ${error.message}`,
-      );
-      if (signal.aborted) {
-        return;
-      }
-      this.say('waiting', `${outcome}, ${clock()}. Reconnecting in ${this.wait} s…`);
-      await pause(this.wait * 1_000, signal);
-      this.wait = Math.min(LONGEST_WAIT_S, this.wait * 2);
-    }
-  }
-
-  stop() {
-    this.controller.abort();
-    this.on = false;
-    this.say('idle', 'Stopped by you');
-  }
-
   /** Until it ends, which it never does by itself. */
   async follow(signal, again) {
     const response = await open('/log?last=20', { signal });
-    this.say('live', again ? `Live again since ${clock()}, after the stream was lost` : 'Live');
-    this.wait = 1;
+    this.connected(again);
     this.rows.replaceChildren();
     for await (const line of records(response)) {
       const row = line.lagged

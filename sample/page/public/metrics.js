@@ -41,10 +41,6 @@ export class MetricsPanel extends EventsPanel {
     this.watching.textContent = '';
   }
 
-  note(text) {
-    this.say('live', `${this.live}. ${text}`);
-  }
-
   count({ watching }) {
     this.watching.textContent = watching === 1 ? '1 is watching' : `${watching} are watching`;
   }

@@ -5,7 +5,7 @@ export class Panel {
   constructor(section) {
     this.section = section;
     this.line = section.querySelector('.status');
-    /** One button: it starts what is off and stops what is on. */
+    /** One button or switch: it starts what is off and stops what is on. */
     this.toggle = section.querySelector('.toggle');
     this.toggle?.addEventListener('click', () => void (this.running ? this.stop() : this.start()));
   }
@@ -20,9 +20,18 @@ export class Panel {
     this.section.dataset.stale = String(state === 'waiting' || state === 'failed');
   }
 
+  /** Says what else there is to know of a stream that goes on. */
+  note(text) {
+    this.say('live', `${this.live}. ${text}`);
+  }
+
   set on(on) {
     this.running = on;
-    this.toggle.textContent = on ? 'Stop' : 'Start';
+    if (this.toggle.hasAttribute('aria-checked')) {
+      this.toggle.setAttribute('aria-checked', String(on));
+    } else {
+      this.toggle.textContent = on ? 'Stop' : 'Start';
+    }
   }
 }
 
