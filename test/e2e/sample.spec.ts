@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
-import type { BrowserContext, Page } from 'playwright-core';
+import type { BrowserContext, Page, WebSocketRoute } from 'playwright-core';
 import { PLATFORMS } from '../support/app.js';
 import { ChatServer } from '../support/chat-server.js';
 import { launchChromium } from '../support/chromium.js';
+import { deferred } from '../support/events.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
 import { itWith, toolPath } from '../support/tools.js';
 
@@ -726,6 +727,166 @@ describe('the page of the sample', () => {
 
       await other.close();
       await page.getByText('1 is watching').waitFor();
+    },
+    TEST_MS,
+  );
+
+  /** What two protocols show of the same time, once both have shown so many samples. */
+  async function samplesOf(one: string, other: string, count: number): Promise<readonly [string[], string[]]> {
+    for (const lane of [one, other]) {
+      await page
+        .locator(`#${lane} .newest li`)
+        .nth(count - 1)
+        .waitFor({ timeout: TEST_MS });
+    }
+    // Both at once: one second later they would show others.
+    const [ones = [], others = []] = await page.evaluate<string[][]>(
+      `${JSON.stringify([one, other])}.map((lane) =>
+        [...document.querySelectorAll('#' + lane + ' .newest li')].map(({ textContent }) => textContent))`,
+    );
+    return [ones.filter((sample) => others.includes(sample)), others.filter((sample) => ones.includes(sample))];
+  }
+
+  const wentOn = (lane: string, how: RegExp) =>
+    page.locator(`#${lane} .went-on`).filter({ hasText: how }).waitFor({ timeout: TEST_MS });
+
+  const switchOf = (name: string) => page.getByRole('switch', { name });
+
+  /** Answers the WebSockets of the page, which is loaded anew. They open when `open` says so. */
+  async function answerSockets(
+    answer: (socket: WebSocketRoute, first: string) => void,
+    open: () => unknown = () => undefined,
+  ): Promise<void> {
+    await page.routeWebSocket('**/metrics', async (socket) => {
+      socket.onMessage((message) => answer(socket, String(message)));
+      await open();
+    });
+    await page.reload();
+  }
+
+  itInChromium(
+    'shows one stream over several protocols, and that they bring the same',
+    async () => {
+      const controller = await readFile('sample/metrics/metrics.controller.ts', 'utf8');
+      expect(controller).toContain(await page.locator('#protocols code').first().textContent());
+      await says('protocols', /^All are switched off$/);
+
+      await page.locator('#protocols .toggle').first().click();
+
+      await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
+      await says('websocket', /^Failed: no WebSocket could be opened, .*Reconnecting in \d s…$/);
+      const [sse, ndjson] = await samplesOf('sse', 'ndjson', 3);
+      expect(sse.length).toBeGreaterThanOrEqual(2);
+      expect(ndjson).toEqual(sse);
+      expect(await page.locator('#sse .id').textContent()).toMatch(/^[\w-]{4}\.\w+\.\w+$/);
+      expect(await page.locator('#ndjson .id').textContent()).toBe('none');
+      expect(await page.locator('#protocols .bytes').allTextContents()).toEqual([
+        expect.stringMatching(/ [kM]?B$/),
+        expect.stringMatching(/ [kM]?B$/),
+        '0 B',
+      ]);
+      await page.locator('#protocols .toggle').first().click();
+      await says('protocols', /^All are switched off$/);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'goes on with each protocol where it was switched off, in its own way',
+    async () => {
+      await switchOf('SSE').click();
+      await switchOf('NDJSON').press('Space');
+      await says('protocols', /^SSE and NDJSON bring the same/);
+      await switchOf('SSE').press('Space');
+      await switchOf('NDJSON').click();
+      await Promise.all([says('sse', /^Stopped by you$/), says('ndjson', /^Stopped by you$/)]);
+      const before = await page.locator('#sse .id').textContent();
+      await figuresShown(page);
+      const resumed = page.waitForRequest(/\/metrics\?after=/);
+
+      await switchOf('SSE').click();
+      await switchOf('NDJSON').click();
+
+      expect(new URL((await resumed).url()).searchParams.get('after')).toBe(before);
+      await wentOn('sse', /^#\d+ after #\d+, nothing missing$/);
+      await wentOn('ndjson', /^#\d+ after #\d+, nothing missing, \d+ known ones left out$/);
+      await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
+      expect(await switchOf('SSE').getAttribute('aria-checked')).toBe('true');
+      expect(await switchOf('WebSocket').getAttribute('aria-checked')).toBe('false');
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'goes on with a WebSocket that the server closed, by its first message',
+    async () => {
+      const firsts: string[] = [];
+      const seen = deferred();
+      await answerSockets(
+        (socket, first) => {
+          const n = firsts.push(first);
+          const data = { n, at: n, cpu: { machine: n } };
+          socket.send(JSON.stringify({ type: 'machine', data: {} }));
+          socket.send(JSON.stringify({ id: `id-${n}`, type: 'sample', data }));
+          if (n === 1) {
+            void socket.close({ code: 1001, reason: 'shutdown' });
+          }
+        },
+        () => firsts.length > 0 && seen.promise,
+      );
+
+      await switchOf('WebSocket').click();
+
+      await says('websocket', /^The server closed the connection \(1001, shutdown\), .*Reconnecting in 1 s…$/);
+      seen.resolve();
+      await says('websocket', /^Live again since /);
+      await wentOn('websocket', /^#2 after #1, nothing missing$/);
+      expect(firsts).toEqual(['{}', '{"lastEventId":"id-1"}']);
+      expect(await page.locator('#websocket .id').textContent()).toBe('id-2');
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says what a protocol tells of loss, what is missing, and that what it brings is not the same',
+    async () => {
+      const [one] = await events(await fetch(sample.url('/metrics')), 1, 'sample');
+      const data = JSON.parse(one?.data ?? '');
+      const messages = [
+        { type: 'sample', data: { ...data, n: data.n - 2, at: data.at - 2 } },
+        { type: 'lagged', data: { dropped: 1 } },
+        { type: 'sample', data: { ...data, streams: 99 } },
+      ];
+      await answerSockets((socket) => {
+        for (const message of messages) {
+          socket.send(JSON.stringify(message));
+        }
+      });
+
+      await switchOf('WebSocket').click();
+      await says('websocket', /^Live\. 1 event was left out: the page was too slow\.$/);
+      await wentOn('websocket', new RegExp(`^#${data.n} after #${data.n - 2}, 1 missing$`));
+      await switchOf('SSE').click();
+
+      await says('protocols', /^SSE and WebSocket do not bring the same samples$/);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says over each protocol that the server was restarted',
+    async () => {
+      await switchOf('SSE').click();
+      await switchOf('NDJSON').click();
+      await samplesOf('sse', 'ndjson', 1);
+
+      await sample.program.stop('SIGKILL');
+      await Promise.all([says('sse', /^Connection lost, /), says('ndjson', /^Failed: .*Reconnecting in \d s…$/)]);
+      sample = await startSample({ PORT: String(sample.port) });
+
+      await says('sse', /^Live again since .*\. The server was restarted: what was measured meanwhile, /);
+      await Promise.all([wentOn('sse', /restarted$/), wentOn('ndjson', /restarted$/)]);
+      await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
     },
     TEST_MS,
   );

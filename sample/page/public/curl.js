@@ -1,11 +1,15 @@
+/** Where the page came from, for a WebSocket. */
+export function webSocketOrigin() {
+  return location.origin.replace(/^http/, 'ws');
+}
+
 /** The command to try, with the address the page came from, and a button that copies it. */
 export function showCurl(element) {
-  const { path, options, once } = element.dataset;
-  const url = `${location.origin}${path}`;
+  const { path, options, once, tool } = element.dataset;
+  const url = `${tool === 'wscat' ? webSocketOrigin() : location.origin}${path}`;
   // -N shows what comes when it comes.
-  const command = [once === undefined ? 'curl -N' : 'curl', options, /[?&]/.test(url) ? `'${url}'` : url]
-    .filter(Boolean)
-    .join(' ');
+  const program = tool ?? (once === undefined ? 'curl -N' : 'curl');
+  const command = [program, options, /[?&]/.test(url) ? `'${url}'` : url].filter(Boolean).join(' ');
   const code = document.createElement('code');
   code.textContent = command;
   // It may be wider than the panel: scrollable by keyboard, too.

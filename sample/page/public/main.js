@@ -4,6 +4,7 @@ import { showCurl } from './curl.js';
 import { ExportPanel } from './export.js';
 import { LogPanel } from './log.js';
 import { MetricsPanel } from './metrics.js';
+import { ProtocolsPanel } from './protocols.js';
 
 for (const element of document.querySelectorAll('.curl')) {
   showCurl(element);
@@ -13,6 +14,7 @@ for (const element of document.querySelectorAll('.scroll, .preview')) {
   element.tabIndex = 0;
 }
 new MetricsPanel(document.querySelector('#metrics'));
+new ProtocolsPanel(document.querySelector('#protocols'));
 new BoardPanel(document.querySelector('#board'));
 new LogPanel(document.querySelector('#log'));
 new ExportPanel(document.querySelector('#export'));

@@ -1,0 +1,60 @@
+import { EventSourceLane, NdjsonLane, WebSocketLane } from './lanes.js';
+import { Panel } from './panel.js';
+
+const LANES = { SSE: EventSourceLane, NDJSON: NdjsonLane, WebSocket: WebSocketLane };
+const list = new Intl.ListFormat('en');
+
+/** One stream over several protocols, and whether they bring the same. */
+export class ProtocolsPanel extends Panel {
+  constructor(section) {
+    super(section);
+    this.detail = section.querySelector('.compared');
+    this.lanes = Object.entries(LANES).map(([name, Lane]) => ({
+      name,
+      panel: new Lane(section.querySelector(`#${name.toLowerCase()}`), () => this.compare()),
+    }));
+    section.querySelector('.lanes').addEventListener('click', () => this.switched());
+  }
+
+  start() {
+    for (const { panel } of this.lanes.filter(({ panel }) => !panel.running)) {
+      void panel.start();
+    }
+    this.switched();
+  }
+
+  stop() {
+    for (const { panel } of this.lanes) {
+      panel.stop();
+    }
+    this.switched();
+  }
+
+  switched() {
+    this.on = this.lanes.every(({ panel }) => panel.running);
+    this.compare();
+  }
+
+  /** From the first to the last sample that all of them had the time to bring. */
+  compare() {
+    const lanes = this.lanes.filter(({ panel }) => panel.running && panel.tally.kept.length > 0);
+    const kept = lanes.map(({ panel }) => panel.tally.kept);
+    const from = Math.max(...kept.map(([first]) => first.at));
+    const to = Math.min(...kept.map((samples) => samples.at(-1).at));
+    const common = kept.map((samples) => samples.filter(({ at }) => at >= from && at <= to));
+    this.judge(list.format(lanes.map(({ name }) => name)), common);
+  }
+
+  judge(names, [one = [], ...others]) {
+    const compared = others.length > 0 && one.length > 0;
+    this.detail.textContent = compared ? `Compared: ${one.length} samples, #${one[0].n} to #${one.at(-1).n}` : '\u00a0';
+    if (!compared) {
+      const off = this.lanes.every(({ panel }) => !panel.running);
+      this.say('idle', off ? 'All are switched off' : 'There is something to compare when two of them have brought it');
+      return;
+    }
+    const same = others.every((other) => JSON.stringify(other) === JSON.stringify(one));
+    const what = same ? 'bring the same samples in the same order' : 'do not bring the same samples';
+    this.say(same ? 'live' : 'failed', `${names} ${what}`);
+  }
+}
