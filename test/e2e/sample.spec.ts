@@ -1,9 +1,11 @@
+import { on } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { BrowserContext, Page, WebSocketRoute } from 'playwright-core';
+import { WebSocket } from 'ws';
 import { PLATFORMS } from '../support/app.js';
 import { ChatServer } from '../support/chat-server.js';
 import { launchChromium } from '../support/chromium.js';
@@ -12,6 +14,7 @@ import { buildSample, Program, type Sample, startSample } from '../support/sampl
 import { itWith, toolPath } from '../support/tools.js';
 
 const POSTED = { $ref: '#/components/schemas/Posted' };
+const THREE_BRING_THE_SAME = /^SSE, NDJSON, and WebSocket bring the same samples in the same order$/;
 const BUILD_MS = 120_000;
 const TEST_MS = 30_000;
 
@@ -145,6 +148,27 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
 
       expect(byAddress).toEqual(second);
       expect(byHeader).toEqual(third);
+    },
+    TEST_MS,
+  );
+
+  it(
+    'goes on with the figures over a WebSocket after the id of its first message',
+    async () => {
+      const [first, second] = await events(await fetch(sample.url('/metrics')), 2, 'sample');
+      const socket = new WebSocket(sample.url('/metrics').replace('http', 'ws'), 'events.v1+json');
+      socket.once('open', () => socket.send(JSON.stringify({ lastEventId: first?.id })));
+
+      for await (const [data] of on(socket, 'message')) {
+        const { type, ...event } = JSON.parse(String(data));
+        if (type === 'sample') {
+          expect(event).toEqual({ id: second?.id, data: JSON.parse(second?.data ?? '') });
+          break;
+        }
+        expect(['machine', 'watching']).toContain(type);
+      }
+
+      socket.terminate();
     },
     TEST_MS,
   );
@@ -773,17 +797,18 @@ describe('the page of the sample', () => {
 
       await page.locator('#protocols .toggle').first().click();
 
-      await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
-      await says('websocket', /^Failed: no WebSocket could be opened, .*Reconnecting in \d s…$/);
-      const [sse, ndjson] = await samplesOf('sse', 'ndjson', 3);
-      expect(sse.length).toBeGreaterThanOrEqual(2);
-      expect(ndjson).toEqual(sse);
-      expect(await page.locator('#sse .id').textContent()).toMatch(/^[\w-]{4}\.\w+\.\w+$/);
-      expect(await page.locator('#ndjson .id').textContent()).toBe('none');
+      await says('protocols', THREE_BRING_THE_SAME);
+      for (const other of ['ndjson', 'websocket']) {
+        const [sse, others] = await samplesOf('sse', other, 3);
+        expect(sse.length).toBeGreaterThanOrEqual(2);
+        expect(others).toEqual(sse);
+      }
+      const id = expect.stringMatching(/^[\w-]{4}\.\w+\.\w+$/);
+      expect(await page.locator('#protocols .id').allTextContents()).toEqual([id, 'none', id]);
       expect(await page.locator('#protocols .bytes').allTextContents()).toEqual([
-        expect.stringMatching(/ [kM]?B$/),
-        expect.stringMatching(/ [kM]?B$/),
-        '0 B',
+        expect.stringMatching(/^[\d.]+ k?B$/),
+        expect.stringMatching(/^[\d.]+ k?B$/),
+        expect.stringMatching(/^[\d.]+ k?B$/),
       ]);
       await page.locator('#protocols .toggle').first().click();
       await says('protocols', /^All are switched off$/);
@@ -794,25 +819,33 @@ describe('the page of the sample', () => {
   itInChromium(
     'goes on with each protocol where it was switched off, in its own way',
     async () => {
+      const lanes = ['sse', 'ndjson', 'websocket'];
+      const sent: unknown[] = [];
+      page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(payload)));
       await switchOf('SSE').click();
       await switchOf('NDJSON').press('Space');
-      await says('protocols', /^SSE and NDJSON bring the same/);
+      await switchOf('WebSocket').click();
+      await says('protocols', THREE_BRING_THE_SAME);
       await switchOf('SSE').press('Space');
       await switchOf('NDJSON').click();
-      await Promise.all([says('sse', /^Stopped by you$/), says('ndjson', /^Stopped by you$/)]);
-      const before = await page.locator('#sse .id').textContent();
+      await switchOf('WebSocket').press('Space');
+      await Promise.all(lanes.map((lane) => says(lane, /^Stopped by you$/)));
+      const [afterSse, , afterWebSocket] = await page.locator('#protocols .id').allTextContents();
       await figuresShown(page);
       const resumed = page.waitForRequest(/\/metrics\?after=/);
 
       await switchOf('SSE').click();
       await switchOf('NDJSON').click();
+      expect(await switchOf('WebSocket').getAttribute('aria-checked')).toBe('false');
+      await switchOf('WebSocket').click();
 
-      expect(new URL((await resumed).url()).searchParams.get('after')).toBe(before);
+      expect(new URL((await resumed).url()).searchParams.get('after')).toBe(afterSse);
       await wentOn('sse', /^#\d+ after #\d+, nothing missing$/);
       await wentOn('ndjson', /^#\d+ after #\d+, nothing missing, \d+ known ones left out$/);
-      await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
-      expect(await switchOf('SSE').getAttribute('aria-checked')).toBe('true');
-      expect(await switchOf('WebSocket').getAttribute('aria-checked')).toBe('false');
+      await wentOn('websocket', /^#\d+ after #\d+, nothing missing$/);
+      expect(sent).toEqual(['{}', JSON.stringify({ lastEventId: afterWebSocket })]);
+      await says('protocols', THREE_BRING_THE_SAME);
+      expect(await switchOf('WebSocket').getAttribute('aria-checked')).toBe('true');
     },
     TEST_MS,
   );
@@ -876,16 +909,37 @@ describe('the page of the sample', () => {
   itInChromium(
     'says over each protocol that the server was restarted',
     async () => {
-      await switchOf('SSE').click();
-      await switchOf('NDJSON').click();
-      await samplesOf('sse', 'ndjson', 1);
+      await page.locator('#protocols .toggle').first().click();
+      await says('protocols', THREE_BRING_THE_SAME);
 
       await sample.program.stop('SIGKILL');
-      await Promise.all([says('sse', /^Connection lost, /), says('ndjson', /^Failed: .*Reconnecting in \d s…$/)]);
+      await Promise.all([
+        says('sse', /^Connection lost, /),
+        says('ndjson', /^Failed: .*Reconnecting in \d s…$/),
+        says('websocket', /^Failed: .*Reconnecting in \d s…$/),
+      ]);
       sample = await startSample({ PORT: String(sample.port) });
 
-      await says('sse', /^Live again since .*\. The server was restarted: what was measured meanwhile, /);
-      await Promise.all([wentOn('sse', /restarted$/), wentOn('ndjson', /restarted$/)]);
+      const told = /^Live again since .*\. The server was restarted: what was measured meanwhile, /;
+      await Promise.all([says('sse', told), says('websocket', told)]);
+      await Promise.all(['sse', 'ndjson', 'websocket'].map((lane) => wentOn(lane, /restarted$/)));
+      await says('protocols', THREE_BRING_THE_SAME);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'says that no WebSocket could be opened, and compares the others',
+    async () => {
+      // To an address where no stream is: the server refuses.
+      await page.addInitScript(`window.WebSocket = class extends WebSocket {
+        constructor(url, protocol) { super(url + '/nowhere', protocol); }
+      }`);
+      await page.reload();
+
+      await page.locator('#protocols .toggle').first().click();
+
+      await says('websocket', /^Failed: no WebSocket could be opened, .*Reconnecting in \d s…$/);
       await says('protocols', /^SSE and NDJSON bring the same samples in the same order$/);
     },
     TEST_MS,

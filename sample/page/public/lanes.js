@@ -72,7 +72,7 @@ export class WebSocketLane extends FollowingPanel {
     this.tally = new Tally(section, changed);
   }
 
-  follow(signal, again) {
+  async follow(signal, again) {
     const socket = new WebSocket(`${webSocketOrigin()}${PATH}`, SUBPROTOCOL);
     signal.addEventListener('abort', () => socket.close());
     return new Promise((resolve, reject) => {
