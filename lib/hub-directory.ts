@@ -83,6 +83,10 @@ export class HubDirectory implements OnApplicationShutdown {
     return hub;
   }
 
+  [Symbol.iterator](): Iterator<Hub> {
+    return this.hubs[Symbol.iterator]();
+  }
+
   settled(): Promise<unknown> {
     return Promise.all(this.hubs.map((hub) => hub.settled()));
   }

@@ -3,6 +3,7 @@ import { StreamRegistry } from './connection/stream-registry.js';
 import type { StreamLogger, StreamServices } from './connection/stream-settings.js';
 import { describeError } from './error-description.js';
 import { StreamError } from './errors.js';
+import type { Hub } from './hub/hub.js';
 import { instanceOf, type PlatformResponse } from './platform/platform.js';
 import { StreamLimiter } from './stream-limiter.js';
 import type { StreamPlan } from './stream-plan.js';
@@ -35,7 +36,7 @@ export function runtimeOf(response: PlatformResponse): StreamingRuntime {
 }
 
 /** What the end of an application needs of its hubs. */
-interface RunningHubs {
+interface RunningHubs extends Iterable<Hub> {
   /** Resolves when what was published has been given to all who could take it. */
   settled(): Promise<unknown>;
   /** Ends what still listens. Others can be published to until they are closed. */

@@ -219,6 +219,7 @@ export class Body extends Outbox {
     if (this.blocked) {
       this.add(chunk.bytes);
     } else {
+      this.bytes += chunk.bytes.length;
       this.blocked = !this.transport.writeShared(chunk);
       this.progress();
     }

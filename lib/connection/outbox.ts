@@ -22,6 +22,8 @@ export class Outbox {
   blocked = false;
   /** Whether all is held back until the end, to be one body of known length. */
   whole = false;
+  /** How many bytes were handed over. */
+  bytes = 0;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
   private text = '';
@@ -152,6 +154,7 @@ export class Outbox {
   }
 
   private write(data: string | Uint8Array): void {
+    this.bytes += Buffer.byteLength(data);
     if (data.length <= SLICE || this.transport.whole) {
       this.blocked = !this.transport.write(data);
     } else {
@@ -167,6 +170,8 @@ export class Outbox {
       start += SLICE;
     }
     if (start < bytes.length) {
+      // Counted again when they are written.
+      this.bytes -= bytes.length - start;
       this.queue ??= new ChunkQueue();
       this.queue.putBack(bytes.subarray(start));
     }

@@ -13,6 +13,8 @@ export interface Reader {
   refresh?(): void;
   /** The id its client is at, if no event that was sent tells it. */
   readonly position?: string | undefined;
+  /** The id of the last event its client was given, where it can be told. */
+  readonly lastId?: string | undefined;
   /** Whether it never ends by itself. */
   readonly endless?: boolean;
 }

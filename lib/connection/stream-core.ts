@@ -15,7 +15,7 @@ import { StreamSharing } from './stream-sharing.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamSharing implements TransportListener, PushPort {
-  private reader: Reader | undefined;
+  reader: Reader | undefined;
   beganAt = 0;
 
   constructor(parts: StreamParts) {

@@ -131,6 +131,7 @@ export abstract class StreamEnding extends StreamOpening {
     this.ending = 'ended';
     body.progress();
     const rest = body.take();
+    body.bytes += Buffer.byteLength(rest);
     if (how === 'end') {
       transport.end(rest.length === 0 ? undefined : rest, this.reason?.code ?? 'completed');
       return;

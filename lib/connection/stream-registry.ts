@@ -1,4 +1,5 @@
 import type { StreamCloseReason } from './close-reason.js';
+import type { Reader } from './reader.js';
 import type { StreamConnection } from './stream-connection.js';
 
 const FINEST_TICK_MS = 10;
@@ -7,10 +8,12 @@ const COARSEST_TICK_MS = 1_000;
 const TICKS_PER_DURATION = 4;
 
 /** What the registry needs of a stream besides its public side. */
-interface OpenStream extends StreamConnection {
+export interface OpenStream extends StreamConnection {
   readonly endless: boolean;
-  /** When its handler was called. */
+  /** When its handler was called, on the clock. */
   readonly beganAt: number;
+  readonly body: { readonly bytes: number };
+  readonly reader: Reader | undefined;
   tick(now: number): void;
   end(reason: StreamCloseReason): Promise<void>;
   cut(reason: StreamCloseReason): void;
@@ -45,6 +48,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal What time it is. */
   clock = clock;
   private time = clock();
+  private endedBytes = 0;
 
   /** How many streams are open. */
   get size(): number {
@@ -68,6 +72,11 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal All that are open, as the application ends them. */
   get open(): Iterable<OpenStream> {
     return this.connections;
+  }
+
+  /** @internal The bytes of the streams that are over. */
+  get bytesBefore(): number {
+    return this.endedBytes;
   }
 
   /** @internal The time of the last tick: cheap, and exact enough for timeouts. */
@@ -117,7 +126,9 @@ export class StreamRegistry implements Iterable<StreamConnection> {
 
   /** @internal */
   delete(connection: StreamConnection): void {
-    this.connections.delete(connection as OpenStream);
+    if (this.connections.delete(connection as OpenStream)) {
+      this.endedBytes += (connection as OpenStream).body.bytes;
+    }
     if (this.connections.size === 0) {
       this.onEmpty?.();
       this.onEmpty = undefined;

@@ -157,6 +157,12 @@ export class Hub<T = unknown> {
     return this.over;
   }
 
+  /** @internal How many events it has heard of, and how many of them are kept for those who come back. */
+  get log(): { readonly heard: number; readonly kept: number } {
+    const { last, oldest } = this.history.window;
+    return { heard: last, kept: last - oldest + 1 };
+  }
+
   /** @internal Resolves when what was published in this process has been given to all who could take it. */
   async settled(): Promise<void> {
     await this.publisher.settled();

@@ -39,6 +39,11 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
       : undefined;
   }
 
+  /** What it was given last, or has in its backlog. */
+  get lastId(): string | undefined {
+    return this.audience && this.hub.history.idAt(this.heard);
+  }
+
   resume(): void {
     if (this.over) {
       // It was ended before anyone read it.
