@@ -1,0 +1,62 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { StreamConnection } from '../connection/stream-connection.js';
+import { StreamingRuntime } from '../streaming.runtime.js';
+import type { ConsoleQuery } from './console-query.js';
+import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
+
+const INTERVAL_MS = 1_000;
+/** What the charts show. */
+const REMEMBERED_MS = 120_000;
+
+/** Looks at all streams and hubs once a second, for all who watch; when nobody does, not at all. */
+@Injectable()
+export class ConsoleFeed {
+  private readonly viewers = new Map<StreamConnection, ConsoleQuery>();
+  private latest: ConsoleSnapshot | undefined;
+  private samples: ConsoleSample[] = [];
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(@Inject(StreamingRuntime) private readonly runtime: StreamingRuntime) {}
+
+  /** Has a stream show what matches: first the last minutes, then what there is, then what there is every second. */
+  add(stream: StreamConnection, query: ConsoleQuery): void {
+    stream.hooks({ onClose: () => void this.viewers.delete(stream), onShutdown: () => void stream.close() });
+    this.viewers.set(stream, query);
+    this.timer ??= setInterval(() => this.tick(), INTERVAL_MS).unref();
+    const snapshot = this.latest ?? this.look();
+    void stream.send({ type: 'history', data: this.samples });
+    void stream.send({ type: 'snapshot', data: snapshot.message(query) });
+  }
+
+  /** Stops to look. */
+  rest(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
+    this.latest = undefined;
+  }
+
+  private tick(): void {
+    if (this.viewers.size === 0) {
+      // Not as soon as the last one goes: who changes the filter comes back at once.
+      this.rest();
+      return;
+    }
+    const snapshot = this.look();
+    for (const [stream, query] of this.viewers) {
+      // Who is behind needs the next one, not all of them.
+      if (stream.bufferedAmount === 0) {
+        void stream.send({ type: 'snapshot', data: snapshot.message(query) });
+      }
+    }
+  }
+
+  private look(): ConsoleSnapshot {
+    const { registry, hubs } = this.runtime;
+    const isOwn = (stream: StreamConnection): boolean => this.viewers.has(stream);
+    const snapshot = new ConsoleSnapshot([...registry.open], registry.bytesBefore, hubs ?? [], isOwn, this.latest);
+    this.latest = snapshot;
+    const from = snapshot.sample.at - REMEMBERED_MS;
+    this.samples = [...this.samples.filter(({ at }) => at > from), snapshot.sample];
+    return snapshot;
+  }
+}

@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+const FOLDER = new URL('./page/', import.meta.url);
+const STYLES = ['page.css', 'controls.css', 'tables.css'];
+/** Each after those it needs. */
+const SCRIPTS = ['text.js', 'chart.js', 'tallies.js', 'hubs.js', 'connections.js', 'main.js'];
+
+const read = (name: string): string => readFileSync(new URL(name, FOLDER), 'utf8');
+
+/** The modules as one: they have no names in common. So the page is a single answer, whose parts cannot be of two versions. */
+function oneModule(): string {
+  const whole = SCRIPTS.map(read).join('\n');
+  return whole.replace(/^import [^;]*;\n/gm, '').replace(/^export /gm, '');
+}
+
+const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+
+const style = STYLES.map(read).join('\n');
+const script = oneModule();
+
+/** The whole page. */
+export const PAGE = read('index.html')
+  .replace('<style></style>', () => `<style>${style}</style>`)
+  .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
+
+/** Nothing but what is in the page is run or loaded (CSP Level 3), and nobody keeps it, frames it or is told of it. */
+export const PAGE_HEADERS: Readonly<Record<string, string>> = {
+  'Content-Type': 'text/html; charset=utf-8',
+  'Content-Security-Policy': [
+    "default-src 'none'",
+    `script-src ${hashOf(script)}`,
+    `style-src ${hashOf(style)}`,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; '),
+  'Cache-Control': 'no-store',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+};

@@ -1,0 +1,88 @@
+import { clock, type OpenStream } from '../connection/stream-registry.js';
+import type { ConsoleQuery } from './console-query.js';
+import { clientOf, incomingOf, pathOf, protocolOf } from './incoming.js';
+
+/** How many connections are shown at once: more nobody reads, and the feed stays small. */
+const SHOWN = 50;
+/** What a client says of itself may be long. */
+const LONGEST_TEXT = 160;
+
+/** One connection as the page shows it. */
+export interface ConsoleRow {
+  readonly id: string;
+  readonly route: string;
+  readonly path: string;
+  readonly protocol: string;
+  readonly format: string;
+  readonly state: string;
+  /** In seconds. */
+  readonly age: number;
+  readonly bytes: number;
+  /** In bytes. */
+  readonly queue: number;
+  readonly last: string;
+  readonly client: string;
+  readonly agent: string;
+  /** Whether it is a feed of the console itself. */
+  readonly own: boolean;
+}
+
+const RANK: Readonly<Record<ConsoleQuery['sort'], (stream: OpenStream) => number>> = {
+  newest: ({ beganAt }) => beganAt,
+  oldest: ({ beganAt }) => -beganAt,
+  bytes: ({ body }) => body.bytes,
+  queue: ({ bufferedAmount }) => bufferedAmount,
+};
+
+/** Those that match: how many there are, and the first of them as rows. */
+export function rowsOf(
+  streams: readonly OpenStream[],
+  { filter, sort }: ConsoleQuery,
+  isOwn: (stream: OpenStream) => boolean,
+): { readonly matching: number; readonly rows: readonly ConsoleRow[] } {
+  const found = filter === '' ? streams : streams.filter((stream) => textOf(stream).toLowerCase().includes(filter));
+  const rows = highest(found, RANK[sort]).map((stream) => rowOf(stream, isOwn(stream)));
+  return { matching: found.length, rows };
+}
+
+/** The highest few, in order, without sorting all. */
+function highest(streams: readonly OpenStream[], rank: (stream: OpenStream) => number): OpenStream[] {
+  const best: { readonly stream: OpenStream; readonly rank: number }[] = [];
+  for (const stream of streams) {
+    const own = rank(stream);
+    const last = best[SHOWN - 1];
+    if (last === undefined || own > last.rank) {
+      const at = best.findIndex((other) => own > other.rank);
+      best.splice(at < 0 ? best.length : at, 0, { stream, rank: own });
+      best.length = Math.min(best.length, SHOWN);
+    }
+  }
+  return best.map(({ stream }) => stream);
+}
+
+function textOf({ id, route, format, request }: OpenStream): string {
+  return `${id} ${route} ${format} ${pathOf(request)} ${protocolOf(request)} ${clientOf(request)}`;
+}
+
+function rowOf(stream: OpenStream, own: boolean): ConsoleRow {
+  const { id, route, request, state, format, beganAt, body, bufferedAmount, reader, lastEventId } = stream;
+  return {
+    id,
+    route,
+    path: short(pathOf(request)),
+    protocol: protocolOf(request),
+    format: format ?? '',
+    state,
+    age: Math.max(0, Math.round((clock() - beganAt) / 1000)),
+    bytes: body.bytes,
+    queue: bufferedAmount,
+    last: short(reader?.lastId ?? lastEventId ?? ''),
+    client: short(clientOf(request)),
+    agent: short(incomingOf(request).headers['user-agent'] ?? ''),
+    own,
+  };
+}
+
+function short(text: string): string {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+}

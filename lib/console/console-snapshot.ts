@@ -1,0 +1,108 @@
+import type { OpenStream } from '../connection/stream-registry.js';
+import type { Hub } from '../hub/hub.js';
+import type { ConsoleQuery } from './console-query.js';
+import { rowsOf } from './console-rows.js';
+import { protocolOf } from './incoming.js';
+
+/** How many routes are named, and formats: the rest is told as a number. */
+const NAMED = 8;
+
+/** What the charts show of one second. Rates are per second, and unknown for the first. */
+export interface ConsoleSample {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly open: number;
+  /** What all streams have sent, also those that are over. */
+  readonly bytes: number;
+  readonly queue: number;
+  readonly byteRate: number | null;
+  readonly eventRate: number | null;
+}
+
+/** A hub as the page shows it. */
+export interface ConsoleHub {
+  readonly name: string;
+  readonly subscribers: number;
+  readonly heard: number;
+  readonly kept: number;
+  readonly rate: number | null;
+}
+
+/** What there is at one moment, for all who watch. */
+export class ConsoleSnapshot {
+  readonly sample: ConsoleSample;
+  private readonly hubs: readonly ConsoleHub[];
+  private readonly by: Readonly<Record<'route' | 'protocol' | 'format', Tally>>;
+  /** By what was asked for: viewers who want the same get the same. */
+  private readonly messages = new Map<string, string>();
+
+  constructor(
+    private readonly streams: readonly OpenStream[],
+    bytesBefore: number,
+    hubs: Iterable<Hub>,
+    private readonly isOwn: (stream: OpenStream) => boolean,
+    before: ConsoleSnapshot | undefined,
+  ) {
+    const at = Date.now();
+    const seconds = before && (at - before.sample.at) / 1000;
+    const rate = (now: number, then: number | undefined): number | null =>
+      seconds && then !== undefined ? Math.max(0, Math.round(((now - then) / seconds) * 10) / 10) : null;
+    this.hubs = [...hubs].map((hub) => {
+      const then = before?.hubs.find(({ name }) => name === hub.name)?.heard;
+      return { name: hub.name, subscribers: hub.size(), ...hub.log, rate: rate(hub.log.heard, then) };
+    });
+    const totals = this.count();
+    const bytes = bytesBefore + totals.bytes;
+    this.by = totals.by;
+    this.sample = {
+      at,
+      open: streams.length,
+      bytes,
+      queue: totals.queue,
+      byteRate: rate(bytes, before?.sample.bytes),
+      eventRate: seconds ? this.hubs.reduce((sum, hub) => sum + (hub.rate ?? 0), 0) : null,
+    };
+  }
+
+  /** The message for those who ask for it so. */
+  message(query: ConsoleQuery): string {
+    const key = JSON.stringify(query);
+    let message = this.messages.get(key);
+    if (message === undefined) {
+      const { sample, hubs, by, streams, isOwn } = this;
+      const own = streams.filter(isOwn).length;
+      const tallies = Object.fromEntries(Object.entries(by).map(([name, tally]) => [name, tally.highest()]));
+      message = JSON.stringify({ ...sample, own, hubs, by: tallies, ...rowsOf(streams, query, isOwn) });
+      this.messages.set(key, message);
+    }
+    return message;
+  }
+
+  private count() {
+    const by = { route: new Tally(), protocol: new Tally(), format: new Tally() };
+    let bytes = 0;
+    let queue = 0;
+    for (const stream of this.streams) {
+      bytes += stream.body.bytes;
+      queue += stream.bufferedAmount;
+      by.route.add(stream.route);
+      by.protocol.add(protocolOf(stream.request));
+      by.format.add(stream.format ?? 'not known yet');
+    }
+    return { by, bytes, queue };
+  }
+}
+
+/** How often each of several names occurs. */
+class Tally {
+  private readonly counts = new Map<string, number>();
+
+  add(name: string): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+  }
+
+  highest(): { readonly named: readonly (readonly [string, number])[]; readonly others: number } {
+    const sorted = [...this.counts].sort(([, a], [, b]) => b - a);
+    return { named: sorted.slice(0, NAMED), others: Math.max(0, sorted.length - NAMED) };
+  }
+}

@@ -1,0 +1,101 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import {
+  type CanActivate,
+  type ExecutionContext,
+  ForbiddenException,
+  Inject,
+  Injectable,
+  type OnModuleInit,
+  Scope,
+  type ScopeOptions,
+  type Type,
+} from '@nestjs/common';
+import { SCOPE_OPTIONS_METADATA } from '@nestjs/common/constants.js';
+import { ModuleRef } from '@nestjs/core';
+import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
+import { StreamError } from '../errors.js';
+import { incomingOf } from './incoming.js';
+import type { StreamingConsoleOptions } from './streaming-console.options.js';
+
+export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
+
+/** 127.0.0.0/8, also as IPv6 has it, and ::1. */
+const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
+
+/** Development without a guard: a port that others can reach does not give the console away. */
+const onlyThisMachine: CanActivate = {
+  canActivate(context) {
+    if (LOOPBACK.test(requestOf(context).socket.remoteAddress ?? '')) {
+      return true;
+    }
+    throw new ForbiddenException('Without a guard, the console is for clients of this machine only');
+  },
+};
+
+/** Asks the guard that was given to the console. */
+@Injectable()
+export class ConsoleGuard implements CanActivate, OnModuleInit {
+  private guard = onlyThisMachine;
+
+  constructor(
+    @Inject(CONSOLE_OPTIONS) private readonly options: StreamingConsoleOptions,
+    @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    const { guard } = this.options;
+    if (guard) {
+      this.guard = typeof guard === 'function' ? await this.instanceOf(guard) : guard;
+    }
+  }
+
+  canActivate(context: ExecutionContext): ReturnType<CanActivate['canActivate']> {
+    return this.guard.canActivate(context);
+  }
+
+  /** The provider of that class if any module has one, else an instance of our own. */
+  private async instanceOf(guard: Type<CanActivate>): Promise<CanActivate> {
+    const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, guard) as ScopeOptions | undefined;
+    if (options?.scope === Scope.REQUEST) {
+      throw new StreamError(
+        'invalid-option',
+        `${guard.name}, the guard of the console, is request-scoped, but serves all requests: take what you need from the context`,
+      );
+    }
+    try {
+      return this.moduleRef.get(guard, { strict: false });
+    } catch (error) {
+      if (error instanceof UnknownElementException) {
+        return this.moduleRef.create(guard);
+      }
+      throw error;
+    }
+  }
+}
+
+/**
+ * Refuses what a page of another site has the browser do, with the cookies of whoever looks at it. Browsers tell so themselves
+ * (`Sec-Fetch-Site`); where they do not, which is without TLS, by `Origin`.
+ */
+@Injectable()
+export class SameOriginGuard implements CanActivate {
+  canActivate(context: ExecutionContext): boolean {
+    if (!isSameOrigin(requestOf(context).headers)) {
+      throw new ForbiddenException('The console answers no page of another site');
+    }
+    return true;
+  }
+}
+
+function isSameOrigin(headers: IncomingHttpHeaders): boolean {
+  const { origin, host } = headers;
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined) {
+    return site === 'same-origin' || site === 'none';
+  }
+  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === (headers[':authority'] ?? host));
+}
+
+function requestOf(context: ExecutionContext): IncomingMessage {
+  return incomingOf(context.switchToHttp().getRequest());
+}

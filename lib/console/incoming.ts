@@ -1,0 +1,30 @@
+import type { IncomingMessage } from 'node:http';
+
+/** A request as Express has it, which is Node.js's own, or as Fastify has it, around that. */
+type PlatformRequest = IncomingMessage & { readonly raw?: IncomingMessage; readonly ip?: string };
+
+/** The request of Node.js in that of a platform. */
+export function incomingOf(request: unknown): IncomingMessage {
+  const given = request as PlatformRequest;
+  return given.raw ?? given;
+}
+
+/** As the platform has it: behind a proxy it needs `trust proxy`. */
+export function clientOf(request: unknown): string {
+  return (request as PlatformRequest).ip ?? '';
+}
+
+/** What the client asked for, without its query: there may be a token in it. */
+export function pathOf(request: unknown): string {
+  const incoming = incomingOf(request) as IncomingMessage & { readonly originalUrl?: string };
+  const [path = ''] = (incoming.originalUrl ?? incoming.url ?? '').split('?', 1);
+  return path;
+}
+
+export function protocolOf(request: unknown): string {
+  const { headers, httpVersion } = incomingOf(request);
+  if (headers.upgrade?.toLowerCase() === 'websocket') {
+    return 'WebSocket';
+  }
+  return httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${httpVersion}`;
+}

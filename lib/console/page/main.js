@@ -1,0 +1,122 @@
+import { Chart } from './chart.js';
+import { Connections } from './connections.js';
+import { Hubs } from './hubs.js';
+import { Tallies } from './tallies.js';
+import { bytes, count, rate } from './text.js';
+
+const KEPT_MS = 120_000;
+const RETRY_MS = 3_000;
+/** So long after the last key the server is asked. */
+const TYPING_MS = 250;
+/** Whatever stands before it, as a proxy or a prefix may. */
+const base = location.pathname.replace(/\/+$/, '');
+
+const find = (selector) => document.querySelector(selector);
+const [main, status, told, pause, filter, sort] = ['main', '.status', '.told', '.pause', '#filter', '#sort'].map(find);
+const panelOf = (title) => find(`[aria-labelledby="${title}"]`);
+
+const CHARTS = [
+  { title: 'Open connections', key: 'open', text: (value) => count(Math.round(value)), least: 5 },
+  { title: 'Sent per second', key: 'byteRate', text: bytes, least: 1_000 },
+  { title: 'Waiting for slow clients', key: 'queue', text: bytes, least: 1_000 },
+  { title: 'Hub events per second', key: 'eventRate', text: rate, least: 5 },
+].map((options) => new Chart(find('.charts'), options));
+
+const hubs = new Hubs(panelOf('hubs-title'));
+const connections = new Connections(panelOf('connections-title'), close);
+const tallies = new Tallies(find('.tallies'), (name) => {
+  filter.value = name;
+  ask();
+});
+let samples = [];
+let events;
+let retry;
+
+function say(state, text) {
+  status.dataset.state = state;
+  main.dataset.stale = String(state !== 'live');
+  if (status.textContent !== text) {
+    status.textContent = text;
+  }
+}
+
+function draw(added) {
+  const others = samples.filter(({ at }) => !added.some((sample) => sample.at === at));
+  const all = [...others, ...added].sort((a, b) => a.at - b.at);
+  samples = all.filter(({ at }) => at > all.at(-1).at - KEPT_MS);
+  for (const chart of CHARTS) {
+    chart.draw(samples);
+  }
+}
+
+function show(snapshot) {
+  say('live', 'Live');
+  draw([snapshot]);
+  tallies.show(snapshot);
+  hubs.show(snapshot);
+  connections.show(snapshot);
+}
+
+function connect() {
+  clearTimeout(retry);
+  events?.close();
+  const query = new URLSearchParams({ filter: filter.value, sort: sort.value });
+  events = new EventSource(`${base}/events?${query}`);
+  events.addEventListener('history', ({ data }) => draw(JSON.parse(data)));
+  events.addEventListener('snapshot', ({ data }) => show(JSON.parse(data)));
+  events.addEventListener('error', () => {
+    if (events.readyState === EventSource.CONNECTING) {
+      say('waiting', 'Connection lost. Reconnecting…');
+    } else {
+      say('failed', 'The server refuses the feed. Trying again…');
+      retry = setTimeout(connect, RETRY_MS);
+    }
+  });
+}
+
+/** Asks for what matches now. */
+function ask() {
+  if (pause.getAttribute('aria-pressed') !== 'true') {
+    connect();
+  }
+}
+
+/** Whether it is being closed. */
+async function close(id, route) {
+  const answer = await fetch(`${base}/close`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify({ id }),
+  }).catch((error) => ({ ok: false, status: error.message }));
+  told.textContent = answer.ok
+    ? `Closing ${route}, stream ${id}.`
+    : `${route}, stream ${id} was not closed: ${answer.status}.`;
+  return answer.ok;
+}
+
+pause.addEventListener('click', () => {
+  const paused = pause.getAttribute('aria-pressed') !== 'true';
+  pause.setAttribute('aria-pressed', String(paused));
+  pause.textContent = paused ? 'Go on' : 'Pause';
+  if (paused) {
+    clearTimeout(retry);
+    events.close();
+    say('idle', 'Paused by you');
+  } else {
+    say('waiting', 'Connecting…');
+    connect();
+  }
+});
+
+let typing;
+filter.addEventListener('input', () => {
+  clearTimeout(typing);
+  typing = setTimeout(ask, TYPING_MS);
+});
+sort.addEventListener('change', ask);
+find('form').addEventListener('submit', (event) => event.preventDefault());
+// Where a browser does not do it itself, what scrolls is reached by keyboard.
+for (const element of document.querySelectorAll('.scroll')) {
+  element.tabIndex = 0;
+}
+connect();

@@ -1,0 +1,46 @@
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+export function bytes(value) {
+  let unit = 0;
+  let rest = value;
+  while (rest >= 999.5 && unit < UNITS.length - 1) {
+    rest /= 1000;
+    unit++;
+  }
+  return `${unit === 0 || rest >= 99.95 ? Math.round(rest) : rest.toFixed(1)} ${UNITS[unit]}`;
+}
+
+export function count(value) {
+  return value.toLocaleString('en');
+}
+
+/** A rate that may not be known yet. */
+export function rate(value) {
+  return value === null ? '–' : value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 });
+}
+
+export function age(seconds) {
+  const [minutes, hours, days] = [60, 3600, 86_400].map((unit) => Math.floor(seconds / unit));
+  if (days > 0) {
+    return `${days} d ${hours % 24} h`;
+  }
+  if (hours > 0) {
+    return `${hours} h ${minutes % 60} min`;
+  }
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
+
+/** An element in another. What is shown is text, never HTML: much of it is what clients say of themselves. */
+export function part(parent, name, className = '', text = '') {
+  const element = document.createElement(name);
+  element.className = className;
+  element.textContent = text;
+  return parent.appendChild(element);
+}
+
+/** Changes a text only where it is another: what is selected stays so, and nothing is read out twice. */
+export function write(element, text) {
+  if (element.textContent !== text) {
+    element.textContent = text;
+  }
+}

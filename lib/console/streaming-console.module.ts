@@ -1,0 +1,56 @@
+import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { StreamError } from '../errors.js';
+import { StreamingRuntime } from '../streaming.runtime.js';
+import { consoleControllerAt } from './console.controller.js';
+import { CONSOLE_OPTIONS } from './console.guard.js';
+import { ConsoleFeed } from './console-feed.js';
+import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
+
+/**
+ * One page with the open streams of the application, its hubs, and a button to close a stream. Import it beside
+ * `StreamingModule.forRoot()`. While nobody looks at it, it costs nothing.
+ *
+ * @throws {StreamError} at start-up: `invalid-option` for a wrong option, and where it has no guard and is not in development;
+ * `module-missing` without `StreamingModule.forRoot()`
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [StreamingModule.forRoot(), StreamingConsoleModule.forRoot({ path: 'admin/streams', guard: AdminGuard })] })
+ * export class AppModule {}
+ * ```
+ */
+@Module({})
+export class StreamingConsoleModule implements OnApplicationShutdown {
+  constructor(@Inject(ConsoleFeed) private readonly feed: ConsoleFeed) {}
+
+  /** Serves the console. Default: at `console`, without a guard, where `NODE_ENV` is `development`; see {@link StreamingConsoleOptions}. */
+  static forRoot(options: StreamingConsoleOptions = {}): DynamicModule {
+    const { path } = options;
+    return {
+      module: StreamingConsoleModule,
+      controllers: [consoleControllerAt(typeof path === 'string' ? path : 'console')],
+      providers: [
+        { provide: CONSOLE_OPTIONS, useFactory: () => checkConsoleOptions(options) },
+        {
+          provide: ConsoleFeed,
+          useFactory: (runtime?: StreamingRuntime) => new ConsoleFeed(runtimeFor(runtime)),
+          inject: [{ token: StreamingRuntime, optional: true }],
+        },
+      ],
+    };
+  }
+
+  onApplicationShutdown(): void {
+    this.feed.rest();
+  }
+}
+
+function runtimeFor(runtime: StreamingRuntime | undefined): StreamingRuntime {
+  if (!runtime) {
+    throw new StreamError(
+      'module-missing',
+      'StreamingConsoleModule.forRoot() needs StreamingModule.forRoot() among the imports of the application',
+    );
+  }
+  return runtime;
+}
