@@ -21,9 +21,10 @@ export class ConsoleFeed {
   /** Has a stream show what matches: first the last minutes, then what there is, then what there is every second. */
   add(stream: StreamConnection, query: ConsoleQuery): void {
     stream.hooks({ onClose: () => void this.viewers.delete(stream), onShutdown: () => void stream.close() });
+    const alone = this.viewers.size === 0;
     this.viewers.set(stream, query);
     this.timer ??= setInterval(() => this.tick(), INTERVAL_MS).unref();
-    const snapshot = this.latest ?? this.look();
+    const snapshot = alone || !this.latest ? this.look() : this.latest;
     void stream.send({ type: 'history', data: this.samples });
     void stream.send({ type: 'snapshot', data: snapshot.message(query) });
   }

@@ -7,6 +7,9 @@ import { protocolOf } from './incoming.js';
 /** How many routes are named, and formats: the rest is told as a number. */
 const NAMED = 8;
 
+/** Over less than that, in seconds, a rate says little: the one before is told. */
+const SHORTEST_S = 0.5;
+
 /** What the charts show of one second. Rates are per second, and unknown for the first. */
 export interface ConsoleSample {
   /** Milliseconds since 1970. */
@@ -45,11 +48,20 @@ export class ConsoleSnapshot {
   ) {
     const at = Date.now();
     const seconds = before && (at - before.sample.at) / 1000;
-    const rate = (now: number, then: number | undefined): number | null =>
-      seconds && then !== undefined ? Math.max(0, Math.round(((now - then) / seconds) * 10) / 10) : null;
+    const rate = (now: number, then: number | undefined, earlier: number | null | undefined): number | null => {
+      if (seconds === undefined || then === undefined || seconds < SHORTEST_S) {
+        return earlier ?? null;
+      }
+      return Math.max(0, Math.round(((now - then) / seconds) * 10) / 10);
+    };
     this.hubs = [...hubs].map((hub) => {
-      const then = before?.hubs.find(({ name }) => name === hub.name)?.heard;
-      return { name: hub.name, subscribers: hub.size(), ...hub.log, rate: rate(hub.log.heard, then) };
+      const then = before?.hubs.find(({ name }) => name === hub.name);
+      return {
+        name: hub.name,
+        subscribers: hub.size(),
+        ...hub.log,
+        rate: rate(hub.log.heard, then?.heard, then?.rate),
+      };
     });
     const totals = this.count();
     const bytes = bytesBefore + totals.bytes;
@@ -59,8 +71,8 @@ export class ConsoleSnapshot {
       open: streams.length,
       bytes,
       queue: totals.queue,
-      byteRate: rate(bytes, before?.sample.bytes),
-      eventRate: seconds ? this.hubs.reduce((sum, hub) => sum + (hub.rate ?? 0), 0) : null,
+      byteRate: rate(bytes, before?.sample.bytes, before?.sample.byteRate),
+      eventRate: before ? this.hubs.reduce((sum, hub) => sum + (hub.rate ?? 0), 0) : null,
     };
   }
 

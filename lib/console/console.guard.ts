@@ -15,7 +15,7 @@ import { ModuleRef } from '@nestjs/core';
 import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import { StreamError } from '../errors.js';
 import { incomingOf } from './incoming.js';
-import type { StreamingConsoleOptions } from './streaming-console.options.js';
+import { isGuard, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
 
@@ -46,6 +46,12 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
     const { guard } = this.options;
     if (guard) {
       this.guard = typeof guard === 'function' ? await this.instanceOf(guard) : guard;
+    }
+    if (!isGuard(this.guard)) {
+      throw new StreamError(
+        'invalid-option',
+        `StreamingConsoleModule.forRoot(): "guard" is a class without canActivate()`,
+      );
     }
   }
 

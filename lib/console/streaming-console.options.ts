@@ -15,10 +15,13 @@ export interface StreamingConsoleOptions {
   readonly development?: boolean;
 }
 
-const isGuard = (value: unknown): boolean =>
-  typeof (typeof value === 'function' ? value.prototype : value)?.canActivate === 'function';
+/** Whether it is a guard. Of a class that is known when there is one of it. */
+export function isGuard(value: unknown): value is CanActivate {
+  return typeof (value as CanActivate | null | undefined)?.canActivate === 'function';
+}
 
-const guard: Check = (value) => (isGuard(value) ? undefined : 'must be a guard, or a class of one');
+const guard: Check = (value) =>
+  typeof value === 'function' || isGuard(value) ? undefined : 'must be a guard, or a class of one';
 
 const path: Check = (value) =>
   typeof value === 'string' && /^\/?[\w~.-]+(\/[\w~.-]+)*\/?$/.test(value)

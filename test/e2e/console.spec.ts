@@ -1,0 +1,600 @@
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import {
+  type CanActivate,
+  Controller,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  Module,
+  type NestInterceptor,
+  Param,
+  Scope,
+  VersioningType,
+} from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { BrowserContext, Page } from 'playwright-core';
+import { map } from 'rxjs';
+import { StreamingConsoleModule, type StreamingConsoleOptions } from '../../lib/console/index.js';
+import {
+  ConnectedStream,
+  type Hub,
+  InjectHub,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+} from '../../lib/index.js';
+import { type AppSetup, LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
+import { launchChromium } from '../support/chromium.js';
+import { eventsUntil, hubOf, joined } from '../support/hub.js';
+import { type RunningApp, useApps } from '../support/running.js';
+import { itWith, toolPath } from '../support/tools.js';
+
+const TEST_MS = 30_000;
+const servers: Server[] = [];
+
+afterEach(() => {
+  for (const server of servers.splice(0)) {
+    // Chromium and fetch() connect ahead of requests they may never make, and a server that closes waits for the first of those.
+    server.closeAllConnections();
+  }
+});
+
+// After the hook above, so that its own comes after it.
+const start = useApps();
+
+@Controller('feed')
+class Feed {
+  constructor(@InjectHub('prices') private readonly prices: Hub) {}
+
+  @Sse('prices')
+  watch() {
+    return this.prices.subscribe();
+  }
+
+  @Stream('push/:text', { format: 'text' })
+  push(@ConnectedStream() stream: StreamConnection<string>, @Param('text') text: string): void {
+    void stream.send(text);
+  }
+}
+
+interface Row {
+  readonly id: string;
+  readonly route: string;
+  readonly path: string;
+  readonly own: boolean;
+  readonly bytes: number;
+}
+
+interface Snapshot {
+  readonly at: number;
+  readonly open: number;
+  readonly bytes: number;
+  readonly own: number;
+  readonly byteRate: number | null;
+  readonly hubs: readonly { readonly name: string; readonly rate: number | null }[];
+  readonly by: Record<string, { readonly named: [string, number][]; readonly others: number }>;
+  readonly matching: number;
+  readonly rows: readonly Row[];
+}
+
+const allow: CanActivate = { canActivate: () => true };
+
+async function serve(
+  platform: Platform,
+  options: StreamingConsoleOptions = { guard: allow },
+  setup: AppSetup = {},
+): Promise<RunningApp> {
+  const app = await start(platform, {
+    ...setup,
+    controllers: [Feed],
+    imports: [
+      StreamingModule.registerHub({ name: 'prices' }, { name: 'quiet' }),
+      StreamingConsoleModule.forRoot(options),
+      ...(setup.imports ?? []),
+    ],
+  });
+  servers.push(app.app.getHttpServer() as Server);
+  return app;
+}
+
+/** The first snapshots a viewer is sent, as they are. */
+async function messages(app: RunningApp, count: number, query = ''): Promise<string[]> {
+  const viewer = await app.get(`/console/events${query}`);
+  const events = await eventsUntil(viewer, count + 1);
+  viewer.disconnect();
+  expect(events[0]).toMatchObject({ event: 'history' });
+  return events.slice(1, count + 1).map(({ event, data }) => {
+    expect(event).toBe('snapshot');
+    return data ?? '';
+  });
+}
+
+async function snapshot(app: RunningApp, query = ''): Promise<Snapshot> {
+  const [message = ''] = await messages(app, 1, query);
+  return JSON.parse(message) as Snapshot;
+}
+
+function post(app: RunningApp, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
+  return fetch(app.url('/console/close'), {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  });
+}
+
+describe.each(PLATFORMS)('%s: the console', (platform) => {
+  it('is one page that runs and loads nothing but itself, whatever policy the application has', async () => {
+    const app = await serve(platform, undefined, {
+      configure: (nest) => {
+        // What helmet sets by default.
+        nest.use((_: IncomingMessage, response: ServerResponse, next: () => void) => {
+          response.setHeader(
+            'Content-Security-Policy',
+            "default-src 'self';script-src 'self';upgrade-insecure-requests",
+          );
+          next();
+        });
+      },
+    });
+
+    const response = await fetch(app.url('/console'));
+    const html = await response.text();
+
+    const policy = response.headers.get('content-security-policy') ?? '';
+    const hashOf = (tag: string): string => {
+      const [, text = ''] = new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`).exec(html) ?? [];
+      expect(text.length).toBeGreaterThan(1_000);
+      return createHash('sha256').update(text).digest('base64');
+    };
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(policy.split('; ')).toEqual([
+      "default-src 'none'",
+      `script-src 'sha256-${hashOf('script')}'`,
+      `style-src 'sha256-${hashOf('style')}'`,
+      "connect-src 'self'",
+      'img-src data:',
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ]);
+    expect(html).not.toMatch(/\b(src|href)="(?!data:)/);
+    expect(html).not.toMatch(/^(import|export) /m);
+  });
+
+  it('shows the open connections, without the query of their URL, and marks its own', async () => {
+    const app = await serve(platform);
+    const feed = await app.get('/feed/prices?token=secret', { 'Last-Event-ID': 'a<b>' });
+    await joined(hubOf(app, 'prices'), 1);
+    const pushed = await app.get('/feed/push/h%C3%A4llo', { 'User-Agent': 'tester/1' });
+    await pushed.until('llo');
+    await hubOf(app, 'prices').publish('one');
+    await feed.until('one');
+
+    const { open, own, rows, matching, by } = await snapshot(app);
+
+    expect({ open, own, matching }).toEqual({ open: 3, own: 1, matching: 3 });
+    expect(rows.map(({ route }) => route)).toEqual(
+      expect.arrayContaining(['StreamingConsole.events', 'Feed.push', 'Feed.watch']),
+    );
+    const rowOf = (route: string) => rows.find((row) => row.route === route);
+    expect(rowOf('Feed.push')).toEqual({
+      id: expect.stringMatching(/^\w+$/),
+      route: 'Feed.push',
+      path: '/feed/push/h%C3%A4llo',
+      protocol: 'HTTP/1.1',
+      format: 'text',
+      state: 'open',
+      age: expect.any(Number),
+      bytes: 6,
+      queue: 0,
+      last: '',
+      client: expect.stringMatching(/127\.0\.0\.1$/),
+      agent: 'tester/1',
+      own: false,
+    });
+    expect(rowOf('Feed.watch')).toMatchObject({
+      path: '/feed/prices',
+      format: 'sse',
+      bytes: Buffer.byteLength(feed.body, 'latin1'),
+      own: false,
+    });
+    expect(rowOf('StreamingConsole.events')).toMatchObject({ path: '/console/events', own: true });
+    expect(JSON.stringify(rows)).not.toContain('secret');
+    expect(by.format?.named).toEqual([
+      ['sse', 2],
+      ['text', 1],
+    ]);
+  });
+
+  it('shows the last event that the client of a hub was sent, and what the hub has sent and keeps', async () => {
+    const app = await serve(platform);
+    const hub = hubOf(app, 'prices');
+    const feed = await app.get('/feed/prices');
+    await joined(hub, 1);
+    const id = await hub.publish('one');
+    await feed.until('one');
+
+    const { rows, hubs, bytes } = await snapshot(app, '?filter=feed.WATCH');
+
+    expect(rows).toEqual([expect.objectContaining({ route: 'Feed.watch', last: id })]);
+    expect(hubs).toEqual([
+      { name: 'prices', subscribers: 1, heard: 1, kept: 1, rate: null },
+      { name: 'quiet', subscribers: 0, heard: 0, kept: 0, rate: null },
+    ]);
+    expect(bytes).toBeGreaterThanOrEqual(Buffer.byteLength(feed.body, 'latin1'));
+  });
+
+  it('counts the bytes of streams that are over', async () => {
+    const app = await serve(platform);
+    const pushed = await app.get('/feed/push/over');
+    await pushed.until('over');
+    await app.registry.close();
+    await pushed.closed;
+
+    expect(await snapshot(app)).toMatchObject({ open: 1, bytes: 4 });
+  });
+
+  it('looks once a second for all who watch', async () => {
+    const app = await serve(platform);
+    const viewers = [await app.get('/console/events'), await app.get('/console/events')];
+
+    const [one, two] = await Promise.all(viewers.map((viewer) => eventsUntil(viewer, 4)));
+    const seen = (events: typeof one): Snapshot[] =>
+      (events ?? []).slice(2).map(({ data }) => JSON.parse(data ?? '') as Snapshot);
+
+    const shared = seen(one).filter(({ at }) => seen(two).some((other) => other.at === at));
+    expect(shared.length).toBeGreaterThan(0);
+    const [last] = seen(one).slice(-1);
+    expect(last).toMatchObject({ open: 2, own: 2, byteRate: expect.any(Number) });
+    expect(last?.hubs[0]?.rate).toBe(0);
+  });
+
+  it('stays small with many connections, and finds one of them', async () => {
+    const app = await serve(platform);
+    const clients = await Promise.all(
+      Array.from({ length: 90 }, (_, i) => app.get(i === 89 ? '/feed/push/needle' : `/feed/push/${'x'.repeat(i + 1)}`)),
+    );
+    await Promise.all(clients.map((client) => client.until(/\r\n\r\n.*x|needle/s)));
+
+    const [message = ''] = await messages(app, 1);
+    const all = JSON.parse(message) as Snapshot;
+    const most = await snapshot(app, '?sort=bytes&filter=feed.push');
+    const found = await snapshot(app, '?filter=NEEDLE');
+
+    expect(message.length).toBeLessThan(25_000);
+    expect(all).toMatchObject({ open: 91, matching: 91 });
+    expect(all.rows).toHaveLength(50);
+    expect(most.matching).toBe(90);
+    expect(most.rows.map(({ bytes }) => bytes)).toEqual(Array.from({ length: 50 }, (_, i) => 89 - i));
+    expect(found.rows).toEqual([expect.objectContaining({ path: '/feed/push/needle' })]);
+  });
+
+  it.each([
+    ['an unknown order', '?sort=colour', '"sort" is one of newest, oldest, bytes, queue'],
+    ['a long filter', `?filter=${'x'.repeat(101)}`, '"filter" is one text of at most 100 characters'],
+    ['two filters', '?filter=a&filter=b', '"filter" is one text of at most 100 characters'],
+  ])('refuses %s', async (_, query, message) => {
+    const app = await serve(platform);
+
+    const response = await fetch(app.url(`/console/events${query}`));
+
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ message });
+  });
+
+  it('closes the stream with an id', async () => {
+    const app = await serve(platform);
+    const one = await app.get('/feed/push/one');
+    await one.until('one');
+    const two = await app.get('/feed/push/two');
+    await two.until('two');
+    const { rows } = await snapshot(app, '?filter=/one');
+
+    const response = await post(app, { id: rows[0]?.id });
+
+    expect(response.status).toBe(202);
+    await one.until(/0\r\n\r\n$/);
+    expect(await snapshot(app, '?filter=feed.push')).toMatchObject({ rows: [{ path: '/feed/push/two' }] });
+    expect((await post(app, { id: rows[0]?.id })).status).toBe(404);
+  });
+
+  it.each<[string, unknown, Record<string, string>, number]>([
+    ['a form', 'id=1', { 'Content-Type': 'application/x-www-form-urlencoded' }, 415],
+    ['text', '{"id":"1"}', { 'Content-Type': 'text/plain' }, 415],
+    ['what another site sends', { id: '1' }, { 'Sec-Fetch-Site': 'cross-site' }, 403],
+    ['what a neighbour of the site sends', { id: '1' }, { 'Sec-Fetch-Site': 'same-site' }, 403],
+    ['another origin', { id: '1' }, { Origin: 'http://evil.example' }, 403],
+    ['an origin that is none', { id: '1' }, { Origin: 'null' }, 403],
+    ['a body that is not JSON', '{', {}, 400],
+    ['a body that is nothing', 'null', {}, 400],
+    ['an id that is a number', { id: 1 }, {}, 400],
+    ['no id', [], {}, 400],
+    ['an unknown id', { id: 'nobody' }, {}, 404],
+  ])('refuses to close for %s', async (_, body, headers, status) => {
+    const app = await serve(platform);
+
+    expect((await post(app, body, headers)).status).toBe(status);
+  });
+
+  it('shows nothing to pages of other sites', async () => {
+    const app = await serve(platform);
+    const status = async (headers: Record<string, string>) =>
+      (await app.get('/console/events', headers)).until(/^HTTP\/1\.1 (\d+)/);
+
+    expect(await status({ Origin: 'http://evil.example' })).toMatch(/^HTTP\/1\.1 403/);
+    expect(await status({ 'Sec-Fetch-Site': 'cross-site' })).toMatch(/^HTTP\/1\.1 403/);
+    expect(await status({ Origin: 'http://test' })).toMatch(/^HTTP\/1\.1 200/);
+  });
+
+  it('asks its guard, which may be any provider, for all that it does', async () => {
+    @Injectable()
+    class Keys {
+      readonly key = 'open sesame';
+    }
+    @Injectable()
+    class KeyGuard implements CanActivate {
+      constructor(@Inject(Keys) private readonly keys: Keys) {}
+      canActivate = (context: ExecutionContext): boolean =>
+        context.switchToHttp().getRequest().headers['x-key'] === this.keys.key;
+    }
+    @Module({ providers: [Keys, KeyGuard] })
+    class KeysModule {}
+    const app = await serve(platform, { guard: KeyGuard }, { imports: [KeysModule] });
+    const statuses = (headers: Record<string, string>) =>
+      Promise.all([
+        fetch(app.url('/console'), { headers }).then(({ status }) => status),
+        app.get('/console/events', headers).then(async (client) => Number((await client.until('\n')).slice(9, 12))),
+        post(app, { id: 'nobody' }, headers).then(({ status }) => status),
+      ]);
+
+    expect(await statuses({})).toEqual([403, 403, 403]);
+    expect(await statuses({ 'X-Key': 'open sesame' })).toEqual([200, 200, 404]);
+  });
+
+  it('makes a guard that is nobody’s provider', async () => {
+    class NoGuard implements CanActivate {
+      canActivate(): boolean {
+        return false;
+      }
+    }
+    const app = await serve(platform, { guard: NoGuard });
+
+    expect((await fetch(app.url('/console'))).status).toBe(403);
+  });
+
+  it('answers, without a guard, only the machine it runs on', async () => {
+    let address = '::ffff:127.0.0.1';
+    const app = await serve(
+      platform,
+      { development: true },
+      {
+        configure: (nest) => {
+          nest.use(({ socket }: IncomingMessage, _: ServerResponse, next: () => void) => {
+            Object.defineProperty(socket, 'remoteAddress', { value: address, configurable: true });
+            next();
+          });
+        },
+      },
+    );
+
+    expect((await fetch(app.url('/console'))).status).toBe(200);
+    address = '10.1.27.0';
+    expect((await fetch(app.url('/console'), { headers: { 'X-Forwarded-For': '127.0.0.1' } })).status).toBe(403);
+  });
+
+  it('is below the global prefix, in no version, and past the interceptors of the application', async () => {
+    const wrap: NestInterceptor = { intercept: (_, next) => next.handle().pipe(map((data: unknown) => ({ data }))) };
+    const app = await serve(
+      platform,
+      { guard: allow, path: '/admin/streams/' },
+      {
+        configure: (nest) => {
+          nest.setGlobalPrefix('api');
+          nest.enableVersioning({ type: VersioningType.URI, defaultVersion: '1' });
+          nest.useGlobalInterceptors(wrap);
+        },
+      },
+    );
+
+    const page = await app.text('/api/admin/streams');
+    const viewer = await app.get('/api/admin/streams/events');
+
+    expect(page).toMatch(/^<!doctype html>/);
+    expect(JSON.parse((await eventsUntil(viewer, 2))[1]?.data ?? '')).toMatchObject({ open: 1, own: 1 });
+  });
+
+  it('does not hold up the end of the application', async () => {
+    const app = await serve(platform, undefined, { options: { shutdown: { grace: 3_600_000 } } });
+    const viewer = await app.get('/console/events');
+    await eventsUntil(viewer, 2);
+
+    await app.close();
+    await viewer.until(/0\r\n\r\n$/);
+
+    expect(viewer.complete).toBe(true);
+  });
+
+  describe('at start-up', () => {
+    const { NODE_ENV } = process.env;
+    afterEach(() => {
+      process.env.NODE_ENV = NODE_ENV;
+    });
+
+    it.each<[string, unknown, RegExp]>([
+      ['neither a guard nor development', {}, /Give it a "guard"/],
+      ['development that is denied', { development: false }, /Give it a "guard"/],
+      ['a guard that is none', { guard: {} }, /"guard" must be a guard, or a class of one/],
+      ['a class that is no guard', { guard: class Nothing {} }, /"guard" is a class without canActivate\(\)/],
+      ['a path that is none', { guard: allow, path: 'a b' }, /"path" must be a path/],
+      ['an unknown option', { guard: allow, route: 'x' }, /has an unknown option "route"/],
+    ])('refuses %s', async (_, options, message) => {
+      await expect(serve(platform, options as StreamingConsoleOptions)).rejects.toMatchObject({
+        name: 'StreamError',
+        code: 'invalid-option',
+        message: expect.stringMatching(message),
+      });
+    });
+
+    it('refuses a guard for one request only', async () => {
+      @Injectable({ scope: Scope.REQUEST })
+      class PerRequest implements CanActivate {
+        canActivate = (): boolean => true;
+      }
+
+      await expect(serve(platform, { guard: PerRequest })).rejects.toMatchObject({
+        code: 'invalid-option',
+        message: expect.stringMatching(/^PerRequest, the guard of the console, is request-scoped/),
+      });
+    });
+
+    it('needs no guard where NODE_ENV is development', async () => {
+      process.env.NODE_ENV = 'development';
+
+      const app = await serve(platform, {});
+
+      expect((await fetch(app.url('/console'))).status).toBe(200);
+    });
+  });
+});
+
+it('says that it needs StreamingModule', async () => {
+  class Alone {}
+  const imports = [StreamingConsoleModule.forRoot({ guard: allow })];
+
+  const created = NestFactory.create({ module: Alone, imports }, { logger: new LogRecorder(), abortOnError: false });
+
+  await expect(created).rejects.toMatchObject({ name: 'StreamError', code: 'module-missing' });
+});
+
+describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) => {
+  const itInChromium = itWith('chromium');
+  let profile: string;
+  let browser: BrowserContext | undefined;
+  let page: Page;
+  let app: RunningApp;
+  const complaints: string[] = [];
+
+  beforeAll(async () => {
+    const executablePath = toolPath('chromium');
+    if (executablePath !== undefined) {
+      profile = await mkdtemp(join(tmpdir(), 'console-page-'));
+      browser = await launchChromium(executablePath, profile);
+    }
+  }, TEST_MS);
+
+  afterAll(async () => {
+    await browser?.close();
+    if (profile) {
+      await rm(profile, { recursive: true, force: true });
+    }
+  }, TEST_MS);
+
+  beforeEach(async () => {
+    if (browser) {
+      complaints.length = 0;
+      app = await serve(platform, { guard: allow }, { configure: (nest) => void nest.setGlobalPrefix('api') });
+      page = await browser.newPage();
+      page.on('console', (message) => complaints.push(message.text()));
+      page.on('pageerror', (error) => complaints.push(String(error)));
+      await page.goto(app.url('/api/console'));
+      await page.locator('.status', { hasText: /^Live$/ }).waitFor();
+    }
+  }, TEST_MS);
+
+  afterEach(() => page?.close(), TEST_MS);
+
+  const rows = () => page.locator('.connections tbody tr');
+
+  itInChromium(
+    'shows connections and hubs live, as text, and no client can put HTML into it',
+    async () => {
+      const evil = await app.get('/api/feed/push/%3Cimg%20src=x%20onerror=alert(1)%3E', {
+        'User-Agent': '<script>alert(1)</script>',
+      });
+      await evil.until('img');
+      const slot = rows().filter({ hasText: 'Feed.push' });
+      await slot.waitFor();
+
+      expect(await slot.locator('td').allTextContents()).toEqual([
+        'Feed.push/api/feed/push/%3Cimg%20src=x%20onerror=alert(1)%3E',
+        expect.stringMatching(/127\.0\.0\.1<script>alert$/),
+        'textHTTP/1.1',
+        expect.stringMatching(/^\d+ s$/),
+        '28 B',
+        '0',
+        '–',
+        'Close',
+      ]);
+      expect(await page.locator('.hubs tbody td:first-child').allTextContents()).toEqual(['prices', 'quiet']);
+      expect(await rows().filter({ hasText: 'StreamingConsole.events' }).locator('.badge').textContent()).toBe(
+        'this console',
+      );
+      await page.locator('.chart .value', { hasText: /^2$/ }).waitFor();
+      expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'closes a connection when it is told so twice',
+    async () => {
+      const client = await app.get('/api/feed/push/bye');
+      await client.until('bye');
+      const button = rows().filter({ hasText: 'Feed.push' }).locator('button');
+
+      await button.click();
+      expect(await button.textContent()).toBe('Really?');
+      expect(client.complete).toBe(false);
+      await button.click();
+      await client.until(/0\r\n\r\n$/);
+
+      await rows().filter({ hasText: 'Feed.push' }).waitFor({ state: 'detached' });
+      expect(await page.locator('.told').textContent()).toMatch(/^Closing Feed\.push, stream \w+\.$/);
+      expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'filters by what is typed and by what is clicked, and can be paused',
+    async () => {
+      for (const text of ['one', 'two']) {
+        await (await app.get(`/api/feed/push/${text}`)).until(text);
+      }
+      await rows().nth(2).waitFor();
+
+      await page.locator('#filter').fill('push/two');
+      await page.locator('.shown', { hasText: '1 that match, of 3 open' }).waitFor();
+      expect(await rows().locator('.second').first().textContent()).toBe('/api/feed/push/two');
+      await page.locator('.tally button', { hasText: 'Feed.push' }).click();
+      await page.locator('.shown', { hasText: '2 that match, of 3 open' }).waitFor();
+      expect(await page.locator('#filter').inputValue()).toBe('Feed.push');
+      await page.locator('.pause').click();
+      await page.locator('.status', { hasText: 'Paused by you' }).waitFor();
+      await page.locator('#filter').fill('');
+      await page.locator('.pause').click();
+      await page.locator('.shown', { hasText: '3 open' }).waitFor();
+      expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'fits a narrow window',
+    async () => {
+      await (await app.get(`/api/feed/push/${'x'.repeat(300)}`)).until('xxx');
+      await rows().nth(1).waitFor();
+      await page.setViewportSize({ width: 360, height: 800 });
+
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+    },
+    TEST_MS,
+  );
+});
