@@ -1,9 +1,11 @@
 import { type MiddlewareConsumer, Module, type NestModule } from '@nestjs/common';
 import { StreamingModule } from 'nestjs-streaming';
+import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { AccessLogMiddleware } from './access-log/access-log.middleware.js';
 import { AccessLogModule } from './access-log/access-log.module.js';
 import { BoardModule } from './board/board.module.js';
 import { ChatModule } from './chat/chat.module.js';
+import { DEVELOPMENT } from './development.js';
 import { ExportModule } from './export/export.module.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PageModule } from './page/page.module.js';
@@ -18,6 +20,7 @@ import { PageModule } from './page/page.module.js';
     AccessLogModule,
     ExportModule,
     ChatModule,
+    ...(DEVELOPMENT ? [StreamingConsoleModule.forRoot()] : []),
   ],
 })
 export class AppModule implements NestModule {

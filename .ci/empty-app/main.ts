@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { strictEqual } from 'node:assert';
+import { match, strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
 import { Controller, Module, Param, ParseIntPipe, type Type } from '@nestjs/common';
 import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
@@ -15,6 +15,7 @@ import {
   StreamingModule,
   StreamSignal,
 } from 'nestjs-streaming';
+import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
 
@@ -44,7 +45,14 @@ class Feed {
   }
 }
 
-@Module({ imports: [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'prices' })], controllers: [Feed] })
+@Module({
+  imports: [
+    StreamingModule.forRoot(),
+    StreamingModule.registerHub({ name: 'prices' }),
+    StreamingConsoleModule.forRoot({ development: true }),
+  ],
+  controllers: [Feed],
+})
 class AppModule {}
 
 const platform = process.argv[2] === 'fastify' ? 'Fastify' : 'Express';
@@ -61,6 +69,7 @@ const text = async (path: string) => (await fetch(base + path)).text();
 strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
 strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
 strictEqual(await text('/pushed'), 'pushed');
+match(await text('/../console'), /<title>Streams<\/title>/);
 const { prices } = app.get(Feed);
 const first = await prices.publish(1);
 const second = await prices.publish(2);

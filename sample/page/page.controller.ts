@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { Controller, Get, Header, NotFoundException, Param, StreamableFile } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
+import { DEVELOPMENT } from '../development.js';
 
 const FOLDER = new URL('./public/', import.meta.url);
 const TYPES = new Map([
@@ -10,6 +11,7 @@ const TYPES = new Map([
   ['.js', 'text/javascript; charset=utf-8'],
   ['.svg', 'image/svg+xml'],
 ]);
+const CONSOLE = '<p><a href="/console">The console</a> shows the streams that are open, and closes them.</p>';
 const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /** The page. Its few files are read once: no name that a client gives is ever part of a path. */
@@ -17,6 +19,13 @@ const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'no
 @ApiExcludeController()
 export class PageController {
   private readonly files = new Map(readdirSync(FOLDER).map((name) => [name, readFileSync(new URL(name, FOLDER))]));
+
+  constructor() {
+    const page = this.files.get('index.html');
+    if (DEVELOPMENT && page) {
+      this.files.set('index.html', Buffer.from(String(page).replace('<footer>', `<footer>${CONSOLE}`)));
+    }
+  }
 
   @Get()
   @Header('Content-Security-Policy', ONLY_FROM_HERE)

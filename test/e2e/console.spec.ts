@@ -589,7 +589,7 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
   itInChromium(
     'fits a narrow window',
     async () => {
-      await (await app.get(`/api/feed/push/${'x'.repeat(300)}`)).until('xxx');
+      await (await app.get(`/api/feed/push/${'x'.repeat(90)}`)).until('xxx');
       await rows().nth(1).waitFor();
       await page.setViewportSize({ width: 360, height: 800 });
 

@@ -40,6 +40,7 @@ const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `do
 /** The entry points of the package. */
 const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
+  'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };
 const FENCE = /(?:<!-- prelude:\s((?:(?!-->)[\s\S])*)-->\s*)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;

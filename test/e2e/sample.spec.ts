@@ -96,6 +96,23 @@ function postJson(body: unknown, accept = '*/*'): RequestInit {
 
 beforeAll(buildSample, BUILD_MS);
 
+describe.each(PLATFORMS)('%s: the sample in development', (platform) => {
+  it.each([
+    ['has a console, and a link to it', 'development', 200],
+    ['has neither anywhere else', 'production', 404],
+  ])(
+    '%s',
+    async (_, NODE_ENV, status) => {
+      const sample = await startSample({ PLATFORM: platform, NODE_ENV });
+
+      expect((await fetch(sample.url('/console'))).status).toBe(status);
+      expect((await (await fetch(sample.url('/'))).text()).includes('<a href="/console">')).toBe(status === 200);
+      await sample.program.stop();
+    },
+    TEST_MS,
+  );
+});
+
 describe.each(PLATFORMS)('%s: the sample', (platform) => {
   let sample: Sample;
 
