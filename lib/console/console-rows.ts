@@ -8,7 +8,7 @@ const SHOWN = 50;
 const LONGEST_TEXT = 160;
 
 /** One connection as the page shows it. */
-export interface ConsoleRow {
+interface ConsoleRow {
   readonly id: string;
   readonly route: string;
   readonly path: string;

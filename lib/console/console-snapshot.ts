@@ -23,7 +23,7 @@ export interface ConsoleSample {
 }
 
 /** A hub as the page shows it. */
-export interface ConsoleHub {
+interface ConsoleHub {
   readonly name: string;
   readonly subscribers: number;
   readonly heard: number;
