@@ -54,7 +54,7 @@ export class ConsoleFeed {
   private look(): ConsoleSnapshot {
     const { registry, hubs } = this.runtime;
     const isOwn = (stream: StreamConnection): boolean => this.viewers.has(stream);
-    const snapshot = new ConsoleSnapshot([...registry.open], registry.bytesBefore, hubs ?? [], isOwn, this.latest);
+    const snapshot = new ConsoleSnapshot(registry, hubs ?? [], isOwn, this.latest);
     this.latest = snapshot;
     const from = snapshot.sample.at - REMEMBERED_MS;
     this.samples = [...this.samples.filter(({ at }) => at > from), snapshot.sample];

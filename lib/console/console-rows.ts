@@ -1,4 +1,4 @@
-import { clock, type OpenStream } from '../connection/stream-registry.js';
+import type { OpenStream } from '../connection/stream-registry.js';
 import type { ConsoleQuery } from './console-query.js';
 import { clientOf, incomingOf, pathOf, protocolOf } from './incoming.js';
 
@@ -38,10 +38,10 @@ const RANK: Readonly<Record<ConsoleQuery['sort'], (stream: OpenStream) => number
 export function rowsOf(
   streams: readonly OpenStream[],
   { filter, sort }: ConsoleQuery,
-  isOwn: (stream: OpenStream) => boolean,
+  look: { readonly now: number; readonly isOwn: (stream: OpenStream) => boolean },
 ): { readonly matching: number; readonly rows: readonly ConsoleRow[] } {
   const found = filter === '' ? streams : streams.filter((stream) => textOf(stream).toLowerCase().includes(filter));
-  const rows = highest(found, RANK[sort]).map((stream) => rowOf(stream, isOwn(stream)));
+  const rows = highest(found, RANK[sort]).map((stream) => rowOf(stream, look.now, look.isOwn(stream)));
   return { matching: found.length, rows };
 }
 
@@ -64,7 +64,7 @@ function textOf({ id, route, format, request }: OpenStream): string {
   return `${id} ${route} ${format} ${pathOf(request)} ${protocolOf(request)} ${clientOf(request)}`;
 }
 
-function rowOf(stream: OpenStream, own: boolean): ConsoleRow {
+function rowOf(stream: OpenStream, now: number, own: boolean): ConsoleRow {
   const { id, route, request, state, format, beganAt, body, bufferedAmount, reader, lastEventId } = stream;
   return {
     id,
@@ -73,7 +73,7 @@ function rowOf(stream: OpenStream, own: boolean): ConsoleRow {
     protocol: protocolOf(request),
     format: format ?? '',
     state,
-    age: Math.max(0, Math.round((clock() - beganAt) / 1000)),
+    age: Math.max(0, Math.round((now - beganAt) / 1000)),
     bytes: body.bytes,
     queue: bufferedAmount,
     last: short(reader?.lastId ?? lastEventId ?? ''),

@@ -1,4 +1,4 @@
-import type { OpenStream } from '../connection/stream-registry.js';
+import type { OpenStream, StreamRegistry } from '../connection/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { rowsOf } from './console-rows.js';
@@ -39,14 +39,19 @@ export class ConsoleSnapshot {
   /** By what was asked for: viewers who want the same get the same. */
   private readonly messages = new Map<string, string>();
 
+  private readonly streams: readonly OpenStream[];
+  /** The time on the clock of the streams. */
+  private readonly now: number;
+
   constructor(
-    private readonly streams: readonly OpenStream[],
-    bytesBefore: number,
+    registry: StreamRegistry,
     hubs: Iterable<Hub>,
     private readonly isOwn: (stream: OpenStream) => boolean,
     before: ConsoleSnapshot | undefined,
   ) {
     const at = Date.now();
+    this.streams = [...registry.open];
+    this.now = registry.clock();
     const seconds = before && (at - before.sample.at) / 1000;
     const rate = (now: number, then: number | undefined, earlier: number | null | undefined): number | null => {
       if (seconds === undefined || then === undefined || seconds < SHORTEST_S) {
@@ -64,11 +69,11 @@ export class ConsoleSnapshot {
       };
     });
     const totals = this.count();
-    const bytes = bytesBefore + totals.bytes;
+    const bytes = registry.bytesBefore + totals.bytes;
     this.by = totals.by;
     this.sample = {
       at,
-      open: streams.length,
+      open: this.streams.length,
       bytes,
       queue: totals.queue,
       byteRate: rate(bytes, before?.sample.bytes, before?.sample.byteRate),
@@ -81,10 +86,10 @@ export class ConsoleSnapshot {
     const key = JSON.stringify(query);
     let message = this.messages.get(key);
     if (message === undefined) {
-      const { sample, hubs, by, streams, isOwn } = this;
+      const { sample, hubs, by, streams, isOwn, now } = this;
       const own = streams.filter(isOwn).length;
       const tallies = Object.fromEntries(Object.entries(by).map(([name, tally]) => [name, tally.highest()]));
-      message = JSON.stringify({ ...sample, own, hubs, by: tallies, ...rowsOf(streams, query, isOwn) });
+      message = JSON.stringify({ ...sample, own, hubs, by: tallies, ...rowsOf(streams, query, { now, isOwn }) });
       this.messages.set(key, message);
     }
     return message;

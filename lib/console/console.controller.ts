@@ -10,6 +10,7 @@ import {
   Post,
   Query,
   Res,
+  SetMetadata,
   type Type,
   UnsupportedMediaTypeException,
   UseGuards,
@@ -24,6 +25,9 @@ import { ConsoleGuard, SameOriginGuard } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';
 import { PAGE, PAGE_HEADERS } from './console-page.js';
 import { consoleQuery } from './console-query.js';
+
+/** What `@ApiExcludeController()` of `@nestjs/swagger`, which need not be there, notes. */
+const EXCLUDED_FROM_OPENAPI = 'swagger/apiExcludeController';
 
 /** The page, its feed, and its button. Its own responses, so that no interceptor of the application changes them. */
 class ConsoleController {
@@ -42,7 +46,7 @@ class ConsoleController {
     httpAdapter.reply(response, PAGE, 200);
   }
 
-  @Sse('events', { maxDuration: false })
+  @Sse('events', { maxDuration: false, protocols: 'http' })
   @UseGuards(SameOriginGuard)
   events(
     @ConnectedStream() stream: StreamConnection,
@@ -76,6 +80,7 @@ class ConsoleController {
 /** The controller at a path: applications of one process, or one of them twice, may have it at several. */
 export function consoleControllerAt(path: string): Type {
   @Controller({ path, version: VERSION_NEUTRAL })
+  @SetMetadata(EXCLUDED_FROM_OPENAPI, [true])
   @UseGuards(ConsoleGuard)
   class StreamingConsole extends ConsoleController {}
   return StreamingConsole;

@@ -1,5 +1,4 @@
 import { getEventListeners } from 'node:events';
-import { jest } from '@jest/globals';
 import { Controller, Param, Query } from '@nestjs/common';
 import {
   Hub,
@@ -299,7 +298,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     await other.until('\r\n\r\n');
     const hub = await app.get('/returned', SSE);
     await hub.until('\r\n\r\n');
-    const waits = jest.spyOn(app.registry, 'emptied');
+    const waits = import.meta.jest.spyOn(app.registry, 'emptied');
 
     await app.close();
 

@@ -6,7 +6,7 @@ import { Http1Client } from './http1.js';
 import { Http2Client, http2Text } from './http2.js';
 import { WebSocketClient } from './websocket.js';
 
-export type { Answer, Cause } from './client.js';
+export type { Cause } from './client.js';
 export { StreamClient } from './client.js';
 export { Http1Client } from './http1.js';
 export { EVENTS, WebSocketClient } from './websocket.js';
