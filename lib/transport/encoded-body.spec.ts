@@ -8,9 +8,12 @@ import type { Transport, TransportListener } from './transport.js';
 function setup(coding: 'gzip' | 'br' = 'gzip') {
   const written: Uint8Array[] = [];
   const seen: string[] = [];
-  const client = { takes: true };
+  const client = { takes: true, throws: false };
   const transport = {
     write: (data: Uint8Array) => {
+      if (client.throws) {
+        throw new Error('no head');
+      }
       written.push(data);
       return client.takes;
     },
@@ -127,5 +130,18 @@ describe('A body with an encoder of its own', () => {
     body.truncate('the record of the error');
 
     expect(seen).toEqual(['fail broken', 'truncate undefined']);
+  });
+
+  it('whose transport throws is the stream failing, of which nothing more is written', async () => {
+    const { body, bytes, client, encoder, seen } = setup();
+    client.throws = true;
+
+    body.write('one');
+    await once(encoder, 'close');
+    client.throws = false;
+    body.truncate('the record of the error');
+
+    expect(seen).toEqual(['fail no head', 'truncate undefined']);
+    expect(bytes()).toHaveLength(0);
   });
 });

@@ -44,7 +44,7 @@ export class EncodedBody implements BodyCoding {
 
   end(data: string | Uint8Array | undefined, why: StreamCloseCode): void {
     this.ending = true;
-    this.encoder.once('end', () => this.transport.end(undefined, why));
+    this.encoder.once('end', () => this.attempt(() => this.transport.end(undefined, why)));
     this.encoder.end(data);
   }
 
@@ -78,11 +78,23 @@ export class EncodedBody implements BodyCoding {
   }
 
   private pass(encoded: Buffer): void {
-    if (!this.transport.write(encoded)) {
-      this.held = true;
-      this.encoder.pause();
-    }
+    this.attempt(() => {
+      if (!this.transport.write(encoded)) {
+        this.held = true;
+        this.encoder.pause();
+      }
+    });
     this.noteEncoded();
+  }
+
+  /** Runs when the encoder says so: nobody is there to catch what the transport throws, as when the head cannot be written. */
+  private attempt(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.release();
+      this.listener.fail(error);
+    }
   }
 
   private noteEncoded(): void {
