@@ -55,6 +55,12 @@ export class Http2Transport implements Transport {
       // Else it would stay, and its session with it, as long as the application leaves the body of the request unread.
       process.nextTick(() => stream.destroy());
     });
+    stream.on('end', () => {
+      // A reset with NO_ERROR that comes when all has been written, and not all sent, is told in no other way.
+      if (stream.closed) {
+        stream.destroy();
+      }
+    });
     stream.on('close', () => listener.onClose());
   }
 

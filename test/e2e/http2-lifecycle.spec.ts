@@ -122,6 +122,35 @@ describe('HTTP/2: the end of a stream', () => {
     expect(await seen.count(1)).toEqual(['client-closed']);
   });
 
+  it("by the client's reset (NO_ERROR) is told although all is written, and waits for its window", async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { sendTimeout: false })
+      feed() {
+        return ['x'.repeat(5_000)];
+      }
+    }
+    const { app, port, registry } = await start('fastify', {
+      fastify,
+      controllers: [Feed],
+      options: { hooks: { onClose: (_stream, { code }) => seen.add(code) } },
+    });
+    const streams = new Recorder<ServerHttp2Stream>();
+    (app.getHttpServer() as Http2Server).on('stream', streams.add);
+    const http2 = await session(port, { settings: { initialWindowSize: 1_000 } });
+    const reply = http2.get('/feed');
+    reply.stream.pause();
+    await reply.head();
+    expect(streams.seen[0]).toMatchObject({ writableEnded: true, writableFinished: false });
+
+    reply.stream.close(NGHTTP2_NO_ERROR);
+
+    expect(await seen.count(1)).toEqual(['client-closed']);
+    expect(registry.size).toBe(0);
+    expect(streams.seen[0]?.destroyed).toBe(true);
+  });
+
   it.each([
     ['closes', (socket: Socket) => socket.end()],
     ['breaks', (socket: Socket) => socket.resetAndDestroy()],
