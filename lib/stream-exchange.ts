@@ -77,6 +77,9 @@ export class StreamExchange {
     this.enter();
     const note = (value: unknown): unknown => {
       this.returned = { value };
+      if (this.live) {
+        this.connection.expectChunks();
+      }
       return value;
     };
     const result = this.call(invoke);

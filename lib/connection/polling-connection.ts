@@ -46,6 +46,10 @@ export class PollingConnection extends LiveConnection {
     this.letGo();
   }
 
+  override expectChunks(): void {
+    this.letGo();
+  }
+
   /** While it waits, whatever ends it has it answer: the client is to know where to go on. */
   override end(reason: StreamCloseReason): Promise<void> {
     if (!this.poll?.waiting) {

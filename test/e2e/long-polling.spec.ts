@@ -13,7 +13,7 @@ import {
   UseInterceptors,
 } from '@nestjs/common';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { map } from 'rxjs';
+import { map, NEVER } from 'rxjs';
 import {
   ConnectedStream,
   Hub,
@@ -819,6 +819,29 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
 
     await client.until('\r\n0\r\n\r\n');
     expect(client.body).toBe('"ab"\n');
+  });
+
+  it('for an Observable behind interceptors, which opens and is kept alive in silence', async () => {
+    class Nothing implements NestInterceptor {
+      intercept(_: ExecutionContext, next: CallHandler) {
+        return next.handle().pipe(map((value: unknown) => value));
+      }
+    }
+    @Controller()
+    class Silent {
+      @Stream('silent', { format: 'sse', openDelay: 20, heartbeat: 20 })
+      @UseInterceptors(Nothing)
+      silent() {
+        return NEVER;
+      }
+    }
+    const { get } = await start(platform, [Silent]);
+    const client = await get('/silent', { Prefer: LONG });
+
+    await client.until(':\n\n');
+
+    expect(client.received).toContain('HTTP/1.1 200 OK');
+    expect(headerOf(client, 'preference-applied')).toBeUndefined();
   });
 
   it('for a subscription that comes after the stream has begun', async () => {
