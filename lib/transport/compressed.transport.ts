@@ -63,7 +63,11 @@ export class CompressedTransport implements Transport, TransportListener {
 
   begin(headers: OutgoingHeaders): void {
     this.head = headers;
-    if (!this.hasBody || isFixed(this.response, headers)) {
+    if (isFixed(this.response, headers)) {
+      this.leave();
+    } else if (!this.hasBody) {
+      // What it says of the body has to be true of that of a GET (RFC 9110 §8.6).
+      this.head = encodedHead(undefined, this.response, headers);
       this.leave();
     }
   }

@@ -24,8 +24,16 @@ function weak(etag: unknown): string {
   return value.startsWith('W/') ? value : `W/${value}`;
 }
 
-/** The headers of a body that is encoded on its way. Changes those that the response knows. */
-export function encodedHead(coding: string, response: KnownHeaders, headers: OutgoingHeaders): OutgoingHeaders {
+/**
+ * The headers of a body that is encoded on its way. Changes those that the response knows.
+ *
+ * @param coding nothing: there is no body (HEAD, 304) to tell by whether the one that is described would be encoded
+ */
+export function encodedHead(
+  coding: string | undefined,
+  response: KnownHeaders,
+  headers: OutgoingHeaders,
+): OutgoingHeaders {
   for (const name of UNTRUE) {
     response.removeHeader(name);
   }
@@ -35,10 +43,12 @@ export function encodedHead(coding: string, response: KnownHeaders, headers: Out
   }
   if (headers.length === 0) {
     // All of them are there already.
-    response.setHeader('content-encoding', coding);
+    if (coding) {
+      response.setHeader('content-encoding', coding);
+    }
     return headers;
   }
-  const encoded: OutgoingHeaders = ['content-encoding', coding];
+  const encoded: OutgoingHeaders = coding ? ['content-encoding', coding] : [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string;
     const value = headers[i + 1] as string | readonly string[];

@@ -96,6 +96,12 @@ function streams() {
       return new Response(LINE.repeat(100), { headers });
     }
 
+    @Stream('described', { format: 'text' })
+    described(@ConnectedStream() stream: StreamConnection, @Query('name') name: string, @Query('value') value: string) {
+      stream.header(name, value);
+      return [LINE.repeat(100)];
+    }
+
     @Stream('off', { format: 'text', compression: false })
     *off() {
       yield LINE.repeat(100);
@@ -402,6 +408,18 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
 
       expect([response.coding, await response.over()]).toEqual([undefined, '']);
       expect(response.header('vary')).toBe('Accept-Encoding');
+    });
+
+    it.each([
+      ['Content-Length', '5000', undefined],
+      ['Accept-Ranges', 'bytes', undefined],
+      ['ETag', '"strong"', 'W/"strong"'],
+    ])('for HEAD, of which %s says what is true of GET', async (name, value, said) => {
+      const { client } = await start();
+
+      const response = await client(`/described?name=${name}&value=${encodeURIComponent(value)}`, 'gzip', 'HEAD');
+
+      expect([response.header(name.toLowerCase()), await response.over()]).toEqual([said, '']);
     });
 
     it('for a status without a body', async () => {
