@@ -12,16 +12,15 @@ import type { CompressionSettings } from './transport/content-coding.js';
 import { hasEncoder } from './transport/encoders.js';
 import { WebSocketPlan } from './websocket-plan.js';
 
-/**
- * The options of a route over those of the application over the defaults.
- * @param method what it is mapped with
- */
-export function planSettings(
-  runtime: StreamingRuntime,
-  mark: StreamMark,
-  route: string,
-  method: RequestMethod | undefined,
-): PlanParts {
+interface MappedRoute {
+  /** `Class.method` */
+  readonly route: string;
+  /** What it is mapped with. */
+  readonly method: RequestMethod | undefined;
+}
+
+/** The options of a route over those of the application over the defaults. */
+export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { route, method }: MappedRoute): PlanParts {
   const { decorator, options } = mark;
   const application = runtime.options;
   const merged: StreamBehavior = { ...application, ...given(options) };
@@ -34,28 +33,12 @@ export function planSettings(
   if (!websocket) {
     refuseUseless(options, formats, where);
   }
-  const durations = {
-    openDelay: milliseconds(merged.openDelay, DEFAULTS.openDelay),
-    heartbeat: milliseconds(merged.heartbeat, DEFAULTS.heartbeat),
-    sendTimeout: milliseconds(merged.sendTimeout, DEFAULTS.sendTimeout),
-    maxDuration: milliseconds(merged.maxDuration, DEFAULTS.maxDuration),
-  };
-  for (const duration of Object.values(durations).filter((each) => each > 0)) {
-    runtime.registry.observe(duration);
-  }
-  const pending = pendingLimits(options.maxPendingDataLength);
   return {
     settings: {
       route,
-      ...durations,
+      ...durationsOf(merged, runtime),
       flush: merged.flush ?? 'auto',
-      queue: {
-        events: DEFAULTS.events,
-        bytes: DEFAULTS.bytes,
-        ...given(application.queue),
-        ...pending,
-        ...given(options.queue),
-      },
+      queue: queueOf(application, options),
       overflow: merged.overflow ?? 'disconnect',
       errorEvent: merged.errorEvent ?? 'error',
     },
@@ -68,6 +51,30 @@ export function planSettings(
     isDraining: runtime.isDraining,
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
+  };
+}
+
+/** The durations of a route, which the clock is made fine enough for. */
+function durationsOf(options: StreamBehavior, { registry }: StreamingRuntime) {
+  const durations = {
+    openDelay: milliseconds(options.openDelay, DEFAULTS.openDelay),
+    heartbeat: milliseconds(options.heartbeat, DEFAULTS.heartbeat),
+    sendTimeout: milliseconds(options.sendTimeout, DEFAULTS.sendTimeout),
+    maxDuration: milliseconds(options.maxDuration, DEFAULTS.maxDuration),
+  };
+  for (const duration of Object.values(durations).filter((each) => each > 0)) {
+    registry.observe(duration);
+  }
+  return durations;
+}
+
+function queueOf(application: StreamBehavior, options: StreamMark['options']) {
+  return {
+    events: DEFAULTS.events,
+    bytes: DEFAULTS.bytes,
+    ...given(application.queue),
+    ...pendingLimits(options.maxPendingDataLength),
+    ...given(options.queue),
   };
 }
 

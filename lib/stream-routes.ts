@@ -90,7 +90,7 @@ export class StreamRoutes {
       }
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
       const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
-      const plan = new StreamPlan(planSettings(this.runtime, mark, name, method));
+      const plan = new StreamPlan(planSettings(this.runtime, mark, { route: name, method }));
       this.plans.set(route, plan);
       this.runtime.addPlan(route.controller, mark, plan);
     }
