@@ -1,4 +1,5 @@
 import { isThenable } from '../source/thenable.js';
+import type { WireProtocol } from '../transport/transport.js';
 import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import { StreamCore } from './stream-core.js';
@@ -43,6 +44,10 @@ export class LiveConnection extends StreamCore {
 
   get format(): string | undefined {
     return this.body.format?.name;
+  }
+
+  get protocol(): WireProtocol {
+    return this.parts.transport.protocol;
   }
 
   get lastEventId(): string | undefined {

@@ -1,5 +1,6 @@
 import type { StreamEvent } from '../format/event.js';
 import type { FlushMark } from '../source/flush.js';
+import type { WireProtocol } from '../transport/transport.js';
 import type { StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 
@@ -34,6 +35,9 @@ export abstract class StreamConnection<T = unknown> {
 
   /** The name of the format, once it is decided: by the route, by the client, or by the first chunk. */
   abstract readonly format: string | undefined;
+
+  /** What the client speaks: `http/1.1` (also for HTTP/1.0), `http/2` or `websocket`. */
+  abstract readonly protocol: WireProtocol;
 
   /** The `Last-Event-ID` of the client, if it has one: where it wants to go on. */
   abstract readonly lastEventId: string | undefined;

@@ -32,6 +32,10 @@ export class CompressedTransport implements Transport, TransportListener {
     private readonly choice: CodingChoice,
   ) {}
 
+  get protocol(): Transport['protocol'] {
+    return this.inner.protocol;
+  }
+
   get headers(): Readonly<Record<string, string>> {
     return this.inner.headers;
   }

@@ -31,6 +31,7 @@ function onResponseClose(this: FlushableResponse): void {
 
 /** HTTP/1.1 (chunked) and HTTP/1.0 (delimited by the end of the connection), through the response Node.js made (RFC 9112). */
 export class Http1Transport implements Transport {
+  readonly protocol = 'http/1.1';
   private listener: TransportListener | undefined;
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;

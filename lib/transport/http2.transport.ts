@@ -21,6 +21,7 @@ const FORBIDDEN = new Set([
 
 /** One stream of an HTTP/2 session, through the response of Node's compatibility API (RFC 9113). */
 export class Http2Transport implements Transport {
+  readonly protocol = 'http/2';
   readonly queued = false;
   private listener: TransportListener | undefined;
   private head: OutgoingHeaders | undefined;

@@ -18,8 +18,12 @@ export interface TransportListener {
 /** Headers as Node.js writes them fastest: a name in lower case, its value, the next name, … */
 export type OutgoingHeaders = (number | string | readonly string[])[];
 
+/** What a client speaks; HTTP/1.0 counts as HTTP/1.1. */
+export type WireProtocol = 'http/1.1' | 'http/2' | 'websocket';
+
 /** Bytes → the wire. */
 export interface Transport {
+  readonly protocol: WireProtocol;
   /** What it sends with every stream, unless the application has set its own. Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   /** Whether the answer has a body at all: not for HEAD, nor for a status that has none. */

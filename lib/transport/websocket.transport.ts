@@ -27,6 +27,7 @@ interface WebSocketParts {
 
 /** WebSocket (RFC 6455), accepted with the head. What is written are whole frames already; `ws` reads, and sends control frames between them. */
 export class WebSocketTransport implements Transport {
+  readonly protocol = 'websocket';
   readonly headers = NO_HEADERS;
   readonly hasBody = true;
   readonly queued = false;
