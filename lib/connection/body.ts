@@ -10,17 +10,13 @@ import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import type { StreamSettings } from './stream-settings.js';
+import { Waiters } from './waiters.js';
 
 /** What a stream is that has nothing to tell its format by. */
 const EMPTY = chooseFormat(ndjsonFormat);
 
 /** Shared chunks above it are written in slices, so that a client that takes some of it is seen to take something. */
 const LARGE = 131_072;
-
-interface Waiter {
-  resolve(): void;
-  reject(error: StreamError): void;
-}
 
 /** The body of a stream: chunks in their format on their way out, within the bounds of the queue. */
 export class Body extends Outbox {
@@ -35,8 +31,9 @@ export class Body extends Outbox {
   private wraps = false;
   /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
   private silent = false;
+  /** What its client is still to be told of. */
   private dropped = 0;
-  private waiters: Waiter[] | undefined;
+  private waiters: Waiters | undefined;
 
   /** @param chosen the format, or nothing when the first chunk decides */
   constructor(transport: Transport, settings: StreamSettings, chosen: ChosenFormat | undefined, owner: OutboxOwner) {
@@ -98,10 +95,18 @@ export class Body extends Outbox {
     if (encoded.length === 0 || this.silent) {
       return;
     }
+    this.chunks++;
     if (this.framed) {
       this.putFrame(encoded);
     } else {
       this.begun = true;
+      this.add(encoded);
+    }
+  }
+
+  /** Adds what is no chunk of its own, as it is. */
+  insert(encoded: string | Uint8Array): void {
+    if (encoded.length > 0 && !this.silent) {
       this.add(encoded);
     }
   }
@@ -116,7 +121,8 @@ export class Body extends Outbox {
     if (!this.empty) {
       this.flush();
     }
-    if (chunk.bytes.length <= LARGE || this.transport.whole) {
+    this.chunks += chunk.count;
+    if (chunk.size <= LARGE || this.transport.whole) {
       this.shareWhole(chunk);
     } else {
       for (const slice of chunk.slices) {
@@ -130,33 +136,26 @@ export class Body extends Outbox {
   close(): void {
     const { format } = this;
     this.tellDropped();
-    if (format !== undefined && !this.silent) {
-      this.add(joined((this.begun ? undefined : format.open) ?? '', format.close ?? ''));
-    }
+    this.insert(joined((this.begun ? undefined : format?.open) ?? '', format?.close ?? ''));
     this.silent = true;
   }
 
   /** Adds the record of an error, if the format has one. */
   putError(body: StreamErrorBody): void {
     this.tellDropped();
-    const record = this.format?.error?.(body, this.settings.errorEvent);
-    if (record !== undefined && !this.silent) {
-      this.add(record);
-    }
+    this.insert(this.format?.error?.(body, this.settings.errorEvent) ?? '');
     this.silent = true;
   }
 
   /** Sends what keeps a silent connection alive, which may be the position a client of a hub is at. Without it in the format, that is left to TCP. */
   beat(position?: string): void {
     const { format } = this;
-    if (position !== undefined && format?.position && !this.silent) {
-      this.add(format.position(position));
-      this.flush();
-    } else if (format?.heartbeat === undefined) {
+    const sign = (position === undefined ? undefined : format?.position?.(position)) ?? format?.heartbeat;
+    if (sign === undefined) {
       this.transport.probe();
       this.progress();
-    } else if (!this.silent) {
-      this.add(format.heartbeat);
+    } else {
+      this.insert(sign);
       this.flush();
     }
   }
@@ -168,21 +167,19 @@ export class Body extends Outbox {
     if (!full()) {
       return 'take';
     }
-    if (this.settings.overflow === 'disconnect') {
+    const { overflow } = this.settings;
+    if (overflow === 'disconnect') {
       return 'disconnect';
     }
-    if (this.settings.overflow === 'drop-newest') {
-      this.dropped++;
-      return 'drop';
-    }
-    while (full() && this.dropOldest()) {
-      this.dropped++;
+    while (overflow === 'drop-oldest' && full() && this.dropOldest()) {
+      this.chunks--;
+      this.lose();
     }
     if (!full()) {
       return 'take';
     }
-    // What fills it cannot be dropped: it is half sent, or still in a hook.
-    this.dropped++;
+    // With `drop-oldest`, what fills it cannot be dropped: it is half sent, or still in a hook.
+    this.lose();
     return 'drop';
   }
 
@@ -193,33 +190,27 @@ export class Body extends Outbox {
       return;
     }
     this.tellDropped();
-    for (const waiter of this.waiters?.splice(0) ?? []) {
-      waiter.resolve();
-    }
+    this.waiters?.resolve();
   }
 
   /** Resolves when the client can take more; rejects when it never will. */
   drained(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.waiters ??= [];
-      this.waiters.push({ resolve, reject });
-    });
+    this.waiters ??= new Waiters();
+    return this.waiters.wait();
   }
 
   /** Forgets what waits, and whoever waits for it. */
   release(reason: () => StreamError): void {
     this.silent = true;
     this.clear();
-    for (const waiter of this.waiters?.splice(0) ?? []) {
-      waiter.reject(reason());
-    }
+    this.waiters?.reject(reason);
   }
 
   private shareWhole(chunk: SharedChunk): void {
     if (this.blocked) {
       this.add(chunk.bytes);
     } else {
-      this.bytes += chunk.bytes.length;
+      this.bytes += chunk.size;
       this.blocked = !this.transport.writeShared(chunk);
       this.progress();
     }
@@ -235,12 +226,18 @@ export class Body extends Outbox {
     }
   }
 
+  private lose(): void {
+    this.dropped++;
+    this.losses.dropped++;
+  }
+
   private tellDropped(): void {
     const { format, dropped } = this;
     if (dropped === 0) {
       return;
     }
     this.dropped = 0;
+    this.losses.lagged++;
     this.settings.services.logger.warn(
       `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,
     );

@@ -1,4 +1,5 @@
 import { atEndOfTurn } from '../scheduler.js';
+import type { Losses } from '../source/shared-source.js';
 import type { Transport } from '../transport/transport.js';
 import { ChunkQueue } from './chunk-queue.js';
 import type { StreamSettings } from './stream-settings.js';
@@ -22,8 +23,12 @@ export class Outbox {
   blocked = false;
   /** Whether all is held back until the end, to be one body of known length. */
   whole = false;
-  /** How many bytes were handed over. */
+  /** How many chunks it was given, without those it has dropped. */
+  chunks = 0;
+  /** How many bytes it has handed over. */
   bytes = 0;
+  /** What it has dropped, if anything. */
+  lost: Losses | undefined;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
   private text = '';
@@ -43,6 +48,12 @@ export class Outbox {
     const { flush } = settings;
     this.enough = typeof flush === 'object' ? flush.bytes : flush === 'each' ? 1 : GATHER;
     this.progress();
+  }
+
+  /** Where to count what is dropped: most drop nothing. */
+  get losses(): Losses {
+    this.lost ??= { dropped: 0, lagged: 0 };
+    return this.lost;
   }
 
   get empty(): boolean {

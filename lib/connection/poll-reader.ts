@@ -1,7 +1,7 @@
 import { StreamError } from '../errors.js';
 import type { HubEvent } from '../format/hub-event.js';
 import { inLaterTurn } from '../scheduler.js';
-import type { SharedPort, SharedSource } from '../source/shared-source.js';
+import type { Losses, SharedPort, SharedSource } from '../source/shared-source.js';
 import { DONE, type PullSource, type Step } from '../source/source.js';
 import type { StreamCloseReason } from './close-reason.js';
 import { Pump, type PumpPort } from './pump.js';
@@ -9,6 +9,7 @@ import type { Reader } from './reader.js';
 
 /** What a poll needs of the connection it answers. */
 interface PollPort extends PumpPort {
+  readonly losses: Losses;
   overflow(): void;
 }
 
@@ -78,6 +79,10 @@ export class PollReader implements Reader, SharedPort {
   /** The id up to which the client has been sent everything. Nothing: that of its request, whatever it was. */
   get id(): string | undefined {
     return this.gathered ? this.gathered.id : this.start;
+  }
+
+  get losses(): Losses {
+    return this.port.losses;
   }
 
   get ready(): boolean {

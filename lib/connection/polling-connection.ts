@@ -96,7 +96,7 @@ export class PollingConnection extends LiveConnection {
     this.describe(head, poll.id, whole);
     super.fixHead();
     body.whole = false;
-    body.put(whole);
+    body.insert(whole);
   }
 
   protected override flushHead(): void {
@@ -153,7 +153,8 @@ export class PollingConnection extends LiveConnection {
       body.close();
     }
     const whole = Buffer.from(body.take());
-    body.choose({ ...PASSTHROUGH, contentType: empty ? undefined : contentType });
+    const format = { ...PASSTHROUGH.format, name: body.format?.name ?? PASSTHROUGH.format.name };
+    body.choose({ format, contentType: empty ? undefined : contentType });
     return whole;
   }
 

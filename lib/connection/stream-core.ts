@@ -16,7 +16,6 @@ import { StreamSharing } from './stream-sharing.js';
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamSharing implements TransportListener, PushPort {
   reader: Reader | undefined;
-  beganAt = 0;
 
   constructor(parts: StreamParts) {
     super(parts);

@@ -204,7 +204,7 @@ export abstract class StreamEnding extends StreamOpening {
   private settle(): void {
     const { services } = this.parts.settings;
     this.settled = true;
-    services.registry.delete(this);
+    services.registry.delete(this, this.reason ?? { code: 'completed' });
     this.body.release(() => this.closeError());
     this.settleOpening();
     if (this.reason && this.reached) {

@@ -14,6 +14,10 @@ const openingBy = new AsyncLocalStorage<object>();
 /** The way of a chunk: it opens the stream if need be, goes through the hooks and into the body. */
 export abstract class StreamOpening extends StreamConnection {
   readonly body: Body;
+  /** When its handler was called. */
+  beganAt = 0;
+  /** When its head was handed over. */
+  openedAt: number | undefined;
   protected current: StreamState = 'new';
   protected chain: HookChain;
   /** An `onOpen` hook that takes its time: chunks of the source wait for it. */
@@ -115,12 +119,13 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** Hands the status and headers over, with the content type of the format. */
   protected fixHead(): void {
-    const { head, transport } = this.parts;
+    const { head, transport, settings } = this.parts;
     if (!head || isOver(this.current)) {
       return;
     }
     const headers = head.commit(this.body.contentType, this.headers);
     this.parts.head = undefined;
+    this.openedAt = settings.services.registry.opened(this);
     this.body.open();
     this.settleOpening();
     if (isThenable(headers)) {

@@ -1,6 +1,8 @@
 import type { StreamCloseReason } from './close-reason.js';
 import type { Reader } from './reader.js';
 import type { StreamConnection } from './stream-connection.js';
+import { type MeteredStream, type StreamSnapshot, StreamTally } from './stream-figures.js';
+import type { ObservedStream, StreamObserver } from './stream-observer.js';
 
 const FINEST_TICK_MS = 10;
 const COARSEST_TICK_MS = 1_000;
@@ -8,11 +10,9 @@ const COARSEST_TICK_MS = 1_000;
 const TICKS_PER_DURATION = 4;
 
 /** What the registry needs of a stream besides its public side. */
-export interface OpenStream extends StreamConnection {
+export interface OpenStream extends StreamConnection, MeteredStream {
   readonly endless: boolean;
-  /** When its handler was called, on the clock. */
-  readonly beganAt: number;
-  readonly body: { readonly bytes: number };
+  readonly format: StreamConnection['format'];
   readonly reader: Reader | undefined;
   tick(now: number): void;
   end(reason: StreamCloseReason): Promise<void>;
@@ -43,12 +43,14 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   tickMs = COARSEST_TICK_MS;
   private timer: NodeJS.Timeout | undefined;
   private onEmpty: (() => void) | undefined;
+  private readonly tally = new StreamTally();
+  /** @internal Is told what becomes of streams, if anybody wants to know. */
+  observer: StreamObserver | undefined;
   /** Whether somebody else calls `tick()`. */
   private manual = false;
   /** @internal What time it is. */
   clock = clock;
   private time = clock();
-  private endedBytes = 0;
 
   /** How many streams are open. */
   get size(): number {
@@ -69,14 +71,26 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     return matching.length;
   }
 
+  /**
+   * What the streams of the application have done since it was started: in all, and by route, format and protocol. Times are in
+   * milliseconds. It is a copy, made when it is asked for.
+   *
+   * @example
+   * ```ts
+   * @Get('metrics')
+   * metrics() {
+   *   const { totals, groups } = this.streams.snapshot();
+   *   return { open: totals.open, bytes: totals.bytes, busiest: groups.toSorted((a, b) => b.bytes - a.bytes)[0]?.route };
+   * }
+   * ```
+   */
+  snapshot(): StreamSnapshot {
+    return this.tally.snapshot(this.connections);
+  }
+
   /** @internal All that are open, as the application ends them. */
   get open(): Iterable<OpenStream> {
     return this.connections;
-  }
-
-  /** @internal The bytes of the streams that are over. */
-  get bytesBefore(): number {
-    return this.endedBytes;
   }
 
   /** @internal The time of the last tick: cheap, and exact enough for timeouts. */
@@ -96,6 +110,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
       this.time = this.clock();
     }
     this.connections.add(connection);
+    this.observer?.began(connection);
     this.sweep();
   }
 
@@ -124,11 +139,21 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     });
   }
 
+  /** @internal The head is on its way. @returns when */
+  opened(stream: ObservedStream): number {
+    const now = this.clock();
+    this.observer?.opened(stream, now - stream.beganAt);
+    return now;
+  }
+
   /** @internal */
-  delete(connection: StreamConnection): void {
-    if (this.connections.delete(connection as OpenStream)) {
-      this.endedBytes += (connection as OpenStream).body.bytes;
+  delete(stream: ObservedStream, reason: StreamCloseReason): void {
+    if (!this.connections.delete(stream as OpenStream)) {
+      return;
     }
+    const duration = this.clock() - stream.beganAt;
+    this.tally.ended(stream, reason.code, duration);
+    this.observer?.ended(stream, reason, duration);
     if (this.connections.size === 0) {
       this.onEmpty?.();
       this.onEmpty = undefined;

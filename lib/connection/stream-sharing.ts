@@ -1,6 +1,6 @@
 import type { StreamFormat } from '../format/format.js';
 import type { HubEvent } from '../format/hub-event.js';
-import type { SharedPort } from '../source/shared-source.js';
+import type { Losses, SharedPort } from '../source/shared-source.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import { StreamEnding } from './stream-ending.js';
 
@@ -9,6 +9,10 @@ export abstract class StreamSharing extends StreamEnding implements SharedPort {
   get sharedFormat(): StreamFormat | undefined {
     const { body } = this;
     return body.shareable && this.headFixed && !this.hasChunkHooks ? body.format : undefined;
+  }
+
+  get losses(): Losses {
+    return this.body.losses;
   }
 
   writeShared(chunk: SharedChunk): boolean {
@@ -20,7 +24,7 @@ export abstract class StreamSharing extends StreamEnding implements SharedPort {
   }
 
   mark(id: string): void {
-    this.body.put(this.body.format?.position?.(id) ?? '');
+    this.body.insert(this.body.format?.position?.(id) ?? '');
   }
 
   overflow(): void {

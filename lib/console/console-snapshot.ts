@@ -69,7 +69,7 @@ export class ConsoleSnapshot {
       };
     });
     const totals = this.count();
-    const bytes = registry.bytesBefore + totals.bytes;
+    const { bytes } = registry.snapshot().totals;
     this.by = totals.by;
     this.sample = {
       at,
@@ -97,16 +97,14 @@ export class ConsoleSnapshot {
 
   private count() {
     const by = { route: new Tally(), protocol: new Tally(), format: new Tally() };
-    let bytes = 0;
     let queue = 0;
     for (const stream of this.streams) {
-      bytes += stream.body.bytes;
       queue += stream.bufferedAmount;
       by.route.add(stream.route);
       by.protocol.add(protocolOf(stream.request));
       by.format.add(stream.format ?? 'not known yet');
     }
-    return { by, bytes, queue };
+    return { by, queue };
   }
 }
 

@@ -41,10 +41,12 @@ export function chunksOf(events: readonly LogEvent[], format: StreamFormat): Bat
   let size = 0;
   events.forEach((event, index) => {
     const encoded = event.encode(format);
-    parts.push(encoded);
+    if (encoded.length > 0) {
+      parts.push(encoded);
+    }
     size += encoded.length;
     if (size >= CHUNK || (index === events.length - 1 && size > 0)) {
-      chunks.push({ shared: new SharedChunk(join(parts)), count: index + 1 });
+      chunks.push({ shared: new SharedChunk(join(parts), parts.length), count: index + 1 });
       parts = [];
       size = 0;
     }

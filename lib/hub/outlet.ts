@@ -165,7 +165,7 @@ export abstract class Outlet {
   private hold(events: readonly LogEvent[], port: SharedPort): void {
     const { overflow, queue } = this.wish;
     for (const event of events) {
-      this.backlog ??= new Backlog(overflow, queue, this.idBefore(event));
+      this.backlog ??= new Backlog(overflow, queue, this.idBefore(event), port.losses);
       if (!this.backlog.push(event)) {
         this.stop();
         port.overflow();

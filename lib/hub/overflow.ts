@@ -1,4 +1,5 @@
 import { HubNotice } from '../format/hub-event.js';
+import type { Losses } from '../source/shared-source.js';
 import { LogEvent } from './log-event.js';
 
 /**
@@ -39,6 +40,7 @@ export class Backlog {
     private readonly limits: HubQueue,
     /** The id of what came before all that waits. */
     private before = '',
+    private readonly losses: Losses = { dropped: 0, lagged: 0 },
   ) {}
 
   get empty(): boolean {
@@ -117,6 +119,7 @@ export class Backlog {
     if (item instanceof LogEvent) {
       this.remove(key, item);
       this.lost++;
+      this.losses.dropped++;
     }
   }
 
@@ -137,10 +140,12 @@ export class Backlog {
       this.waiting.set(this.gap, this.gap);
     }
     this.gap.dropped++;
+    this.losses.dropped++;
   }
 
   /** Who comes back with the id of what came before is given again what was dropped, and nothing that still waits is skipped. */
   private lagged(dropped: number): LogEvent {
+    this.losses.lagged++;
     // It is a moment's, and not in the log: it has no number there.
     return new LogEvent(0, this.before, HubNotice.lagged(this.before, dropped));
   }

@@ -2,10 +2,20 @@ import type { StreamFormat } from '../format/format.js';
 import type { HubEvent } from '../format/hub-event.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 
+/** What a client was not given, because it is too slow. */
+export interface Losses {
+  /** How many chunks. */
+  dropped: number;
+  /** How often it was told. */
+  lagged: number;
+}
+
 /** What a source that many connections read at once needs of each of them. */
 export interface SharedPort {
   /** The format in which everyone can be given the same bytes. Nothing: chunks go through {@link emit} one by one. */
   readonly sharedFormat: StreamFormat | undefined;
+  /** Where to count what is dropped. */
+  readonly losses?: Losses;
   /** Whether there is room. When it comes, `resume()` is called. */
   readonly ready: boolean;
   /** Accepts bytes in the shared format. Whether there is still room. */

@@ -10,13 +10,22 @@ export class SharedChunk {
   readonly chunked: Buffer;
   /** The data alone. */
   readonly bytes: Buffer;
+  /** How many bytes the data has. */
+  readonly size: number;
   /** For connections that are sent gzip, once there is one. */
   deflated: DeflateBlock | undefined;
   private cut: readonly SharedChunk[] | undefined;
 
-  /** @param data not empty: an empty chunk would end the body */
-  constructor(data: string | Uint8Array) {
+  /**
+   * @param data not empty: an empty chunk would end the body
+   * @param count how many chunks of a stream it is
+   */
+  constructor(
+    data: string | Uint8Array,
+    readonly count = 1,
+  ) {
     const size = Buffer.byteLength(data);
+    this.size = size;
     const head = size.toString(16) + CRLF;
     const end = head.length + size;
     this.chunked = Buffer.allocUnsafeSlow(end + CRLF.length);
