@@ -8,6 +8,7 @@ import {
   Module,
   type NestModule,
   type OnApplicationBootstrap,
+  type OnApplicationShutdown,
   type OnModuleInit,
 } from '@nestjs/common';
 import {
@@ -30,6 +31,7 @@ import { closeSessions } from './platform/fastify.sessions.js';
 import { StreamRoutes } from './stream-routes.js';
 import type { StreamingModuleOptions } from './streaming.options.js';
 import { StreamingRuntime } from './streaming.runtime.js';
+import { Telemetry } from './telemetry/telemetry.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
@@ -72,9 +74,10 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
 })
 export class StreamingModule
   extends ConfigurableModuleClass
-  implements NestModule, OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown
+  implements NestModule, OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
 {
   private routes: StreamRoutes | undefined;
+  private telemetry: Telemetry | undefined;
 
   constructor(
     @Inject(StreamingRuntime) private readonly runtime: StreamingRuntime,
@@ -135,6 +138,8 @@ export class StreamingModule
 
   async onModuleInit(): Promise<void> {
     await this.routes?.resolveHooks(this.moduleRef);
+    const { registry } = this.runtime;
+    this.telemetry = await Telemetry.start(registry, () => this.runtime.hubs ?? []);
   }
 
   /** Called after gateways have been registered, and before the server listens. */
@@ -146,5 +151,9 @@ export class StreamingModule
 
   async beforeApplicationShutdown(): Promise<void> {
     await this.runtime.shutdown();
+  }
+
+  onApplicationShutdown(): void {
+    this.telemetry?.stop();
   }
 }

@@ -157,6 +157,11 @@ export class Hub<T = unknown> {
     return this.over;
   }
 
+  /** @internal How many events were published here. */
+  get published(): number {
+    return this.publisher.count;
+  }
+
   /** @internal How many events it has heard of, and how many of them are kept for those who come back. */
   get log(): { readonly heard: number; readonly kept: number } {
     const { last, oldest } = this.history.window;

@@ -6,6 +6,8 @@ const PATIENCE_MS = 1_000;
 
 /** Publishes, and knows when what was published has come back: a broker on another machine tells of it later than it takes it. */
 export class Publisher {
+  /** How many have been published here. */
+  count = 0;
   private readonly inFlight = new Set<Promise<BrokerPosition>>();
   /** The last in the log of what was published here. */
   private newest: BrokerPosition | undefined;
@@ -18,6 +20,7 @@ export class Publisher {
     this.inFlight.add(published);
     try {
       const position = await published;
+      this.count++;
       const { newest } = this;
       if (newest?.epoch !== position.epoch || newest.offset < position.offset) {
         this.newest = position;

@@ -5,13 +5,13 @@ import { promisify } from 'node:util';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const module = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
 
-/** Tells when `@nestjs/swagger` is asked for, and finds it nowhere unless it is `installed`. */
-const hooks = (installed: boolean): string =>
+/** Tells when a package is asked for, and finds it nowhere unless it is `installed`. */
+const hooks = (peer: string, installed: boolean): string =>
   module(`
     import { writeSync } from 'node:fs';
     export const resolve = (name, context, next) => {
-      if (name !== '@nestjs/swagger') return next(name, context);
-      writeSync(1, 'asked for swagger\\n');
+      if (name !== '${peer}') return next(name, context);
+      writeSync(1, 'asked for it\\n');
       return next(name, ${installed} ? context : { ...context, parentURL: 'file:///nowhere/main.js' });
     };
   `);
@@ -36,8 +36,10 @@ const PROGRAM = `
 `;
 
 /** What the built package does in a process of its own. */
-async function run(installed: boolean): Promise<string[]> {
-  const register = module(`import { register } from 'node:module'; register(${JSON.stringify(hooks(installed))});`);
+async function run(peer: string, installed: boolean): Promise<string[]> {
+  const register = module(
+    `import { register } from 'node:module'; register(${JSON.stringify(hooks(peer, installed))});`,
+  );
   const { stdout } = await promisify(execFile)(
     process.execPath,
     ['--no-warnings', '--import', register, '--input-type=module', '--eval', PROGRAM],
@@ -46,10 +48,12 @@ async function run(installed: boolean): Promise<string[]> {
   return stdout.trimEnd().split('\n');
 }
 
-it('streams where @nestjs/swagger is not installed', async () => {
-  expect(await run(false)).toEqual(['imported', 'asked for swagger', '["a","stream"]']);
-}, 60_000);
+describe.each(['@nestjs/swagger', '@opentelemetry/api'])('%s', (peer) => {
+  it('is not needed: where it is not installed, there are streams', async () => {
+    expect(await run(peer, false)).toEqual(['imported', 'asked for it', '["a","stream"]']);
+  }, 60_000);
 
-it('asks for @nestjs/swagger when an application starts, and never when it is imported', async () => {
-  expect(await run(true)).toEqual(['imported', 'asked for swagger', '["a","stream"]']);
-}, 60_000);
+  it('is asked for when an application starts, and never when the package is imported', async () => {
+    expect(await run(peer, true)).toEqual(['imported', 'asked for it', '["a","stream"]']);
+  }, 60_000);
+});

@@ -1,0 +1,11 @@
+import type { Attributes } from '@opentelemetry/api';
+import type { StreamGroup } from '../connection/stream-figures.js';
+
+/** What all measurements of a stream are told apart by. What is not known is left out. */
+export function attributesOf({
+  route,
+  format,
+  protocol,
+}: Pick<StreamGroup, 'route' | 'format' | 'protocol'>): Attributes {
+  return format === undefined ? { route, protocol } : { route, format, protocol };
+}

@@ -1,0 +1,72 @@
+import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { MeteredStream, StreamGroup } from '../connection/stream-figures.js';
+import type { StreamRegistry } from '../connection/stream-registry.js';
+import { attributesOf } from './attributes.js';
+import { RunningTotal } from './running-total.js';
+
+const FIRST_BYTE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+/** From a short answer to a stream that is open for a day. */
+const DURATION_SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
+
+/**
+ * The instruments of streams. Chunks and the like are counted by the streams themselves, and reported when somebody collects:
+ * to tell of each would cost more than to send it.
+ */
+export class StreamMetrics {
+  readonly open;
+  private readonly timeToFirstByte;
+  private readonly duration;
+  private readonly ended;
+  private readonly totals: readonly { readonly of: keyof StreamGroup; readonly total: RunningTotal }[];
+
+  constructor(
+    meter: Meter,
+    private readonly registry: StreamRegistry,
+  ) {
+    const total = (name: string, unit: string, description: string): RunningTotal =>
+      new RunningTotal(meter.createCounter(`nestjs_streaming.${name}`, { unit, description }));
+    const seconds = (name: string, description: string, explicitBucketBoundaries: number[]) =>
+      meter.createHistogram(`nestjs_streaming.streams.${name}`, {
+        unit: 's',
+        description,
+        advice: { explicitBucketBoundaries },
+      });
+    this.open = meter.createObservableUpDownCounter('nestjs_streaming.streams.open', {
+      unit: '{stream}',
+      description: 'Streams that are open now',
+    });
+    this.timeToFirstByte = seconds('time_to_first_byte', 'From the handler to the head', FIRST_BYTE_SECONDS);
+    this.duration = seconds('duration', 'From the handler to the end', DURATION_SECONDS);
+    this.ended = total('streams.ended', '{stream}', 'Streams that have ended, by reason');
+    this.totals = [
+      { of: 'opened', total: total('streams.opened', '{stream}', 'Streams that were opened') },
+      { of: 'resumed', total: total('streams.resumed', '{stream}', 'Streams resumed after a Last-Event-ID') },
+      { of: 'lagged', total: total('streams.lagged', '{notice}', 'Times a client was told that it missed chunks') },
+      { of: 'chunks', total: total('chunks.sent', '{chunk}', 'Chunks sent') },
+      { of: 'dropped', total: total('chunks.dropped', '{chunk}', 'Chunks dropped for slow clients') },
+      { of: 'bytes', total: total('bytes.sent', 'By', 'Bytes sent, before compression') },
+    ];
+  }
+
+  opened(stream: MeteredStream, milliseconds: number): void {
+    this.timeToFirstByte.record(milliseconds / 1_000, attributesOf(stream));
+  }
+
+  closed(stream: MeteredStream, milliseconds: number): void {
+    this.duration.record(milliseconds / 1_000, attributesOf(stream));
+  }
+
+  /** Reports what has come since the last time. */
+  report(result?: BatchObservableResult): void {
+    for (const group of this.registry.snapshot().groups) {
+      const attributes = attributesOf(group);
+      for (const { of, total } of this.totals) {
+        total.report(group[of] as number, attributes);
+      }
+      for (const [reason, count] of Object.entries(group.ended)) {
+        this.ended.report(count, { ...attributes, reason });
+      }
+      result?.observe(this.open, group.open, attributes);
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import type { BatchObservableCallback, Meter } from '@opentelemetry/api';
+import type { StreamCloseReason } from '../connection/close-reason.js';
+import type { ObservedStream, StreamObserver } from '../connection/stream-observer.js';
+import type { StreamRegistry } from '../connection/stream-registry.js';
+import type { Hub } from '../hub/hub.js';
+import { HubMetrics } from './hub-metrics.js';
+import { StreamMetrics } from './stream-metrics.js';
+import { StreamSpans } from './stream-spans.js';
+
+type OpenTelemetry = typeof import('@opentelemetry/api');
+
+const NAME = 'nestjs-streaming';
+
+/** Tells OpenTelemetry of the streams and hubs of an application. */
+export class Telemetry implements StreamObserver {
+  private readonly meter: Meter;
+  private readonly streams: StreamMetrics;
+  private readonly hubs: HubMetrics;
+  private readonly spans: StreamSpans;
+
+  private constructor({ metrics, trace }: OpenTelemetry, registry: StreamRegistry, hubs: () => Iterable<Hub>) {
+    this.meter = metrics.getMeter(NAME);
+    this.streams = new StreamMetrics(this.meter, registry);
+    this.hubs = new HubMetrics(this.meter, hubs);
+    this.spans = new StreamSpans(trace.getTracer(NAME));
+    this.meter.addBatchObservableCallback(this.collect, this.observed);
+  }
+
+  /**
+   * Begins, if `@opentelemetry/api` is installed. Without an SDK, which the application sets up before, that does nothing.
+   * @param hubs those there are by now
+   */
+  static async start(registry: StreamRegistry, hubs: () => Iterable<Hub>): Promise<Telemetry | undefined> {
+    const api = await importApi();
+    const telemetry = api && new Telemetry(api, registry, hubs);
+    registry.observer = telemetry;
+    return telemetry;
+  }
+
+  /** Reports what nobody has collected yet. */
+  stop(): void {
+    this.meter.removeBatchObservableCallback(this.collect, this.observed);
+    this.streams.report();
+    this.hubs.report();
+  }
+
+  began(stream: ObservedStream): void {
+    this.spans.began(stream);
+  }
+
+  opened(stream: ObservedStream, timeToFirstByte: number): void {
+    this.streams.opened(stream, timeToFirstByte);
+    this.spans.opened(stream);
+  }
+
+  ended(stream: ObservedStream, reason: StreamCloseReason, duration: number): void {
+    this.streams.closed(stream, duration);
+    this.spans.ended(stream, reason);
+  }
+
+  private get observed() {
+    return [this.streams.open, this.hubs.subscribers, this.hubs.history];
+  }
+
+  private readonly collect: BatchObservableCallback = (result) => {
+    this.streams.report(result);
+    this.hubs.report(result);
+  };
+}
+
+async function importApi(): Promise<OpenTelemetry | undefined> {
+  try {
+    return await import('@opentelemetry/api');
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code?.endsWith('MODULE_NOT_FOUND') && message.includes("'@opentelemetry/api'")) {
+      return undefined;
+    }
+    throw error;
+  }
+}

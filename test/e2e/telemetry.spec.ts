@@ -1,0 +1,336 @@
+import { Controller, type INestApplication, NotFoundException, Query } from '@nestjs/common';
+import { SpanStatusCode, trace } from '@opentelemetry/api';
+import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
+import type { MetricReader } from '@opentelemetry/sdk-metrics';
+import {
+  ConnectedStream,
+  Hub,
+  InjectHub,
+  LastEventId,
+  Sse,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+} from '../../lib/index.js';
+import { useFakeClock } from '../../lib/testing/index.js';
+import { PLATFORMS } from '../support/app.js';
+import { Recorder } from '../support/events.js';
+import { eventsUntil, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
+import { useApps } from '../support/running.js';
+import { type Histogram, useTelemetry } from '../support/telemetry.js';
+
+const streams = new Recorder<StreamConnection>();
+
+@Controller()
+class Feed {
+  constructor(@InjectHub('feed') readonly hub: Hub) {}
+
+  @Stream('numbers')
+  *numbers(@Query('to') to = '3') {
+    yield* range(1, Number(to));
+  }
+
+  @Stream('missing', { format: 'ndjson' })
+  missing() {
+    throw new NotFoundException('nothing here');
+  }
+
+  @Sse('broken')
+  *broken() {
+    yield 'first';
+    throw new TypeError('broken');
+  }
+
+  @Stream('silent', { openDelay: 1_000, format: 'ndjson' })
+  silent(@ConnectedStream() stream: StreamConnection) {
+    streams.add(stream);
+  }
+
+  @Stream('pushed', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-newest' })
+  pushed(@ConnectedStream() stream: StreamConnection) {
+    for (let i = 0; i < 30; i++) {
+      void stream.send('x'.repeat(65_000));
+    }
+    void stream.close();
+  }
+
+  @Sse('live')
+  live(@LastEventId() after?: string) {
+    return this.hub.subscribe({ after });
+  }
+}
+
+const NUMBERS = { route: 'Feed.numbers', format: 'ndjson', protocol: 'http/1.1' };
+const LIVE = { route: 'Feed.live', format: 'sse', protocol: 'http/1.1' };
+
+/** Has every request be a span, as the instrumentation of node:http does. */
+const traceRequests = (over: Recorder) => (app: INestApplication) => {
+  app.use((_request: unknown, response: NodeJS.EventEmitter, next: () => void) =>
+    trace.getTracer('test').startActiveSpan('request', (span) => {
+      response.once('close', () => {
+        span.end();
+        over.add('request');
+      });
+      next();
+    }),
+  );
+};
+
+describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
+  const launch = useApps();
+  const telemetry = useTelemetry();
+
+  async function start(...readers: MetricReader[]) {
+    const exported = telemetry(readers);
+    const requests = new Recorder();
+    const ended = new Recorder();
+    const app = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+      options: { hooks: { onClose: (_stream, { code }) => ended.add(code) } },
+      configure: traceRequests(requests),
+    });
+    return { ...app, exported, ended, requests, hub: hubOf(app) };
+  }
+
+  it('what streams did is counted once, however often it is collected', async () => {
+    const { text, exported, ended } = await start();
+    for (const to of [3, 5]) {
+      await text(`/numbers?to=${to}`, NDJSON);
+      await exported.points('chunks.sent');
+    }
+    await ended.count(2);
+
+    expect(await exported.points('streams.opened')).toEqual([{ attributes: NUMBERS, value: 2 }]);
+    expect(await exported.points('streams.open')).toEqual([{ attributes: NUMBERS, value: 0 }]);
+    expect(await exported.points('streams.ended')).toEqual([
+      { attributes: { ...NUMBERS, reason: 'completed' }, value: 2 },
+    ]);
+    expect(await exported.points('chunks.sent')).toEqual([{ attributes: NUMBERS, value: 8 }]);
+    expect(await exported.points('bytes.sent')).toEqual([{ attributes: NUMBERS, value: 16 }]);
+    expect(await exported.points('chunks.dropped')).toEqual([]);
+  });
+
+  it('streams that are open are counted as far as they are', async () => {
+    const { get, exported, ended, hub } = await start();
+    const id = await hub.publish('before');
+    const clients = [await get('/live'), await get('/live', { 'Last-Event-ID': id })] as const;
+    await joined(hub, 2);
+    await publishAll(hub, range(1, 10));
+    await Promise.all(clients.map((client) => eventsUntil(client, 10)));
+
+    const bytes = clients.reduce((sum, { body }) => sum + body.length, 0);
+    expect(await exported.points('streams.open')).toEqual([{ attributes: LIVE, value: 2 }]);
+    expect(await exported.points('streams.resumed')).toEqual([{ attributes: LIVE, value: 1 }]);
+    expect(await exported.points('chunks.sent')).toEqual([{ attributes: LIVE, value: 20 }]);
+    expect(await exported.points('bytes.sent')).toEqual([{ attributes: LIVE, value: bytes }]);
+    expect(await exported.points('streams.duration')).toEqual([]);
+
+    clients[0].disconnect();
+    await ended.count(1);
+    await hub.publish('after');
+    await eventsUntil(clients[1], 11);
+    expect(await exported.points('streams.open')).toEqual([{ attributes: LIVE, value: 1 }]);
+    expect(await exported.points('chunks.sent')).toEqual([{ attributes: LIVE, value: 21 }]);
+    expect(await exported.points('streams.ended')).toEqual([
+      { attributes: { ...LIVE, reason: 'client-closed' }, value: 1 },
+    ]);
+  });
+
+  it('what came between the last collection and the end of the application is not lost', async () => {
+    const { get, exported, hub, close } = await start();
+    const client = await get('/live', SSE);
+    await joined(hub, 1);
+    await hub.publish('last');
+    await close();
+    await client.closed();
+
+    expect(await exported.points('streams.ended')).toEqual([{ attributes: { ...LIVE, reason: 'shutdown' }, value: 1 }]);
+    expect(await exported.points('bytes.sent')).toEqual([{ attributes: LIVE, value: client.body.length }]);
+    expect(await exported.points('hub.published')).toEqual([{ attributes: { hub: 'feed' }, value: 1 }]);
+  });
+
+  it('applications of one process add up', async () => {
+    const { text, ended, exported } = await start();
+    const others = new Recorder();
+    const other = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+      options: { hooks: { onClose: (_stream, { code }) => others.add(code) } },
+    });
+    await text('/numbers', NDJSON);
+    await other.text('/numbers', NDJSON);
+    await Promise.all([ended.count(1), others.count(1)]);
+    await other.close();
+
+    expect(await exported.points('streams.opened')).toEqual([{ attributes: NUMBERS, value: 2 }]);
+    expect(await exported.points('chunks.sent')).toEqual([{ attributes: NUMBERS, value: 6 }]);
+  });
+
+  it('chunks that were dropped are counted, and how often a client was told', async () => {
+    const { text, exported, ended } = await start();
+    await text('/pushed');
+    await ended.count(1);
+
+    const attributes = { route: 'Feed.pushed', format: 'ndjson', protocol: 'http/1.1' };
+    expect(await exported.points('chunks.dropped')).toEqual([{ attributes, value: 19 }]);
+    expect(await exported.points('streams.lagged')).toEqual([{ attributes, value: 1 }]);
+    const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.pushed');
+    expect(span?.attributes).toMatchObject({ chunks: 12, dropped: 19, lagged: 1 });
+  });
+
+  it('times are measured in seconds, the first byte as soon as it is sent', async () => {
+    const { app, get, exported, ended } = await start();
+    const clock = useFakeClock(app);
+    const before = streams.seen.length;
+    const client = await get('/silent');
+    const stream = (await streams.count(before + 1))[before] as StreamConnection;
+    await clock.advance(1_000);
+    await client.until('\r\n\r\n');
+
+    const attributes = { route: 'Feed.silent', format: 'ndjson', protocol: 'http/1.1' };
+    const times = { attributes, value: expect.objectContaining({ count: 1, sum: 1, max: 1 }) };
+    expect(await exported.points<Histogram>('streams.time_to_first_byte')).toEqual([times]);
+    expect(await exported.points<Histogram>('streams.duration')).toEqual([]);
+
+    await clock.advance(89_000);
+    await stream.close();
+    await ended.count(1);
+    const duration = { attributes, value: expect.objectContaining({ count: 1, sum: 90, max: 90 }) };
+    expect(await exported.points<Histogram>('streams.duration')).toEqual([duration]);
+    clock.restore();
+  });
+
+  it('hubs tell who listens, what was published and what is kept', async () => {
+    const { get, exported, hub } = await start();
+    await publishAll(hub, range(1, 4));
+    await get('/live');
+    await joined(hub, 1);
+
+    const attributes = { hub: 'feed' };
+    expect(await exported.points('hub.subscribers')).toEqual([{ attributes, value: 1 }]);
+    expect(await exported.points('hub.published')).toEqual([{ attributes, value: 4 }]);
+    expect(await exported.points('hub.history')).toEqual([{ attributes, value: 4 }]);
+  });
+
+  it('instruments say in what they measure', async () => {
+    const { get, text, exported, ended, hub } = await start();
+    const id = await hub.publish('before');
+    await text('/pushed');
+    await get('/live', { 'Last-Event-ID': id });
+    await ended.count(1);
+    await joined(hub, 1);
+
+    expect(await exported.units()).toEqual({
+      'nestjs_streaming.streams.opened': '{stream}',
+      'nestjs_streaming.streams.open': '{stream}',
+      'nestjs_streaming.streams.ended': '{stream}',
+      'nestjs_streaming.streams.resumed': '{stream}',
+      'nestjs_streaming.streams.lagged': '{notice}',
+      'nestjs_streaming.streams.time_to_first_byte': 's',
+      'nestjs_streaming.streams.duration': 's',
+      'nestjs_streaming.chunks.sent': '{chunk}',
+      'nestjs_streaming.chunks.dropped': '{chunk}',
+      'nestjs_streaming.bytes.sent': 'By',
+      'nestjs_streaming.hub.subscribers': '{subscriber}',
+      'nestjs_streaming.hub.published': '{event}',
+      'nestjs_streaming.hub.history': '{event}',
+    });
+  });
+
+  it('Prometheus reads them by names it knows', async () => {
+    const prometheus = new PrometheusExporter({ preventServerStart: true });
+    const { get, text, ended, hub } = await start(prometheus);
+    const id = await hub.publish('before');
+    await text('/pushed');
+    await get('/live', { 'Last-Event-ID': id });
+    await ended.count(1);
+    await joined(hub, 1);
+
+    const { resourceMetrics } = await prometheus.collect();
+    const page = new PrometheusSerializer().serialize(resourceMetrics);
+    expect(page.match(/(?<=# TYPE )nestjs_streaming.*/g)?.sort()).toEqual([
+      'nestjs_streaming_bytes_sent_total counter',
+      'nestjs_streaming_chunks_dropped_total counter',
+      'nestjs_streaming_chunks_sent_total counter',
+      'nestjs_streaming_hub_history gauge',
+      'nestjs_streaming_hub_published_total counter',
+      'nestjs_streaming_hub_subscribers gauge',
+      'nestjs_streaming_streams_duration histogram',
+      'nestjs_streaming_streams_ended_total counter',
+      'nestjs_streaming_streams_lagged_total counter',
+      'nestjs_streaming_streams_open gauge',
+      'nestjs_streaming_streams_opened_total counter',
+      'nestjs_streaming_streams_resumed_total counter',
+      'nestjs_streaming_streams_time_to_first_byte histogram',
+    ]);
+    expect(page).toMatch(/^nestjs_streaming_streams_open\{route="Feed.live",format="sse",protocol="http\/1.1".*\} 1$/m);
+  });
+
+  it('a stream is a span in the trace of its request', async () => {
+    const { exported, ended, requests, get } = await start();
+    const client = await get('/numbers', { ...NDJSON, 'Last-Event-ID': 'x', Connection: 'close' });
+    await client.closed();
+    await Promise.all([ended.count(1), requests.count(1)]);
+
+    const stream = exported.spans.find(({ name }) => name === 'stream Feed.numbers');
+    const request = exported.spans.find(({ name }) => name === 'request');
+    expect(stream?.parentSpanContext?.spanId).toBe(request?.spanContext().spanId);
+    expect(stream?.spanContext().traceId).toBe(request?.spanContext().traceId);
+    expect(stream?.attributes).toEqual({
+      ...NUMBERS,
+      'stream.id': expect.stringMatching(/^[0-9a-z]+$/),
+      reason: 'completed',
+      chunks: 3,
+      bytes: 6,
+      dropped: 0,
+      lagged: 0,
+      resumed: true,
+    });
+    expect(stream?.events.map(({ name }) => name)).toEqual(['first byte']);
+    expect(stream?.status).toEqual({ code: SpanStatusCode.UNSET });
+  });
+
+  it('the span of a stream that goes on ends with it', async () => {
+    const { exported, ended, get, hub } = await start();
+    const client = await get('/live');
+    await joined(hub, 1);
+    await hub.publish(1);
+    await eventsUntil(client, 1);
+    expect(exported.spans).toEqual([]);
+
+    client.disconnect();
+    await ended.count(1);
+    const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.live');
+    expect(span?.attributes).toMatchObject({ reason: 'client-closed', chunks: 1 });
+  });
+
+  it.each([
+    ['after its head', '/broken', 'Feed.broken', 'TypeError', 'broken', ['first byte', 'exception']],
+    ['before its head', '/missing', 'Feed.missing', 'NotFoundException', 'nothing here', ['exception']],
+  ])('the span of a stream that fails %s has the error', async (_, path, route, type, message, events) => {
+    const { exported, ended, get } = await start();
+    const client = await get(path, { Connection: 'close' });
+    await client.closed();
+    await ended.count(1);
+
+    const [span] = exported.spans.filter(({ name }) => name === `stream ${route}`);
+    expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message });
+    expect(span?.attributes).toMatchObject({ reason: 'error' });
+    expect(span?.events.map(({ name }) => name)).toEqual(events);
+    expect(span?.events.at(-1)?.attributes).toMatchObject({ 'exception.type': type, 'exception.message': message });
+  });
+});
+
+describe.each(PLATFORMS)('%s: without an SDK', (platform) => {
+  const launch = useApps();
+
+  it('streams are as they are', async () => {
+    const { text, registry } = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+    });
+    expect(await text('/numbers', NDJSON)).toBe('1\n2\n3\n');
+    expect(registry.snapshot().totals.chunks).toBe(3);
+  });
+});
