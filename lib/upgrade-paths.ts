@@ -1,17 +1,35 @@
-/** One piece of a path as Express and Fastify know them: a group, a parameter with what it may match, a wildcard, an escape, any other character. */
-const PIECE = /([{}])|:(?:\w+|"[^"]*")(?:\([^)]*\))?\??|\(\.\*\)|\*\w*|\\(.)|([\s\S])/g;
+/**
+ * One piece of a path as Express and Fastify know them: a parameter with what it may match and whether it may be left out; what may
+ * match several segments or none (a group, a wildcard); an escape; any other character.
+ */
+const PIECE = /:(?:\w+|"[^"]*")(?:\([^)]*\))?(\?)?|(\{\/?|\*|\(\.\*\))|\\(.)|([\s\S])/g;
+/** A segment with a parameter, whatever else is in it. */
+const ANY = '[^/]*';
 
+/**
+ * An expression for a path. It never has two choices of where to go on: clients choose what is tried, and with several parameters in
+ * a segment the time it takes would be a power of its length.
+ */
 function sourceOf(path: string): string {
-  return path.replace(PIECE, (piece, brace?: string, escaped?: string, other?: string) => {
-    if (brace !== undefined) {
-      return brace === '{' ? '(?:' : ')?';
-    }
+  const segments: string[] = [];
+  let segment = '';
+  for (const [, optional, open, escaped, other] of path.matchAll(PIECE)) {
     const literal = escaped ?? other;
-    if (literal !== undefined) {
-      return literal.replace(/[.*+?^${}()|[\]\\/]/, '\\$&');
+    if (optional !== undefined || open !== undefined) {
+      // What follows is not looked at.
+      const whole = segment === '' || open === '{/';
+      return [...segments, ...(segment === '' ? [] : [segment])].join('/') + (whole ? '(?:/|$)' : '');
     }
-    return piece.startsWith(':') ? '[^/]*' : '.*';
-  });
+    if (literal === '/') {
+      segments.push(segment);
+      segment = '';
+    } else if (literal === undefined) {
+      segment = ANY;
+    } else if (segment !== ANY) {
+      segment += literal.replace(/[.*+?^${}()|[\]\\]/, '\\$&');
+    }
+  }
+  return `${[...segments, segment].join('/')}/*$`;
 }
 
 /**
@@ -24,7 +42,7 @@ export function pathMatcher(paths: readonly string[]): (path: string) => boolean
   if (paths.length === 0) {
     return () => false;
   }
-  const routes = new RegExp(`^(?:${paths.map((path) => sourceOf(path.replace(/\/+$/, ''))).join('|')})/*$`, 'i');
+  const routes = new RegExp(`^(?:${paths.map((path) => sourceOf(path.replace(/\/+$/, ''))).join('|')})`, 'i');
   return (path) => routes.test(path) || routes.test(decoded(path));
 }
 
