@@ -54,16 +54,22 @@ export class Upgrade {
     this.response.once('finish', () => this.onRefused());
   }
 
-  /** Becomes a WebSocket. Nothing: the client has left. */
+  /** Becomes a WebSocket. Nothing: the client has left, or somebody else has answered it. */
   accept(headers: OutgoingHeaders): WebSocketLike | undefined {
     const { request, response, server, socket } = this;
-    const lines = headerLines(response, headers);
-    const add = (own: string[]): void => void own.push(...lines);
+    if (response.headersSent) {
+      response.end();
+      return undefined;
+    }
     let accepted: WebSocketLike | undefined;
     this.release();
-    response.statusCode = 101;
     // Nothing that somebody still writes to it may get among the frames.
     response.detachSocket(socket);
+    response.sendDate = false;
+    // Nobody is sent it. Sessions and the like add their headers now, and whoever would answer knows that it is too late.
+    response.writeHead(101);
+    const lines = headerLines(response, headers);
+    const add = (own: string[]): void => void own.push(...lines);
     server.once('headers', add);
     server.handleUpgrade(request, socket, Buffer.concat(this.early.splice(0)), (webSocket) => {
       accepted = webSocket;

@@ -97,7 +97,8 @@ export class WebSocketTransport implements Transport {
     }
     this.close(CLOSE_CODES[why], why);
     this.upgrade.socket.write('', (error) => {
-      if (!error) {
+      // Not if somebody else has answered, or the client has left. What follows is the close.
+      if (!error && this.webSocket) {
         this.listener?.onFinish();
       }
     });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,7 +27,7 @@ import { NestFactory, RouterModule } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import cookieParser from 'cookie-parser';
-import { map } from 'rxjs';
+import { map, NEVER } from 'rxjs';
 import {
   ConnectedStream,
   defineFormat,
@@ -219,6 +219,58 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(client.headers[name]).toBeUndefined();
     }
     await client.closed;
+  });
+
+  it('has what middleware adds when the head is written, as sessions do, and its response says that it was', async () => {
+    const response = deferred<ServerResponse>();
+    const app = await launch(platform, {
+      controllers: [controllerOf(() => NEVER, { openDelay: 0 })],
+      options: { websocket: true },
+      configure: (nest) => {
+        nest.use((_request: unknown, given: ServerResponse, next: () => void) => {
+          const { writeHead } = given;
+          given.writeHead = (...head: [number]) => {
+            given.setHeader('Set-Cookie', 'session=1');
+            return Reflect.apply(writeHead, given, head);
+          };
+          response.resolve(given);
+          next();
+        });
+      },
+    });
+
+    const client = await WebSocketClient.open(app.url('/source'));
+
+    expect(client.headers['set-cookie']).toEqual(['session=1']);
+    expect((await response.promise).headersSent).toBe(true);
+    client.socket.terminate();
+  });
+
+  it('that somebody else has answered meanwhile, as a timeout does, stays refused', async () => {
+    const go = deferred();
+    const over = deferred<string>();
+    const answer = 'x'.repeat(4_000_000);
+    const app = await launch(platform, {
+      controllers: [
+        controllerOf(async () => {
+          await go.promise;
+          return ['a'];
+        }),
+      ],
+      options: { websocket: true, hooks: { onClose: (_stream, { code }) => over.resolve(code) } },
+      configure: (nest) => {
+        nest.use((_request: unknown, response: ServerResponse, next: () => void) => {
+          next();
+          response.writeHead(503).end(answer);
+          go.resolve();
+        });
+      },
+    });
+
+    const { status, body } = await WebSocketClient.refusal(app.url('/source'));
+
+    expect([status, body]).toEqual([503, answer]);
+    expect(await over.promise).toBe('client-closed');
   });
 
   it('is found under prefixes, module paths and versions, and with the case and slash the router takes', async () => {
