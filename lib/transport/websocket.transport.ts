@@ -3,6 +3,7 @@ import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
 import type { FirstMessage } from './first-message.js';
 import { Inbox, type InboxLimits, type Message } from './inbox.js';
 import { destroyLater } from './lingering.js';
+import { Pings } from './pings.js';
 import type { SharedChunk } from './shared-chunk.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import type { Upgrade } from './upgrade.js';
@@ -41,9 +42,7 @@ export class WebSocketTransport implements Transport {
   private onWait: (() => void) | undefined;
   private first: FirstMessage | undefined;
   private dropping = false;
-  private probedAt = 0;
-  /** What had been read at the last ping. Nothing: none was sent, or nothing was to be heard. */
-  private readAtPing: number | undefined;
+  private pings: Pings | undefined;
 
   constructor(
     private readonly upgrade: Upgrade,
@@ -123,22 +122,15 @@ export class WebSocketTransport implements Transport {
   }
 
   check(interval: number): void {
-    const { socket } = this.upgrade;
     const ws = this.webSocket;
-    const now = performance.now();
-    if (!ws || ws.readyState !== ws.OPEN || now - this.probedAt < interval) {
-      return;
-    }
-    this.probedAt = now;
-    if (socket.writableLength > 0 || ws.isPaused) {
-      // A ping would stand behind what the client has not taken, or its answer behind what nobody reads.
-      this.readAtPing = undefined;
-    } else if (this.readAtPing === socket.bytesRead) {
-      this.parts.note('closed a WebSocket: its client did not answer a ping');
-      ws.terminate();
+    if (ws && ws.readyState !== ws.OPEN) {
+      // Its client has closed it, and takes nothing: the answer waits.
+      this.gone();
     } else {
-      this.readAtPing = socket.bytesRead;
-      ws.ping();
+      this.pings?.check(interval, () => {
+        this.parts.note('closed a WebSocket: its client did not answer a ping');
+        ws?.terminate();
+      });
     }
   }
 
@@ -188,7 +180,7 @@ export class WebSocketTransport implements Transport {
     if (!ws) {
       return;
     }
-    this.probedAt = performance.now();
+    this.pings = new Pings(ws, socket);
     // ws ends the socket when the client has sent a close frame and it is answered.
     socket.once('finish', () => this.gone());
     socket.on('drain', () => this.onDrain());
@@ -228,6 +220,9 @@ export class WebSocketTransport implements Transport {
     const { socket } = this.upgrade;
     if (this.open()) {
       this.webSocket?.close(code, reason);
+      // What still comes is for nobody; its answer is to be read.
+      this.dropping = true;
+      this.inbox?.end();
       destroyLater(socket, ANSWER_MS);
     }
   }

@@ -261,6 +261,30 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.until('\x88\x02\x03');
     });
 
+    it('with a close, and takes nothing any more, has it stopped long before that is too slow', async () => {
+      const witness = new Recorder();
+      const pushed = deferred();
+      const app = await start(
+        (stream) => {
+          stream.open();
+          for (let i = 0; i < 80; i++) {
+            void stream.send('x'.repeat(100_000));
+          }
+          pushed.resolve();
+          return until(witness);
+        },
+        { queue: { bytes: 100_000_000 } },
+      );
+      const client = await app.get('/feed', HANDSHAKE);
+      await pushed.promise;
+      client.socket.pause();
+
+      client.send(masked(8, Buffer.from([0x03, 0xe8])));
+
+      expect(await witness.count(2)).toEqual(['subscribed', 'unsubscribed']);
+      expect(over.seen).toEqual([{ code: 'client-closed' }]);
+    });
+
     it.each(['guard', 'handler'])('during an asynchronous %s is noticed', async (where) => {
       const entered = deferred();
       const go = deferred<boolean>();
@@ -413,6 +437,18 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(over.seen).toEqual([]);
     });
 
+    it('that may be answered while the process does something else, for long', async () => {
+      const app = await start(endless, { heartbeat: 100 }, SOON);
+      const client = await upgraded(app);
+      await client.until('\x89\0');
+
+      client.send(masked(10));
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+
+      await client.until(/(?:\x89\0){2}/);
+      expect(over.seen).toEqual([]);
+    });
+
     it('answered', async () => {
       const app = await start(endless, {}, SOON);
       const client = await upgraded(app);
@@ -518,6 +554,59 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
 
       expect(await seen.count(3)).toEqual(['a', 'b', 'end']);
     });
+
+    it('end with the stream, also when its client goes on and does not answer the close', async () => {
+      const seen = new Recorder();
+      const opened = deferred<StreamConnection>();
+      const app = await start((stream) => {
+        void (async () => {
+          for await (const message of stream.messages) {
+            seen.add(String(message));
+          }
+          seen.add('end');
+        })();
+        opened.resolve(stream);
+      });
+      const client = await upgraded(app);
+      client.send(masked(1, 'a'));
+      await seen.count(1);
+
+      await (await opened.promise).close();
+      client.send(masked(1, 'late'));
+
+      expect(await seen.count(2)).toEqual(['a', 'end']);
+      client.send(masked(8, Buffer.from([0x03, 0xe8])));
+      await client.closed();
+      expect(seen.seen).toEqual(['a', 'end']);
+      expect(app.logs.of('debug')).toEqual([]);
+    });
+
+    it('that were held back do not keep its close from the end of a stream', async () => {
+      const done = deferred();
+      const app = await start(
+        async function* (stream) {
+          const messages = stream.messages[Symbol.asyncIterator]();
+          yield (await messages.next()).value;
+          await done.promise;
+        },
+        { websocket: { messages: { events: 1 } } },
+      );
+      const client = await upgraded(app);
+      const [socket] = await app.sockets.count(1);
+      client.send(masked(1, 'a') + masked(1, 'b') + masked(1, 'c'));
+      await client.until('\x81\x01a');
+      await turns();
+      expect(socket?.isPaused()).toBe(true);
+
+      done.resolve();
+      await client.until('completed');
+      client.send(masked(8, Buffer.from([0x03, 0xe8])));
+      const since = performance.now();
+      await client.closed();
+
+      // It was heard, and not only given up.
+      expect(performance.now() - since).toBeLessThan(4_000);
+    }, 15_000);
 
     it('over HTTP have ended already', async () => {
       const app = await start(async function* (stream) {
