@@ -103,7 +103,7 @@ export class UpgradeGate {
 
   private begin(request: IncomingMessage, socket: Socket, head: Buffer, run: (upgrade: Upgrade) => void): void {
     this.sockets.add(socket);
-    socket.once('close', () => this.sockets.delete(socket));
+    socket.on('close', () => this.sockets.delete(socket));
     try {
       run(new Upgrade(request, socket, head, this.parts.webSockets, protocolOf(request)));
     } catch (error) {

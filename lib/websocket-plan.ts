@@ -8,7 +8,7 @@ import { lastEventIdOf } from './last-event-id.js';
 import { Resumption } from './resumption.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { Upgrade } from './transport/upgrade.js';
-import { WebSocketTransport } from './transport/websocket.transport.js';
+import { type WebSocketParts, WebSocketTransport } from './transport/websocket.transport.js';
 
 /** What a connection is made of that is a WebSocket. */
 interface WebSocketConnectionParts {
@@ -26,13 +26,23 @@ function formatOf(format: StreamFormat): ChosenFormat {
 
 /** How WebSockets of a route are served. */
 export class WebSocketPlan {
+  /** One for all: closures of each connection would live as long as it. */
+  private readonly parts: WebSocketParts;
+
   constructor(
     private readonly options: WebSocketOptions,
     /** The first of the route. Nothing: all. */
     private readonly format: StreamFormat | undefined,
-    private readonly route: string,
+    route: string,
     private readonly logger: StreamLogger,
-  ) {}
+  ) {
+    const { messages } = options;
+    this.parts = {
+      messages: { events: messages?.events ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
+      note: (message) => logger.debug(`${route} ${message}`),
+      warn: (message) => logger.warn(`${route} ${message}`),
+    };
+  }
 
   /**
    * Makes the parts for an upgrade, or refuses it.
@@ -44,12 +54,7 @@ export class WebSocketPlan {
     if (events && isCustom(this.format)) {
       throw new BadRequestException(`${EVENTS_PROTOCOL} is not possible here: the format is ${this.format?.name}`);
     }
-    const { messages } = this.options;
-    const transport = new WebSocketTransport(upgrade, {
-      messages: { events: messages?.events ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
-      note: (message) => this.logger.debug(`${this.route} ${message}`),
-      warn: (message) => this.logger.warn(`${this.route} ${message}`),
-    });
+    const transport = new WebSocketTransport(upgrade, this.parts);
     const lastEventId = lastEventIdOf(upgrade.request, this.logger, true);
     return {
       transport,

@@ -50,8 +50,9 @@ export class Upgrade {
     socket.on('data', this.onEarly);
     socket.on('end', this.onEnd);
     socket.on('drain', this.onDrain);
-    socket.once('close', () => this.onClose());
-    this.response.once('finish', () => this.onRefused());
+    // Not once(): what that makes of a listener lives as long as the socket, too.
+    socket.on('close', () => this.onClose());
+    this.response.on('finish', () => this.onRefused());
   }
 
   /** Becomes a WebSocket. Nothing: the client has left, or somebody else has answered it. */

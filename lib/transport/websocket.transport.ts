@@ -18,7 +18,8 @@ const PONG_BYTES = 16_384;
 
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
-interface WebSocketParts {
+/** What is the same for all WebSockets of a route. */
+export interface WebSocketParts {
   readonly messages: InboxLimits;
   /** Tells the log of what a developer may want to know. */
   readonly note: (message: string) => void;
@@ -59,7 +60,7 @@ export class WebSocketTransport implements Transport {
 
   listen(listener: TransportListener): void {
     this.listener = listener;
-    this.upgrade.socket.once('close', () => this.gone());
+    this.upgrade.socket.on('close', () => this.gone());
   }
 
   /** Has somebody look at the first message before it is one of {@link receive}. To be called before it is accepted. */
@@ -182,7 +183,7 @@ export class WebSocketTransport implements Transport {
     }
     this.pings = new Pings(ws, socket);
     // ws ends the socket when the client has sent a close frame and it is answered.
-    socket.once('finish', () => this.gone());
+    socket.on('finish', () => this.gone());
     socket.on('drain', () => this.onDrain());
     ws.on('error', (error) => this.gone(error));
     ws.on('message', (data: Buffer, binary: boolean) => this.onMessage(binary ? data : data.toString()));
