@@ -180,7 +180,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   protected wake(age: number, silence: number): void {
     const { settings, transport } = this.parts;
     if (this.current === 'open' && this.headFixed) {
-      transport.check?.(settings.heartbeat);
+      transport.check?.(settings.heartbeat, settings.services.registry.now());
     }
     if (this.current === 'new' && age >= settings.openDelay) {
       this.openSilent();

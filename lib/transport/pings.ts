@@ -3,7 +3,7 @@ import type { WebSocketLike } from './web-socket.js';
 
 /** The pings of a WebSocket, which find out whether its client is still there (RFC 6455 §5.5.2). */
 export class Pings {
-  private sentAt = performance.now();
+  private sentAt: number | undefined;
   /** What had been read at the last one. Nothing: none was sent, or nothing was to be heard. */
   private readBefore: number | undefined;
 
@@ -14,11 +14,12 @@ export class Pings {
 
   /**
    * Sends one if none was for so many milliseconds.
+   * @param now on the clock of whoever asks
    * @param onSilence called when the client has not answered the last
    */
-  check(interval: number, onSilence: () => void): void {
+  check(interval: number, now: number, onSilence: () => void): void {
     const { socket, webSocket } = this;
-    const now = performance.now();
+    this.sentAt ??= now;
     if (now - this.sentAt < interval) {
       return;
     }

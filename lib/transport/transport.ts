@@ -55,7 +55,7 @@ export interface Transport {
   /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
   probe(): void;
   /** Called often while the stream is open. Finds out, once in so many milliseconds, whether the client still hears what it is sent. */
-  check?(interval: number): void;
+  check?(interval: number, now: number): void;
   /** Has what the client sends kept, within bounds, until it is asked for. */
   expect?(): void;
   /**

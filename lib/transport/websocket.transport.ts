@@ -122,13 +122,13 @@ export class WebSocketTransport implements Transport {
     return;
   }
 
-  check(interval: number): void {
+  check(interval: number, now: number): void {
     const ws = this.webSocket;
     if (ws && ws.readyState !== ws.OPEN) {
       // Its client has closed it, and takes nothing: the answer waits.
       this.gone();
     } else {
-      this.pings?.check(interval, () => {
+      this.pings?.check(interval, now, () => {
         this.parts.note('closed a WebSocket: its client did not answer a ping');
         ws?.terminate();
       });

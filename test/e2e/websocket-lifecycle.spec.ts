@@ -11,6 +11,7 @@ import {
   type StreamingModuleOptions,
   type StreamOptions,
 } from '../../lib/index.js';
+import { useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { deferred, Recorder } from '../support/events.js';
@@ -399,6 +400,18 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   });
 
   describe('has pings', () => {
+    it('by the clock of the application, also one of tests', async () => {
+      const app = await start(endless, {}, SOON);
+      const clock = useFakeClock(app.app);
+      const client = await WebSocketClient.open(app.url('/feed'));
+      const pinged = once(client.socket, 'ping');
+
+      await clock.advance(20_000);
+      await pinged;
+
+      clock.restore();
+    });
+
     it('as its heartbeat, and lives as long as they are answered', async () => {
       const app = await start(endless, { heartbeat: 100 }, SOON);
       const client = await WebSocketClient.open(app.url('/feed'));
