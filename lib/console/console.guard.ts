@@ -22,13 +22,22 @@ export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
 /** 127.0.0.0/8, also as IPv6 has it, and ::1. */
 const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
 
-/** Development without a guard: a port that others can reach does not give the console away. */
+/** Names no other site can have. */
+const LOCAL_NAME = /^((.+\.)?localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+
+/**
+ * Development without a guard: a port that others can reach does not give the console away, nor does a name of another site that is
+ * made to lead here (DNS rebinding), which for the browser is the same origin.
+ */
 const onlyThisMachine: CanActivate = {
   canActivate(context) {
-    if (LOOPBACK.test(requestOf(context).socket.remoteAddress ?? '')) {
+    const { headers, socket } = requestOf(context);
+    if (LOOPBACK.test(socket.remoteAddress ?? '') && LOCAL_NAME.test(hostnameOf(headers))) {
       return true;
     }
-    throw new ForbiddenException('Without a guard, the console is for clients of this machine only');
+    throw new ForbiddenException(
+      'Without a guard, the console is for clients of this machine only, which call it localhost or 127.0.0.1',
+    );
   },
 };
 
@@ -100,6 +109,11 @@ function isSameOrigin(headers: IncomingHttpHeaders): boolean {
     return site === 'same-origin' || site === 'none';
   }
   return origin === undefined || (URL.canParse(origin) && new URL(origin).host === (headers[':authority'] ?? host));
+}
+
+function hostnameOf(headers: IncomingHttpHeaders): string {
+  const url = `http://${headers[':authority'] ?? headers.host}`;
+  return URL.canParse(url) ? new URL(url).hostname : '';
 }
 
 function requestOf(context: ExecutionContext): IncomingMessage {

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -387,6 +389,34 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect((await fetch(app.url('/console'))).status).toBe(200);
     address = '10.1.27.0';
     expect((await fetch(app.url('/console'), { headers: { 'X-Forwarded-For': '127.0.0.1' } })).status).toBe(403);
+  });
+
+  it('answers, without a guard, no page of another site whose name was made to lead here', async () => {
+    const app = await serve(platform, { development: true });
+    const { port } = app.app.getHttpServer().address() as AddressInfo;
+    const statusFor = async (host: string, path: string): Promise<number | undefined> => {
+      const outgoing = request(app.url(path), {
+        headers: { Host: host, Origin: `http://${host}` },
+        agent: false,
+      }).end();
+      const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
+      answer.destroy();
+      return answer.statusCode;
+    };
+
+    for (const host of ['localhost', `localhost:${port}`, 'app.localhost:80', '127.0.0.1', '[::1]:3000']) {
+      expect([host, await statusFor(host, '/console')]).toEqual([host, 200]);
+    }
+    for (const host of [
+      'evil.example',
+      `evil.example:${port}`,
+      '127.0.0.1.evil.example',
+      'localhost.evil.example',
+      '10.1.27.0',
+    ]) {
+      expect([host, await statusFor(host, '/console')]).toEqual([host, 403]);
+      expect(await statusFor(host, '/console/events')).toBe(403);
+    }
   });
 
   it('is below the global prefix, in no version, and past the interceptors of the application', async () => {
