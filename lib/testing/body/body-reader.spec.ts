@@ -111,6 +111,9 @@ it.each([
   ['application/json-seq', '1\n', 'A JSON text has no record separator before it: 1'],
   ['application/json', '[1,2', 'The body ends before the end of its JSON array: 2'],
   ['application/json', '[1,]', 'Value 2 of the body is not JSON: '],
+  ['application/json', '[,1]', 'Value 1 of the body is not JSON: '],
+  ['application/json', '[1}', 'Value 1 of the body is not JSON: 1}'],
+  ['application/json', '[}', 'Value 1 of the body is not JSON: }'],
   ['application/json', '[1] 2', 'The body goes on behind the end of its JSON array: 2'],
   ['application/json', '{"a"', 'The body is not JSON: {"a"'],
   [

@@ -42,7 +42,7 @@ export class JsonArrayReader implements TextReader {
       } else if (token[0] === '"') {
         this.quoted = !this.quoted;
       } else if (!this.quoted && this.ends(token[0])) {
-        events.push(...this.value(token.index));
+        events.push(...this.value(token));
         TOKEN.lastIndex = 0;
       }
       this.at = TOKEN.lastIndex;
@@ -64,10 +64,11 @@ export class JsonArrayReader implements TextReader {
   }
 
   /** Takes the text up to there, and the comma or bracket behind it. */
-  private value(end: number): EventFields[] {
-    const text = this.text.slice(0, end).trim();
+  private value({ 0: token, index: end }: RegExpExecArray): EventFields[] {
+    // A brace closes no array: with it, the text is no JSON.
+    const text = this.text.slice(0, token === '}' ? end + 1 : end).trim();
     this.text = this.text.slice(end + 1);
-    const nothing = text === '' && this.count === 0;
+    const nothing = text === '' && this.count === 0 && token !== ',';
     return nothing ? [] : [{ data: jsonValue(text, `Value ${++this.count} of the body`) }];
   }
 }
