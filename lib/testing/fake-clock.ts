@@ -43,6 +43,7 @@ export function useFakeClock(app: INestApplication): FakeClock {
   faked.add(registry);
   const { clock } = registry;
   let now = clock();
+  let restored = false;
   registry.follow(() => now, true);
   return {
     advance: async (ms) => {
@@ -58,7 +59,10 @@ export function useFakeClock(app: INestApplication): FakeClock {
       }
     },
     restore: () => {
-      if (faked.delete(registry)) {
+      // A second time, it might be the clock of another test.
+      if (!restored) {
+        restored = true;
+        faked.delete(registry);
         // On from there: for open streams, the time never goes back.
         const ahead = now - clock();
         registry.follow(() => clock() + ahead, false);

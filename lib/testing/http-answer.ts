@@ -1,21 +1,21 @@
-import { type IncomingMessage, request as requestHttp } from 'node:http';
+import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
 import type { Answer, AnswerListener } from './answer.js';
 import { readerFor } from './body/body-reader.js';
 import type { EventFields } from './body/streamed-event.js';
 
+const TLS = {
+  // A test's certificate need not be anybody's but the test's.
+  rejectUnauthorized: false,
+  // Else a server for HTTP/2 only would answer for itself, with a 403.
+  ALPNProtocols: ['http/1.1'],
+};
+
 /** Sends a request over a connection of its own. Resolves when the head of the answer is there. */
 export async function requestOverHttp(request: Request, json: boolean, signal: AbortSignal): Promise<Answer> {
   const body = Buffer.from(await request.arrayBuffer());
-  const send = request.url.startsWith('https:') ? requestHttps : requestHttp;
   return new Promise((resolve, reject) => {
-    const outgoing = send(request.url, {
-      method: request.method,
-      headers: Object.fromEntries(request.headers),
-      agent: false,
-      // A test's certificate need not be anybody's but the test's.
-      rejectUnauthorized: false,
-    });
+    const outgoing = send(request);
     const leave = (): void => {
       outgoing.destroy(signal.reason);
     };
@@ -31,6 +31,11 @@ export async function requestOverHttp(request: Request, json: boolean, signal: A
       leave();
     }
   });
+}
+
+function send({ url, method, headers }: Request): ClientRequest {
+  const options = { method, headers: Object.fromEntries(headers), agent: false };
+  return url.startsWith('https:') ? requestHttps(url, { ...options, ...TLS }) : requestHttp(url, options);
 }
 
 class HttpAnswer implements Answer {
@@ -50,6 +55,15 @@ class HttpAnswer implements Answer {
 
   listen(listener: AnswerListener): void {
     const { incoming } = this;
+    const encoding = this.headers.get('content-encoding') ?? 'identity';
+    if (encoding !== 'identity') {
+      listener.onEnd(
+        'truncated',
+        new Error(`the body is compressed (${encoding}), which is not read: ask for none of it`),
+      );
+      incoming.destroy();
+      return;
+    }
     const reader = readerFor(this.headers.get('content-type'), this.json);
     incoming.on('data', (bytes: Buffer) => this.give(listener, () => reader.read(bytes)));
     incoming.on('end', () => {

@@ -4,6 +4,7 @@ import type { INestApplication } from '@nestjs/common';
 import { StreamError } from '../errors.js';
 import { FORMATS, type StreamFormatName } from '../format/formats.js';
 import type { Answer } from './answer.js';
+import { checkedTimeout } from './checked-timeout.js';
 import { requestOverHttp } from './http-answer.js';
 import { originOf } from './running-app.js';
 import { TestStream } from './test-stream.js';
@@ -35,7 +36,8 @@ export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'bo
  * Resolves when the head of the answer is there, whatever its status. For a stream that is silent at first that is after `openDelay`.
  *
  * @throws {AssertionError} when there is no head in time, or the connection breaks off before
- * @throws {StreamError} `invalid-option` for an unknown format, or a path that leads elsewhere
+ * @throws {StreamError} `invalid-option` for an unknown format, a path that leads elsewhere, a wrong `timeout`, or an application that
+ * speaks HTTP/2 only
  *
  * @example
  * ```ts
@@ -53,6 +55,7 @@ export async function streamOf<T = unknown>(
   init: StreamInit = {},
 ): Promise<TestStream<T>> {
   const { timeout = TIMEOUT_MS, json = true, all = false, signal } = init;
+  checkedTimeout(timeout);
   const request = requestFor(await originOf(app), path, init);
   const name = `${request.method} ${path}`;
   const answer = await answered(name, timeout, signal, (either) => requestOverHttp(request, json, either));

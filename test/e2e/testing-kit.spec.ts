@@ -1,4 +1,5 @@
 import { AssertionError } from 'node:assert';
+import { readFileSync } from 'node:fs';
 import { Body, Controller, type INestApplication, Param, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
@@ -326,6 +327,26 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(await failureOf(streamOf(app, 'http://example.com/'))).toMatchObject({ code: 'invalid-option' });
   });
 
+  it('refuses a timeout that no timer takes', async () => {
+    const app = await create(platform);
+    for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31, -1, Number.NaN]) {
+      const refusal = {
+        code: 'invalid-option',
+        message: expect.stringContaining('"timeout" is a number of milliseconds'),
+      };
+      expect(await failureOf(streamOf(app, '/feed/numbers/1', { timeout }))).toMatchObject(refusal);
+      expect(await failureOf(expectNoOpenStreams(app, { timeout }))).toMatchObject(refusal);
+    }
+    await expectNoOpenStreams(app, { timeout: 0.5 });
+  });
+
+  it('says so when a body is compressed', async () => {
+    const app = await create(platform, { compression: { encodings: ['gzip'], threshold: 1 } });
+    const stream = await streamOf(app, '/feed/numbers/1000', { headers: { 'Accept-Encoding': 'gzip' } });
+    expect((await failureOf(stream.next())).message).toContain('the body is compressed (gzip)');
+    await expectNoOpenStreams(app);
+  });
+
   it('says so when the application has been closed', async () => {
     const app = await create(platform);
     await (await streamOf(app, '/feed/numbers/1')).rest();
@@ -334,6 +355,37 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
       code: 'invalid-option',
       message: 'streamOf() needs a port, and the application has been closed',
     });
+  });
+});
+
+describe('an application for HTTP/2', () => {
+  const tls = (name: string) => readFileSync(new URL(`../support/tls/${name}.pem`, import.meta.url));
+
+  async function serve(options: object): Promise<INestApplication> {
+    const module = { module: class {}, imports: [StreamingModule.forRoot()], controllers: [] };
+    const adapter = new FastifyAdapter({ http2: true, ...options } as object);
+    const app: INestApplication = await NestFactory.create(module, adapter, { logger: false });
+    apps.push(app);
+    return app;
+  }
+
+  it('is told to speak nothing else, without TLS', async () => {
+    expect(await failureOf(streamOf(await serve({}), '/'))).toMatchObject({
+      code: 'invalid-option',
+      message: expect.stringContaining('this application only HTTP/2'),
+    });
+  });
+
+  it('is told to speak nothing else, with TLS', async () => {
+    const app = await serve({ https: { key: tls('key'), cert: tls('cert') } });
+    expect((await failureOf(streamOf(app, '/'))).message).toMatch(
+      /^GET \/ was not answered: .*no application protocol/,
+    );
+  });
+
+  it('answers where it allows HTTP/1.1', async () => {
+    const app = await serve({ https: { key: tls('key'), cert: tls('cert'), allowHTTP1: true } });
+    expect((await streamOf(app, '/')).status).toBe(404);
   });
 });
 
@@ -406,6 +458,16 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     again.restore();
   });
 
+  it('is not restored by one that was before it', async () => {
+    const app = await create(platform);
+    const first = useFakeClock(app);
+    first.restore();
+    const second = useFakeClock(app);
+    first.restore();
+    expect(() => useFakeClock(app)).toThrow('has a fake clock already');
+    second.restore();
+  });
+
   it('there is one for an application, and it goes forward', async () => {
     const app = await create(platform);
     const clock = useFakeClock(app);
@@ -433,6 +495,20 @@ describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
     expect((await failureOf(expectOpenStreams(app, 2, { timeout: 20 }))).message).toMatch(
       /^2 streams should be open, and after 20 ms there are 1\n/,
     );
+    stream.disconnect();
+    await expectNoOpenStreams(app);
+  });
+
+  it('gives up in time while the fake timers of a test runner stand still', async () => {
+    const app = await create(platform);
+    const stream = await streamOf(app, '/feed/pushed');
+    const { jest } = import.meta;
+    jest.useFakeTimers();
+    try {
+      expect((await failureOf(expectNoOpenStreams(app, { timeout: 20 }))).message).toContain('after 20 ms there are 1');
+    } finally {
+      jest.useRealTimers();
+    }
     stream.disconnect();
     await expectNoOpenStreams(app);
   });
