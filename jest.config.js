@@ -3,6 +3,10 @@ export default {
   roots: ['<rootDir>/lib', '<rootDir>/test', '<rootDir>/sample'],
   testRegex: '\\.spec\\.ts$',
   testEnvironment: 'node',
+  // Tests wait for events, on machines that may be busy: the limit is for those that hang.
+  testTimeout: 20_000,
+  // What modules leave behind makes a process slower and slower.
+  workerIdleMemoryLimit: '1GB',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
