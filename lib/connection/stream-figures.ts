@@ -86,8 +86,7 @@ class Tally implements StreamFigures {
   readonly duration = new Times();
 
   /** Adds what a stream has done so far. */
-  count({ body, lastEventId = '', openedAt, beganAt }: MeteredStream): void {
-    this.resumed += lastEventId === '' ? 0 : 1;
+  count({ body, openedAt, beganAt }: MeteredStream): void {
     this.chunks += body.chunks;
     this.bytes += body.bytes;
     this.dropped += body.lost?.dropped ?? 0;
@@ -95,6 +94,12 @@ class Tally implements StreamFigures {
     if (openedAt !== undefined) {
       this.timeToFirstByte.add(once(openedAt - beganAt));
     }
+  }
+
+  /** Counts it as opened. Only then is its format known: before, it may have been counted with others. */
+  begin({ lastEventId = '' }: MeteredStream): void {
+    this.opened++;
+    this.resumed += lastEventId === '' ? 0 : 1;
   }
 
   end(code: StreamCloseCode, duration: number): void {
@@ -131,7 +136,7 @@ export class StreamTally {
   /** Counts a stream that is over. */
   ended(stream: MeteredStream, code: StreamCloseCode, duration: number): void {
     const group = this.groupOf(stream);
-    group.opened++;
+    group.begin(stream);
     group.count(stream);
     group.end(code, duration);
   }
@@ -145,7 +150,9 @@ export class StreamTally {
     for (const stream of open) {
       const group = now.groupOf(stream);
       group.open++;
-      group.opened += stream.openedAt === undefined ? 0 : 1;
+      if (stream.openedAt !== undefined) {
+        group.begin(stream);
+      }
       group.count(stream);
     }
     const totals = new Tally();

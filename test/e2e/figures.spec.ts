@@ -175,6 +175,20 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     expect(groups()).toEqual([{ ...group, opened: 2, ended: { 'client-closed': 2 }, resumed: 1, chunks: 22, bytes }]);
   });
 
+  it('a stream that is resumed when its head is sent: before, its format is not known', async () => {
+    const { get, groups, ended } = await start();
+    const before = streams.seen.length;
+    const client = await get('/silent', { 'Last-Event-ID': '7' });
+    const stream = (await streams.count(before + 1))[before] as StreamConnection;
+    expect(groups()).toMatchObject([{ format: undefined, open: 1, opened: 0, resumed: 0 }]);
+    await stream.send({ n: 1 });
+    await client.until('{"n":1}');
+    expect(groups()).toMatchObject([{ format: 'ndjson', open: 1, opened: 1, resumed: 1 }]);
+    await stream.close();
+    await ended.count(1);
+    expect(groups()).toMatchObject([{ format: 'ndjson', open: 0, opened: 1, resumed: 1 }]);
+  });
+
   it.each(['pushed', 'refused'])('chunks that a client is not sent, when they are %s', async (path) => {
     const { text, groups, ended } = await start();
     const body = await text(`/${path}`);
