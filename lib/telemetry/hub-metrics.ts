@@ -1,11 +1,12 @@
-import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { Meter } from '@opentelemetry/api';
 import type { Hub } from '../hub/hub.js';
+import { RunningLevel } from './running-level.js';
 import { RunningTotal } from './running-total.js';
 
 /** The instruments of hubs. */
 export class HubMetrics {
-  readonly subscribers;
-  readonly history;
+  private readonly subscribers;
+  private readonly history;
   private readonly published;
 
   /** @param hubs those there are by now */
@@ -13,14 +14,18 @@ export class HubMetrics {
     meter: Meter,
     private readonly hubs: () => Iterable<Hub>,
   ) {
-    this.subscribers = meter.createObservableUpDownCounter('nestjs_streaming.hub.subscribers', {
-      unit: '{subscriber}',
-      description: 'Subscribers of a hub in this process',
-    });
-    this.history = meter.createObservableUpDownCounter('nestjs_streaming.hub.history', {
-      unit: '{event}',
-      description: 'Events a hub keeps for clients that come back',
-    });
+    this.subscribers = new RunningLevel(
+      meter.createUpDownCounter('nestjs_streaming.hub.subscribers', {
+        unit: '{subscriber}',
+        description: 'Subscribers of a hub in this process',
+      }),
+    );
+    this.history = new RunningLevel(
+      meter.createUpDownCounter('nestjs_streaming.hub.history', {
+        unit: '{event}',
+        description: 'Events a hub keeps for clients that come back',
+      }),
+    );
     this.published = new RunningTotal(
       meter.createCounter('nestjs_streaming.hub.published', {
         unit: '{event}',
@@ -30,12 +35,19 @@ export class HubMetrics {
   }
 
   /** Reports what has come since the last time. */
-  report(result?: BatchObservableResult): void {
-    for (const hub of this.hubs()) {
-      const attributes = { hub: hub.name };
+  report(): void {
+    const hubs = [...this.hubs()].map((hub) => ({ hub, attributes: { hub: hub.name } }));
+    for (const { hub, attributes } of hubs) {
       this.published.report(hub.published, attributes);
-      result?.observe(this.subscribers, hub.size(), attributes);
-      result?.observe(this.history, hub.log.kept, attributes);
     }
+    this.subscribers.report(hubs.map(({ hub, attributes }) => ({ value: hub.size(), attributes })));
+    this.history.report(hubs.map(({ hub, attributes }) => ({ value: hub.log.kept, attributes })));
+  }
+
+  /** As {@link report}, for the last time. */
+  stop(): void {
+    this.report();
+    this.subscribers.report([]);
+    this.history.report([]);
   }
 }

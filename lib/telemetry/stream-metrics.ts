@@ -1,7 +1,8 @@
-import type { BatchObservableResult, Meter } from '@opentelemetry/api';
+import type { Meter } from '@opentelemetry/api';
 import type { MeteredStream, StreamGroup } from '../connection/stream-figures.js';
 import type { StreamRegistry } from '../connection/stream-registry.js';
 import { attributesOf } from './attributes.js';
+import { RunningLevel } from './running-level.js';
 import { RunningTotal } from './running-total.js';
 
 const FIRST_BYTE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -13,7 +14,7 @@ const DURATION_SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_4
  * to tell of each would cost more than to send it.
  */
 export class StreamMetrics {
-  readonly open;
+  private readonly open;
   private readonly timeToFirstByte;
   private readonly duration;
   private readonly ended;
@@ -31,10 +32,12 @@ export class StreamMetrics {
         description,
         advice: { explicitBucketBoundaries },
       });
-    this.open = meter.createObservableUpDownCounter('nestjs_streaming.streams.open', {
-      unit: '{stream}',
-      description: 'Streams that are open now',
-    });
+    this.open = new RunningLevel(
+      meter.createUpDownCounter('nestjs_streaming.streams.open', {
+        unit: '{stream}',
+        description: 'Streams that are open now',
+      }),
+    );
     this.timeToFirstByte = seconds('time_to_first_byte', 'From the handler to the head', FIRST_BYTE_SECONDS);
     this.duration = seconds('duration', 'From the handler to the end', DURATION_SECONDS);
     this.ended = total('streams.ended', '{stream}', 'Streams that have ended, by reason');
@@ -57,16 +60,22 @@ export class StreamMetrics {
   }
 
   /** Reports what has come since the last time. */
-  report(result?: BatchObservableResult): void {
-    for (const group of this.registry.snapshot().groups) {
-      const attributes = attributesOf(group);
+  report(): void {
+    const groups = this.registry.snapshot().groups.map((group) => ({ group, attributes: attributesOf(group) }));
+    for (const { group, attributes } of groups) {
       for (const { of, total } of this.totals) {
         total.report(group[of] as number, attributes);
       }
       for (const [reason, count] of Object.entries(group.ended)) {
         this.ended.report(count, { ...attributes, reason });
       }
-      result?.observe(this.open, group.open, attributes);
     }
+    this.open.report(groups.map(({ group, attributes }) => ({ value: group.open, attributes })));
+  }
+
+  /** As {@link report}, for the last time. */
+  stop(): void {
+    this.report();
+    this.open.report([]);
   }
 }

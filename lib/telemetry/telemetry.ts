@@ -1,4 +1,3 @@
-import type { BatchObservableCallback, Meter } from '@opentelemetry/api';
 import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream, StreamObserver } from '../connection/stream-observer.js';
 import type { StreamRegistry } from '../connection/stream-registry.js';
@@ -13,17 +12,19 @@ const NAME = 'nestjs-streaming';
 
 /** Tells OpenTelemetry of the streams and hubs of an application. */
 export class Telemetry implements StreamObserver {
-  private readonly meter: Meter;
   private readonly streams: StreamMetrics;
   private readonly hubs: HubMetrics;
   private readonly spans: StreamSpans;
+  /** Never has a value: what is collected is brought up to date by its callback. */
+  private readonly collection;
 
   private constructor({ metrics, trace }: OpenTelemetry, registry: StreamRegistry, hubs: () => Iterable<Hub>) {
-    this.meter = metrics.getMeter(NAME);
-    this.streams = new StreamMetrics(this.meter, registry);
-    this.hubs = new HubMetrics(this.meter, hubs);
+    const meter = metrics.getMeter(NAME);
+    this.streams = new StreamMetrics(meter, registry);
+    this.hubs = new HubMetrics(meter, hubs);
     this.spans = new StreamSpans(trace.getTracer(NAME));
-    this.meter.addBatchObservableCallback(this.collect, this.observed);
+    this.collection = meter.createObservableGauge('nestjs_streaming.collection');
+    this.collection.addCallback(this.collect);
   }
 
   /**
@@ -39,9 +40,9 @@ export class Telemetry implements StreamObserver {
 
   /** Reports what nobody has collected yet. */
   stop(): void {
-    this.meter.removeBatchObservableCallback(this.collect, this.observed);
-    this.streams.report();
-    this.hubs.report();
+    this.collection.removeCallback(this.collect);
+    this.streams.stop();
+    this.hubs.stop();
   }
 
   began(stream: ObservedStream): void {
@@ -58,13 +59,9 @@ export class Telemetry implements StreamObserver {
     this.spans.ended(stream, reason);
   }
 
-  private get observed() {
-    return [this.streams.open, this.hubs.subscribers, this.hubs.history];
-  }
-
-  private readonly collect: BatchObservableCallback = (result) => {
-    this.streams.report(result);
-    this.hubs.report(result);
+  private readonly collect = (): void => {
+    this.streams.report();
+    this.hubs.report();
   };
 }
 

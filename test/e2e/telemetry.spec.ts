@@ -46,6 +46,11 @@ class Feed {
     streams.add(stream);
   }
 
+  @Stream('undecided')
+  undecided(@ConnectedStream() stream: StreamConnection) {
+    streams.add(stream);
+  }
+
   @Stream('pushed', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-newest' })
   pushed(@ConnectedStream() stream: StreamConnection) {
     for (let i = 0; i < 30; i++) {
@@ -148,6 +153,57 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('streams.ended')).toEqual([{ attributes: { ...LIVE, reason: 'shutdown' }, value: 1 }]);
     expect(await exported.points('bytes.sent')).toEqual([{ attributes: LIVE, value: client.body.length }]);
     expect(await exported.points('hub.published')).toEqual([{ attributes: { hub: 'feed' }, value: 1 }]);
+  });
+
+  it('what is open in several applications of one process adds up, until they close', async () => {
+    const { get, exported, hub, close } = await start();
+    const other = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+    });
+    await Promise.all([get('/live'), get('/live'), other.get('/live')]);
+    await Promise.all([joined(hub, 2), joined(hubOf(other), 1)]);
+    await hub.publish('kept');
+    const levels = async () => [
+      await exported.points('streams.open'),
+      await exported.points('hub.subscribers'),
+      await exported.points('hub.history'),
+    ];
+    const each = (open: number, subscribers: number, history: number) => [
+      [{ attributes: LIVE, value: open }],
+      [{ attributes: { hub: 'feed' }, value: subscribers }],
+      [{ attributes: { hub: 'feed' }, value: history }],
+    ];
+    expect(await levels()).toEqual(each(3, 3, 1));
+    await other.close();
+    expect(await levels()).toEqual(each(2, 2, 1));
+    await close();
+    expect(await levels()).toEqual(each(0, 0, 0));
+  });
+
+  it('a stream whose format is decided late is open, and resumed, once', async () => {
+    const { get, exported, ended } = await start();
+    const before = streams.seen.length;
+    const client = await get('/undecided', { 'Last-Event-ID': '7' });
+    const stream = (await streams.count(before + 1))[before] as StreamConnection;
+    const undecided = { route: 'Feed.undecided', protocol: 'http/1.1' };
+    const decided = { ...undecided, format: 'ndjson' };
+    expect(await exported.points('streams.open')).toEqual([{ attributes: undecided, value: 1 }]);
+    expect(await exported.points('streams.resumed')).toEqual([]);
+
+    await stream.send({ n: 1 });
+    await client.until('{"n":1}');
+    expect(await exported.points('streams.open')).toEqual([
+      { attributes: undecided, value: 0 },
+      { attributes: decided, value: 1 },
+    ]);
+    await stream.close();
+    await ended.count(1);
+    expect(await exported.points('streams.open')).toEqual([
+      { attributes: undecided, value: 0 },
+      { attributes: decided, value: 0 },
+    ]);
+    expect(await exported.points('streams.resumed')).toEqual([{ attributes: decided, value: 1 }]);
   });
 
   it('applications of one process add up', async () => {
