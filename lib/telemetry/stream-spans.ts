@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { Span, Tracer } from '@opentelemetry/api';
 import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream } from '../connection/stream-observer.js';
@@ -39,11 +40,16 @@ export class StreamSpans {
       resumed: (stream.lastEventId ?? '') !== '',
     });
     if (error !== undefined) {
-      span.recordException(error instanceof Error ? error : String(error));
+      span.recordException(error instanceof Error ? error : textOf(error));
     }
     if (code === 'error') {
-      span.setStatus({ code: ERROR, message: error instanceof Error ? error.message : String(error) });
+      span.setStatus({ code: ERROR, message: error instanceof Error ? error.message : textOf(error) });
     }
     span.end();
   }
+}
+
+/** Anything can be thrown, also what has no `toString()`. */
+function textOf(thrown: unknown): string {
+  return typeof thrown === 'string' ? thrown : inspect(thrown);
 }

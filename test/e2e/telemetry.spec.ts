@@ -51,6 +51,11 @@ class Feed {
     streams.add(stream);
   }
 
+  @Stream('thrown', { format: 'ndjson' })
+  thrown() {
+    throw Object.create(null);
+  }
+
   @Stream('pushed', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-newest' })
   pushed(@ConnectedStream() stream: StreamConnection) {
     for (let i = 0; i < 30; i++) {
@@ -204,6 +209,15 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
       { attributes: decided, value: 0 },
     ]);
     expect(await exported.points('streams.resumed')).toEqual([{ attributes: decided, value: 1 }]);
+  });
+
+  it('the span of a stream has whatever was thrown', async () => {
+    const { exported, ended, get } = await start();
+    const client = await get('/thrown', { Connection: 'close' });
+    await client.closed();
+    await ended.count(1);
+    const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.thrown');
+    expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message: '[Object: null prototype] {}' });
   });
 
   it('applications of one process add up', async () => {
