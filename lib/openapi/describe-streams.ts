@@ -12,7 +12,7 @@ import { type StreamRoute, StreamRoutes } from '../stream-routes.js';
 import type { StreamingModuleOptions } from '../streaming.options.js';
 import type { StreamingRuntime } from '../streaming.runtime.js';
 import { itemSchemaOf } from './item-type.js';
-import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf } from './stream-answers.js';
+import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf, SWITCHING, UPGRADE_REQUIRED } from './stream-answers.js';
 import { streamContent } from './stream-content.js';
 
 type Swagger = typeof import('@nestjs/swagger');
@@ -23,6 +23,9 @@ const RETURN_TYPE = 'design:returntype';
 
 /** What in an answer says what its body is. */
 const DESCRIBED_BY = ['content', 'schema', 'standardSchema', 'type', '$ref'];
+
+/** Statuses of answers that have no body. */
+const WITHOUT_BODY = ['204', '205'];
 
 /** What the user's decorators have noted of a method, before ours: the same method may be in another application, too. */
 const given = new WeakMap<object, ReadonlyMap<string, unknown>>();
@@ -72,6 +75,10 @@ async function importSwagger(): Promise<Swagger | undefined> {
   }
 }
 
+function saysBody(answer: Responses[string] | undefined): boolean {
+  return DESCRIBED_BY.some((key) => answer?.[key] !== undefined);
+}
+
 /** What is written of one route. What the user wrote of it stays. */
 class StreamDescription {
   private readonly formats: readonly StreamFormat[] | undefined;
@@ -92,14 +99,16 @@ class StreamDescription {
 
   write(): void {
     const { controller, key, mark } = this.route;
-    this.describeStream();
-    const limits = [this.application.limits, mark.options.limits].filter((each) => each !== undefined);
-    const polled = Reflect.getMetadata(RETURN_TYPE, controller.prototype as object, key) === HubSubscription;
-    for (const other of [...(polled ? [NOTHING_NEW] : []), ...refusalsOf({ negotiated: this.negotiated, limits })]) {
-      if (!this.responses[other.status]) {
-        this.respond(other);
-      }
+    if (!this.http) {
+      this.writeOnce(SWITCHING, UPGRADE_REQUIRED);
+    } else {
+      this.describeStream();
     }
+    const limits = [this.application.limits, mark.options.limits].filter((each) => each !== undefined);
+    const polled =
+      this.http && Reflect.getMetadata(RETURN_TYPE, controller.prototype as object, key) === HubSubscription;
+    const negotiated = this.http && this.negotiated;
+    this.writeOnce(...(polled ? [NOTHING_NEW] : []), ...refusalsOf({ negotiated, limits }));
     if (polled) {
       this.header(PREFER);
     }
@@ -108,13 +117,32 @@ class StreamDescription {
     }
   }
 
+  /** Whether it answers over HTTP, and not to WebSockets alone. */
+  private get http(): boolean {
+    const { protocols } = this.route.mark.options;
+    return protocols === undefined || [protocols].flat().includes('http');
+  }
+
+  /** Says what nobody has said. */
+  private writeOnce(...answers: readonly (ApiResponseOptions & { status: number })[]): void {
+    for (const answer of answers) {
+      if (!this.responses[answer.status]) {
+        this.respond(answer);
+      }
+    }
+  }
+
   private describeStream(): void {
     const { type } = this.route.mark.options;
     const item = type === undefined ? undefined : itemSchemaOf(type, this.swagger.getSchemaPath);
     const { responses } = this;
-    const status = Object.keys(responses).find((each) => each.startsWith('2')) ?? String(this.status);
+    const usual = String(this.status);
+    const other = Object.keys(responses).find(
+      (each) => each.startsWith('2') && (!WITHOUT_BODY.includes(each) || saysBody(responses[each])),
+    );
+    const status = responses[usual] ? usual : (other ?? usual);
     const said = responses[status];
-    if (said && DESCRIBED_BY.some((key) => said[key] !== undefined)) {
+    if (saysBody(said)) {
       return;
     }
     if (item?.model) {

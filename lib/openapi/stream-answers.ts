@@ -31,6 +31,12 @@ export const NOTHING_NEW: ApiResponseOptions & { status: number } = {
   headers: { 'Last-Event-ID': { description: 'Where the next poll goes on', schema: { type: 'string' } } },
 };
 
+/** The answer of a route that is for WebSockets alone (RFC 6455 §4.2.2). */
+export const SWITCHING: ApiResponseOptions & { status: number } = {
+  status: 101,
+  description: 'A WebSocket, whose messages are the chunks',
+};
+
 /** The body of Nest's own exception filter. */
 function answer(
   status: number,
@@ -73,3 +79,6 @@ export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOption
     }),
   ];
 }
+
+/** What is answered there over HTTP. */
+export const UPGRADE_REQUIRED = answer(426, 'The stream is for WebSockets: open one');

@@ -448,6 +448,42 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(Object.keys(operation(document, '/own/plain').responses)).toEqual(['200', '503']);
   });
 
+  it('is the stream also where you say that there may be nothing', async () => {
+    @Controller('own')
+    class Own {
+      @Stream('polled', { format: 'text' })
+      @ApiNoContentResponse({ description: 'Nothing new' })
+      polled() {
+        return [];
+      }
+    }
+    const { responses } = operation(await documentOf({ controllers: [Own] }), '/own/polled');
+    expect(responses['200']).toEqual({ description: 'A stream', content: { 'text/plain': { schema: STRING } } });
+    expect(responses['204']).toEqual({ description: 'Nothing new' });
+  });
+
+  it('says of a stream for WebSockets alone what it answers over HTTP', async () => {
+    @Controller('sockets')
+    class Sockets {
+      @Stream('alone', { protocols: 'websocket', type: Price })
+      alone() {
+        return [];
+      }
+
+      @Stream('both', { protocols: ['http', 'websocket'], format: 'text' })
+      both() {
+        return [];
+      }
+    }
+    const document = await documentOf({ controllers: [Sockets], options: { websocket: true } });
+    expect(statuses(document, '/sockets/alone')).toEqual(['101', '426', '503']);
+    expect(operation(document, '/sockets/alone').responses['101']).toEqual({
+      description: 'A WebSocket, whose messages are the chunks',
+    });
+    expect(statuses(document, '/sockets/both')).toEqual(['200', '503']);
+    expect(await validate({ ...document, openapi: '3.2.0' })).toBe('valid');
+  });
+
   it('keeps the description a class gives', async () => {
     @Controller('own')
     @ApiOkResponse({ description: 'As all here' })
