@@ -6,6 +6,7 @@ export default {
   // Tests wait for events, on machines that may be busy: the limit is for those that hang.
   testTimeout: 20_000,
   // What modules leave behind makes a process slower and slower.
+  maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
