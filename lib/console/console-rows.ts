@@ -1,6 +1,6 @@
 import type { OpenStream } from '../connection/stream-registry.js';
 import type { ConsoleQuery } from './console-query.js';
-import { clientOf, incomingOf, pathOf, protocolOf } from './incoming.js';
+import { clientOf, incomingOf, pathOf } from './incoming.js';
 
 /** How many connections are shown at once: more nobody reads, and the feed stays small. */
 const SHOWN = 50;
@@ -26,6 +26,13 @@ interface ConsoleRow {
   /** Whether it is a feed of the console itself. */
   readonly own: boolean;
 }
+
+/** What the page calls what a client speaks. */
+export const PROTOCOLS: Readonly<Record<OpenStream['protocol'], string>> = {
+  'http/1.1': 'HTTP/1.1',
+  'http/2': 'HTTP/2',
+  websocket: 'WebSocket',
+};
 
 const RANK: Readonly<Record<ConsoleQuery['sort'], (stream: OpenStream) => number>> = {
   newest: ({ beganAt }) => beganAt,
@@ -60,8 +67,8 @@ function highest(streams: readonly OpenStream[], rank: (stream: OpenStream) => n
   return best.map(({ stream }) => stream);
 }
 
-function textOf({ id, route, format, request }: OpenStream): string {
-  return `${id} ${route} ${format} ${pathOf(request)} ${protocolOf(request)} ${clientOf(request)}`;
+function textOf({ id, route, format, request, protocol }: OpenStream): string {
+  return `${id} ${route} ${format} ${pathOf(request)} ${PROTOCOLS[protocol]} ${clientOf(request)}`;
 }
 
 function rowOf(stream: OpenStream, now: number, own: boolean): ConsoleRow {
@@ -70,7 +77,7 @@ function rowOf(stream: OpenStream, now: number, own: boolean): ConsoleRow {
     id,
     route,
     path: short(pathOf(request)),
-    protocol: protocolOf(request),
+    protocol: PROTOCOLS[stream.protocol],
     format: format ?? '',
     state,
     age: Math.max(0, Math.round((now - beganAt) / 1000)),

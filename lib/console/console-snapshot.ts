@@ -1,8 +1,7 @@
 import type { OpenStream, StreamRegistry } from '../connection/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
-import { rowsOf } from './console-rows.js';
-import { protocolOf } from './incoming.js';
+import { PROTOCOLS, rowsOf } from './console-rows.js';
 
 /** How many routes are named, and formats: the rest is told as a number. */
 const NAMED = 8;
@@ -101,7 +100,7 @@ export class ConsoleSnapshot {
     for (const stream of this.streams) {
       queue += stream.bufferedAmount;
       by.route.add(stream.route);
-      by.protocol.add(protocolOf(stream.request));
+      by.protocol.add(PROTOCOLS[stream.protocol]);
       by.format.add(stream.format ?? 'not known yet');
     }
     return { by, queue };

@@ -20,11 +20,3 @@ export function pathOf(request: unknown): string {
   const [path = ''] = (incoming.originalUrl ?? incoming.url ?? '').split('?', 1);
   return path;
 }
-
-export function protocolOf(request: unknown): string {
-  const { headers, httpVersion } = incomingOf(request);
-  if (headers.upgrade?.toLowerCase() === 'websocket') {
-    return 'WebSocket';
-  }
-  return httpVersion === '2.0' ? 'HTTP/2' : `HTTP/${httpVersion}`;
-}

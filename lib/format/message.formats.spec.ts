@@ -121,7 +121,7 @@ describe('A message', () => {
       separator: ';',
       close: 'end',
       encode: (value: unknown) => (value === '' ? '' : value === 0 ? Buffer.from([1]) : `${String(value)}\r\n`),
-      lagged: (dropped) => `# ${dropped}`,
+      lagged: (dropped, id) => `# ${dropped} after ${id}`,
       error: (body) => `! ${String(body.message)}`,
     });
     const format = messageFormat(csv, false);
@@ -130,7 +130,7 @@ describe('A message', () => {
     expect(['a', 0, ''].map((each) => said(format.encode(each)))).toEqual(['text a\r\n', 'binary \x01', 'nothing']);
     expect([format.open, format.close].map(said)).toEqual(['text id\r\n', 'text end']);
     expect(format.separator).toBeUndefined();
-    expect(said(format.lagged?.(2))).toBe('text # 2');
+    expect(said(format.lagged?.(2, 'a.1'))).toBe('text # 2 after a.1');
     expect(said(format.error?.({ statusCode: 500, message: 'no' }, 'error'))).toBe('text ! no');
   });
 

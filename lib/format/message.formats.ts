@@ -59,7 +59,7 @@ function customMessages(base: StreamFormat): StreamFormat {
     fields,
     open: base.open === undefined ? undefined : framed(base.open),
     close: base.close === undefined ? undefined : framed(base.close),
-    lagged: lagged && ((dropped) => framed(lagged(dropped))),
+    lagged: lagged && ((dropped, id) => framed(lagged(dropped, id))),
     reset: reset && ((body) => framed(reset(body))),
     position: position && ((id) => framed(position(id))),
     error: error && ((body, type) => framed(error(body, type))),

@@ -174,7 +174,9 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     const app = await serve(platform);
     const feed = await app.get('/feed/prices?token=secret', { 'Last-Event-ID': 'a<b>' });
     await joined(hubOf(app, 'prices'), 1);
-    const pushed = await app.get('/feed/push/h%C3%A4llo', { 'User-Agent': 'tester/1' });
+    // It asks for a WebSocket, and is answered over HTTP: here is none.
+    const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket' };
+    const pushed = await app.get('/feed/push/h%C3%A4llo', { 'User-Agent': 'tester/1', ...upgrade });
     await pushed.until('llo');
     await hubOf(app, 'prices').publish('one');
     await feed.until('one');
