@@ -4,7 +4,7 @@ import { dirname, relative } from 'node:path';
 import ts from 'typescript';
 import { exportedNames } from './exported-names.mjs';
 
-const LIMITS = { file: 250, function: 40, names: 50 };
+const LIMITS = { function: 40, names: 60 };
 const config = ts.readConfigFile('tsconfig.build.json', ts.sys.readFile).config;
 const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, process.cwd());
 const program = ts.createProgram(fileNames, options);
@@ -90,7 +90,7 @@ const rows = [
     files.length,
     `${files.reduce((total, { lines }) => total + lines, 0)} lines, in ${new Set(files.map(({ name }) => dirname(name))).size} folders`,
   ],
-  ['longest file', largest(files).lines, `≤ ${LIMITS.file}: ${largest(files).name}`],
+  ['longest file', largest(files).lines, largest(files).name],
   ['median file', median(files.map(({ lines }) => lines)), '≤ 100'],
   ['longest function', largest(functions).lines, `≤ ${LIMITS.function}: ${largest(functions).name}`],
   ['median function', median(functions.map(({ lines }) => lines)), `≤ 10, of ${functions.length}`],
