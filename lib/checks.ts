@@ -41,6 +41,15 @@ export function keys(checks: Readonly<Record<string, Check>>, required = false):
   };
 }
 
+/** The limits of a queue, each as the check says. */
+export function queueLimits(each: Check): Check {
+  const known = keys({ items: each, bytes: each });
+  return (value) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, 'events')
+      ? '"events" is now called "items"'
+      : known(value);
+}
+
 /**
  * Refuses what is unknown or of a wrong type.
  * @param where what it was given to, as the message names it

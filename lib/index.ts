@@ -32,6 +32,7 @@ export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from '
 export type { HubOverflowPolicy } from './hub/overflow.js';
 export { HubSubscription } from './hub/subscription.js';
 export { getHubToken } from './hubs.module.js';
+export type { QueueLimits } from './queue-limits.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
 export { StreamingModule } from './streaming.module.js';

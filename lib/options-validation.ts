@@ -1,4 +1,4 @@
-import { type Check, callable, count, demand, duration, finite, keys, oneOf, size } from './checks.js';
+import { type Check, callable, count, demand, duration, finite, keys, oneOf, queueLimits, size } from './checks.js';
 import { defineFormat } from './format/define-format.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
@@ -61,7 +61,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
   heartbeat: duration,
   sendTimeout: duration,
   maxDuration: duration,
-  queue: keys({ events: size, bytes: size }),
+  queue: queueLimits(size),
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest'),
   errorEvent: (value) =>
     typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
@@ -87,7 +87,7 @@ const origins: Check = (value) =>
   value === '*' || typeof value === 'function' || (Array.isArray(value) && value.every(isOrigin))
     ? undefined
     : 'must be "*", a function, or a list of origins such as "https://example.com"';
-const webSocketOptions = keys({ origins, maxPayload: count, messages: keys({ events: count, bytes: count }) });
+const webSocketOptions = keys({ origins, maxPayload: count, messages: queueLimits(count) });
 const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : webSocketOptions(value));
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';

@@ -3,6 +3,7 @@ import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
+import type { QueueLimits } from './queue-limits.js';
 import { StreamLimiter } from './stream-limiter.js';
 import type { StreamMark } from './stream-mark.js';
 import type { PlanParts } from './stream-plan.js';
@@ -68,9 +69,9 @@ function durationsOf(options: StreamBehavior, { registry }: StreamingRuntime) {
   return durations;
 }
 
-function queueOf(application: StreamBehavior, options: StreamMark['options']) {
+function queueOf(application: StreamBehavior, options: StreamMark['options']): QueueLimits {
   return {
-    events: DEFAULTS.events,
+    items: DEFAULTS.items,
     bytes: DEFAULTS.bytes,
     ...given(application.queue),
     ...pendingLimits(options.maxPendingDataLength),
@@ -115,7 +116,7 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
   if (length === undefined) {
     return {};
   }
-  return length === 0 || length === Infinity ? { events: Infinity, bytes: Infinity } : { bytes: length };
+  return length === 0 || length === Infinity ? { items: Infinity, bytes: Infinity } : { bytes: length };
 }
 
 /** Options that leave nothing to compress with, and have been told so. */

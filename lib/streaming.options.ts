@@ -4,6 +4,7 @@ import type { StreamHooks } from './connection/hooks.js';
 import type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import type { StreamFormatName } from './format/formats.js';
+import type { QueueLimits } from './queue-limits.js';
 import type { ContentCoding } from './transport/encoders.js';
 
 /** How many streams may be open at once. Over the limit, the handler is not called. */
@@ -53,8 +54,8 @@ export interface StreamBehavior {
   readonly sendTimeout?: number | false;
   /** A stream is ended after it. Default: `false`. */
   readonly maxDuration?: number | false;
-  /** What may wait for a client from a source that cannot be paced. Default: 65 536 events, 4 MiB. */
-  readonly queue?: { readonly events?: number; readonly bytes?: number };
+  /** What may wait for a client from a source that cannot be paced. Default: 65 536 chunks, 4 MiB. */
+  readonly queue?: Partial<QueueLimits>;
   /**
    * When more would wait: `disconnect` (default) closes the client with a logged warning; `drop-oldest` and
    * `drop-newest` drop, and tell the client in a `lagged` event with the count, where the format has events or records.
@@ -89,7 +90,7 @@ export interface WebSocketOptions {
    * What may wait to be read from `stream.messages`, beside what came with it in one read from the socket: then the client is not read
    * from until there is room. Default: 64 messages, 65 536 bytes.
    */
-  readonly messages?: { readonly events?: number; readonly bytes?: number };
+  readonly messages?: Partial<QueueLimits>;
 }
 
 /** Options of `@Stream()`. */
@@ -142,7 +143,7 @@ export const DEFAULTS = {
   heartbeat: 15_000,
   sendTimeout: 30_000,
   maxDuration: false,
-  events: 65_536,
+  items: 65_536,
   bytes: 4 * 1024 * 1024,
   threshold: 1_024,
   retryAfter: 5,

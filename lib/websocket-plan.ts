@@ -38,7 +38,7 @@ export class WebSocketPlan {
   ) {
     const { messages } = options;
     this.parts = {
-      messages: { events: messages?.events ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
+      messages: { items: messages?.items ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
       note: (message) => logger.debug(`${route} ${message}`),
       warn: (message) => logger.warn(`${route} ${message}`),
     };

@@ -8,7 +8,7 @@ import { FLOOD, HUBS, Plan } from './plan.mjs';
 /** The process of the application: a hub for each overflow policy. */
 
 const HISTORY = 1_000;
-const QUEUE = { events: 100, bytes: 262_144 };
+const QUEUE = { items: 100, bytes: 262_144 };
 const EVENTS_PER_SECOND = 60;
 const TICK_MS = 20;
 const SMALL = 'x'.repeat(180);

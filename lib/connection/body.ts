@@ -162,8 +162,8 @@ export class Body extends Outbox {
 
   /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
   admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
-    const { events, bytes } = this.settings.queue;
-    const full = (): boolean => this.queuedItems + alsoWaiting >= events || this.queuedBytes >= bytes;
+    const { items, bytes } = this.settings.queue;
+    const full = (): boolean => this.queuedItems + alsoWaiting >= items || this.queuedBytes >= bytes;
     if (!full()) {
       return 'take';
     }

@@ -135,7 +135,7 @@ export class PollReader implements Reader, SharedPort {
     const { queue } = this.source;
     this.items.push(event);
     this.bytes += bytes;
-    if (this.items.length >= queue.events || this.bytes >= queue.bytes) {
+    if (this.items.length >= queue.items || this.bytes >= queue.bytes) {
       this.full = true;
       // At once: it would hold back for a slow client what this one comes back for.
       this.source.stop();

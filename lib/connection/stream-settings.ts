@@ -1,5 +1,6 @@
 import type { StreamErrorBody } from '../format/format.js';
 import type { ChosenFormat } from '../format/negotiate.js';
+import type { QueueLimits } from '../queue-limits.js';
 import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import type { HookChain } from './hooks.js';
 import type { StreamRegistry } from './stream-registry.js';
@@ -9,12 +10,6 @@ export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly m
 
 /** What happens when more waits for a client than `queue` allows. */
 export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
-
-/** How much may wait for one client. */
-interface QueueLimits {
-  readonly events: number;
-  readonly bytes: number;
-}
 
 /** Everything the streams of a route have in common. Durations in milliseconds; what is off is `Infinity`. */
 export interface StreamSettings {

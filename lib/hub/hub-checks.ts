@@ -1,5 +1,5 @@
 import type { Broker } from '../broker/broker.js';
-import { type Check, callable, count, demand, finite, keys, oneOf, size } from '../checks.js';
+import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../checks.js';
 import { StreamError } from '../errors.js';
 import { CONTROL } from './topic.js';
 
@@ -16,7 +16,7 @@ export const broker: Check = (value) =>
 
 const BEHAVIOR: Readonly<Record<string, Check>> = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest', 'latest'),
-  queue: keys({ events: size, bytes: size }),
+  queue: queueLimits(size),
 };
 
 const HUB = keys({

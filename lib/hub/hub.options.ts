@@ -1,5 +1,6 @@
 import type { Broker } from '../broker/broker.js';
 import type { HubEvent } from '../format/hub-event.js';
+import type { QueueLimits } from '../queue-limits.js';
 import type { HubOverflowPolicy } from './overflow.js';
 
 /** What may be said for a hub, and otherwise for a subscriber. */
@@ -7,7 +8,7 @@ interface HubBehavior {
   /** What happens when more waits for a subscriber than `queue` allows. Default: `disconnect`. */
   readonly overflow?: HubOverflowPolicy;
   /** What may wait for a subscriber that is behind, besides what the operating system has of it. Default: 1000 events, 1 MiB of their data. */
-  readonly queue?: { readonly events?: number; readonly bytes?: number };
+  readonly queue?: Partial<QueueLimits>;
 }
 
 /** Options of a hub: see `StreamingModule.registerHub()`. */
@@ -62,6 +63,6 @@ export interface HubPresence {
 export const HUB_DEFAULTS = {
   limit: 1_000,
   ttl: 300_000,
-  events: 1_000,
+  items: 1_000,
   bytes: 1024 * 1024,
 } as const;

@@ -66,7 +66,7 @@ export class Hub<T = unknown> {
       filter: undefined,
       overflow: options.overflow ?? 'disconnect',
       queue: {
-        events: options.queue?.events ?? HUB_DEFAULTS.events,
+        items: options.queue?.items ?? HUB_DEFAULTS.items,
         bytes: options.queue?.bytes ?? HUB_DEFAULTS.bytes,
       },
     };
@@ -210,7 +210,7 @@ export class Hub<T = unknown> {
           // It may look at whose request it is.
           filter: filter && AsyncResource.bind(filter as (event: HubEvent) => boolean),
           overflow: overflow ?? common.overflow,
-          queue: { events: queue?.events ?? common.queue.events, bytes: queue?.bytes ?? common.queue.bytes },
+          queue: { items: queue?.items ?? common.queue.items, bytes: queue?.bytes ?? common.queue.bytes },
         }
       : common;
   }

@@ -1,9 +1,10 @@
 import type { HubEvent } from '../format/hub-event.js';
+import type { QueueLimits } from '../queue-limits.js';
 import type { SharedPort } from '../source/shared-source.js';
 import { isThenable } from '../source/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
 import type { LogEvent } from './log-event.js';
-import { Backlog, type HubOverflowPolicy, type HubQueue } from './overflow.js';
+import { Backlog, type HubOverflowPolicy } from './overflow.js';
 
 /** About as many bytes are taken from a backlog for one write. */
 const GATHER = 16_384;
@@ -14,7 +15,7 @@ export interface Wish {
   readonly topics: readonly string[] | undefined;
   readonly filter: ((event: HubEvent) => boolean) | undefined;
   readonly overflow: HubOverflowPolicy;
-  readonly queue: HubQueue;
+  readonly queue: QueueLimits;
 }
 
 /** The side of a subscriber that faces its client: what the client cannot take at once waits in its backlog. */
@@ -34,7 +35,7 @@ export abstract class Outlet {
     return true;
   }
 
-  get queue(): HubQueue {
+  get queue(): QueueLimits {
     return this.wish.queue;
   }
 

@@ -1,6 +1,7 @@
 import { sseFormat } from '../format/sse.format.js';
+import type { QueueLimits } from '../queue-limits.js';
 import { LogEvent } from './log-event.js';
-import { Backlog, type HubOverflowPolicy, type HubQueue } from './overflow.js';
+import { Backlog, type HubOverflowPolicy } from './overflow.js';
 
 interface Given {
   readonly key?: string;
@@ -19,8 +20,8 @@ function reset(n: number): LogEvent {
   return LogEvent.reset(n, `id${n}`, { reason: 'evicted', oldest: null });
 }
 
-function setup(policy: HubOverflowPolicy, queue: Partial<HubQueue> = {}) {
-  const backlog = new Backlog(policy, { events: 3, bytes: MANY, ...queue }, 'id0');
+function setup(policy: HubOverflowPolicy, queue: Partial<QueueLimits> = {}) {
+  const backlog = new Backlog(policy, { items: 3, bytes: MANY, ...queue }, 'id0');
   let n = 0;
   return {
     backlog,
@@ -55,7 +56,7 @@ describe('A backlog', () => {
   );
 
   it('gives one at least, and then as many as amount to so many bytes', () => {
-    const { backlog, push } = setup('disconnect', { events: 10 });
+    const { backlog, push } = setup('disconnect', { items: 10 });
     push([{ size: 5 }, { size: 5 }, { size: 1 }, { size: 20 }, { size: 1 }]);
 
     expect(shown(backlog.take(0))).toEqual([1]);
@@ -65,7 +66,7 @@ describe('A backlog', () => {
   });
 
   it('has room again for what was taken, in events and in bytes', () => {
-    const { backlog, push, all } = setup('disconnect', { events: 2, bytes: 10 });
+    const { backlog, push, all } = setup('disconnect', { items: 2, bytes: 10 });
     expect(push([{ size: 5 }, { size: 5 }])).toEqual([true, true]);
     backlog.take(0);
 
@@ -129,7 +130,7 @@ describe('A backlog of policy drop-oldest', () => {
   });
 
   it('drops as many as the bytes of the next one need', () => {
-    const { push, all } = setup('drop-oldest', { events: 10, bytes: 10 });
+    const { push, all } = setup('drop-oldest', { items: 10, bytes: 10 });
 
     push([{ size: 3 }, { size: 3 }, { size: 3 }, { size: 5 }]);
 
@@ -148,7 +149,7 @@ describe('A backlog of policy drop-oldest', () => {
   });
 
   it('drops an event that is larger than may wait, and all before it', () => {
-    const { push, all } = setup('drop-oldest', { events: 10, bytes: 10 });
+    const { push, all } = setup('drop-oldest', { items: 10, bytes: 10 });
 
     push([{ size: 1 }, { size: 1 }, { size: 11 }, { size: 12 }]);
     expect(push([{ size: 1 }])).toEqual([true]);
@@ -217,7 +218,7 @@ describe('A backlog of policy drop-newest', () => {
 
 describe('A backlog of policy latest', () => {
   it('keeps the newest of a key, in its place, while there is room', () => {
-    const { push, all } = setup('latest', { events: 10 });
+    const { push, all } = setup('latest', { items: 10 });
 
     push([{ key: 'a' }, { key: 'b' }, { key: 'a' }, { key: 'c' }, { key: 'a' }]);
 
@@ -225,7 +226,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('keeps keys of different topics, and of none, apart', () => {
-    const { push, all } = setup('latest', { events: 10 });
+    const { push, all } = setup('latest', { items: 10 });
     const a = { key: 'k', topic: 'a' };
     const b = { key: 'k', topic: 'b' };
 
@@ -237,7 +238,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('cannot be led to take one key for another', () => {
-    const { push, all } = setup('latest', { events: 10 });
+    const { push, all } = setup('latest', { items: 10 });
 
     push([{ topic: 'a', key: 'b\nc' }, { topic: 'a', key: 'b' }, { key: 'a\nb\nc' }, { key: '' }, { topic: 'a' }]);
 
@@ -245,7 +246,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('supersedes nothing without a key, nor what is taken already', () => {
-    const { backlog, push, all } = setup('latest', { events: 10 });
+    const { backlog, push, all } = setup('latest', { items: 10 });
 
     push([{}, {}, { key: 'a' }]);
     expect(shown(backlog.take(0))).toEqual([1]);
@@ -264,7 +265,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('frees the bytes of what is superseded', () => {
-    const { push, all } = setup('latest', { events: 10, bytes: 10 });
+    const { push, all } = setup('latest', { items: 10, bytes: 10 });
 
     push([{ size: 4 }, { key: 'a', size: 6 }, { key: 'a', size: 6 }, { key: 'a', size: 5 }]);
 
@@ -272,7 +273,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('names a place before all that waits: who comes back with it misses none of those', () => {
-    const { backlog, push } = setup('latest', { events: 10 });
+    const { backlog, push } = setup('latest', { items: 10 });
     push([{ key: 'a' }, { key: 'b' }, { key: 'b' }]);
 
     const [lagged, ...rest] = backlog.take(MANY);
@@ -294,7 +295,7 @@ describe('What a backlog says of what it has dropped', () => {
 
 describe('A backlog that is given small events and such as never fit in turn', () => {
   it.each(['drop-oldest', 'latest'] as const)('does not pile up what it has to say of that: %s', (policy) => {
-    const { backlog, push } = setup(policy, { events: 10, bytes: 100 });
+    const { backlog, push } = setup(policy, { items: 10, bytes: 100 });
     const waiting = Reflect.get(backlog, 'waiting') as ReadonlyMap<unknown, unknown>;
 
     for (let pair = 0; pair < 1_000; pair++) {

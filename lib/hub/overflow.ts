@@ -1,4 +1,5 @@
 import { HubNotice } from '../format/hub-event.js';
+import type { QueueLimits } from '../queue-limits.js';
 import type { Losses } from '../source/shared-source.js';
 import { LogEvent } from './log-event.js';
 
@@ -12,13 +13,6 @@ import { LogEvent } from './log-event.js';
  */
 export type HubOverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest' | 'latest';
 
-/** How much may wait for one subscriber. */
-export interface HubQueue {
-  readonly events: number;
-  /** Of their data. */
-  readonly bytes: number;
-}
-
 /** Where so many were dropped. */
 interface Gap {
   dropped: number;
@@ -28,7 +22,7 @@ interface Gap {
 export class Backlog {
   /** By what they are superseded by, in the order they came. */
   private readonly waiting = new Map<unknown, LogEvent | Gap>();
-  private events = 0;
+  private items = 0;
   private bytes = 0;
   /** How many were dropped before all that waits. */
   private lost = 0;
@@ -37,7 +31,7 @@ export class Backlog {
 
   constructor(
     private readonly policy: HubOverflowPolicy,
-    private readonly limits: HubQueue,
+    private readonly limits: QueueLimits,
     /** The id of what came before all that waits. */
     private before = '',
     private readonly losses: Losses = { dropped: 0, lagged: 0 },
@@ -90,7 +84,7 @@ export class Backlog {
   }
 
   private fits(event: LogEvent): boolean {
-    return this.events < this.limits.events && this.bytes + event.size <= this.limits.bytes;
+    return this.items < this.limits.items && this.bytes + event.size <= this.limits.bytes;
   }
 
   private makeRoom(event: LogEvent): void {
@@ -110,7 +104,7 @@ export class Backlog {
   private add(key: unknown, event: LogEvent): void {
     this.gap = undefined;
     this.waiting.set(key, event);
-    this.events++;
+    this.items++;
     this.bytes += event.size;
   }
 
@@ -126,7 +120,7 @@ export class Backlog {
   private remove(key: unknown, item: LogEvent | Gap): void {
     this.waiting.delete(key);
     if (item instanceof LogEvent) {
-      this.events--;
+      this.items--;
       this.bytes -= item.size;
     } else if (item === this.gap) {
       this.gap = undefined;

@@ -1,5 +1,6 @@
 import type { StreamFormat } from '../format/format.js';
 import type { HubEvent } from '../format/hub-event.js';
+import type { QueueLimits } from '../queue-limits.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 
 /** What a client was not given, because it is too slow. */
@@ -45,7 +46,7 @@ export interface SharedSource {
   /** The id its client is at, if no event that was sent tells it. */
   readonly position: string | undefined;
   /** How much may wait for one client. */
-  readonly queue: { readonly events: number; readonly bytes: number };
+  readonly queue: QueueLimits;
   connect(port: SharedPort): void;
   /** There is room: for the first time, or again. */
   resume(): void;

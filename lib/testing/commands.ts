@@ -28,7 +28,7 @@ export interface Subscribing {
   readonly from: 'now' | 'had' | 'malformed' | 'hub' | 'epoch' | 'future';
   readonly pick: number;
   readonly overflow: HubOverflowPolicy;
-  readonly events: number;
+  readonly items: number;
   readonly bytes: number;
 }
 
@@ -51,7 +51,7 @@ const subscribe = fc.record({
   from: fc.constantFrom('now' as const, 'now', 'had', 'had', 'had', 'malformed', 'hub', 'epoch', 'future'),
   pick: fc.nat(100),
   overflow: fc.constantFrom('disconnect' as const, 'drop-oldest', 'drop-newest', 'latest'),
-  events: fc.integer({ min: 1, max: 6 }),
+  items: fc.integer({ min: 1, max: 6 }),
   bytes: fc.constantFrom(25, 60, Number.POSITIVE_INFINITY),
 });
 

@@ -37,7 +37,7 @@ async function readsWhatTailsMissed(stage: Stage): Promise<void> {
 async function readsALongGap(stage: Stage): Promise<void> {
   let broken = false;
   const lossy = withTails(await stage.broker(), (records, tell) => broken || tell(records));
-  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5_000 }, queue: { events: 5_000 } });
+  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5_000 }, queue: { items: 5_000 } });
   const live = new Listener(stage, hub.subscribe());
   const first = live.count(1);
   await publishAll(hub, 1, 1);

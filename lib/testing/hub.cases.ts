@@ -75,7 +75,7 @@ async function sharesAmongProcesses(stage: Stage): Promise<void> {
 
 async function stallsAlone(stage: Stage): Promise<void> {
   const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
-  const queue = { events: 5 };
+  const queue = { items: 5 };
   const given = new Listener(stage, hub.subscribe({ queue }));
   const lossy = new Listener(stage, hub.subscribe({ queue, overflow: 'drop-oldest' }));
   const others = range(1, 3).map(() => new Listener(stage, hub.subscribe()));

@@ -146,7 +146,7 @@ export class Play {
   }
 
   private visit(wish: Subscribing, { id, bad }: From): Visitor {
-    const { topics, even, overflow, events, bytes } = wish;
+    const { topics, even, overflow, items, bytes } = wish;
     const index = wish.hub % this.hubs.length;
     const visit: Visit = {
       topics,
@@ -159,7 +159,7 @@ export class Play {
     };
     const filter = even ? ({ data }: { readonly data: unknown }) => (data as { n: number }).n % 2 === 0 : undefined;
     const hub = this.hubs[index] as Hub;
-    const subscription = hub.subscribe({ topic: topics, after: id, filter, overflow, queue: { events, bytes } });
+    const subscription = hub.subscribe({ topic: topics, after: id, filter, overflow, queue: { items, bytes } });
     const visitor = new Visitor(visit, subscription, () => this.published);
     this.visitors.push(visitor);
     return visitor;

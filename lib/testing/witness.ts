@@ -7,7 +7,7 @@ export class Witness {
   offset = 0;
 
   constructor(hub: Hub) {
-    void this.listen(hub.subscribe({ queue: { events: Number.POSITIVE_INFINITY } }));
+    void this.listen(hub.subscribe({ queue: { items: Number.POSITIVE_INFINITY } }));
   }
 
   private async listen(events: AsyncIterable<HubEvent>): Promise<void> {

@@ -1,7 +1,7 @@
 import { StreamStateError } from '../errors.js';
 import { Inbox } from './inbox.js';
 
-function setup(limits = { events: 2, bytes: 10 }) {
+function setup(limits = { items: 2, bytes: 10 }) {
   const asked: string[] = [];
   const inbox = new Inbox(limits, {
     pause: () => void asked.push('pause'),

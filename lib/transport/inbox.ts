@@ -1,13 +1,8 @@
 import { StreamStateError } from '../errors.js';
+import type { QueueLimits } from '../queue-limits.js';
 
 /** A text message, or a binary one. */
 export type Message = string | Uint8Array;
-
-/** How much may wait to be read. */
-export interface InboxLimits {
-  readonly events: number;
-  readonly bytes: number;
-}
 
 /** What an inbox asks of its connection. */
 interface InboxFlow {
@@ -32,7 +27,7 @@ export class Inbox implements AsyncIterableIterator<Message> {
   private taken = false;
 
   constructor(
-    private readonly limits: InboxLimits,
+    private readonly limits: QueueLimits,
     private readonly flow: InboxFlow,
   ) {}
 
@@ -94,7 +89,7 @@ export class Inbox implements AsyncIterableIterator<Message> {
   }
 
   private regulate(): void {
-    const full = !this.ended && (this.waiting.length >= this.limits.events || this.bytes >= this.limits.bytes);
+    const full = !this.ended && (this.waiting.length >= this.limits.items || this.bytes >= this.limits.bytes);
     if (full !== this.full) {
       this.full = full;
       full ? this.flow.pause() : this.flow.resume();

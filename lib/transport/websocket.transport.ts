@@ -1,7 +1,8 @@
 import type { StreamCloseCode } from '../errors.js';
+import type { QueueLimits } from '../queue-limits.js';
 import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
 import type { FirstMessage } from './first-message.js';
-import { Inbox, type InboxLimits, type Message } from './inbox.js';
+import { Inbox, type Message } from './inbox.js';
 import { destroyLater } from './lingering.js';
 import { Pings } from './pings.js';
 import type { SharedChunk } from './shared-chunk.js';
@@ -20,7 +21,7 @@ const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 /** What is the same for all WebSockets of a route. */
 export interface WebSocketParts {
-  readonly messages: InboxLimits;
+  readonly messages: QueueLimits;
   /** Tells the log of what a developer may want to know. */
   readonly note: (message: string) => void;
   /** The same, of what is wrong with a client. */

@@ -7,7 +7,7 @@ export class AccessLogController {
   constructor(private readonly log: AccessLogService) {}
 
   /** Pushes: a log cannot be told to wait. For a client that is slow, old lines are dropped, and it is told how many. */
-  @Stream({ format: 'ndjson', overflow: 'drop-oldest', queue: { events: 1_000 } })
+  @Stream({ format: 'ndjson', overflow: 'drop-oldest', queue: { items: 1_000 } })
   tail(
     @ConnectedStream() stream: StreamConnection<LogLine>,
     @Query('last', new DefaultValuePipe(20), ParseIntPipe) last: number,

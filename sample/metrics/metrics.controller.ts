@@ -36,7 +36,7 @@ export class MetricsController {
       after: lastEventId || after,
       last: SHOWN,
       overflow: 'drop-oldest',
-      queue: { events: SHOWN },
+      queue: { items: SHOWN },
     });
   }
 }

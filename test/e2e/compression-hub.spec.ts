@@ -321,7 +321,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
       @Stream('bounded')
       bounded() {
-        return this.hub.subscribe({ queue: { events: 10 } });
+        return this.hub.subscribe({ queue: { items: 10 } });
       }
     }
     const { logs, registry, url, ...app } = await launch(platform, { controllers: [Bounded], imports, options: ALL });

@@ -55,19 +55,19 @@ class Feed {
     streams.add(stream);
   }
 
-  @Stream('pushed', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-oldest' })
+  @Stream('pushed', { format: 'ndjson', queue: { items: 10 }, overflow: 'drop-oldest' })
   pushed(@ConnectedStream() stream: StreamConnection) {
     this.push(stream);
   }
 
-  @Stream('refused', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-newest' })
+  @Stream('refused', { format: 'ndjson', queue: { items: 10 }, overflow: 'drop-newest' })
   refused(@ConnectedStream() stream: StreamConnection) {
     this.push(stream);
   }
 
   @Stream('live')
   live(@LastEventId() after?: string) {
-    return this.hub.subscribe({ after, overflow: 'drop-oldest', queue: { events: 5, bytes: 1024 * 1024 * 64 } });
+    return this.hub.subscribe({ after, overflow: 'drop-oldest', queue: { items: 5, bytes: 1024 * 1024 * 64 } });
   }
 
   /** 30 at once: the first is more than the socket holds, 10 wait. */

@@ -712,7 +712,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   }
 
   it('when it is full, the client is closed, and that is logged', async () => {
-    const { client, subject, seen, stream, logs, sockets } = await stalled({ queue: { events: 100 } });
+    const { client, subject, seen, stream, logs, sockets } = await stalled({ queue: { items: 100 } });
 
     let emitted = 0;
     while (subject.observed) {
@@ -745,7 +745,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   it.each(['drop-oldest', 'drop-newest'] as const)(
     '%s: the client hears how many were dropped, and the count adds up',
     async (overflow) => {
-      const { client, subject, seen, stream, logs } = await stalled({ overflow, queue: { events: 50 } });
+      const { client, subject, seen, stream, logs } = await stalled({ overflow, queue: { items: 50 } });
       let most = 0;
       // In one turn, so that nothing drains meanwhile.
       for (let i = 0; i < 1_000; i++) {
@@ -776,7 +776,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   it.each(['drop-oldest', 'drop-newest'] as const)(
     '%s: the count is also told when the source ends before the client reads on',
     async (overflow) => {
-      const { client, subject } = await stalled({ overflow, queue: { events: 50 } });
+      const { client, subject } = await stalled({ overflow, queue: { items: 50 } });
       for (let i = 0; i < 1_000; i++) {
         subject.next({ i, KIB });
       }
@@ -796,7 +796,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     const seen = new Recorder<unknown>();
     @Controller()
     class Feed {
-      @Stream('feed', { format: 'ndjson', overflow, queue: { events: 50 } })
+      @Stream('feed', { format: 'ndjson', overflow, queue: { items: 50 } })
       feed(@ConnectedStream() stream: StreamConnection) {
         stream.hooks({
           async beforeChunk(chunk) {
@@ -829,7 +829,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   it('drop-oldest: what is left of a JSON array is one, whatever was dropped', async () => {
     @Controller()
     class Feed {
-      @Stream('feed', { format: 'json', overflow: 'drop-oldest', queue: { events: 5 } })
+      @Stream('feed', { format: 'json', overflow: 'drop-oldest', queue: { items: 5 } })
       feed() {
         return new Observable((subscriber) => {
           for (let i = 0; i < 20; i++) {
@@ -863,7 +863,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     const rejected = new Recorder<unknown>();
     @Controller()
     class Feed {
-      @Sse('feed', { queue: { events: 10 } })
+      @Sse('feed', { queue: { items: 10 } })
       feed(@ConnectedStream() stream: StreamConnection) {
         stream.hooks(closing(seen));
         setImmediate(() => {

@@ -582,7 +582,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       },
       { code: 'server-closed', source: endless, end: ({ registry }) => registry.close() },
       { code: 'shutdown', source: endless, end: ({ close }) => close() },
-      { code: 'slow-consumer', source: flood, stalled: true, options: { queue: { events: 10 } } },
+      { code: 'slow-consumer', source: flood, stalled: true, options: { queue: { items: 10 } } },
       { code: 'send-timeout', source: torrent, stalled: true, options: { sendTimeout: 100 } },
       { code: 'deadline', source: endless, options: { maxDuration: 50 } },
     ];

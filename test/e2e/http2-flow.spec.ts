@@ -174,7 +174,7 @@ describe('HTTP/2: a client', () => {
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<string>) {}
 
-      @Stream('pushed', { format: 'text', queue: { events: 100, bytes: KIB_64 } })
+      @Stream('pushed', { format: 'text', queue: { items: 100, bytes: KIB_64 } })
       pushed() {
         return new Observable<string>((subscriber) => {
           const push = () => {

@@ -193,7 +193,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
   );
 
   it('gives slow clients what waits for them', async () => {
-    const { hub, come } = await start(platform, { queue: { events: 1_000, bytes: 64 * 1024 * 1024 } });
+    const { hub, come } = await start(platform, { queue: { items: 1_000, bytes: 64 * 1024 * 1024 } });
     const client = await come('/returned', { ...SSE, Connection: 'close' });
     client.socket.pause();
     const large = 'x'.repeat(50_000);
@@ -401,7 +401,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
   });
 
   it('that nobody reads holds nothing, and nobody is told of it', async () => {
-    const { hub } = await start(platform, { queue: { events: 1 }, overflow: 'disconnect' });
+    const { hub } = await start(platform, { queue: { items: 1 }, overflow: 'disconnect' });
     const { signal } = new AbortController();
     const seen: unknown[] = [];
     hub.presence.subscribe((event) => seen.push(event));

@@ -195,7 +195,7 @@ describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is i
       },
     };
     const { get, hub } = await start(platform, [Feed], {
-      hub: { overflow: 'drop-oldest', queue: { events: 2 } },
+      hub: { overflow: 'drop-oldest', queue: { items: 2 } },
       options: { hooks: holding },
     });
     const headers = { ...accept, 'Last-Event-ID': await hub.publish('before') };

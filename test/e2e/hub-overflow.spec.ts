@@ -28,7 +28,7 @@ const LARGE = 'x'.repeat(65_000);
 const MANY = 200;
 /** What Node.js has a socket hold before it says that it is full. */
 const HIGH_WATER_MARK = new Readable().readableHighWaterMark;
-const QUEUE = { events: 10, bytes: 64 * MIB };
+const QUEUE = { items: 10, bytes: 64 * MIB };
 
 const closes = new Recorder<StreamCloseReason['code']>();
 const streams: StreamConnection[] = [];
@@ -285,13 +285,13 @@ describe.each(PLATFORMS)('%s: a client that stops reading is told how many were 
 });
 
 /** What the hub holds for its subscribers, as it keeps count itself. */
-function heldBy(hub: Hub<string>): { readonly events: number; readonly bytes: number }[] {
+function heldBy(hub: Hub<string>): { readonly items: number; readonly bytes: number }[] {
   const { attendance } = hub as unknown as {
-    attendance: { all: Iterable<{ backlog?: { events: number; bytes: number; waiting: Map<unknown, unknown> } }> };
+    attendance: { all: Iterable<{ backlog?: { items: number; bytes: number; waiting: Map<unknown, unknown> } }> };
   };
   return [...attendance.all].map(({ backlog }) => {
-    expect(backlog?.waiting.size ?? 0).toBeLessThanOrEqual(2 * (backlog?.events ?? 0) + 1);
-    return { events: backlog?.events ?? 0, bytes: backlog?.bytes ?? 0 };
+    expect(backlog?.waiting.size ?? 0).toBeLessThanOrEqual(2 * (backlog?.items ?? 0) + 1);
+    return { items: backlog?.items ?? 0, bytes: backlog?.bytes ?? 0 };
   });
 }
 
@@ -302,7 +302,7 @@ describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (pl
   it.each(POLICIES.flatMap((policy) => ROUTES.map((route) => [policy, route])))(
     'is its queue and a socket full, of bytes and of events: %s, %s',
     async (policy, route) => {
-      const { hub, come } = await start(platform, { queue: { events: 20, bytes: MIB } });
+      const { hub, come } = await start(platform, { queue: { items: 20, bytes: MIB } });
       const client = await come(`/${route}/${policy}`, SSE);
       client.socket.pause();
       let most = 0;
@@ -313,15 +313,15 @@ describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (pl
         await turns(2);
         const [held] = heldBy(hub);
         expect(held?.bytes).toBeLessThanOrEqual(MIB);
-        expect(held?.events).toBeLessThanOrEqual(20);
+        expect(held?.items).toBeLessThanOrEqual(20);
         most = Math.max(most, streams[0]?.bufferedAmount ?? 0);
       }
-      expect(heldBy(hub)[0]?.events).toBe(Math.floor(MIB / (LARGE.length + 4)));
+      expect(heldBy(hub)[0]?.items).toBe(Math.floor(MIB / (LARGE.length + 4)));
       for (const n of range(1, 100)) {
         await hub.publish(`${n}`);
       }
       await turns(5);
-      expect(heldBy(hub)[0]?.events).toBe(20);
+      expect(heldBy(hub)[0]?.items).toBe(20);
 
       // One write that is begun is not taken back, and what is gathered while the socket is full.
       expect(most).toBeLessThanOrEqual(2 * 66_000 + 2 * HIGH_WATER_MARK);
@@ -331,27 +331,27 @@ describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (pl
   );
 
   it('is let go of when it leaves', async () => {
-    const { hub, come } = await start(platform, { queue: { events: 20, bytes: MIB } });
+    const { hub, come } = await start(platform, { queue: { items: 20, bytes: MIB } });
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/returned/drop-oldest', SSE);
     client.socket.pause();
     await publishPaced(hub, 1, MANY, [other]);
-    expect(heldBy(hub)[1]?.events).toBeGreaterThan(0);
+    expect(heldBy(hub)[1]?.items).toBeGreaterThan(0);
 
     client.disconnect();
     await joined(hub as Hub, 1);
 
-    expect(heldBy(hub)).toEqual([{ events: 0, bytes: 0 }]);
+    expect(heldBy(hub)).toEqual([{ items: 0, bytes: 0 }]);
   });
 
   it('is one socket full where it reads its history', async () => {
-    const { hub, come } = await start(platform, { queue: { events: 1, bytes: 1 }, history: { limit: MANY } });
+    const { hub, come } = await start(platform, { queue: { items: 1, bytes: 1 }, history: { limit: MANY } });
     const [first = ''] = await publishPaced(hub, 1, MANY, []);
     const client = await come('/returned/disconnect', { ...SSE, 'Last-Event-ID': first });
     client.socket.pause();
     await turns(200);
 
-    expect(heldBy(hub)).toEqual([{ events: 0, bytes: 0 }]);
+    expect(heldBy(hub)).toEqual([{ items: 0, bytes: 0 }]);
     // A write ends with the event that brings it above 64 KiB.
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(3 * 66_000 + 2 * HIGH_WATER_MARK);
     client.socket.resume();

@@ -426,7 +426,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
 
   it('does not wait for the grace where a client takes nothing', async () => {
     const { get, hub, close, registry, sockets } = await start(platform, [Feed], {
-      hub: { overflow: 'drop-oldest', queue: { events: 2 } },
+      hub: { overflow: 'drop-oldest', queue: { items: 2 } },
       options: PATIENT,
     });
     const client = await get('/returned', SSE);
@@ -718,7 +718,7 @@ describe.each(PLATFORMS)('%s: a subscriber that is told what was dropped', (plat
     // The first of them is not dropped, and still to come.
     ['latest', ['a', 'b', 'b'], [1, 2, 3]],
   ] as const)('and comes back with the id of that misses nothing: %s of keys %j', async (overflow, keys, missed) => {
-    const queue = { events: overflow === 'latest' ? 9 : 2 };
+    const queue = { items: overflow === 'latest' ? 9 : 2 };
     const { hub } = await start(platform, [Feed], { hub: { overflow, queue } });
     const events = hub.subscribe()[Symbol.asyncIterator]();
     const first = events.next();

@@ -223,7 +223,7 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
   });
 
   it('and reads slowly is not given up for what it has missed, however much that is', async () => {
-    const { hub, since } = await start(platform, { hub: { queue: { events: 2, bytes: 1000 } } });
+    const { hub, since } = await start(platform, { hub: { queue: { items: 2, bytes: 1000 } } });
     const big = 'x'.repeat(50_000);
     const [first] = await publishAll(
       hub,

@@ -336,10 +336,11 @@ describe('registerHub() refuses', () => {
       { name: 'a', overflow: 'explode' },
       '"overflow" must be one of "disconnect", "drop-oldest", "drop-newest", "latest"',
     ],
-    [{ name: 'a', queue: 5 }, '"queue" must be an object with events, bytes'],
-    [{ name: 'a', queue: { events: 0 } }, '"events" must be a number above 0'],
+    [{ name: 'a', queue: 5 }, '"queue" must be an object with items, bytes'],
+    [{ name: 'a', queue: { events: 5 } }, '"events" is now called "items"'],
+    [{ name: 'a', queue: { items: 0 } }, '"items" must be a number above 0'],
     [{ name: 'a', queue: { bytes: '1' } }, '"bytes" must be a number above 0'],
-    [{ name: 'a', queue: { items: 1 } }, 'has an unknown option "items"'],
+    [{ name: 'a', queue: { chunks: 1 } }, 'has an unknown option "chunks"'],
     [{ name: 'a', broker: {} }, '"broker" must be a Broker, which has the methods open, append, tail, read, close'],
     [{ name: 'a', broker: 'redis' }, '"broker" must be a Broker'],
     [{ name: 'a', broker: MemoryBroker }, '"broker" must be a Broker'],
@@ -354,7 +355,7 @@ describe('registerHub() refuses', () => {
 
   it('also the last of several, by its name', async () => {
     const { message } = await refusal(() =>
-      StreamingModule.registerHub({ name: 'good' }, { name: 'bad', queue: { events: -1 } }),
+      StreamingModule.registerHub({ name: 'good' }, { name: 'bad', queue: { items: -1 } }),
     );
 
     expect(message).toContain('"bad"');
@@ -366,7 +367,7 @@ describe('registerHub() refuses', () => {
       name: 'x'.repeat(128),
       history: { limit: 1, ttl: 0.5 },
       overflow: 'latest',
-      queue: { events: Infinity, bytes: Infinity },
+      queue: { items: Infinity, bytes: Infinity },
       broker: new MemoryBroker(),
     };
 
@@ -1002,7 +1003,8 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     [{ filter: 'x' }, '"filter" must be a function'],
     [{ signal: {} }, '"signal" must be an AbortSignal'],
     [{ overflow: 'none' }, '"overflow" must be one of'],
-    [{ queue: { events: Number.NaN } }, '"events" must be a number above 0'],
+    [{ queue: { events: 5 } }, '"events" is now called "items"'],
+    [{ queue: { items: Number.NaN } }, '"items" must be a number above 0'],
     [{ queue: { size: 1 } }, 'has an unknown option "size"'],
     [null, 'must be an object'],
     ['topic', 'must be an object'],

@@ -268,7 +268,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
   });
 
   it.each<[string, SubscribeOptions['queue'], string[][]]>([
-    ['events', { events: 2 }, [['1', '2'], ['3', '4'], ['5']]],
+    ['items', { items: 2 }, [['1', '2'], ['3', '4'], ['5']]],
     ['bytes', { bytes: 2 }, [['1', '2'], ['3', '4'], ['5']]],
     ['less than an event', { bytes: 0.5 }, [['1'], ['2'], ['3'], ['4'], ['5']]],
   ])(
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
   );
 
   it('is not given up for what comes at once beyond its queue', async () => {
-    const { poll, get, hub, logs } = await start(platform, [feedOf({ queue: { events: 3 } })]);
+    const { poll, get, hub, logs } = await start(platform, [feedOf({ queue: { items: 3 } })]);
     const client = await get('/feed', { ...SSE, Prefer: LONG });
     await joined(hub, 1);
 
@@ -904,7 +904,7 @@ let ready = new Recorder();
 
 describe.each(PLATFORMS)('%s: clients that poll, while all the time is published,', (platform) => {
   const TOPICS = ['t0', 't1', 't2', 't3'];
-  const CLIENTS = ['topics=t0', 'topics=t1&topics=t2', 'topics=t3&events=3', 'events=7', 'even=1', 'topics=t0&bytes=9'];
+  const CLIENTS = ['topics=t0', 'topics=t1&topics=t2', 'topics=t3&items=3', 'items=7', 'even=1', 'topics=t0&bytes=9'];
 
   @Controller()
   class Busy {
@@ -914,11 +914,11 @@ describe.each(PLATFORMS)('%s: clients that poll, while all the time is published
     busy(
       @LastEventId() after?: string,
       @Query('topics') topic?: string | string[],
-      @Query('events') events?: string,
+      @Query('items') items?: string,
       @Query('bytes') bytes?: string,
       @Query('even') even?: string,
     ) {
-      const queue = { ...(events && { events: Number(events) }), ...(bytes && { bytes: Number(bytes) }) };
+      const queue = { ...(items && { items: Number(items) }), ...(bytes && { bytes: Number(bytes) }) };
       const filter = ({ data }: HubEvent<number>): boolean => data % 2 === 0;
       return this.hub.subscribe({ after, topic, queue, ...(even && { filter }) });
     }

@@ -208,7 +208,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a format of the user', (platform
       ...own,
     });
     const seen = new Recorder();
-    const { Feed, streams } = pushing({ format: csv, overflow: 'drop-oldest', queue: { events: 50 } });
+    const { Feed, streams } = pushing({ format: csv, overflow: 'drop-oldest', queue: { items: 50 } });
     const running = await start(platform, { controllers: [Feed], options: { hooks: closing(seen) } });
     const client = await running.get('/feed');
     const [stream] = await streams.count(1);
@@ -401,10 +401,10 @@ describe.each(PLATFORMS)('%s: a method', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: an option', (platform) => {
-  const UNSET = { events: undefined, bytes: undefined };
+  const UNSET = { items: undefined, bytes: undefined };
 
   it.each<[string, StreamingModuleOptions, StreamOptions, number]>([
-    ['of a route', { queue: { events: 20 } }, { queue: UNSET }, 500],
+    ['of a route', { queue: { items: 20 } }, { queue: UNSET }, 500],
     ['of a route', { queue: { bytes: 20_000 } }, { queue: { bytes: undefined } }, 500],
     ['of the application', { queue: UNSET }, {}, 10_000],
     ['of both', { queue: UNSET }, { queue: UNSET }, 10_000],

@@ -56,7 +56,7 @@ class Feed {
     throw Object.create(null);
   }
 
-  @Stream('pushed', { format: 'ndjson', queue: { events: 10 }, overflow: 'drop-newest' })
+  @Stream('pushed', { format: 'ndjson', queue: { items: 10 }, overflow: 'drop-newest' })
   pushed(@ConnectedStream() stream: StreamConnection) {
     for (let i = 0; i < 30; i++) {
       void stream.send('x'.repeat(65_000));

@@ -26,7 +26,7 @@ function feed(options: StreamOptions = {}, overflow: HubOverflowPolicy = 'discon
 
     @Stream('feed', options)
     all(@LastEventId() after?: string, @Query('topic') topic?: string) {
-      return this.hub.subscribe({ topic, after, overflow, queue: { events: 4 } });
+      return this.hub.subscribe({ topic, after, overflow, queue: { items: 4 } });
     }
 
     @Sse('sse')

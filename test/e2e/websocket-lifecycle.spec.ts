@@ -529,7 +529,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
           }
           yield 'done';
         },
-        { websocket: { messages: { events: 10, bytes: 100_000 } }, heartbeat: 50 },
+        { websocket: { messages: { items: 10, bytes: 100_000 } }, heartbeat: 50 },
       );
       const client = await WebSocketClient.open(app.url('/feed'));
       await held.promise;
@@ -602,7 +602,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
           yield (await messages.next()).value;
           await done.promise;
         },
-        { websocket: { messages: { events: 1 } } },
+        { websocket: { messages: { items: 1 } } },
       );
       const client = await upgraded(app);
       const [socket] = await app.sockets.count(1);

@@ -649,7 +649,8 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     [{ websocket: { origins: ['example.com'] } }, '"origins" must be "*", a function, or a list of origins'],
     [{ websocket: { origins: ['https://example.com/'] } }, '"origins" must be'],
     [{ websocket: { maxPayload: 0 } }, '"maxPayload" must be a whole number above 0'],
-    [{ websocket: { messages: { events: -1 } } }, '"events" must be a whole number above 0'],
+    [{ websocket: { messages: { events: 5 } } }, '"events" is now called "items"'],
+    [{ websocket: { messages: { items: -1 } } }, '"items" must be a whole number above 0'],
   ])('does not take the options %j', async (options, message) => {
     await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toMatchObject({
       code: 'invalid-option',

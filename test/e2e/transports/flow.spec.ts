@@ -180,7 +180,7 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
     const seen = new Recorder();
     const streams: StreamConnection[] = [];
     const { open, logs } = await start(driver, {
-      route: { queue: { events: 100 } },
+      route: { queue: { items: 100 } },
       feed({ stream }) {
         streams.push(stream);
         stream.hooks({ onClose: (_stream, { code }) => seen.add(code) });
@@ -213,7 +213,7 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
       const subject = new Subject<unknown>();
       const streams: StreamConnection[] = [];
       const { open, logs } = await start(driver, {
-        route: { overflow, queue: { events: 10 } },
+        route: { overflow, queue: { items: 10 } },
         feed({ stream }) {
           streams.push(stream);
           stream.open();

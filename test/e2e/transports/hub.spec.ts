@@ -22,7 +22,7 @@ const MIB = 1024 * 1024;
 /** What one event carries: a few hundred of them are more than is taken for a client that does not read. */
 const LARGE = noise(65_000);
 const MANY = 200;
-const QUEUE = { events: 10, bytes: 64 * MIB };
+const QUEUE = { items: 10, bytes: 64 * MIB };
 
 const closes = new Recorder();
 
