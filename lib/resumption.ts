@@ -6,9 +6,6 @@ import type { WebSocketTransport } from './transport/websocket.transport.js';
 /** How long a client may take to say after which id it goes on, in milliseconds. */
 const WAIT_MS = 1_000;
 
-/** Stands for an id that is not known yet, until the handler is called. */
-export const AWAITED_ID = Symbol('nestjs-streaming:awaited-id');
-
 /** Waits for the first message of a client, `{"lastEventId":"…"}`, where it could not say so in its URL. */
 export class Resumption implements FirstMessage {
   /** Whether a handler waits for the id. */

@@ -1,15 +1,15 @@
 import type { LiveConnection } from './connection/live-connection.js';
-import type { StreamConnection } from './connection/stream-connection.js';
 import { StreamError } from './errors.js';
 import type { PlatformResponse } from './platform/platform.js';
-import { AWAITED_ID, type Resumption } from './resumption.js';
+import type { Resumption } from './resumption.js';
 import type { PushSource } from './source/source.js';
 import { isObservable } from './source/source-of.js';
 import { isThenable } from './source/thenable.js';
+import type { StreamParameter, StreamParameterKind } from './stream-parameter.js';
 import type { StreamPlan } from './stream-plan.js';
 
-/** Calls the handler, with the id its client goes on after. */
-export type Invoke = (lastEventId: string | undefined) => unknown;
+/** Calls the handler, with what the exchange has for its parameters. */
+export type Invoke = (exchange: StreamExchange) => unknown;
 
 /** One request to a stream route, from guards to the first byte. */
 export class StreamExchange {
@@ -18,32 +18,34 @@ export class StreamExchange {
   intercepted = false;
   private returned: { readonly value: unknown } | undefined;
   private entered = false;
-  private claimed = false;
+  /** Whether the handler may push. */
+  private readonly claimed: boolean;
   private readonly resumption: Resumption | undefined;
 
   constructor(
     private readonly plan: StreamPlan,
+    parameters: readonly StreamParameter[],
     response: PlatformResponse,
   ) {
     const { connection, resumption } = plan.connect(response);
     this.connection = connection;
     this.resumption = resumption;
-  }
-
-  /** The id the client goes on after, or {@link AWAITED_ID} when that is known only when the handler is called. */
-  get lastEventId(): string | typeof AWAITED_ID | undefined {
-    if (!this.resumption) {
-      return this.connection.lastEventId;
+    this.claimed = parameters.some(({ kind }) => kind === 'connection');
+    if (resumption) {
+      resumption.awaited = parameters.some(({ kind }) => kind === 'last-event-id');
     }
-    this.resumption.awaited = true;
-    return AWAITED_ID;
   }
 
-  /** The connection for a handler that may push. */
-  claim(): StreamConnection {
-    this.claimed = true;
-    this.connection.expectMessages();
-    return this.connection;
+  /** The value of a parameter, when the handler is called: the id after which the client resumes is not known before. */
+  valueOf(kind: StreamParameterKind): unknown {
+    switch (kind) {
+      case 'connection':
+        return this.connection;
+      case 'signal':
+        return this.connection.signal;
+      case 'last-event-id':
+        return this.connection.lastEventId;
+    }
   }
 
   /** Calls the handler and sends what it returns. For Nest: settles when exception filters are no longer needed. */
@@ -90,14 +92,14 @@ export class StreamExchange {
   private call(invoke: Invoke): unknown {
     const { connection, resumption } = this;
     if (!resumption?.awaited) {
-      return invoke(connection.lastEventId);
+      return invoke(this);
     }
     // A client can only say so when the WebSocket is open.
     connection.open();
     return resumption.id().then((id) => {
       connection.resumeAfter(id);
       // Its client has left: nothing is to be sent. One promise for all would keep all that wait for it.
-      return connection.state === 'open' ? invoke(id) : new Promise<never>(() => undefined);
+      return connection.state === 'open' ? invoke(this) : new Promise<never>(() => undefined);
     });
   }
 
@@ -119,6 +121,9 @@ export class StreamExchange {
       this.plan.admit(this.connection);
       this.entered = true;
       this.connection.begin();
+      if (this.claimed) {
+        this.connection.expectMessages();
+      }
     }
   }
 

@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import type { RequestMethod } from '@nestjs/common';
+import type { StreamParameter } from './stream-parameter.js';
 import type { SseOptions, StreamHooksLike, StreamOptions } from './streaming.options.js';
 
 const STREAM = Symbol('nestjs-streaming:stream');
@@ -12,6 +13,8 @@ export interface StreamMark {
   /** The path it maps, if it was given one. */
   readonly path: string | readonly string[] | undefined;
   readonly method: RequestMethod;
+  /** The parameters of the method that the stream fills in. */
+  readonly parameters: readonly StreamParameter[];
 }
 
 /** The mark of a method, also of one that another decorator has wrapped and given the metadata of. */

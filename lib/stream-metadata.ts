@@ -1,19 +1,21 @@
 import 'reflect-metadata';
-import { type ExecutionContext, RequestMapping, RequestMethod, Res, SseSignal } from '@nestjs/common';
+import { Req, RequestMapping, RequestMethod, Res, SseSignal } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
 import { isResponse } from './platform/platform.js';
-import { AWAITED_ID } from './resumption.js';
-import { exchangeIn, serve } from './stream-handler.js';
+import type { StreamExchange } from './stream-exchange.js';
+import { serve } from './stream-handler.js';
 import { markOf, type StreamMark, setMark } from './stream-mark.js';
+import { kindOf, type StreamParameter, type StreamParameterKind } from './stream-parameter.js';
 
 const OURS = Symbol('nestjs-streaming:ours');
 
 /** A decorated parameter, as Nest notes it. */
 interface Parameter {
   readonly index: number;
-  factory?: (data: unknown, context: ExecutionContext) => unknown;
-  [OURS]?: true;
+  readonly factory?: object;
+  /** What is ours of it: the response behind the parameters of the user, or what stands in for a parameter of a stream. */
+  [OURS]?: { readonly standsFor?: readonly [name: string, parameter: Parameter] };
 }
 
 type Handler = (this: object, ...args: unknown[]) => unknown;
@@ -35,9 +37,8 @@ export function decorateStream(
 }
 
 /** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
-function markStream(options: StreamMark): MethodDecorator {
+function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
   return (target, key, descriptor: PropertyDescriptor) => {
-    const mark = { ...options };
     const original = descriptor.value as Handler;
     if (markOf(original)) {
       throw new StreamError(
@@ -45,8 +46,9 @@ function markStream(options: StreamMark): MethodDecorator {
         `${target.constructor.name}.${String(key)} has both @Stream() and @Sse(): keep one`,
       );
     }
+    restoreParameters(target.constructor, key);
+    const mark: StreamMark = { ...options, parameters: takeParametersOver(target, key) };
     const index = injectResponse(target, key);
-    honourSseSignal(target.constructor, key);
     descriptor.value = handlerOf(original, index, mark);
     for (const name of Reflect.getMetadataKeys(original)) {
       Reflect.defineMetadata(name, Reflect.getMetadata(name, original), descriptor.value);
@@ -59,12 +61,10 @@ function markStream(options: StreamMark): MethodDecorator {
 /** The method around the method. Called by hand, as in a unit test, it is the method itself. */
 function handlerOf(original: Handler, index: number, mark: StreamMark): Handler {
   const handler: Handler = function (...args) {
-    return isResponse(args[index])
-      ? serve(this.constructor, mark, args[index], (id) =>
-          original.apply(
-            this,
-            args.slice(0, index).map((arg) => (arg === AWAITED_ID ? id : arg)),
-          ),
+    const response = args[index];
+    return isResponse(response)
+      ? serve(this.constructor, mark, response, (exchange) =>
+          original.apply(this, filledIn(args.slice(0, index), mark.parameters, exchange)),
         )
       : original.apply(this, args);
   };
@@ -73,51 +73,71 @@ function handlerOf(original: Handler, index: number, mark: StreamMark): Handler 
   return handler;
 }
 
-/** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
-function injectResponse(target: object, key: string | symbol): number {
+function filledIn(args: unknown[], parameters: readonly StreamParameter[], exchange: StreamExchange): unknown[] {
+  for (const { index, kind } of parameters) {
+    args[index] = exchange.valueOf(kind);
+  }
+  return args;
+}
+
+/**
+ * Takes the parameters of a stream from Nest, which would run pipes on them: until the method is called, the request stands in for each, as
+ * no pipe is run on a request. They stay in Nest's metadata, where an overriding method inherits them.
+ */
+function takeParametersOver(target: object, key: string | symbol): readonly StreamParameter[] {
   const controller = target.constructor;
-  forgetResponse(controller, key);
-  const index = Math.max(-1, ...Object.values(parametersOf(controller, key)).map((each) => each.index)) + 1;
-  const others = new Set(Object.keys(parametersOf(controller, key)));
-  Res()(target, key, index);
+  const taken: StreamParameter[] = [];
   for (const [name, parameter] of Object.entries(parametersOf(controller, key))) {
-    if (!others.has(name)) {
-      parameter[OURS] = true;
+    const kind = streamKindOf(parameter);
+    if (kind) {
+      const { [name]: _, ...others } = parametersOf(controller, key);
+      Reflect.defineMetadata(ROUTE_ARGS_METADATA, others, controller, key);
+      injectAs(Req(), target, key, parameter.index)[OURS] = { standsFor: [name, parameter] };
+      taken.push({ index: parameter.index, kind });
     }
   }
+  return taken;
+}
+
+/** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
+function injectResponse(target: object, key: string | symbol): number {
+  const index = Math.max(-1, ...Object.values(parametersOf(target.constructor, key)).map((each) => each.index)) + 1;
+  injectAs(Res(), target, key, index)[OURS] = {};
   return index;
 }
 
-/** Takes back what {@link injectResponse} did for a method of a base class: one that overrides it need not be a stream. */
-export function forgetResponse(controller: object, key: string | symbol): void {
+/** Applies a parameter decorator of Nest. @returns what Nest notes of it */
+function injectAs(decorator: ParameterDecorator, target: object, key: string | symbol, index: number): Parameter {
+  const before = Object.values(parametersOf(target.constructor, key));
+  decorator(target, key, index);
+  const noted = Object.values(parametersOf(target.constructor, key)).find((each) => !before.includes(each));
+  return noted ?? { index };
+}
+
+/** Takes back what was done to the parameters of a method of a base class: one that overrides it need not be a stream. */
+export function restoreParameters(controller: object, key: string | symbol): void {
   const parameters = Object.entries(parametersOf(controller, key));
-  const theirs = parameters.filter(([, parameter]) => !parameter[OURS]);
-  if (theirs.length < parameters.length) {
-    Reflect.defineMetadata(ROUTE_ARGS_METADATA, Object.fromEntries(theirs), controller, key);
+  if (parameters.some(([, parameter]) => parameter[OURS])) {
+    const theirs = parameters.map(([name, parameter]) =>
+      parameter[OURS] ? parameter[OURS].standsFor : ([name, parameter] as const),
+    );
+    const restored = Object.fromEntries(theirs.filter((each) => each !== undefined));
+    Reflect.defineMetadata(ROUTE_ARGS_METADATA, restored, controller, key);
   }
 }
 
-/** Whether a method has a parameter with that decorator, one made by Nest's `createParamDecorator()`. */
-export function injects(controller: object, key: string, decorator: () => ParameterDecorator): boolean {
-  const factory = factoryOf(decorator);
-  return Object.values(parametersOf(controller, key)).some((each) => each.factory === factory);
+/** What `@SseSignal()` of `@nestjs/common` notes of a parameter: it is given the signal of our stream, otherwise it would be undefined. */
+const SSE_SIGNAL = factoryOf(SseSignal);
+
+function streamKindOf({ factory }: Parameter): StreamParameterKind | undefined {
+  return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : kindOf(factory);
 }
 
-/** What such a decorator notes of a parameter: the same for all of them. */
+/** What a decorator made by Nest's `createParamDecorator()` notes of a parameter: the same for all of them. */
 function factoryOf(decorator: () => ParameterDecorator): Parameter['factory'] {
   class Probe {}
   decorator()(Probe.prototype, 'probe', 0);
   return Object.values(parametersOf(Probe, 'probe'))[0]?.factory;
-}
-
-/** Gives `@SseSignal()` of `@nestjs/common` the signal of our stream: otherwise it would be undefined. */
-function honourSseSignal(controller: object, key: string | symbol): void {
-  const theirs = factoryOf(SseSignal);
-  for (const parameter of Object.values(parametersOf(controller, key))) {
-    if (parameter.factory !== undefined && parameter.factory === theirs) {
-      parameter.factory = (_data, context) => exchangeIn(context).connection.signal;
-    }
-  }
 }
 
 function parametersOf(controller: object, key: string | symbol): Record<string, Parameter> {

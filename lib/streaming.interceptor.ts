@@ -71,10 +71,11 @@ class InterceptedSource implements PushSource {
 /** Has the result of a stream route after all other interceptors. Without others it is not needed. */
 class StreamingInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
-    if (context.getType() !== 'http' || !markOf(context.getHandler())) {
+    const mark = context.getType() === 'http' ? markOf(context.getHandler()) : undefined;
+    if (!mark) {
       return next.handle();
     }
-    const exchange = exchangeIn(context);
+    const exchange = exchangeIn(context, mark);
     if (exchange.intercepted) {
       return next.handle();
     }

@@ -1,9 +1,8 @@
-import { createParamDecorator } from '@nestjs/common';
-import { exchangeIn } from '../stream-handler.js';
+import { createStreamParameter } from '../stream-parameter.js';
 
 /**
  * Injects the {@link StreamConnection} of this request. A method that injects it may push, and then returns
- * nothing: the stream stays open until `close()`.
+ * nothing: the stream stays open until `close()`. Pipes are not run on it.
  *
  * @example
  * ```ts
@@ -14,6 +13,4 @@ import { exchangeIn } from '../stream-handler.js';
  * }
  * ```
  */
-export const ConnectedStream: () => ParameterDecorator = createParamDecorator((_: unknown, context) =>
-  exchangeIn(context).claim(),
-);
+export const ConnectedStream: () => ParameterDecorator = createStreamParameter('connection');

@@ -1,9 +1,9 @@
-import { createParamDecorator } from '@nestjs/common';
-import { exchangeIn } from '../stream-handler.js';
+import { createStreamParameter } from '../stream-parameter.js';
 
 /**
  * Injects the `Last-Event-ID` a reconnecting client sends (WHATWG HTML §9.2.4), or `undefined`. One that no
  * client sends, because it is longer than 1 KiB or holds a NUL, is ignored with a debug line.
+ * Pipes are not run on it: the id is the string that the client sent.
  *
  * A WebSocket client says it in its URL (`?lastEventId=…`), or with the subprotocol `events.v1+json` in its first message: then
  * the stream opens, and the handler is called when that message is there, or after a second.
@@ -16,6 +16,4 @@ import { exchangeIn } from '../stream-handler.js';
  * }
  * ```
  */
-export const LastEventId: () => ParameterDecorator = createParamDecorator(
-  (_: unknown, context) => exchangeIn(context).lastEventId,
-);
+export const LastEventId: () => ParameterDecorator = createStreamParameter('last-event-id');

@@ -1,9 +1,9 @@
-import { createParamDecorator } from '@nestjs/common';
-import { exchangeIn } from '../stream-handler.js';
+import { createStreamParameter } from '../stream-parameter.js';
 
 /**
  * Injects an `AbortSignal` that is aborted when the stream is over, whatever ended it, in the same turn as the
  * client's going. Its reason is a {@link StreamError} with the {@link StreamCloseCode}.
+ * Pipes are not run on it.
  *
  * @example
  * ```ts
@@ -13,6 +13,4 @@ import { exchangeIn } from '../stream-handler.js';
  * }
  * ```
  */
-export const StreamSignal: () => ParameterDecorator = createParamDecorator(
-  (_: unknown, context) => exchangeIn(context).connection.signal,
-);
+export const StreamSignal: () => ParameterDecorator = createStreamParameter('signal');

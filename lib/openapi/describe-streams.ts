@@ -2,12 +2,10 @@ import { HttpStatus, RequestMethod } from '@nestjs/common';
 import { HTTP_CODE_METADATA, METHOD_METADATA } from '@nestjs/common/constants.js';
 import type { DiscoveryService } from '@nestjs/core';
 import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
-import { LastEventId } from '../decorators/last-event-id.decorator.js';
 import type { StreamFormat } from '../format/format.js';
 import { HubSubscription } from '../hub/subscription.js';
 import { validateOptions } from '../options-validation.js';
 import { formatsOf } from '../plan-settings.js';
-import { injects } from '../stream-metadata.js';
 import { type StreamRoute, StreamRoutes } from '../stream-routes.js';
 import type { StreamingModuleOptions } from '../streaming.options.js';
 import type { StreamingRuntime } from '../streaming.runtime.js';
@@ -112,7 +110,7 @@ class StreamDescription {
     if (polled) {
       this.header(PREFER);
     }
-    if (injects(controller, key, LastEventId)) {
+    if (mark.parameters.some(({ kind }) => kind === 'last-event-id')) {
       this.header(LAST_EVENT_ID);
     }
   }
