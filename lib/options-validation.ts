@@ -66,7 +66,13 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
   errorEvent: (value) =>
     typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
   compression,
-  limits: keys({ connections: count, perClient: count, clientOf: callable, retryAfter: count }),
+  limits: keys({
+    connections: count,
+    perClient: count,
+    perConnection: (value) => (value === false ? undefined : count(value)),
+    clientOf: callable,
+    retryAfter: finite,
+  }),
 };
 
 const method: Check = (value) => (Number.isInteger(value) ? undefined : 'must be a RequestMethod');
@@ -99,6 +105,7 @@ const CHECKS = {
     broker,
     openapi,
     websocket,
+    refusal: oneOf('retry', 'status'),
     shutdown: keys({
       grace: (value) => (value === 0 ? undefined : finite(value)),
       retry: (value) => (value === false ? undefined : finite(value)),

@@ -50,6 +50,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
       (each) => each !== undefined,
     ),
     isDraining: runtime.isDraining,
+    refusesWithRetry: application.refusal !== 'status',
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
   };

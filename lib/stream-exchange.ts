@@ -17,9 +17,11 @@ export class StreamExchange {
   /** Whether an interceptor, and not the handler, has the result in the end. */
   intercepted = false;
   private returned: { readonly value: unknown } | undefined;
-  private entered = false;
+  /** Whether the stream was admitted; unknown until the handler is to be called. */
+  private admitted: boolean | undefined;
   /** Whether the handler may push. */
   private readonly claimed: boolean;
+  private readonly carrier: object;
   private readonly resumption: Resumption | undefined;
 
   constructor(
@@ -27,8 +29,9 @@ export class StreamExchange {
     parameters: readonly StreamParameter[],
     response: PlatformResponse,
   ) {
-    const { connection, resumption } = plan.connect(response);
+    const { connection, carrier, resumption } = plan.connect(response);
     this.connection = connection;
+    this.carrier = carrier;
     this.resumption = resumption;
     this.claimed = parameters.some(({ kind }) => kind === 'connection');
     if (resumption) {
@@ -55,7 +58,9 @@ export class StreamExchange {
       return undefined;
     }
     try {
-      this.enter();
+      if (!this.enter()) {
+        return connection.opened();
+      }
       const result = this.call(invoke);
       if (isThenable(result)) {
         result.then(
@@ -76,7 +81,9 @@ export class StreamExchange {
     if (this.connection.state !== 'new') {
       return undefined;
     }
-    this.enter();
+    if (!this.enter()) {
+      return undefined;
+    }
     const note = (value: unknown): unknown => {
       this.returned = { value };
       if (this.live) {
@@ -115,23 +122,33 @@ export class StreamExchange {
     }
   }
 
-  /** Counts the stream in, once, however often and whether or not the handler is called. */
-  enter(): void {
-    if (!this.entered) {
-      this.plan.admit(this.connection);
-      this.entered = true;
-      this.connection.begin();
-      if (this.claimed) {
-        this.connection.expectMessages();
+  /**
+   * Counts the stream in, once, however often and whether or not the handler is called.
+   * @returns whether it may go on: if not, its client has been answered
+   */
+  enter(): boolean {
+    if (this.admitted === undefined) {
+      const admissions = this.plan.admit(this.connection, this.carrier);
+      this.admitted = admissions !== undefined;
+      if (admissions) {
+        this.connection.begin(admissions);
+        if (this.claimed) {
+          this.connection.expectMessages();
+        }
       }
     }
+    return this.admitted;
   }
 
   /** Sends what the handler returned. */
   deliver(value: unknown): void {
     try {
-      this.enter();
+      const admitted = this.enter();
+      // Of a stream that is over, it is discarded.
       this.connection.attach(value);
+      if (!admitted) {
+        return;
+      }
       if ((value === undefined || value === null) && !this.claimed && !this.plan.hooked) {
         throw new StreamError(
           'invalid-source',

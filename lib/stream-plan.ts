@@ -1,17 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HttpException, HttpStatus, NotAcceptableException, ServiceUnavailableException } from '@nestjs/common';
+import type { Http2ServerRequest } from 'node:http2';
+import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
 import { having, type StreamHooks } from './connection/hooks.js';
 import { LiveConnection } from './connection/live-connection.js';
 import { PollingConnection } from './connection/polling-connection.js';
-import type { ResponseHead, StreamParts, StreamServices, StreamSettings } from './connection/stream-settings.js';
+import type {
+  Admission,
+  ResponseHead,
+  StreamParts,
+  StreamServices,
+  StreamSettings,
+} from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import { ALL_FORMATS } from './format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negotiate.js';
+import { sseFormat } from './format/sse.format.js';
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import { waitOf } from './prefer.js';
 import type { Resumption } from './resumption.js';
-import type { StreamLimiter } from './stream-limiter.js';
+import { jittered } from './retry-delay.js';
+import type { OverLimit, StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
 import { CompressedTransport } from './transport/compressed.transport.js';
 import { type CompressionSettings, negotiateCoding } from './transport/content-coding.js';
@@ -21,6 +30,13 @@ import { upgradeOf } from './transport/upgrade.js';
 import type { WebSocketPlan } from './websocket-plan.js';
 
 const UPGRADE_REQUIRED = 426;
+
+/** How streams are refused while the application closes. */
+const CLOSING: OverLimit = {
+  status: 503,
+  message: 'The server is shutting down: try another, or later',
+  retryAfter: DEFAULTS.retryAfter,
+};
 
 let connections = 0;
 
@@ -35,6 +51,8 @@ export interface PlanParts {
   /** Those of the application and those of the route. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
+  /** Whether an `EventSource` is refused with 200 and `retry`. */
+  readonly refusesWithRetry: boolean;
   /** Whether it answers over HTTP. */
   readonly http: boolean;
   /** How it answers upgrades, if it does. */
@@ -44,6 +62,8 @@ export interface PlanParts {
 /** A connection, and where its client may still say after which id it goes on. */
 interface Connected {
   readonly connection: LiveConnection;
+  /** What carries it, and perhaps others: a socket, or a session of HTTP/2. */
+  readonly carrier: object;
   readonly resumption: Resumption | undefined;
 }
 
@@ -85,7 +105,8 @@ export class StreamPlan {
     const upgrade = this.parts.websocket && upgradeOf(raw);
     if (upgrade) {
       const { resumption, ...parts } = this.parts.websocket.connect(upgrade, request);
-      return { connection: new LiveConnection({ id: ++connections, request, head, settings, ...parts }), resumption };
+      const connection = new LiveConnection({ id: ++connections, request, head, settings, ...parts });
+      return { connection, carrier: raw.req.socket, resumption };
     }
     if (!this.parts.http) {
       throw upgradeRequired(raw.req, head);
@@ -100,28 +121,44 @@ export class StreamPlan {
       settings,
       chosen: chosen === 'auto' ? undefined : chosen,
       lastEventId: lastEventIdOf(raw.req, settings.services.logger),
+      reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
     };
     const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
-    return { connection, resumption: undefined };
+    return { connection, carrier: carrierOf(raw.req), resumption: undefined };
   }
 
-  /** Counts a stream in, or refuses it. */
-  admit(connection: LiveConnection): void {
-    if (this.parts.isDraining()) {
-      connection.header('Retry-After', String(DEFAULTS.retryAfter));
-      throw new ServiceUnavailableException('The server is shutting down: try another, or later');
+  /**
+   * Counts a stream in, or refuses it.
+   * @param carrier what carries it
+   * @returns how it is counted out, or `undefined` if its client has been told to come back later
+   * @throws {HttpException} what any other client is to get
+   */
+  admit(connection: LiveConnection, carrier: object): readonly Admission[] | undefined {
+    const applicant = { request: connection.request, carrier };
+    const { isDraining, limiters } = this.parts;
+    if (isDraining()) {
+      return this.refuse(connection, CLOSING, this.settings.services.retryDelay());
     }
-    for (const limiter of this.parts.limiters) {
-      const over = limiter.over(connection.request);
+    for (const limiter of limiters) {
+      const over = limiter.over(applicant);
       if (over) {
-        connection.header('Retry-After', String(over.retryAfter));
-        throw new HttpException(over.message, over.status);
+        return this.refuse(connection, over, jittered(over.retryAfter));
       }
     }
-    for (const limiter of this.parts.limiters) {
-      const release = limiter.enter(connection.request);
-      connection.hooks({ onClose: release });
+    return limiters.map((limiter) => limiter.enter(applicant));
+  }
+
+  /** Has an `EventSource` come back later, where its status would be 503; throws for all others. */
+  private refuse(connection: LiveConnection, refused: OverLimit, retry: number | undefined): undefined {
+    connection.header('Retry-After', String(Math.ceil(refused.retryAfter / 1_000)));
+    if (refused === CLOSING && connection.protocol === 'http/1.1') {
+      // It would be closed with the server, perhaps while the next request is on its way.
+      connection.header('Connection', 'close');
     }
+    if (refused.status === 503 && connection.turnAway({ code: 'server-closed' }, retry)) {
+      return undefined;
+    }
+    throw new HttpException(refused.message, refused.status);
   }
 
   private transportFor(raw: ServerResponse<IncomingMessage>, head: ResponseHead): Transport {
@@ -153,6 +190,18 @@ export class StreamPlan {
       formats.flatMap(({ mediaTypes }) => mediaTypes),
     );
   }
+}
+
+/** Whether a request is that of an `EventSource`: a GET for an event stream and nothing else. */
+function isEventSource({ method, headers }: IncomingMessage, format: StreamFormat): boolean {
+  return (
+    format === sseFormat && method === 'GET' && /^\s*text\/event-stream\s*(?:;[^,]*)?$/i.test(headers.accept ?? '')
+  );
+}
+
+/** What carries a request, and perhaps others: its socket, or its session of HTTP/2. */
+function carrierOf(request: IncomingMessage | Http2ServerRequest): object {
+  return 'stream' in request ? (request.stream.session ?? request.stream) : request.socket;
 }
 
 function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptableException {

@@ -47,7 +47,10 @@ class InterceptedSource implements PushSource {
 
   private send(values: readonly unknown[], sink: SourceSink): void {
     try {
-      this.exchange.enter();
+      if (!this.exchange.enter()) {
+        this.stop();
+        return;
+      }
       for (const value of values) {
         sink.next(value);
       }

@@ -9,13 +9,19 @@ import type { ContentCoding } from './transport/encoders.js';
 
 /** How many streams may be open at once. Over the limit, the handler is not called. */
 export interface StreamLimits {
-  /** All together; over it: 503. Default: no limit. */
+  /** All together; over it: 503, or what `refusal` says. Default: no limit. */
   readonly connections?: number;
   /** Per client; over it: 429. Default: no limit. */
   readonly perClient?: number;
   /** Tells clients apart. Default: the `ip` of the request, which behind a proxy needs the platform's `trust proxy`. */
   readonly clientOf?: (request: unknown) => string;
-  /** `Retry-After`, in seconds. Default: 5. */
+  /**
+   * Streams on one TCP connection (pipelined requests) or in one session of HTTP/2; over it: 429. Raise it where a proxy speaks
+   * HTTP/2 to the application and so sends the streams of many clients in one session. `false`: no limit.
+   * Default: 1000 for the application, no limit for a route.
+   */
+  readonly perConnection?: number | false;
+  /** After which time a refused client may try again, in milliseconds: `Retry-After`, which is in seconds, is rounded up. Default: 5000. */
   readonly retryAfter?: number;
 }
 
@@ -129,6 +135,13 @@ export interface StreamingModuleOptions extends StreamBehavior {
   readonly openapi?: '3.0' | '3.1' | '3.2' | false;
   /** Whether streams can be asked for over WebSocket too, for which the package `ws` must be installed. Default: `false`. */
   readonly websocket?: boolean | WebSocketOptions;
+  /**
+   * How an `EventSource` is refused while the application closes, or over `limits.connections`. `retry` (default): with 200, an event of
+   * type `shutdown` that says with `retry` when to come back, and a clean end, because an `EventSource` gives up for good on any other
+   * status. `status`: with 503, as all others. An `EventSource` is a `GET` whose `Accept` is `text/event-stream` alone, on a route with
+   * the format `sse`.
+   */
+  readonly refusal?: 'retry' | 'status';
   /** What `app.close()` does with open streams. Those of hubs, which have no end, are closed at once. */
   readonly shutdown?: {
     /** How long streams may take to end by themselves. Default: 5000. */
@@ -146,7 +159,8 @@ export const DEFAULTS = {
   items: 65_536,
   bytes: 4 * 1024 * 1024,
   threshold: 1_024,
-  retryAfter: 5,
+  retryAfter: 5_000,
+  perConnection: 1_000,
   grace: 5_000,
   retry: 3_000,
   maxPayload: 65_536,

@@ -5,6 +5,7 @@ import { describeError } from './error-description.js';
 import { StreamError } from './errors.js';
 import type { Hub } from './hub/hub.js';
 import { instanceOf, type PlatformResponse } from './platform/platform.js';
+import { jittered } from './retry-delay.js';
 import { StreamLimiter } from './stream-limiter.js';
 import type { StreamPlan } from './stream-plan.js';
 import { DEFAULTS, type StreamingModuleOptions } from './streaming.options.js';
@@ -47,8 +48,8 @@ interface RunningHubs extends Iterable<Hub> {
 export class StreamingRuntime {
   readonly registry = new StreamRegistry();
   readonly services: StreamServices;
-  /** Counts all streams of the application, if they are limited. */
-  readonly limiter: StreamLimiter | undefined;
+  /** Counts all streams of the application. */
+  readonly limiter: StreamLimiter;
   /** The WebSockets of the application, if it takes any. */
   readonly websocket: WebSocketSupport | undefined;
   private readonly plans = new Map<object, Map<object, StreamPlan>>();
@@ -61,13 +62,17 @@ export class StreamingRuntime {
     logger: StreamLogger,
   ) {
     const { websocket } = options;
-    this.limiter = options.limits && new StreamLimiter(options.limits);
+    this.limiter = new StreamLimiter({
+      ...options.limits,
+      perConnection: options.limits?.perConnection ?? DEFAULTS.perConnection,
+    });
     this.websocket = websocket ? new WebSocketSupport(websocket === true ? {} : websocket, logger) : undefined;
     this.services = {
       registry: this.registry,
       logger,
       describeError,
       refusal: (message) => new ServiceUnavailableException(message),
+      retryDelay: () => this.retryDelay(),
     };
   }
 
@@ -104,11 +109,10 @@ export class StreamingRuntime {
 
   /** Refuses new streams, says farewell, lets streams end by themselves for a while, and closes the rest. */
   async shutdown(): Promise<void> {
-    const { grace = DEFAULTS.grace, retry = DEFAULTS.retry } = this.options.shutdown ?? {};
+    const { grace = DEFAULTS.grace } = this.options.shutdown ?? {};
     this.draining = true;
     for (const stream of this.registry.open) {
-      // Not all at once (±50 %): they may be many.
-      stream.announceShutdown(retry === false ? undefined : Math.round(retry * (0.5 + Math.random())));
+      stream.announceShutdown(this.retryDelay());
     }
     await this.endEndless();
     await this.registry.emptied(grace);
@@ -121,6 +125,12 @@ export class StreamingRuntime {
     }
     await this.websocket?.close();
     this.registry.rest();
+  }
+
+  /** When a client is to come back, if it is to be said: differently for each, as they may be many. */
+  private retryDelay(): number | undefined {
+    const { retry = DEFAULTS.retry } = this.options.shutdown ?? {};
+    return retry === false ? undefined : jittered(retry);
   }
 
   /** Closes the streams that would not end in the grace anyway: those that hear a hub, straight or through a generator. */

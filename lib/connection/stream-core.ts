@@ -10,7 +10,7 @@ import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
 import { transfer } from './source-head.js';
-import type { StreamParts } from './stream-settings.js';
+import type { Admission, StreamParts } from './stream-settings.js';
 import { StreamSharing } from './stream-sharing.js';
 
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
@@ -54,9 +54,13 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     this.reader.resume();
   }
 
-  /** The handler is about to be called. */
-  begin(): void {
+  /**
+   * The handler is about to be called.
+   * @param admissions are left when the stream is over
+   */
+  begin(admissions: readonly Admission[] = []): void {
     this.reached = true;
+    this.parts.admissions = admissions;
     const { registry } = this.parts.settings.services;
     this.beganAt = registry.clock();
     this.context = new AsyncResource('StreamConnection');

@@ -1,4 +1,5 @@
 import { StreamError } from '../errors.js';
+import { formatSse } from '../format/sse.format.js';
 import { after, isThenable } from '../source/thenable.js';
 import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { isOver, transition } from './connection-state.js';
@@ -19,6 +20,9 @@ export abstract class StreamEnding extends StreamOpening {
   /** Ends the stream well. Resolves when it is over. */
   end(reason: StreamCloseReason): Promise<void> {
     if (this.current === 'new' && reason.code !== 'completed') {
+      if (this.turnAway(reason, this.parts.settings.services.retryDelay())) {
+        return this.closed();
+      }
       // There is nothing to end well: an exception filter can say so.
       this.settleOpening({ error: this.parts.settings.services.refusal(messageOf(reason.code)) });
       this.over(reason);
@@ -26,6 +30,28 @@ export abstract class StreamEnding extends StreamOpening {
       this.attempt(() => this.beginEnd(reason));
     }
     return this.closed();
+  }
+
+  /**
+   * Answers an `EventSource` in place of the handler: 200, when to come back, in milliseconds, and a clean end. Hooks are not called for what is
+   * sent. Returns whether that was possible: else the client is to get a status.
+   */
+  turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
+    const { reconnects, head } = this.parts;
+    if (!reconnects || !head || this.current !== 'new') {
+      return false;
+    }
+    this.current = transition(transition(this.current, 'open'), 'closing');
+    this.reason = reason;
+    this.halt();
+    this.attempt(() => {
+      head.status(200);
+      this.fixHead();
+      this.body.put(formatSse({ type: 'shutdown', retry, data: {} }));
+      this.body.close();
+      this.finish('end');
+    });
+    return true;
   }
 
   /** Ends the stream badly. Before it has opened, the error is for the exception filters. */
@@ -205,6 +231,9 @@ export abstract class StreamEnding extends StreamOpening {
     const { services } = this.parts.settings;
     this.settled = true;
     services.registry.delete(this, this.reason ?? { code: 'completed' });
+    for (const admission of this.parts.admissions ?? []) {
+      admission.leave();
+    }
     this.body.release(() => this.closeError());
     this.settleOpening();
     if (this.reason && this.reached) {

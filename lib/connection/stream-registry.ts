@@ -142,7 +142,10 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal The head is on its way. @returns when */
   opened(stream: ObservedStream): number {
     const now = this.clock();
-    this.observer?.opened(stream, now - stream.beganAt);
+    // Not of one that was answered in place of its handler: it was never counted as begun.
+    if (this.connections.has(stream as OpenStream)) {
+      this.observer?.opened(stream, now - stream.beganAt);
+    }
     return now;
   }
 

@@ -36,6 +36,8 @@ export interface StreamServices {
   readonly logger: StreamLogger;
   /** What an exception filter is given when a stream is ended that has sent nothing. */
   refusal(message: string): unknown;
+  /** When a client that is refused while the application closes is to come back, in milliseconds. Differs each time. */
+  retryDelay(): number | undefined;
   /** What a client may know of an error. */
   describeError(error: unknown): StreamErrorBody;
 }
@@ -65,6 +67,11 @@ export interface ResponseHead {
   abandon(): void;
 }
 
+/** The place of a stream in the counts of the limits. */
+export interface Admission {
+  leave(): void;
+}
+
 /** What makes up a connection. */
 export interface StreamParts {
   readonly id: number;
@@ -76,6 +83,10 @@ export interface StreamParts {
   /** The format, or nothing when the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
   lastEventId: string | undefined;
+  /** Whether the client is an `EventSource` that may be refused with 200 and `retry`: it gives up for good on any other status. */
+  readonly reconnects?: boolean;
+  /** Counts the stream out of the limits, once it has been counted in. */
+  admissions?: readonly Admission[];
   /** How the bytes of a web `Response` are sent. Default: as they are. */
   readonly passthrough?: ChosenFormat;
 }

@@ -71,7 +71,7 @@ export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOption
   const acceptable: SchemaObject = { type: 'array', items: { type: 'string' } };
   return [
     ...(negotiated ? [answer(406, 'The `Accept` header names nothing that is here', {}, { acceptable })] : []),
-    ...(limits.some(({ perClient }) => perClient !== undefined)
+    ...(limits.some(({ perClient, perConnection }) => perClient ?? perConnection)
       ? [answer(429, 'The client has too many streams open', { headers: RETRY_AFTER })]
       : []),
     answer(503, full ? 'All streams are in use, or the server is shutting down' : 'The server is shutting down', {

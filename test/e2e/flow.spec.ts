@@ -1114,7 +1114,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
         await NEVER;
       }
 
-      @Stream('other', { limits: { connections: 1, retryAfter: 60 } })
+      @Stream('other', { limits: { connections: 1, retryAfter: 60_000 } })
       async *other() {
         called.add('other');
         yield 'x';
@@ -1169,7 +1169,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
       String((request as { headers: Record<string, unknown> }).headers['x-client'] ?? '');
     const { get, url } = await start(platform, {
       controllers: [Feed],
-      options: { limits: { perClient: 1, clientOf, retryAfter: 7 } },
+      options: { limits: { perClient: 1, clientOf, retryAfter: 7_000 } },
     });
     const first = await get('/feed', { 'X-Client': 'a' });
     await first.until('x');

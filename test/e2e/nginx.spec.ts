@@ -293,7 +293,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
   });
 
   itNginx('a refusal reaches the client, with its headers', async () => {
-    const { ndjson } = await start(platform, config, { options: { limits: { connections: 1, retryAfter: 7 } } });
+    const { ndjson } = await start(platform, config, { options: { limits: { connections: 1, retryAfter: 7_000 } } });
     await ndjson('/mute').answered();
 
     const { status, headers, body } = await ndjson('/mute').refused();

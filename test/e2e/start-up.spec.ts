@@ -98,6 +98,8 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ errorEvent: 7 }, '"errorEvent" must be'],
   [{ limits: { connections: 1.5 } }, '"connections" must be a whole number above 0'],
   [{ limits: { perClient: '2' } }, '"perClient" must be a whole number above 0'],
+  [{ limits: { perConnection: 0 } }, '"perConnection" must be a whole number above 0'],
+  [{ limits: { retryAfter: -5 } }, '"retryAfter" must be a finite number above 0'],
   [{ limits: { clientOf: 'ip' } }, '"clientOf" must be a function'],
   [{ limits: { max: 1 } }, 'has an unknown option "max"'],
 ];
@@ -114,6 +116,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
   it.each([
     ...BAD,
     [{ method: 0 }, 'has an unknown option "method"'],
+    [{ refusal: 'never' }, '"refusal" must be one of "retry", "status"'],
     [{ shutdown: { grace: -1 } }, '"grace" must be a finite number above 0'],
     [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Known: grace, retry'],
     [{ shutdown: { retry: 'soon' } }, '"retry" must be'],

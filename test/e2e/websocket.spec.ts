@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   });
 
   it('counts in the limits of the route, over which it is refused', async () => {
-    const app = await start({ websocket: true, limits: { connections: 1, retryAfter: 7 } });
+    const app = await start({ websocket: true, limits: { connections: 1, retryAfter: 7_000 } });
     const first = await WebSocketClient.open(app.url('/echo'));
 
     expect(await WebSocketClient.refusal(app.url('/echo'))).toMatchObject({

@@ -95,7 +95,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
   it('perClient: one too many is answered 429 with Retry-After; others are let in', async () => {
     let called = 0;
     const { open } = await start(driver, {
-      options: { limits: { perClient: 1, clientOf, retryAfter: 7 } },
+      options: { limits: { perClient: 1, clientOf, retryAfter: 7_000 } },
       async *feed() {
         called++;
         yield 'x';
