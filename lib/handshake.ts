@@ -2,6 +2,8 @@ import type { IncomingMessage } from 'node:http';
 
 /** The subprotocol in which every message is a JSON object with the fields of an event. */
 export const EVENTS_PROTOCOL = 'events.v1+json';
+/** A subprotocol that begins like this holds the id of the last event the client has received, percent-encoded. */
+const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
 /** RFC 9110 §5.6.2 */
@@ -41,14 +43,43 @@ export function handshakeProblem({ method, headers }: IncomingMessage): Handshak
   if (!offered) {
     return { status: 400, message: 'Sec-WebSocket-Protocol must list each subprotocol once' };
   }
-  return offered.length === 0 || offered.includes(EVENTS_PROTOCOL)
-    ? undefined
-    : { status: 400, message: `Unknown subprotocol: there is ${EVENTS_PROTOCOL}, or none` };
+  return protocolProblem(offered);
 }
 
-/** The subprotocol that is agreed upon. */
+/** What is wrong with the subprotocols that a client offers, if anything. */
+function protocolProblem(offered: readonly string[]): HandshakeProblem | undefined {
+  const ids = offered.filter((each) => each.startsWith(ID_PREFIX));
+  if (offered.length > ids.length && !offered.includes(EVENTS_PROTOCOL)) {
+    return { status: 400, message: `Unknown subprotocol: there is ${EVENTS_PROTOCOL}, or none` };
+  }
+  return ids.length > 1 || ids.some((id) => decodedId(id) === undefined)
+    ? { status: 400, message: `${ID_PREFIX}<id> must be offered once, with a percent-encoded id` }
+    : undefined;
+}
+
+/**
+ * Returns the subprotocol of the response. A browser that has offered some fails the connection if the server selects none, so an id
+ * that is offered alone is selected.
+ */
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
-  return offeredProtocols(headers['sec-websocket-protocol'])?.find((each) => each === EVENTS_PROTOCOL);
+  const offered = offeredProtocols(headers['sec-websocket-protocol']) ?? [];
+  return offered.find((each) => each === EVENTS_PROTOCOL) ?? offered[0];
+}
+
+/** Returns the id after which a client resumes: that of its subprotocols, else that of its URL, where browsers can set no headers. */
+export function requestedId({ headers, url = '' }: IncomingMessage): string | undefined {
+  const offered = offeredProtocols(headers['sec-websocket-protocol'])?.find((each) => each.startsWith(ID_PREFIX));
+  const id = offered === undefined ? undefined : decodedId(offered);
+  return id || new URLSearchParams(/\?([^#]*)/.exec(url)?.[1]).get('lastEventId') || undefined;
+}
+
+function decodedId(protocol: string): string | undefined {
+  try {
+    return decodeURIComponent(protocol.slice(ID_PREFIX.length));
+  } catch {
+    // An escape that is malformed, or no UTF-8.
+    return undefined;
+  }
 }
 
 function offeredProtocols(header: string | undefined): string[] | undefined {

@@ -4,29 +4,23 @@ import type { StreamLogger } from './connection/stream-settings.js';
 const LONGEST = 1_024;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Whether a client would send it. */
-export function isLastEventId(value: unknown): boolean {
-  return typeof value === 'string' && value.length <= LONGEST && !value.includes('\0');
-}
-
 /**
- * The `Last-Event-ID` of a request, or nothing if no client would send it.
- * @param fromQuery whether `?lastEventId=` says so too, and first: browsers cannot set headers of a WebSocket
+ * Returns the `Last-Event-ID` of a request, or `undefined` if no client would send it.
+ * @param requested an id that the request holds elsewhere. It comes before that of the header: browsers cannot set headers of a WebSocket
  */
-export function lastEventIdOf(request: IncomingMessage, logger: StreamLogger, fromQuery = false): string | undefined {
-  const query = fromQuery ? new URLSearchParams(/\?([^#]*)/.exec(request.url ?? '')?.[1]).get('lastEventId') : null;
+export function lastEventIdOf(request: IncomingMessage, logger: StreamLogger, requested = ''): string | undefined {
   const header = request.headers['last-event-id'];
-  const value = query || (header === undefined ? undefined : String(header));
+  const value = requested || (header === undefined ? undefined : String(header));
   if (value === undefined) {
     return undefined;
   }
-  if (!isLastEventId(value)) {
+  if (value.length > LONGEST || value.includes('\0')) {
     logger.debug(
       `Ignored a Last-Event-ID of ${value.length} characters: no client sends one that is longer than ${LONGEST} or holds a NUL`,
     );
     return undefined;
   }
-  return value === query ? value : decoded(value);
+  return value === requested ? value : decoded(value);
 }
 
 /** Clients send it as UTF-8 (WHATWG HTML §9.2.4); Node.js reads headers as Latin-1. */

@@ -1,7 +1,6 @@
 import type { LiveConnection } from './connection/live-connection.js';
 import { StreamError } from './errors.js';
 import type { PlatformResponse } from './platform/platform.js';
-import type { Resumption } from './resumption.js';
 import type { PushSource } from './source/source.js';
 import { isObservable } from './source/source-of.js';
 import { isThenable } from './source/thenable.js';
@@ -22,24 +21,19 @@ export class StreamExchange {
   /** Whether the handler may push. */
   private readonly claimed: boolean;
   private readonly carrier: object;
-  private readonly resumption: Resumption | undefined;
 
   constructor(
     private readonly plan: StreamPlan,
     parameters: readonly StreamParameter[],
     response: PlatformResponse,
   ) {
-    const { connection, carrier, resumption } = plan.connect(response);
+    const { connection, carrier } = plan.connect(response);
     this.connection = connection;
     this.carrier = carrier;
-    this.resumption = resumption;
     this.claimed = parameters.some(({ kind }) => kind === 'connection');
-    if (resumption) {
-      resumption.awaited = parameters.some(({ kind }) => kind === 'last-event-id');
-    }
   }
 
-  /** The value of a parameter, when the handler is called: the id after which the client resumes is not known before. */
+  /** Returns the value of a parameter. */
   valueOf(kind: StreamParameterKind): unknown {
     switch (kind) {
       case 'connection':
@@ -61,7 +55,7 @@ export class StreamExchange {
       if (!this.enter()) {
         return connection.opened();
       }
-      const result = this.call(invoke);
+      const result = invoke(this);
       if (isThenable(result)) {
         result.then(
           (value) => this.deliver(value),
@@ -91,23 +85,8 @@ export class StreamExchange {
       }
       return value;
     };
-    const result = this.call(invoke);
+    const result = invoke(this);
     return isThenable(result) ? result.then(note) : note(result);
-  }
-
-  /** Calls the handler, as soon as it is known what its client goes on after. */
-  private call(invoke: Invoke): unknown {
-    const { connection, resumption } = this;
-    if (!resumption?.awaited) {
-      return invoke(this);
-    }
-    // A client can only say so when the WebSocket is open.
-    connection.open();
-    return resumption.id().then((id) => {
-      connection.resumeAfter(id);
-      // Its client has left: nothing is to be sent. One promise for all would keep all that wait for it.
-      return connection.state === 'open' ? invoke(this) : new Promise<never>(() => undefined);
-    });
   }
 
   /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */

@@ -18,7 +18,6 @@ import { sseFormat } from './format/sse.format.js';
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
 import { waitOf } from './prefer.js';
-import type { Resumption } from './resumption.js';
 import { jittered } from './retry-delay.js';
 import type { OverLimit, StreamLimiter } from './stream-limiter.js';
 import { DEFAULTS } from './streaming.options.js';
@@ -59,12 +58,11 @@ export interface PlanParts {
   readonly websocket: WebSocketPlan | undefined;
 }
 
-/** A connection, and where its client may still say after which id it goes on. */
+/** A connection, and what it is one of. */
 interface Connected {
   readonly connection: LiveConnection;
   /** What carries it, and perhaps others: a socket, or a session of HTTP/2. */
   readonly carrier: object;
-  readonly resumption: Resumption | undefined;
 }
 
 /** How requests to one route are served. */
@@ -104,9 +102,9 @@ export class StreamPlan {
     const { settings } = this;
     const upgrade = this.parts.websocket && upgradeOf(raw);
     if (upgrade) {
-      const { resumption, ...parts } = this.parts.websocket.connect(upgrade, request);
+      const parts = this.parts.websocket.connect(upgrade, request);
       const connection = new LiveConnection({ id: ++connections, request, head, settings, ...parts });
-      return { connection, carrier: raw.req.socket, resumption };
+      return { connection, carrier: raw.req.socket };
     }
     if (!this.parts.http) {
       throw upgradeRequired(raw.req, head);
@@ -124,7 +122,7 @@ export class StreamPlan {
       reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
     };
     const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
-    return { connection, carrier: carrierOf(raw.req), resumption: undefined };
+    return { connection, carrier: carrierOf(raw.req) };
   }
 
   /**

@@ -3,9 +3,8 @@ import type { StreamLogger } from './connection/stream-settings.js';
 import type { StreamFormat } from './format/format.js';
 import { isCustom, messageFormat, PASSTHROUGH_MESSAGES } from './format/message.formats.js';
 import type { ChosenFormat } from './format/negotiate.js';
-import { EVENTS_PROTOCOL } from './handshake.js';
+import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 import { lastEventIdOf } from './last-event-id.js';
-import { Resumption } from './resumption.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { Upgrade } from './transport/upgrade.js';
 import { type WebSocketParts, WebSocketTransport } from './transport/websocket.transport.js';
@@ -16,8 +15,6 @@ interface WebSocketConnectionParts {
   readonly chosen: ChosenFormat;
   readonly passthrough: ChosenFormat;
   readonly lastEventId: string | undefined;
-  /** Where the client may say later after which id it goes on. */
-  readonly resumption: Resumption | undefined;
 }
 
 function formatOf(format: StreamFormat): ChosenFormat {
@@ -54,14 +51,11 @@ export class WebSocketPlan {
     if (events && isCustom(this.format)) {
       throw new BadRequestException(`${EVENTS_PROTOCOL} is not possible here: the format is ${this.format?.name}`);
     }
-    const transport = new WebSocketTransport(upgrade, this.parts);
-    const lastEventId = lastEventIdOf(upgrade.request, this.logger, true);
     return {
-      transport,
+      transport: new WebSocketTransport(upgrade, this.parts),
       chosen: formatOf(messageFormat(this.format, events)),
       passthrough: formatOf(PASSTHROUGH_MESSAGES),
-      lastEventId,
-      resumption: events && lastEventId === undefined ? new Resumption(transport) : undefined,
+      lastEventId: lastEventIdOf(upgrade.request, this.logger, requestedId(upgrade.request)),
     };
   }
 

@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { HttpServer } from '@nestjs/common';
 import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
-import { EVENTS_PROTOCOL } from './handshake.js';
+import { protocolOf } from './handshake.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { WebSocketServerLike } from './transport/web-socket.js';
 import { UpgradeGate } from './upgrade-gate.js';
@@ -66,7 +66,7 @@ export class WebSocketSupport {
       // Pings are answered by the transport.
       autoPong: false,
       maxPayload: this.options.maxPayload ?? DEFAULTS.maxPayload,
-      handleProtocols: (offered: ReadonlySet<string>) => offered.has(EVENTS_PROTOCOL) && EVENTS_PROTOCOL,
+      handleProtocols: (_offered: ReadonlySet<string>, request: IncomingMessage) => protocolOf(request) ?? false,
     });
   }
 }

@@ -114,11 +114,6 @@ export class LiveConnection extends StreamCore {
     this.parts.transport.expect?.();
   }
 
-  /** Has a client that says so later go on after an id. */
-  resumeAfter(id: string | undefined): void {
-    this.parts.lastEventId = id;
-  }
-
   flush(): this {
     if (!isOver(this.current)) {
       this.body.flush();

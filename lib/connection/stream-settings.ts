@@ -82,7 +82,7 @@ export interface StreamParts {
   readonly settings: StreamSettings;
   /** The format, or nothing when the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
-  lastEventId: string | undefined;
+  readonly lastEventId: string | undefined;
   /** Whether the client is an `EventSource` that may be refused with 200 and `retry`: it gives up for good on any other status. */
   readonly reconnects?: boolean;
   /** Counts the stream out of the limits, once it has been counted in. */

@@ -5,8 +5,8 @@ import { createStreamParameter } from '../stream-parameter.js';
  * client sends, because it is longer than 1 KiB or holds a NUL, is ignored with a debug line.
  * Pipes are not run on it: the id is the string that the client sent.
  *
- * A WebSocket client says it in its URL (`?lastEventId=…`), or with the subprotocol `events.v1+json` in its first message: then
- * the stream opens, and the handler is called when that message is there, or after a second.
+ * A WebSocket client sends it as the subprotocol `last-event-id.<id>`, where the id is percent-encoded, or in its URL
+ * (`?lastEventId=…`).
  *
  * @example
  * ```ts

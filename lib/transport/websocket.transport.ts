@@ -1,7 +1,6 @@
 import type { StreamCloseCode } from '../errors.js';
 import type { QueueLimits } from '../queue-limits.js';
-import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
-import type { FirstMessage } from './first-message.js';
+import { CLOSE_CODES, closeCodeOf } from './close-codes.js';
 import { Inbox, type Message } from './inbox.js';
 import { destroyLater } from './lingering.js';
 import { Pings } from './pings.js';
@@ -42,7 +41,6 @@ export class WebSocketTransport implements Transport {
   private inbox: Inbox | undefined;
   /** Set when messages are asked for. Until then the client does not wait for them to be read: what is too much is dropped. */
   private onWait: (() => void) | undefined;
-  private first: FirstMessage | undefined;
   private dropping = false;
   private pings: Pings | undefined;
 
@@ -62,11 +60,6 @@ export class WebSocketTransport implements Transport {
   listen(listener: TransportListener): void {
     this.listener = listener;
     this.upgrade.socket.on('close', () => this.gone());
-  }
-
-  /** Has somebody look at the first message before it is one of {@link receive}. To be called before it is accepted. */
-  hearFirst(first: FirstMessage): void {
-    this.first = first;
   }
 
   begin(headers: OutgoingHeaders): void {
@@ -110,12 +103,6 @@ export class WebSocketTransport implements Transport {
       this.write(data);
     }
     this.close(closeCodeOf(status), 'error');
-  }
-
-  /** Closes it for what the client did. */
-  refuse(why: string): void {
-    this.close(POLICY, why);
-    this.gone(new Error(why));
   }
 
   /** Nothing: {@link check} does, also while something is sent. */
@@ -194,7 +181,6 @@ export class WebSocketTransport implements Transport {
         ws.pong(data);
       }
     });
-    this.first?.begin();
   }
 
   private onDrain(): void {
@@ -205,11 +191,6 @@ export class WebSocketTransport implements Transport {
   }
 
   private onMessage(message: Message): void {
-    const { first } = this;
-    this.first = undefined;
-    if (first?.take(message)) {
-      return;
-    }
     const { inbox } = this;
     const kept = inbox && (this.onWait || !inbox.full) && inbox.push(message);
     if (!kept && !this.dropping) {
@@ -230,12 +211,9 @@ export class WebSocketTransport implements Transport {
   }
 
   private gone(error?: Error): void {
-    const { first } = this;
     if (error) {
       this.parts.warn(`closed a WebSocket for a fault of its client: ${error.message}`);
     }
-    this.first = undefined;
-    first?.end();
     this.inbox?.end();
     if (!this.closed) {
       destroyLater(this.upgrade.socket, ANSWER_MS);

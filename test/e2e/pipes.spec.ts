@@ -210,26 +210,19 @@ describe.each(PLATFORMS)('%s: with pipes', (platform) => {
     expect(seen[0]).toBe(seen[1]);
   });
 
-  it.each(['in its URL', 'in its first message'])(
-    'a WebSocket that says its last id %s: the handler is given it unchanged',
-    async (how) => {
-      const app = await start(platform, {
-        controllers: [Plain],
-        options: { websocket: true },
-        configure: (nest) => void nest.useGlobalPipes(validation(), new CopyingPipe()),
-      });
-      const inUrl = how === 'in its URL';
-      const client = await WebSocketClient.open(
-        app.url(inUrl ? '/all/7?lastEventId=a.1' : '/all/7'),
-        inUrl ? [] : ['events.v1+json'],
-      );
-      if (!inUrl) {
-        client.socket.send('{"lastEventId":"a.1"}');
-      }
+  it.each([
+    ['in its URL', '/all/7?lastEventId=a.1', []],
+    ['in a subprotocol', '/all/7', ['events.v1+json', 'last-event-id.a.1']],
+  ])('a WebSocket that says its last id %s: the handler is given it unchanged', async (_how, path, protocols) => {
+    const app = await start(platform, {
+      controllers: [Plain],
+      options: { websocket: true },
+      configure: (nest) => void nest.useGlobalPipes(validation(), new CopyingPipe()),
+    });
+    const client = await WebSocketClient.open(app.url(path), protocols);
 
-      expect((await client.all()).join()).toContain('Plain.all string');
-    },
-  );
+    expect((await client.all()).join()).toContain('Plain.all string');
+  });
 });
 
 describe.each(PLATFORMS)('%s: parameters of a method that a subclass overrides', (platform) => {

@@ -170,11 +170,11 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'goes on with the figures over a WebSocket after the id of its first message',
+    'goes on with the figures over a WebSocket after the id of its subprotocol',
     async () => {
       const [first, second] = await events(await fetch(sample.url('/metrics')), 2, 'sample');
-      const socket = new WebSocket(sample.url('/metrics').replace('http', 'ws'), 'events.v1+json');
-      socket.once('open', () => socket.send(JSON.stringify({ lastEventId: first?.id })));
+      const protocols = ['events.v1+json', `last-event-id.${first?.id}`];
+      const socket = new WebSocket(sample.url('/metrics').replace('http', 'ws'), protocols);
 
       for await (const [data] of on(socket, 'message')) {
         const { type, ...event } = JSON.parse(String(data));
@@ -793,15 +793,9 @@ describe('the page of the sample', () => {
 
   const switchOf = (name: string) => page.getByRole('switch', { name });
 
-  /** Answers the WebSockets of the page, which is loaded anew. They open when `open` says so. */
-  async function answerSockets(
-    answer: (socket: WebSocketRoute, first: string) => void,
-    open: () => unknown = () => undefined,
-  ): Promise<void> {
-    await page.routeWebSocket('**/metrics', async (socket) => {
-      socket.onMessage((message) => answer(socket, String(message)));
-      await open();
-    });
+  /** Answers the WebSockets of the page, which is loaded anew. */
+  async function answerSockets(answer: (socket: WebSocketRoute) => unknown): Promise<void> {
+    await page.routeWebSocket('**/metrics', answer);
     await page.reload();
   }
 
@@ -837,8 +831,12 @@ describe('the page of the sample', () => {
     'goes on with each protocol where it was switched off, in its own way',
     async () => {
       const lanes = ['sse', 'ndjson', 'websocket'];
-      const sent: unknown[] = [];
-      page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(payload)));
+      const offered: unknown[] = [];
+      const network = await page.context().newCDPSession(page);
+      await network.send('Network.enable');
+      network.on('Network.webSocketWillSendHandshakeRequest', ({ request }) =>
+        offered.push(request.headers['Sec-WebSocket-Protocol']),
+      );
       await switchOf('SSE').click();
       await switchOf('NDJSON').press('Space');
       await switchOf('WebSocket').click();
@@ -860,7 +858,7 @@ describe('the page of the sample', () => {
       await wentOn('sse', /^#\d+ after #\d+, nothing missing$/);
       await wentOn('ndjson', /^#\d+ after #\d+, nothing missing, \d+ known ones left out$/);
       await wentOn('websocket', /^#\d+ after #\d+, nothing missing$/);
-      expect(sent).toEqual(['{}', JSON.stringify({ lastEventId: afterWebSocket })]);
+      expect(offered).toEqual(['events.v1+json, last-event-id.', `events.v1+json, last-event-id.${afterWebSocket}`]);
       await says('protocols', THREE_BRING_THE_SAME);
       expect(await switchOf('WebSocket').getAttribute('aria-checked')).toBe('true');
     },
@@ -868,22 +866,22 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'goes on with a WebSocket that the server closed, by its first message',
+    'goes on with a WebSocket that the server closed, by its subprotocol',
     async () => {
-      const firsts: string[] = [];
+      const offered: string[][] = [];
       const seen = deferred();
-      await answerSockets(
-        (socket, first) => {
-          const n = firsts.push(first);
-          const data = { n, at: n, cpu: { machine: n } };
-          socket.send(JSON.stringify({ type: 'machine', data: {} }));
-          socket.send(JSON.stringify({ id: `id-${n}`, type: 'sample', data }));
-          if (n === 1) {
-            void socket.close({ code: 1001, reason: 'shutdown' });
-          }
-        },
-        () => firsts.length > 0 && seen.promise,
-      );
+      await answerSockets(async (socket) => {
+        const n = offered.push(socket.protocols());
+        if (n > 1) {
+          await seen.promise;
+        }
+        const data = { n, at: n, cpu: { machine: n } };
+        socket.send(JSON.stringify({ type: 'machine', data: {} }));
+        socket.send(JSON.stringify({ id: `id-${n}`, type: 'sample', data }));
+        if (n === 1) {
+          await socket.close({ code: 1001, reason: 'shutdown' });
+        }
+      });
 
       await switchOf('WebSocket').click();
 
@@ -891,7 +889,10 @@ describe('the page of the sample', () => {
       seen.resolve();
       await says('websocket', /^Live again since /);
       await wentOn('websocket', /^#2 after #1, nothing missing$/);
-      expect(firsts).toEqual(['{}', '{"lastEventId":"id-1"}']);
+      expect(offered).toEqual([
+        ['events.v1+json', 'last-event-id.'],
+        ['events.v1+json', 'last-event-id.id-1'],
+      ]);
       expect(await page.locator('#websocket .id').textContent()).toBe('id-2');
     },
     TEST_MS,

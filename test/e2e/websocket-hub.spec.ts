@@ -63,10 +63,25 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     client.socket.terminate();
   });
 
+  it.each([
+    ['with events.v1+json', EVENTS],
+    ['without a subprotocol', []],
+  ])('has a client subscribed when it is open, %s', async (_how, protocols) => {
+    const app = await start(platform);
+
+    // No wait in between: the client has sent nothing since.
+    const client = await WebSocketClient.open(app.url('/feed'), protocols);
+    await app.hub.publish('first');
+    await app.hub.publish('last');
+
+    const messages = (await client.messages.count(protocols.length + 2)).map(String);
+    expect(messages.slice(-2).map((each) => each.replace(/^.*"data":"(.*)".*$/, '$1'))).toEqual(['first', 'last']);
+    client.socket.terminate();
+  });
+
   it('gives the fields of events with the subprotocol', async () => {
     const app = await start(platform);
     const client = await WebSocketClient.open(app.url('/feed'), EVENTS);
-    client.socket.send('{}');
     await joined(app.hub, 1);
 
     const ids = await publishAll(app.hub, [{ b: 1 }, 'a'], { type: 'price' });
@@ -84,12 +99,9 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
   it.each([
     ['by its URL', (app: RunningApp, id = '') => WebSocketClient.open(app.url(`/feed?lastEventId=${id}`), EVENTS)],
     [
-      'by its first message',
-      async (app: RunningApp, id = '') => {
-        const client = await WebSocketClient.open(app.url('/feed'), EVENTS);
-        client.socket.send(JSON.stringify({ lastEventId: id }));
-        return client;
-      },
+      'by a subprotocol',
+      (app: RunningApp, id = '') =>
+        WebSocketClient.open(app.url('/feed'), [...EVENTS, `last-event-id.${encodeURIComponent(id)}`]),
     ],
   ])('resumes a client %s without gap or duplicate', async (_how, open) => {
     const app = await start(platform);
@@ -126,7 +138,6 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
   it('gives one who listens to a quiet topic a position now and then, and pings too', async () => {
     const app = await start(platform, feed(), {}, { heartbeat: 100 });
     const client = await WebSocketClient.open(app.url('/feed?topic=quiet'), EVENTS);
-    client.socket.send('{}');
     await joined(app.hub, 1);
     const pinged = new Promise((resolve) => client.socket.once('ping', resolve));
 
@@ -216,7 +227,6 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
       await WebSocketClient.open(app.url('/feed')),
       await WebSocketClient.open(app.url('/feed'), EVENTS),
     ];
-    events.socket.send('{}');
     const sse = await app.get('/sse', SSE);
     const ndjson = await app.get('/feed', NDJSON);
     await joined(app.hub, 4);
@@ -240,7 +250,6 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     const app = await start(platform);
     const data = await WebSocketClient.open(app.url('/feed'));
     const events = await WebSocketClient.open(app.url('/feed'), EVENTS);
-    events.socket.send('{}');
     await joined(app.hub, 2);
 
     await app.close();

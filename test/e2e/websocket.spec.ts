@@ -428,103 +428,68 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.closed;
     });
 
-    it('says so in the first message of events.v1+json, which is not one of the others', async () => {
+    it.each([
+      ['beside events.v1+json, which is selected', [EVENTS, 'last-event-id.a%2Fb'], '', EVENTS, 'a/b'],
+      ['before events.v1+json, which is selected', ['last-event-id.a', EVENTS], '', EVENTS, 'a'],
+      ['alone, which is selected then', ['last-event-id.%E2%9C%93'], '', 'last-event-id.%E2%9C%93', '✓'],
+      ['and in its URL, of which the subprotocol counts', [EVENTS, 'last-event-id.a'], '?lastEventId=b', EVENTS, 'a'],
+      ['that is empty, and in its URL', [EVENTS, 'last-event-id.'], '?lastEventId=b', EVENTS, 'b'],
+      ['that is empty', [EVENTS, 'last-event-id.'], '', EVENTS, 'none'],
+      ['that no client would send', [EVENTS, `last-event-id.${'x'.repeat(1_025)}`], '', EVENTS, 'none'],
+    ])('says so in a subprotocol %s', async (_how, protocols, query, selected, after) => {
       const app = await resuming();
 
-      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
-      client.socket.send('{"lastEventId":"a.1"}');
-      client.socket.send('{"lastEventId":"b"}');
+      const client = await WebSocketClient.open(app.url(`/decorated${query}`), protocols);
 
-      expect(await client.json(2)).toEqual([
-        { data: { after: 'a.1', same: true } },
-        { data: { message: '{"lastEventId":"b"}' } },
-      ]);
+      expect(client.socket.protocol).toBe(selected);
+      const [first] = await client.json(1);
+      expect(first).toEqual(selected === EVENTS ? { data: { after, same: true } } : { after, same: true });
       client.socket.close();
       await client.closed;
     });
 
     it.each([
-      ['{}', []],
-      ['"hello"', ['"hello"']],
-      ['{"lastEventId":"a","more":1}', ['{"lastEventId":"a","more":1}']],
-      ['[]', ['[]']],
-      ['not JSON', ['not JSON']],
-    ])('begins when its first message is %s', async (first, messages) => {
+      ['a malformed escape', [EVENTS, 'last-event-id.%'], 'percent-encoded'],
+      ['an escape that is no UTF-8', ['last-event-id.%FF'], 'percent-encoded'],
+      ['two ids', [EVENTS, 'last-event-id.a', 'last-event-id.b'], 'offered once'],
+      ['an unknown subprotocol beside its id', ['other', 'last-event-id.a'], 'Unknown subprotocol'],
+    ])('is refused for %s', async (_what, protocols, message) => {
       const app = await resuming();
 
-      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
-      client.socket.send(first);
-      client.socket.send('last');
-
-      expect(await client.json(messages.length + 2)).toEqual([
-        { data: { after: 'none', same: true } },
-        ...[...messages, 'last'].map((message) => ({ data: { message } })),
-      ]);
-      client.socket.close();
-      await client.closed;
+      expect(await WebSocketClient.refusal(app.url('/decorated'), protocols)).toMatchObject({
+        status: 400,
+        body: expect.stringContaining(message),
+      });
     });
 
-    it('begins when it has said nothing for a second, and is closed when it says so later', async () => {
-      const app = await resuming();
-
-      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
-      expect(await client.json(1)).toEqual([{ data: { after: 'none', same: true } }]);
-      client.socket.send('{"lastEventId":"a.1"}');
-
-      expect(await client.closed).toEqual({ code: 1008, reason: 'the id to go on after came too late' });
-    });
-
-    it.each(['{"lastEventId":7}', '{"lastEventId":"a\\u0000"}', `{"lastEventId":"${'x'.repeat(1_025)}"}`])(
-      'is closed for the malformed %.30s',
-      async (first) => {
+    it.each(['{}', '{"lastEventId":"a"}'])(
+      'is not closed for the first message %s, which is one like any other',
+      async (text) => {
         const app = await resuming();
 
         const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS]);
-        client.socket.send(first);
+        client.socket.send(text);
 
-        expect(await client.closed).toEqual({ code: 1008, reason: 'malformed lastEventId' });
-        expect(app.logs.of('warn')).toEqual([expect.stringContaining('malformed lastEventId')]);
+        expect(await client.json(2)).toEqual([{ data: { after: 'none', same: true } }, { data: { message: text } }]);
+        client.socket.close();
+        await client.closed;
       },
     );
 
-    it('is not waited for where nobody asks, nor where the URL says it', async () => {
-      const app = await resuming();
-
-      const undecorated = await WebSocketClient.open(app.url('/undecorated'), [EVENTS]);
-      const said = await WebSocketClient.open(app.url('/decorated?lastEventId=a'), [EVENTS]);
-
-      expect(await undecorated.json(1)).toEqual([{ data: { after: 'none' } }]);
-      expect(await said.json(1)).toEqual([{ data: { after: 'a', same: true } }]);
-      said.socket.send('{"lastEventId":"b"}');
-      expect((await said.json(2))[1]).toEqual({ data: { message: '{"lastEventId":"b"}' } });
-      for (const { socket, closed } of [undecorated, said]) {
-        socket.close();
-        await closed;
-      }
-    });
-
-    it('is refused by a limit with its status before it is waited for, and leaves without a trace when it leaves meanwhile', async () => {
-      let called = 0;
-      const left = deferred<string>();
-      @Controller()
-      class Waiting {
-        @Sse('waiting', { limits: { connections: 1 } })
-        waiting(@LastEventId() _after?: string) {
-          called++;
-          return [1];
-        }
-      }
+    it('goes through the interceptors', async () => {
       const app = await launch(platform, {
-        controllers: [Waiting],
-        options: { websocket: true, hooks: { onClose: (_stream, { code }) => left.resolve(code) } },
+        controllers: [Resuming],
+        options: ON,
+        configure: (nest) =>
+          void nest.useGlobalInterceptors({
+            intercept: (_context, next) => next.handle().pipe(map((value) => value)),
+          }),
       });
 
-      const client = await WebSocketClient.open(app.url('/waiting'), [EVENTS]);
-      expect(await WebSocketClient.refusal(app.url('/waiting'), [EVENTS])).toMatchObject({ status: 503 });
-      client.socket.terminate();
+      const client = await WebSocketClient.open(app.url('/decorated'), [EVENTS, 'last-event-id.a.1']);
 
-      expect(await left.promise).toBe('client-closed');
-      expect([called, app.registry.size]).toEqual([0, 0]);
+      expect(await client.json(1)).toEqual([{ data: { after: 'a.1', same: true } }]);
+      client.socket.terminate();
     });
   });
 
@@ -690,29 +655,6 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     await app.close();
   });
 
-  it('goes through the interceptors, also when it says in its first message after which id it goes on', async () => {
-    @Controller()
-    class Resuming {
-      @Sse('resuming')
-      async *resuming(@LastEventId() after?: string) {
-        yield `after ${after}`;
-      }
-    }
-    const app = await launch(platform, {
-      controllers: [Resuming],
-      options: ON,
-      configure: (nest) =>
-        void nest.useGlobalInterceptors({
-          intercept: (_context, next) => next.handle().pipe(map((value) => value)),
-        }),
-    });
-
-    const client = await WebSocketClient.open(app.url('/resuming'), [EVENTS]);
-    client.socket.send('{"lastEventId":"a.1"}');
-
-    expect(await client.all()).toEqual(['{"data":"after a.1"}']);
-  });
-
   it('has the signal, cookies and request of its upgrade', async () => {
     const aborted = deferred<string>();
     @Controller()
@@ -757,12 +699,12 @@ describe('Chromium', () => {
       const browser = await launchChromium(String(toolPath('chromium')), profile);
       try {
         const page = await browser.newPage();
-        const listen = async (from: string): Promise<unknown> => {
+        const listen = async (from: string, protocols = [EVENTS, 'last-event-id.a%28%29.7']): Promise<unknown> => {
           await page.goto(from);
           return page.evaluate(
             `new Promise((resolve) => {
             const seen = [];
-            const socket = new WebSocket('${app.url('/numbers/3').replace('http', 'ws')}', 'events.v1+json');
+            const socket = new WebSocket('${app.url('/numbers/3').replace('http', 'ws')}', ${JSON.stringify(protocols)});
             socket.onmessage = ({ data }) => seen.push(JSON.parse(data));
             socket.onclose = ({ code, reason, wasClean }) => resolve([...seen, code, reason, wasClean]);
           })`,
@@ -773,6 +715,14 @@ describe('Chromium', () => {
           { data: { i: 1 } },
           { data: { i: 2 } },
           { data: { i: 3 } },
+          1000,
+          'completed',
+          true,
+        ]);
+        expect(await listen(app.url('/'), ['last-event-id.a'])).toEqual([
+          { i: 1 },
+          { i: 2 },
+          { i: 3 },
           1000,
           'completed',
           true,

@@ -65,7 +65,7 @@ export class NdjsonLane extends FollowingPanel {
   }
 }
 
-/** A plain WebSocket: the first message says where the page was. */
+/** A plain WebSocket. A page that comes back offers the last id it has received as a subprotocol. */
 export class WebSocketLane extends FollowingPanel {
   constructor(section, changed) {
     super(section);
@@ -73,13 +73,13 @@ export class WebSocketLane extends FollowingPanel {
   }
 
   async follow(signal, again) {
-    const socket = new WebSocket(`${webSocketOrigin()}${PATH}`, SUBPROTOCOL);
+    const last = `last-event-id.${encodeURIComponent(this.tally.id)}`;
+    const socket = new WebSocket(`${webSocketOrigin()}${PATH}`, [SUBPROTOCOL, last]);
     signal.addEventListener('abort', () => socket.close());
     return new Promise((resolve, reject) => {
       let failure = 'no WebSocket could be opened';
       socket.addEventListener('open', () => {
         failure = 'the connection broke';
-        socket.send(JSON.stringify({ lastEventId: this.tally.id || undefined }));
         this.connected(again);
         this.tally.opened();
       });

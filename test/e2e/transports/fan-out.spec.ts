@@ -38,9 +38,8 @@ const EARS: readonly Ear[] = [
   {
     name: 'WebSocket, events.v1+json',
     open(port, path, { 'last-event-id': lastEventId, ...headers }) {
-      const client = new WebSocketClient(port, path, headers, { protocols: [EVENTS] });
-      client.socket.on('open', () => client.socket.send(JSON.stringify({ lastEventId })));
-      return client;
+      const ids = lastEventId === undefined ? [] : [`last-event-id.${encodeURIComponent(lastEventId)}`];
+      return new WebSocketClient(port, path, headers, { protocols: [EVENTS, ...ids] });
     },
   },
   {
