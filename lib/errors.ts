@@ -18,6 +18,7 @@ export type StreamErrorCode =
   | 'invalid-event'
   | 'invalid-hook'
   | 'not-serializable'
+  | 'invalid-header'
   | 'invalid-topic'
   | 'unknown-hub'
   | 'duplicate-hub'

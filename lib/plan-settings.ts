@@ -42,6 +42,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
       queue: queueOf(application, options),
       overflow: merged.overflow ?? 'disconnect',
       errorEvent: merged.errorEvent ?? 'error',
+      dropped: new Set(),
     },
     services: runtime.services,
     formats,

@@ -109,7 +109,7 @@ export class StreamPlan {
     if (!this.parts.http) {
       throw upgradeRequired(raw.req, head);
     }
-    const chosen = this.only ?? this.negotiate(raw.req, () => head.vary('Accept'));
+    const chosen = this.only ?? this.negotiate(raw.req, head);
     const wait = waitOf(raw.req);
     const parts: StreamParts = {
       id: ++connections,
@@ -173,16 +173,18 @@ export class StreamPlan {
     if (choice) {
       return new CompressedTransport(transport, raw, choice);
     }
+    head.release();
     throw notAcceptable('No encoding', [...compression.encodings, 'identity']);
   }
 
-  private negotiate(request: IncomingMessage, vary: () => void): ChosenFormat | 'auto' {
+  private negotiate(request: IncomingMessage, head: ResponseHead): ChosenFormat | 'auto' {
     const { formats = ALL_FORMATS } = this.parts;
-    vary();
+    head.vary('Accept');
     const chosen = negotiateFormat(request.headers.accept, formats, this.whenAny);
     if (chosen) {
       return chosen;
     }
+    head.release();
     throw notAcceptable(
       'Nothing',
       formats.flatMap(({ mediaTypes }) => mediaTypes),
@@ -213,6 +215,7 @@ function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptab
 
 /** The answer of a route that is for WebSockets alone (RFC 9110 §15.5.22). HTTP/2 has no such headers. */
 function upgradeRequired({ httpVersionMajor }: IncomingMessage, head: ResponseHead): HttpException {
+  head.release();
   if (httpVersionMajor === 1) {
     head.header('Upgrade', 'websocket');
     head.header('Connection', 'Upgrade');

@@ -48,6 +48,18 @@ export class Body extends Outbox {
     this.silent = !this.transport.hasBody;
   }
 
+  /** Sets how many bytes it has to have, if that is known. What is sent for the connection's sake is then left out. */
+  declare(length: number | undefined): void {
+    if (length !== undefined && !this.silent) {
+      this.declared = length;
+    }
+  }
+
+  /** Whether bytes may be sent that the application has not counted. */
+  get extensible(): boolean {
+    return this.declared === Infinity;
+  }
+
   choose({ format, contentType }: ChosenFormat): void {
     this.format = format;
     this.contentType = contentType;
@@ -142,8 +154,10 @@ export class Body extends Outbox {
 
   /** Adds the record of an error, if the format has one. */
   putError(body: StreamErrorBody): void {
-    this.tellDropped();
-    this.insert(this.format?.error?.(body, this.settings.errorEvent) ?? '');
+    if (this.extensible) {
+      this.tellDropped();
+      this.insert(this.format?.error?.(body, this.settings.errorEvent) ?? '');
+    }
     this.silent = true;
   }
 
@@ -151,7 +165,7 @@ export class Body extends Outbox {
   beat(position?: string): void {
     const { format } = this;
     const sign = (position === undefined ? undefined : format?.position?.(position)) ?? format?.heartbeat;
-    if (sign === undefined) {
+    if (sign === undefined || !this.extensible) {
       this.transport.probe();
       this.progress();
     } else {
@@ -210,6 +224,7 @@ export class Body extends Outbox {
     if (this.blocked) {
       this.add(chunk.bytes);
     } else {
+      this.demandRoom(chunk.size);
       this.bytes += chunk.size;
       this.blocked = !this.transport.writeShared(chunk);
       this.progress();

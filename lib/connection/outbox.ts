@@ -1,3 +1,4 @@
+import { StreamError } from '../errors.js';
 import { atEndOfTurn } from '../scheduler.js';
 import type { Losses } from '../source/shared-source.js';
 import type { Transport } from '../transport/transport.js';
@@ -29,6 +30,8 @@ export class Outbox {
   bytes = 0;
   /** What it has dropped, if anything. */
   lost: Losses | undefined;
+  /** How many bytes the application has declared that the body has. */
+  protected declared = Infinity;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
   private text = '';
@@ -135,6 +138,29 @@ export class Outbox {
     }
   }
 
+  /**
+   * Takes what is gathered, for the write that ends the body.
+   * @param whole whether the client is to know that it has all of it
+   * @throws {StreamError} `invalid-header` when the body is whole and not as long as it was declared
+   */
+  takeLast(whole: boolean): string | Uint8Array {
+    const rest = this.take();
+    const length = this.bytes + Buffer.byteLength(rest);
+    if (this.declared !== Infinity) {
+      if (!whole && length >= this.declared) {
+        // With all of its bytes, it would look whole.
+        return '';
+      }
+      this.demandRoom(length - this.bytes);
+      if (whole && length < this.declared) {
+        this.gatherBytes(rest);
+        throw this.wrongLength(`has ${length} bytes`);
+      }
+    }
+    this.bytes = length;
+    return rest;
+  }
+
   /** Drops the oldest queued chunk that has not to stay. Whether there was one. */
   dropOldest(): boolean {
     return this.queue?.dropOldest() ?? false;
@@ -154,6 +180,20 @@ export class Outbox {
     }
   }
 
+  /** Refuses to write more than was declared: what follows would be read as the next response. */
+  protected demandRoom(size: number): void {
+    if (this.bytes + size > this.declared) {
+      throw this.wrongLength(`has more: ${this.bytes + size} bytes so far`);
+    }
+  }
+
+  private wrongLength(has: string): StreamError {
+    return new StreamError(
+      'invalid-header',
+      `${this.settings.route}: Content-Length is ${this.declared}, and the body ${has}. Correct the header, or leave it out`,
+    );
+  }
+
   private gatherBytes(chunk: string | Uint8Array): void {
     this.gathered += chunk.length;
     if (this.parts === undefined) {
@@ -165,7 +205,9 @@ export class Outbox {
   }
 
   private write(data: string | Uint8Array): void {
-    this.bytes += Buffer.byteLength(data);
+    const size = Buffer.byteLength(data);
+    this.demandRoom(size);
+    this.bytes += size;
     if (data.length <= SLICE || this.transport.whole) {
       this.blocked = !this.transport.write(data);
     } else {

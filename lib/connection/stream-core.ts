@@ -97,7 +97,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
       return;
     }
     this.attempt(() => {
-      if (retry !== undefined && this.body.format?.fields) {
+      if (retry !== undefined && this.body.extensible && this.body.format?.fields) {
         this.answer({ retry });
       }
       return this.runHooks('onShutdown', (hooks) => {

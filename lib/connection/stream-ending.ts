@@ -154,10 +154,9 @@ export abstract class StreamEnding extends StreamOpening {
       // It would take the response before it along. The clock comes back to it.
       return;
     }
+    const rest = body.takeLast(how === 'end');
     this.ending = 'ended';
     body.progress();
-    const rest = body.take();
-    body.bytes += Buffer.byteLength(rest);
     if (how === 'end') {
       transport.end(rest.length === 0 ? undefined : rest, this.reason?.code ?? 'completed');
       return;

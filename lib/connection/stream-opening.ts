@@ -1,12 +1,11 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
 import { isFlushMark } from '../source/flush.js';
 import { isThenable } from '../source/thenable.js';
-import type { OutgoingHeaders } from '../transport/transport.js';
 import { Body } from './body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
 import { StreamConnection } from './stream-connection.js';
-import type { StreamParts } from './stream-settings.js';
+import type { CommittedHead, StreamParts } from './stream-settings.js';
 
 /** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used where there is such a hook only. */
 const openingBy = new AsyncLocalStorage<object>();
@@ -119,24 +118,24 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** Hands the status and headers over, with the content type of the format. */
   protected fixHead(): void {
-    const { head, transport, settings } = this.parts;
+    const { head, settings } = this.parts;
     if (!head || isOver(this.current)) {
       return;
     }
-    const headers = head.commit(this.body.contentType, this.headers);
+    const committed = head.commit(this.body.contentType, this.headers);
     this.parts.head = undefined;
     this.openedAt = settings.services.registry.opened(this);
     this.body.open();
     this.settleOpening();
-    if (isThenable(headers)) {
+    if (isThenable(committed)) {
       // Nothing may be written before the head.
       this.body.blocked = true;
-      headers.then(
+      committed.then(
         (late) => this.beginBody(late),
         (error: unknown) => this.failHead(error),
       );
     } else {
-      transport.begin(headers);
+      this.beginMessage(committed);
     }
   }
 
@@ -174,16 +173,34 @@ export abstract class StreamOpening extends StreamConnection {
   protected settleOpening(refusal?: { readonly error: unknown }): void {
     if (!refusal) {
       this.opening?.resolve();
-    } else if (this.opening) {
-      this.opening.reject(refusal.error);
     } else {
-      this.refusal = refusal;
+      this.parts.head?.release();
+      if (this.opening) {
+        this.opening.reject(refusal.error);
+      } else {
+        this.refusal = refusal;
+      }
     }
     this.opening = undefined;
   }
 
-  private beginBody(headers: OutgoingHeaders): void {
-    this.parts.transport.begin(headers);
+  private beginMessage({ headers, length, dropped }: CommittedHead): void {
+    const { transport, settings } = this.parts;
+    this.body.declare(length);
+    const unnamed = dropped.filter((name) => !settings.dropped.has(name));
+    if (unnamed.length > 0) {
+      for (const name of unnamed) {
+        settings.dropped.add(name);
+      }
+      settings.services.logger.warn(
+        `${settings.route}: the header ${unnamed.join(', ')} is not sent: the server frames a stream and keeps its connection. Do not set it`,
+      );
+    }
+    transport.begin(headers);
+  }
+
+  private beginBody(head: CommittedHead): void {
+    this.beginMessage(head);
     this.onDrain();
     this.flushHead();
   }

@@ -23,6 +23,8 @@ export interface StreamSettings {
   readonly queue: QueueLimits;
   readonly overflow: OverflowPolicy;
   readonly errorEvent: string;
+  /** The names of dropped headers that the log has named already. */
+  readonly dropped: Set<string>;
   /** Whether events may come, so that a format without fields is given their data alone. */
   readonly events: boolean;
   readonly hooks: HookChain;
@@ -48,6 +50,16 @@ export interface StreamLogger {
   debug(message: string): void;
 }
 
+/** The head of a response once it is fixed. */
+export interface CommittedHead {
+  /** The headers that the response does not know yet. */
+  readonly headers: OutgoingHeaders;
+  /** The length of the body in bytes, where the application has set `Content-Length`. */
+  readonly length: number | undefined;
+  /** The names of headers that the application has set and that are not sent, as the server frames the message. */
+  readonly dropped: readonly string[];
+}
+
 /** The head of the response, before it is sent. */
 export interface ResponseHead {
   status(code: number): void;
@@ -55,14 +67,16 @@ export interface ResponseHead {
   /**
    * Fixes the head, with this content type and these headers (their names in lower case) where none of that name is set;
    * the body is ours from then on.
-   * @returns the headers that the response does not know yet
+   * @throws {StreamError} `invalid-header` when `Content-Length` is not one number of bytes
    */
   commit(
     contentType: string | undefined,
     defaults: Readonly<Record<string, string>>,
-  ): OutgoingHeaders | PromiseLike<OutgoingHeaders>;
+  ): CommittedHead | PromiseLike<CommittedHead>;
   /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */
   vary(name: string): void;
+  /** Takes back the headers that frame the body of the stream: an exception filter responds with another body. */
+  release(): void;
   /** Gives a response up whose client is gone before there was a head. */
   abandon(): void;
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ResponseHead } from '../connection/stream-settings.js';
-import type { OutgoingHeaders } from '../transport/transport.js';
+import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
+import { framed, releaseFraming } from './framing.js';
 import { withVary } from './vary.js';
 
 export interface ExpressResponse extends ServerResponse<IncomingMessage> {
@@ -30,7 +30,7 @@ export class ExpressHead implements ResponseHead {
     this.response.setHeader('Vary', withVary(this.response.getHeader('Vary'), name));
   }
 
-  commit(contentType: string | undefined, defaults: Readonly<Record<string, string>>): OutgoingHeaders {
+  commit(contentType: string | undefined, defaults: Readonly<Record<string, string>>): CommittedHead {
     if (contentType !== undefined && !this.response.hasHeader('content-type')) {
       this.response.setHeader('content-type', contentType);
     }
@@ -39,9 +39,14 @@ export class ExpressHead implements ResponseHead {
         this.response.setHeader(name, defaults[name] as string);
       }
     }
+    const head = framed(this.response, []);
     // Nothing comes after us, and the router's closures would live as long as the stream: 700 bytes.
     this.response.req.next = undefined;
-    return [];
+    return head;
+  }
+
+  release(): void {
+    releaseFraming(this.response);
   }
 
   abandon(): void {

@@ -1,7 +1,8 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
-import type { ResponseHead } from '../connection/stream-settings.js';
+import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
+import { CONTENT_LENGTH, checkLength, FRAMING, framed, releaseFraming } from './framing.js';
 import { withVary } from './vary.js';
 
 /** What is used of Fastify's reply. */
@@ -14,6 +15,7 @@ export interface FastifyReplyLike {
   getHeader(name: string): number | string | readonly string[] | undefined;
   getHeaders(): Record<string, number | string | readonly string[] | undefined>;
   hasHeader(name: string): boolean;
+  removeHeader(name: string): unknown;
   hijack(): unknown;
   send(payload: unknown): unknown;
 }
@@ -33,8 +35,8 @@ interface FastifyLike {
 /** What is given to `reply.send()`, so that the `onSend` hooks of the application (cookies, sessions, …) run before the head is ours. */
 class TakenBody {
   failure: { readonly error: unknown } | undefined;
-  private headers: OutgoingHeaders | undefined;
-  private waiting: { resolve(headers: OutgoingHeaders): void; reject(error: unknown): void } | undefined;
+  private head: CommittedHead | undefined;
+  private waiting: { resolve(head: CommittedHead): void; reject(error: unknown): void } | undefined;
 
   /** Fastify takes an object with `pipe` for a stream, and leaves it and its content type alone. */
   pipe(): never {
@@ -48,22 +50,22 @@ class TakenBody {
 
   take(reply: FastifyReplyLike): void {
     try {
-      const headers = headersOf(reply, this.defaults);
+      const head = framed(reply.raw, headersOf(reply, this.defaults));
       reply.hijack();
-      this.headers = headers;
-      this.waiting?.resolve(headers);
+      this.head = head;
+      this.waiting?.resolve(head);
     } catch (error) {
       this.failure = { error };
       this.waiting?.reject(error);
     }
   }
 
-  taken(): OutgoingHeaders | Promise<OutgoingHeaders> {
+  taken(): CommittedHead | Promise<CommittedHead> {
     if (this.failure) {
       throw this.failure.error;
     }
     return (
-      this.headers ??
+      this.head ??
       new Promise((resolve, reject) => {
         this.waiting = { resolve, reject };
       })
@@ -134,13 +136,22 @@ export class FastifyHead implements ResponseHead {
   commit(
     contentType: string | undefined,
     defaults: Readonly<Record<string, string>>,
-  ): OutgoingHeaders | Promise<OutgoingHeaders> {
+  ): CommittedHead | Promise<CommittedHead> {
+    // Once the reply has been sent, an exception filter can no longer answer.
+    checkLength(this.reply.getHeader(CONTENT_LENGTH));
     if (contentType !== undefined && !this.reply.hasHeader('content-type')) {
       this.reply.header('content-type', contentType);
     }
     const body = new TakenBody(defaults);
     this.reply.send(body);
     return body.taken();
+  }
+
+  release(): void {
+    for (const name of FRAMING) {
+      this.reply.removeHeader(name);
+    }
+    releaseFraming(this.reply.raw);
   }
 
   abandon(): void {

@@ -37,6 +37,8 @@ export class Http1Transport implements Transport {
   private awaitsDrain = false;
   private head: OutgoingHeaders | undefined;
   private waits = true;
+  /** Whether the head has a `Content-Length`. */
+  private sized = false;
   /** Whether we have sent the head: that the response has one does not say so. */
   private begun = false;
   /** Where framed chunks may go past the response; `null`: not known yet. */
@@ -50,7 +52,7 @@ export class Http1Transport implements Transport {
 
   get hasBody(): boolean {
     const { statusCode, req } = this.response;
-    return req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 304;
+    return req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 205 && statusCode !== 304;
   }
 
   get bufferedAmount(): number {
@@ -126,7 +128,8 @@ export class Http1Transport implements Transport {
   end(data?: string | Uint8Array): void {
     const { head, response } = this;
     response.once('finish', () => this.listener?.onFinish());
-    if (head && this.hasBody && !response.hasHeader('content-length') && !head.includes('content-length')) {
+    // 205 has no content, and has to say so (RFC 9110 §15.3.6).
+    if (head && (this.hasBody || response.statusCode === 205) && !hasLength(response, head)) {
       head.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
     }
     this.writeHead();
@@ -148,7 +151,7 @@ export class Http1Transport implements Transport {
     const { socket } = response;
     if (socket === null) {
       response.req.socket.destroy();
-    } else if (response.chunkedEncoding || response.hasHeader('content-length')) {
+    } else if (response.chunkedEncoding || this.sized) {
       setTimeout(() => socket.destroySoon(), LINGER_MS);
     } else {
       // Only a reset tells a client that reads up to the end of the connection.
@@ -168,6 +171,7 @@ export class Http1Transport implements Transport {
     const { head, response } = this;
     if (head && !response.headersSent) {
       this.head = undefined;
+      this.sized = hasLength(response, head);
       response.writeHead(response.statusCode, head as OutgoingHttpHeader[]);
     }
   }
@@ -197,6 +201,10 @@ export class Http1Transport implements Transport {
     this.stopWatching = undefined;
     this.listener?.onClose();
   }
+}
+
+function hasLength(response: ServerResponse, head: OutgoingHeaders): boolean {
+  return head.includes('content-length') || (response.hasHeader('content-length') && response.statusCode !== 205);
 }
 
 /**

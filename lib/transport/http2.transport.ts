@@ -8,17 +8,6 @@ import { LINGER_MS } from './truncation.js';
 /** An error code (RFC 9113 §7). Not CANCEL: the client of Node.js then ends the body as if that were whole. */
 const INTERNAL_ERROR = 0x2;
 
-/** They describe a connection, which is not the stream's: not allowed in a response (RFC 9113 §8.2.2). */
-const FORBIDDEN = new Set([
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'transfer-encoding',
-  'upgrade',
-]);
-
 /** One stream of an HTTP/2 session, through the response of Node's compatibility API (RFC 9113). */
 export class Http2Transport implements Transport {
   readonly protocol = 'http/2';
@@ -135,14 +124,8 @@ export class Http2Transport implements Transport {
 
   private writeHead(response: Http2ServerResponse): void {
     const head = this.head ?? [];
-    for (const name of FORBIDDEN) {
-      response.removeHeader(name);
-    }
     for (let i = 0; i < head.length; i += 2) {
-      const name = head[i] as string;
-      if (!FORBIDDEN.has(name)) {
-        response.setHeader(name, head[i + 1] as string);
-      }
+      response.setHeader(head[i] as string, head[i + 1] as string);
     }
     this.head = undefined;
     response.writeHead(response.statusCode);

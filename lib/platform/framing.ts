@@ -1,0 +1,128 @@
+import type { ServerResponse } from 'node:http';
+import type { CommittedHead } from '../connection/stream-settings.js';
+import { StreamError } from '../errors.js';
+import type { OutgoingHeaders } from '../transport/transport.js';
+
+/** Headers about a connection, or about how a message is framed on it: the server sets them (RFC 9110 §7.6.1, RFC 9113 §8.2.2). */
+const CONNECTION_HEADERS = [
+  'connection',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+] as const;
+
+export const CONTENT_LENGTH = 'content-length';
+
+/** Every header that says where a message ends or what becomes of its connection. */
+export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;
+
+type HeaderValue = OutgoingHeaders[number] | undefined;
+
+/** What is used of a response of `node:http` or of the compatibility API of `node:http2`. */
+type Response = Pick<ServerResponse, 'statusCode' | 'req' | 'getHeader' | 'hasHeader' | 'setHeader'>;
+
+/**
+ * Has Node.js leave a header out. `removeHeader()` would have it also leave out the one that it sets by itself, such as
+ * `Transfer-Encoding: chunked`.
+ */
+function withhold(response: Response, name: string): void {
+  if (response.hasHeader(name)) {
+    response.setHeader(name, []);
+  }
+}
+
+/** Whether a value of `Connection` has the option `close`. */
+function closes(value: HeaderValue): boolean {
+  return [value].flat().some((each) => /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(String(each)));
+}
+
+/**
+ * Reads a `Content-Length` (RFC 9110 §8.6).
+ * @throws {StreamError} `invalid-header` when it is not one number of bytes
+ */
+function lengthIn(value: HeaderValue): number {
+  const [only, ...more] = [value].flat();
+  const length = /^\d{1,15}$/.test(String(only)) ? Number(only) : undefined;
+  if (length === undefined || more.length > 0) {
+    throw new StreamError(
+      'invalid-header',
+      `The Content-Length of a stream must be one number of bytes, and is ${JSON.stringify(value)}. Correct it, or leave it out`,
+    );
+  }
+  return length;
+}
+
+/**
+ * Drops the headers by which the application would frame the message, and reads the length that it declares for the body. Of
+ * two headers that frame one message, clients and proxies may each obey another (RFC 9112 §6.1).
+ *
+ * @param response has headers already
+ * @param headers those that the response does not know yet, with names in lower case. They win over those of the response
+ * @throws {StreamError} `invalid-header` for a `Content-Length` that is none, or an interim status
+ */
+export function framed(response: Response, headers: OutgoingHeaders): CommittedHead {
+  const { statusCode, req } = response;
+  if (statusCode < 200) {
+    throw new StreamError('invalid-header', `A stream cannot have the interim status ${statusCode}: use 200 or above`);
+  }
+  const dropped: string[] = [];
+  let kept = headers;
+  const drop = (name: string): void => {
+    withhold(response, name);
+    kept = without(name, kept);
+  };
+  for (const name of CONNECTION_HEADERS) {
+    const value = headerIn(name, response, headers);
+    if (value === undefined) {
+      continue;
+    }
+    const closing = name === 'connection' && closes(value);
+    drop(name);
+    if (closing && req.httpVersionMajor === 1) {
+      response.setHeader(name, 'close');
+    } else if (!closing) {
+      dropped.push(name);
+    }
+  }
+  const value = headerIn(CONTENT_LENGTH, response, headers);
+  if (value === undefined) {
+    return { headers: kept, dropped, length: undefined };
+  }
+  if (statusCode === 204 || statusCode === 205) {
+    drop(CONTENT_LENGTH);
+    return { headers: kept, dropped: [...dropped, CONTENT_LENGTH], length: undefined };
+  }
+  return { headers: kept, dropped, length: lengthIn(value) };
+}
+
+/** Takes these headers back, so that a body of another length can be sent. */
+export function releaseFraming(response: Response): void {
+  for (const name of FRAMING) {
+    withhold(response, name);
+  }
+}
+
+/** Refuses a `Content-Length` that is none. */
+export function checkLength(value: HeaderValue): void {
+  if (value !== undefined) {
+    lengthIn(value);
+  }
+}
+
+function headerIn(name: string, response: Response, headers: OutgoingHeaders): HeaderValue {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (headers[i] === name) {
+      return headers[i + 1];
+    }
+  }
+  const value = response.getHeader(name);
+  return Array.isArray(value) && value.length === 0 ? undefined : value;
+}
+
+function without(name: string, headers: OutgoingHeaders): OutgoingHeaders {
+  return headers.filter((_, index) => headers[index - (index % 2)] !== name);
+}
