@@ -1,4 +1,16 @@
-import { type Check, callable, count, demand, duration, finite, keys, oneOf, queueLimits, size } from './checks.js';
+import {
+  type Check,
+  callable,
+  count,
+  demand,
+  duration,
+  keys,
+  LONGEST_MS,
+  milliseconds,
+  oneOf,
+  queueLimits,
+  size,
+} from './checks.js';
 import { defineFormat } from './format/define-format.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
@@ -30,9 +42,9 @@ const format: Check = (value) => {
 };
 
 const flushPolicy: Check = (value) =>
-  value === 'auto' || value === 'each' || keys({ bytes: count, ms: finite }, true)(value) === undefined
+  value === 'auto' || value === 'each' || keys({ bytes: count, ms: milliseconds }, true)(value) === undefined
     ? undefined
-    : 'must be "auto", "each" or { bytes, ms }, both above 0';
+    : `must be "auto", "each" or { bytes, ms }, both above 0, "ms" at most ${LONGEST_MS} (24.8 days)`;
 
 const hooks: Check = (value) => {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
@@ -71,7 +83,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
     perClient: count,
     perConnection: (value) => (value === false ? undefined : count(value)),
     clientOf: callable,
-    retryAfter: finite,
+    retryAfter: milliseconds,
   }),
 };
 
@@ -107,8 +119,8 @@ const CHECKS = {
     websocket,
     refusal: oneOf('retry', 'status'),
     shutdown: keys({
-      grace: (value) => (value === 0 ? undefined : finite(value)),
-      retry: (value) => (value === false ? undefined : finite(value)),
+      grace: (value) => (value === 0 ? undefined : milliseconds(value)),
+      retry: duration,
     }),
   }),
   Stream: keys({ ...BEHAVIOR, method, protocols, type }),

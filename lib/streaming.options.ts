@@ -37,7 +37,7 @@ interface StreamCompression {
   readonly threshold?: number;
 }
 
-/** What is set for the application and may be overridden per route. Durations are in milliseconds; `false` turns one off. */
+/** What is set for the application and may be overridden per route. Durations are in milliseconds, at most 2 147 483 647 (24.8 days); `false` turns one off. */
 export interface StreamBehavior {
   /**
    * One format, or several of which the `Accept` header picks one (the first for a wildcard).

@@ -1,3 +1,4 @@
+import { LONGEST_MS } from '../checks.js';
 import type { BrokerRetention } from './broker.js';
 
 /** The newest records of a log, counted up by one: at most so many, and none that is too old. */
@@ -73,7 +74,7 @@ export class RecordWindow<R> {
         this.timer = undefined;
         this.evict();
       },
-      Math.min(Math.max(oldest - end, 1), 2 ** 31 - 1),
+      Math.min(Math.max(oldest - end, 1), LONGEST_MS),
     ).unref();
   }
 

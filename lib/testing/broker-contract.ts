@@ -1,4 +1,5 @@
 import { APPEND_CASES } from './append.cases.js';
+import { checkedTimeout } from './checked-timeout.js';
 import type { BrokerContractSetup, ContractCase } from './contract-setup.js';
 import { epochCases } from './epoch.cases.js';
 import { GAP_CASES } from './gap.cases.js';
@@ -12,6 +13,8 @@ import { TAIL_CASES } from './tail.cases.js';
  * What a broker has to keep so that hubs over it keep what they promise, as cases for any test runner. Needs `fast-check`.
  *
  * They may run in any order, and at the same time. Give the last of them, which tries many interleavings, the time it needs.
+ *
+ * @throws {StreamError} `invalid-option` for a wrong `timeout` or `settle`
  *
  * @example
  * ```ts
@@ -28,6 +31,9 @@ import { TAIL_CASES } from './tail.cases.js';
  * ```
  */
 export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
+  for (const name of ['timeout', 'settle'] as const) {
+    checkedTimeout(setup[name] ?? 0, name);
+  }
   const cases = [
     ...APPEND_CASES,
     ...TAIL_CASES,

@@ -207,3 +207,13 @@ describe('The contract is not kept by a broker that', () => {
     120_000,
   );
 });
+
+describe('the contract of brokers', () => {
+  it.each(['timeout', 'settle'])('refuses a %s that no timer can wait', (name) => {
+    for (const value of [2 ** 31, Number.POSITIVE_INFINITY, Number.NaN, -1, '5']) {
+      expect(() => brokerContract({ create: () => new MemoryBroker(), [name]: value })).toThrow(
+        `"${name}" is a number of milliseconds from 0 to 2147483647`,
+      );
+    }
+  });
+});

@@ -320,7 +320,7 @@ describe('registerHub() refuses', () => {
     [null, 'must be an object'],
     ['prices', 'must be an object'],
     [['prices'], 'must be an object'],
-    [{ name: 'a', historie: 5 }, 'has an unknown option "historie". Known: '],
+    [{ name: 'a', historie: 5 }, 'has an unknown option "historie". Did you mean "history"? Known: '],
     [{ name: 'a', history: true }, 'must be an object with limit, ttl'],
     [{ name: 'a', history: 100 }, 'must be an object with limit, ttl'],
     [{ name: 'a', history: null }, 'must be an object with limit, ttl'],
@@ -980,7 +980,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
   });
 
   it.each<[unknown, string]>([
-    [{ topics: 'a' }, 'has an unknown option "topics". Known: topic, type, key'],
+    [{ topics: 'a' }, 'has an unknown option "topics". Did you mean "topic"? Known: topic, type, key'],
     [{ id: '1' }, 'has an unknown option "id"'],
     [null, 'must be an object with topic, type, key'],
     ['topic', 'must be an object with topic, type, key'],
@@ -995,7 +995,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
   });
 
   it.each<[unknown, string]>([
-    [{ topics: 'a' }, 'has an unknown option "topics". Known: '],
+    [{ topics: 'a' }, 'has an unknown option "topics". Did you mean "topic"? Known: '],
     [{ last: -1 }, '"last" must be a whole number above 0'],
     [{ last: 1.5 }, '"last" must be'],
     [{ last: Number.NaN }, '"last" must be'],

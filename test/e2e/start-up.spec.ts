@@ -16,6 +16,8 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { of } from 'rxjs';
 import {
   ConnectedStream,
+  getHubToken,
+  type Hub,
   Sse,
   type SseOptions,
   Stream,
@@ -29,6 +31,9 @@ import {
 } from '../../lib/index.js';
 import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
+import { deferred } from '../support/events.js';
+import { realProcess } from '../support/real-process.js';
+import { turns } from '../support/running.js';
 
 const running: INestApplication[] = [];
 
@@ -69,7 +74,7 @@ function refusalOfModule(platform: Platform, options: unknown): Promise<StreamEr
 }
 
 const BAD: readonly (readonly [options: object, problem: string])[] = [
-  [{ fromat: 'sse' }, 'has an unknown option "fromat". Known: format, flush,'],
+  [{ fromat: 'sse' }, 'has an unknown option "fromat". Did you mean "format"? Known: format, flush,'],
   [{ format: 'xml' }, '"format" must be one or several of text, bytes, ndjson, jsonl, json-seq, json, sse'],
   [{ format: [] }, '"format" must be one or several'],
   [{ format: 7 }, '"format" must be one or several'],
@@ -81,9 +86,15 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ flush: { bytes: 1 } }, '"flush" must be "auto", "each" or { bytes, ms }'],
   [{ flush: { bytes: 0, ms: 1 } }, '"flush" must be'],
   [{ flush: { bytes: 1, ms: 1, more: 1 } }, '"flush" must be'],
-  [{ openDelay: '1s' }, '"openDelay" must be a number of milliseconds above 0, or false'],
+  [
+    { openDelay: '1s' },
+    '"openDelay" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days), or false',
+  ],
   [{ openDelay: true }, '"openDelay" must be'],
-  [{ heartbeat: 0 }, '"heartbeat" must be a number of milliseconds above 0, or false'],
+  [
+    { heartbeat: 0 },
+    '"heartbeat" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days), or false',
+  ],
   [{ heartbeat: Number.NaN }, '"heartbeat" must be'],
   [{ heartbeat: -1 }, '"heartbeat" must be'],
   [{ sendTimeout: null }, '"sendTimeout" must be'],
@@ -91,7 +102,7 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ queue: 5 }, '"queue" must be an object with items, bytes'],
   [{ queue: { items: 0 } }, '"items" must be a number above 0'],
   [{ queue: { events: 5 } }, '"events" is now called "items"'],
-  [{ queue: { bites: 1 } }, 'has an unknown option "bites". Known: items, bytes'],
+  [{ queue: { bites: 1 } }, 'has an unknown option "bites". Did you mean "bytes"? Known: items, bytes'],
   [{ overflow: 'explode' }, '"overflow" must be one of "disconnect", "drop-oldest", "drop-newest"'],
   [{ errorEvent: '' }, '"errorEvent" must be a string without line breaks'],
   [{ errorEvent: 'a\nb' }, '"errorEvent" must be a string without line breaks'],
@@ -99,9 +110,26 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ limits: { connections: 1.5 } }, '"connections" must be a whole number above 0'],
   [{ limits: { perClient: '2' } }, '"perClient" must be a whole number above 0'],
   [{ limits: { perConnection: 0 } }, '"perConnection" must be a whole number above 0'],
-  [{ limits: { retryAfter: -5 } }, '"retryAfter" must be a finite number above 0'],
+  [{ limits: { retryAfter: -5 } }, '"retryAfter" must be a number of milliseconds above 0'],
   [{ limits: { clientOf: 'ip' } }, '"clientOf" must be a function'],
-  [{ limits: { max: 1 } }, 'has an unknown option "max"'],
+  [{ limits: { max: 1 } }, 'has an unknown option "max". Known: connections,'],
+  [{ HeartBeat: 1 }, 'has an unknown option "HeartBeat". Did you mean "heartbeat"? Known: '],
+  [{ hearbeat: 1 }, 'has an unknown option "hearbeat". Did you mean "heartbeat"? Known: '],
+  [{ sendTimeuot: 1 }, 'has an unknown option "sendTimeuot". Did you mean "sendTimeout"? Known: '],
+  [{ keepAlive: 1 }, 'has an unknown option "keepAlive". Known: '],
+];
+
+const LONGEST_MS = 2 ** 31 - 1;
+const NO_DURATIONS = [LONGEST_MS + 1, Number.POSITIVE_INFINITY, Number.NaN, -1, '5', null] as const;
+const DURATIONS: readonly (readonly [option: string, ofRoutes: boolean, options: (value: unknown) => object])[] = [
+  ['openDelay', true, (value) => ({ openDelay: value })],
+  ['heartbeat', true, (value) => ({ heartbeat: value })],
+  ['sendTimeout', true, (value) => ({ sendTimeout: value })],
+  ['maxDuration', true, (value) => ({ maxDuration: value })],
+  ['flush', true, (value) => ({ flush: { bytes: 1, ms: value } })],
+  ['retryAfter', true, (value) => ({ limits: { retryAfter: value } })],
+  ['grace', false, (value) => ({ shutdown: { grace: value } })],
+  ['retry', false, (value) => ({ shutdown: { retry: value } })],
 ];
 
 describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
@@ -119,6 +147,11 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     [{ refusal: 'never' }, '"refusal" must be one of "retry", "status"'],
     [{ shutdown: { grace: -1 } }, '"grace" must be a finite number above 0'],
     [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Known: grace, retry'],
+    [
+      { shutdown: { grace: -1 } },
+      '"grace" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days)',
+    ],
+    [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Did you mean "grace"? Known: grace, retry'],
     [{ shutdown: { retry: 'soon' } }, '"retry" must be'],
     [{ hooks: 'log' }, '"hooks" must be an object with hooks, a class, or several of them'],
   ] as const)('for the application: %j', async (options, problem) => {
@@ -127,6 +160,20 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     expect(code).toBe('invalid-option');
     expect(message).toContain('StreamingModule.forRoot()');
     expect(message).toContain(problem);
+  });
+
+  it.each(DURATIONS)('a duration that no timer can wait, or that is none: %s', async (option, ofRoutes, options) => {
+    for (const value of NO_DURATIONS) {
+      const refusals = [await refusalOfModule(platform, options(value))];
+      if (ofRoutes) {
+        refusals.push(await refusalOfRoute(platform, options(value)));
+      }
+
+      for (const { code, message } of refusals) {
+        expect(code).toBe('invalid-option');
+        expect(message).toMatch(new RegExp(`"${option}" must be .*2147483647`));
+      }
+    }
   });
 
   it.each([
@@ -239,6 +286,44 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     const { code } = await refusal(() => boot(platform, [StreamingModule.forRoot({ format: 'sse' }), Feature]));
 
     expect(code).toBe('module-duplicate');
+  });
+});
+
+describe.each(PLATFORMS)('%s: the longest durations', (platform) => {
+  it('are waited for: none of them is over at once', async () => {
+    const warnings: string[] = [];
+    const note = ({ name }: Error): void => void warnings.push(name);
+    realProcess.on('warning', note);
+    const [waiting, released] = [deferred(), deferred()];
+    async function* produce() {
+      yield 'a';
+      waiting.resolve();
+      await released.promise;
+      yield 'b';
+    }
+    const options: StreamingModuleOptions = {
+      format: 'text',
+      flush: { bytes: 1_000, ms: LONGEST_MS },
+      openDelay: LONGEST_MS,
+      heartbeat: LONGEST_MS,
+      sendTimeout: LONGEST_MS,
+      maxDuration: LONGEST_MS,
+      shutdown: { grace: LONGEST_MS, retry: LONGEST_MS },
+    };
+    const hub = StreamingModule.registerHub({ name: 'old', history: { ttl: 2 * LONGEST_MS } });
+    const app = await startApp(platform, { controllers: [controllerOf(produce)], imports: [hub], options });
+    await app.app.get<Hub>(getHubToken('old')).publish('kept');
+    const answer = fetch(app.url('/source'));
+    await waiting.promise;
+
+    const closing = app.close();
+    await turns(20);
+    released.resolve();
+
+    expect(await (await answer).text()).toBe('ab');
+    await closing;
+    realProcess.off('warning', note);
+    expect(warnings).not.toContain('TimeoutOverflowWarning');
   });
 });
 
