@@ -3,6 +3,7 @@ import type { HttpServer } from '@nestjs/common';
 import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
 import { protocolOf } from './handshake.js';
+import { isNotInstalled } from './optional-package.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { WebSocketServerLike } from './transport/web-socket.js';
 import { UpgradeGate } from './upgrade-gate.js';
@@ -11,6 +12,21 @@ import { pathMatcher } from './upgrade-paths.js';
 /** What is used of the package ws. */
 interface WsModule {
   readonly WebSocketServer: new (options: object) => WebSocketServerLike;
+}
+
+/** @throws {StreamError} `module-missing` when `ws` is not installed */
+async function importWs(): Promise<WsModule> {
+  try {
+    return await import('ws');
+  } catch (cause) {
+    throw isNotInstalled('ws', cause)
+      ? new StreamError(
+          'module-missing',
+          'StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
+          { cause },
+        )
+      : cause;
+  }
 }
 
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
@@ -22,7 +38,6 @@ export class WebSocketSupport {
   constructor(
     readonly options: WebSocketOptions,
     private readonly logger: StreamLogger,
-    private readonly load = (): Promise<WsModule> => import('ws'),
   ) {}
 
   /**
@@ -30,7 +45,7 @@ export class WebSocketSupport {
    * @throws {StreamError} `module-missing` when `ws` is not installed
    */
   async open(adapter: HttpServer, paths: readonly string[]): Promise<void> {
-    const { WebSocketServer } = await this.loadWs();
+    const { WebSocketServer } = await importWs();
     this.gate = new UpgradeGate({
       server: adapter.getHttpServer() as Server,
       webSockets: this.serverOf(WebSocketServer),
@@ -43,18 +58,6 @@ export class WebSocketSupport {
 
   async close(): Promise<void> {
     await this.gate?.close();
-  }
-
-  private async loadWs(): Promise<WsModule> {
-    try {
-      return await this.load();
-    } catch (cause) {
-      throw new StreamError(
-        'module-missing',
-        'StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
-        { cause },
-      );
-    }
   }
 
   private serverOf(Constructor: WsModule['WebSocketServer']): WebSocketServerLike {

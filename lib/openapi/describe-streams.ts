@@ -4,6 +4,7 @@ import type { DiscoveryService } from '@nestjs/core';
 import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
 import type { StreamFormat } from '../format/format.js';
 import { HubSubscription } from '../hub/subscription.js';
+import { isNotInstalled } from '../optional-package.js';
 import { validateOptions } from '../options-validation.js';
 import { formatsOf } from '../plan-settings.js';
 import { type StreamRoute, StreamRoutes } from '../stream-routes.js';
@@ -65,8 +66,7 @@ async function importSwagger(): Promise<Swagger | undefined> {
   try {
     return await import('@nestjs/swagger');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code?.endsWith('MODULE_NOT_FOUND') && message.includes("'@nestjs/swagger'")) {
+    if (isNotInstalled('@nestjs/swagger', error)) {
       return undefined;
     }
     throw error;

@@ -2,6 +2,7 @@ import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream, StreamObserver } from '../connection/stream-observer.js';
 import type { StreamRegistry } from '../connection/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
+import { isNotInstalled } from '../optional-package.js';
 import { HubMetrics } from './hub-metrics.js';
 import { StreamMetrics } from './stream-metrics.js';
 import { StreamSpans } from './stream-spans.js';
@@ -69,8 +70,7 @@ async function importApi(): Promise<OpenTelemetry | undefined> {
   try {
     return await import('@opentelemetry/api');
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code?.endsWith('MODULE_NOT_FOUND') && message.includes("'@opentelemetry/api'")) {
+    if (isNotInstalled('@opentelemetry/api', error)) {
       return undefined;
     }
     throw error;

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import type * as fc from 'fast-check';
 import type { HubOverflowPolicy } from '../hub/overflow.js';
 import { LIMIT } from './limit.js';
 
@@ -32,50 +32,56 @@ export interface Subscribing {
   readonly bytes: number;
 }
 
-const index = fc.nat(20);
-const topic = fc.option(fc.constantFrom(...TOPICS), { nil: undefined });
+/** The package, which is loaded only where it is needed. */
+export type FastCheck = typeof fc;
 
-const publish = fc.record({
-  do: fc.constant('publish' as const),
-  hub: index,
-  topic,
-  key: fc.option(fc.constantFrom(...KEYS), { nil: undefined }),
-  pad: fc.nat(30),
-});
+function publishing(fc: FastCheck): fc.Arbitrary<Command> {
+  return fc.record({
+    do: fc.constant('publish' as const),
+    hub: fc.nat(20),
+    topic: fc.option(fc.constantFrom(...TOPICS), { nil: undefined }),
+    key: fc.option(fc.constantFrom(...KEYS), { nil: undefined }),
+    pad: fc.nat(30),
+  });
+}
 
-const subscribe = fc.record({
-  do: fc.constant('subscribe' as const),
-  hub: index,
-  topics: fc.option(fc.uniqueArray(fc.constantFrom<string>(...TOPICS), { minLength: 1 }), { nil: undefined }),
-  even: fc.boolean(),
-  from: fc.constantFrom('now' as const, 'now', 'had', 'had', 'had', 'malformed', 'hub', 'epoch', 'future'),
-  pick: fc.nat(100),
-  overflow: fc.constantFrom('disconnect' as const, 'drop-oldest', 'drop-newest', 'latest'),
-  items: fc.integer({ min: 1, max: 6 }),
-  bytes: fc.constantFrom(25, 60, Number.POSITIVE_INFINITY),
-});
-
-const command: fc.Arbitrary<Command> = fc.oneof(
-  { weight: 8, arbitrary: publish },
-  { weight: 3, arbitrary: subscribe },
-  {
-    weight: 5,
-    arbitrary: fc.record({ do: fc.constant('read' as const), who: index, count: fc.integer({ min: 1, max: 5 }) }),
-  },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('come back' as const, 'leave'), who: index }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant('evict' as const),
-      hub: index,
-      count: fc.integer({ min: 1, max: 2 * LIMIT }),
-    }),
-  },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), turns: fc.integer({ min: 1, max: 3 }) }) },
-);
+function subscribing(fc: FastCheck): fc.Arbitrary<Command> {
+  return fc.record({
+    do: fc.constant('subscribe' as const),
+    hub: fc.nat(20),
+    topics: fc.option(fc.uniqueArray(fc.constantFrom<string>(...TOPICS), { minLength: 1 }), { nil: undefined }),
+    even: fc.boolean(),
+    from: fc.constantFrom('now' as const, 'now', 'had', 'had', 'had', 'malformed', 'hub', 'epoch', 'future'),
+    pick: fc.nat(100),
+    overflow: fc.constantFrom('disconnect' as const, 'drop-oldest', 'drop-newest', 'latest'),
+    items: fc.integer({ min: 1, max: 6 }),
+    bytes: fc.constantFrom(25, 60, Number.POSITIVE_INFINITY),
+  });
+}
 
 /** Any interleaving of what publishers and subscribers may do. */
-const interleavings: fc.Arbitrary<Command[]> = fc.array(command, { maxLength: 80, size: 'max' });
+function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
+  const index = fc.nat(20);
+  const command = fc.oneof(
+    { weight: 8, arbitrary: publishing(fc) },
+    { weight: 3, arbitrary: subscribing(fc) },
+    {
+      weight: 5,
+      arbitrary: fc.record({ do: fc.constant('read' as const), who: index, count: fc.integer({ min: 1, max: 5 }) }),
+    },
+    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('come back' as const, 'leave'), who: index }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('evict' as const),
+        hub: index,
+        count: fc.integer({ min: 1, max: 2 * LIMIT }),
+      }),
+    },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), turns: fc.integer({ min: 1, max: 3 }) }) },
+  );
+  return fc.array<Command>(command, { maxLength: 80, size: 'max' });
+}
 
 interface Trial {
   readonly runs: number;
@@ -85,8 +91,12 @@ interface Trial {
 }
 
 /** Tries a property with many of them. */
-export function tryAll({ runs, seed, within }: Trial, property: (commands: Command[]) => Promise<void>): Promise<void> {
-  return fc.assert(fc.asyncProperty(interleavings, property), {
+export function tryAll(
+  fc: FastCheck,
+  { runs, seed, within }: Trial,
+  property: (commands: Command[]) => Promise<void>,
+): Promise<void> {
+  return fc.assert(fc.asyncProperty(interleavings(fc), property), {
     numRuns: runs,
     interruptAfterTimeLimit: within,
     ...(seed === undefined ? {} : { seed }),

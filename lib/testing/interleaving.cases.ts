@@ -1,17 +1,33 @@
-import type { Command } from './commands.js';
+import { StreamError } from '../errors.js';
+import { isNotInstalled } from '../optional-package.js';
+import { type Command, type FastCheck, tryAll } from './commands.js';
 import { Play } from './play.js';
 import type { Case, Stage } from './stage.js';
 
 /** How long an interleaving may take to be tried, on average. */
 const MS_PER_RUN = 1_000;
 
+async function importFastCheck(): Promise<FastCheck> {
+  try {
+    return await import('fast-check');
+  } catch (cause) {
+    throw isNotInstalled('fast-check', cause)
+      ? new StreamError(
+          'module-missing',
+          'brokerContract() needs the package fast-check: npm install --save-dev fast-check',
+          { cause },
+        )
+      : cause;
+  }
+}
+
 async function accountsForEverything(stage: Stage): Promise<void> {
   const { runs = 100, seed } = stage.setup;
-  // Only here: who needs nothing but the other cases can do without fast-check.
-  const { tryAll } = await import('./commands.js');
+  // Only here: the other cases do not need fast-check.
+  const fastCheck = await importFastCheck();
   const broker = await stage.broker();
   const other = await stage.another(broker);
-  await tryAll({ runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
+  await tryAll(fastCheck, { runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
     const play = await Play.begin(stage, [broker, other]);
     try {
       for (const command of commands) {
