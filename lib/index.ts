@@ -22,7 +22,7 @@ export { StreamSignal } from './decorators/stream-signal.decorator.js';
 export { UseStreamHooks } from './decorators/use-stream-hooks.decorator.js';
 export { type StreamCloseCode, StreamError, type StreamErrorCode, StreamStateError } from './errors.js';
 export { defineFormat } from './format/define-format.js';
-export type { StreamEvent } from './format/event.js';
+export { event, type StreamEvent } from './format/event.js';
 export type { StreamErrorBody, StreamFormat } from './format/format.js';
 export type { StreamFormatName } from './format/formats.js';
 export type { HubEvent, HubReset } from './format/hub-event.js';

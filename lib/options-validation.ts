@@ -77,6 +77,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest'),
   errorEvent: (value) =>
     typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
+  events: oneOf('shape', 'explicit'),
   compression,
   limits: keys({
     connections: count,

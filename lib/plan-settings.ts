@@ -1,6 +1,7 @@
 import { RequestMethod } from '@nestjs/common';
 import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
+import type { EventsMode } from './format/event.js';
 import type { StreamFormat } from './format/format.js';
 import { FORMATS } from './format/formats.js';
 import type { QueueLimits } from './queue-limits.js';
@@ -34,6 +35,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
   if (!websocket) {
     refuseUseless(options, formats, where);
   }
+  refuseShape(options, formats, where);
   return {
     settings: {
       route,
@@ -43,6 +45,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
       overflow: merged.overflow ?? 'disconnect',
       errorEvent: merged.errorEvent ?? 'error',
       dropped: new Set(),
+      events: eventsOf(merged.events, formats),
     },
     services: runtime.services,
     formats,
@@ -55,6 +58,29 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
   };
+}
+
+/** Which chunks are events. On a route of one format with fields, such as SSE, those too that look like Nest's `MessageEvent`. */
+function eventsOf(events: StreamBehavior['events'], formats: readonly StreamFormat[] | undefined): EventsMode {
+  if (formats?.some((format) => format.events === false)) {
+    return 'explicit';
+  }
+  return events ?? (formats?.length === 1 && formats[0]?.fields ? 'shape' : 'explicit');
+}
+
+/** Refuses to take the objects for events which a format wants as data. */
+function refuseShape(
+  options: StreamMark['options'],
+  formats: readonly StreamFormat[] | undefined,
+  where: string,
+): void {
+  const format = formats?.find(({ events }) => events === false);
+  if (format && options.events === 'shape') {
+    throw new StreamError(
+      'invalid-option',
+      `${where}: "events" is "shape", but the format ${format.name} has "events: false": make events with event()`,
+    );
+  }
 }
 
 /** The durations of a route, which the clock is made fine enough for. */
@@ -161,6 +187,9 @@ function refuseUseless(
   const names = formats?.map(({ name }) => name).join(', ');
   if (typeof options.heartbeat === 'number' && formats?.every(({ heartbeat }) => heartbeat === undefined)) {
     throw new StreamError('invalid-option', `${where}: "heartbeat" contradicts "format", as ${names} has no heartbeat`);
+  }
+  if (options.events === 'shape' && formats?.every(({ fields }) => !fields)) {
+    throw new StreamError('invalid-option', `${where}: "events" contradicts "format", as ${names} has no events`);
   }
   if (options.errorEvent !== undefined && formats?.every(({ fields }) => !fields)) {
     throw new StreamError('invalid-option', `${where}: "errorEvent" contradicts "format", as ${names} has no events`);

@@ -41,7 +41,7 @@ let connections = 0;
 
 /** All that is known of a route before a request comes. */
 export interface PlanParts {
-  readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services' | 'events'>;
+  readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services'>;
   readonly services: StreamServices;
   /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
   readonly formats: readonly StreamFormat[] | undefined;
@@ -74,8 +74,7 @@ export class StreamPlan {
 
   constructor(private readonly parts: PlanParts) {
     const { formats, settings, services } = parts;
-    const events = (formats ?? ALL_FORMATS).some((format) => format.fields === true);
-    this.settings = { ...settings, services, events, hooks: [], chunkHooks: [] };
+    this.settings = { ...settings, services, hooks: [], chunkHooks: [] };
     const [first] = formats ?? [];
     this.whenAny = first ? chooseFormat(first) : 'auto';
     this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;

@@ -2,6 +2,7 @@ import type { RequestMethod, Type } from '@nestjs/common';
 import type { Broker } from './broker/broker.js';
 import type { StreamHooks } from './connection/hooks.js';
 import type { FlushPolicy, OverflowPolicy } from './connection/stream-settings.js';
+import type { EventsMode } from './format/event.js';
 import type { StreamFormat } from './format/format.js';
 import type { StreamFormatName } from './format/formats.js';
 import type { QueueLimits } from './queue-limits.js';
@@ -69,6 +70,13 @@ export interface StreamBehavior {
   readonly overflow?: OverflowPolicy;
   /** The `type` of the event that tells an SSE client of an error. Default: `error`. */
   readonly errorEvent?: string;
+  /**
+   * Which chunks are events. `shape`: what `event()` makes, and every object that looks like Nest's `MessageEvent` (all its keys are among
+   * `data`, `id`, `type`, `retry` and `comment`, and it has `data`, `retry` or `comment`). `explicit`: only what `event()` makes; every
+   * other object is data. Events of a hub are events in both.
+   * Default: `shape` on a route whose only format is SSE, such as `@Sse()`; `explicit` on all other routes.
+   */
+  readonly events?: EventsMode;
   /**
    * Compression by `Accept-Encoding`. Default: `false`.
    * @example { encodings: ['zstd', 'br', 'gzip'] }

@@ -1,8 +1,9 @@
 import { StreamError } from '../errors.js';
 import { joined } from '../format/binary.js';
-import { isEvent } from '../format/event.js';
+import { eventIn, type StreamEvent } from '../format/event.js';
 import type { StreamErrorBody, StreamFormat } from '../format/format.js';
 import { HubEvent } from '../format/hub-event.js';
+import { noJson } from '../format/json-text.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
 import { type ChosenFormat, chooseFormat, formatOfChunk } from '../format/negotiate.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
@@ -25,10 +26,6 @@ export class Body extends Outbox {
   private begun = false;
   /** Whether the format has something between chunks. */
   private framed = false;
-  /** Whether events are told by their data alone. */
-  private dataOnly = false;
-  /** Whether chunks are data, also where they look like events, and the format is given events. */
-  private wraps = false;
   /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
   private silent = false;
   /** What its client is still to be told of. */
@@ -64,15 +61,6 @@ export class Body extends Outbox {
     this.format = format;
     this.contentType = contentType;
     this.framed = format.open !== undefined || format.separator !== undefined;
-    this.dataOnly = !format.fields && this.settings.events;
-    this.wraps = format.fields === true && !this.settings.events;
-  }
-
-  /** Chooses by a chunk, if that is still open. */
-  chooseFor(chunk: unknown): void {
-    if (this.format === undefined) {
-      this.choose(formatOfChunk(chunk instanceof HubEvent ? chunk.data : chunk));
-    }
   }
 
   /** Chooses for a stream that ends without a chunk, if that is still open. */
@@ -83,23 +71,49 @@ export class Body extends Outbox {
   }
 
   encode(chunk: unknown): string | Uint8Array {
-    this.chooseFor(chunk);
-    const format = this.format as StreamFormat;
     try {
       if (chunk instanceof HubEvent) {
-        return chunk.encode(format);
+        return chunk.encode(this.formatFor(chunk.data));
       }
-      if (this.dataOnly && isEvent(chunk)) {
-        return chunk.data === undefined ? '' : format.encode(chunk.data);
-      }
-      return format.encode(this.wraps && chunk !== undefined ? { data: chunk } : chunk);
+      const event = eventIn(chunk, this.settings.events);
+      return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
     } catch (cause) {
       const code = cause instanceof StreamError ? cause.code : 'not-serializable';
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent as ${format.name}: ${why}`, {
-        cause,
-      });
+      const how = this.format ? ` as ${this.format.name}` : '';
+      throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${why}`, { cause });
     }
+  }
+
+  private encodeEvent(event: StreamEvent): string | Uint8Array {
+    if (this.format?.fields) {
+      return this.format.encode(event);
+    }
+    const { data } = event;
+    const format = this.formatFor(data);
+    return data === undefined ? '' : format.encode(data);
+  }
+
+  private encodeData(data: unknown): string | Uint8Array {
+    const format = this.formatFor(data);
+    if (data !== undefined || !format.fields) {
+      return format.encode(format.fields ? { data } : data);
+    }
+    if (this.settings.events === 'explicit') {
+      throw noJson(data);
+    }
+    // As with Nest's own `@Sse()`: the values of a `Subject<void>` are events without data, which clients ignore.
+    return '';
+  }
+
+  /** The format, which is chosen by these data if that is still open. */
+  private formatFor(data: unknown): StreamFormat {
+    if (this.format) {
+      return this.format;
+    }
+    const chosen = formatOfChunk(data);
+    this.choose(chosen);
+    return chosen.format;
   }
 
   /** Adds an encoded chunk. */

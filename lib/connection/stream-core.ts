@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { StreamError, StreamStateError } from '../errors.js';
+import { event } from '../format/event.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Source, SourceHead } from '../source/source.js';
 import { discard, sourceOf } from '../source/source-of.js';
@@ -98,7 +99,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
     this.attempt(() => {
       if (retry !== undefined && this.body.extensible && this.body.format?.fields) {
-        this.answer({ retry });
+        this.answer(event({ retry }));
       }
       return this.runHooks('onShutdown', (hooks) => {
         const chunk = hooks.onShutdown?.(this);

@@ -1,3 +1,4 @@
+import type { EventsMode } from '../format/event.js';
 import type { StreamErrorBody } from '../format/format.js';
 import type { ChosenFormat } from '../format/negotiate.js';
 import type { QueueLimits } from '../queue-limits.js';
@@ -25,8 +26,8 @@ export interface StreamSettings {
   readonly errorEvent: string;
   /** The names of dropped headers that the log has named already. */
   readonly dropped: Set<string>;
-  /** Whether events may come, so that a format without fields is given their data alone. */
-  readonly events: boolean;
+  /** Which chunks are events. */
+  readonly events: EventsMode;
   readonly hooks: HookChain;
   readonly chunkHooks: HookChain;
   readonly services: StreamServices;

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { StreamConnection } from '../connection/stream-connection.js';
+import { event } from '../format/event.js';
 import { StreamingRuntime } from '../streaming.runtime.js';
 import type { ConsoleQuery } from './console-query.js';
 import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
@@ -25,8 +26,8 @@ export class ConsoleFeed {
     this.viewers.set(stream, query);
     this.timer ??= setInterval(() => this.tick(), INTERVAL_MS).unref();
     const snapshot = alone || !this.latest ? this.look() : this.latest;
-    void stream.send({ type: 'history', data: this.samples });
-    void stream.send({ type: 'snapshot', data: snapshot.message(query) });
+    void stream.send(event({ type: 'history', data: this.samples }));
+    void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
   }
 
   /** Stops to look. */
@@ -46,7 +47,7 @@ export class ConsoleFeed {
     for (const [stream, query] of this.viewers) {
       // Who is behind needs the next one, not all of them.
       if (stream.bufferedAmount === 0) {
-        void stream.send({ type: 'snapshot', data: snapshot.message(query) });
+        void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
       }
     }
   }

@@ -11,6 +11,7 @@ const KEYS = new Set([
   'parameters',
   'encode',
   'fields',
+  'events',
   'open',
   'separator',
   'close',
@@ -49,7 +50,7 @@ export function defineFormat<T = unknown>(
   if (typeof format !== 'object' || format === null) {
     return refuse(undefined, 'a format is an object');
   }
-  const { name, mediaTypes, parameters, fields } = format;
+  const { name, mediaTypes, parameters, fields, events } = format;
   for (const key of Object.keys(format)) {
     if (!KEYS.has(key)) {
       refuse(name, `unknown field "${key}". Known: ${[...KEYS].join(', ')}`);
@@ -76,6 +77,9 @@ export function defineFormat<T = unknown>(
   }
   if (fields !== undefined && typeof fields !== 'boolean') {
     refuse(name, 'fields must be a boolean');
+  }
+  if (events !== undefined && events !== false) {
+    refuse(name, 'events must be false, or left out');
   }
   return Object.freeze({ ...format }) as StreamFormat;
 }

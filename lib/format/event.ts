@@ -1,34 +1,163 @@
-/**
- * An event: Nest's own `MessageEvent`, with any JSON value as `data`.
- *
- * In a stream that may be Server-Sent Events, an object whose keys are all among these five and that
- * has `data`, `comment` or `retry` is an event; every other value is sent as `data`.
- */
+import { inspect } from 'node:util';
+import { StreamError } from '../errors.js';
+
+/** An event: Nest's own `MessageEvent`, with any JSON value as `data`. Make one with {@link event}. */
 export interface StreamEvent<T = unknown> {
   /** The payload. Strings are sent as they are, binary as base64, everything else as JSON. */
   data?: T;
-  /** Becomes the client's `Last-Event-ID`. Neither CR, LF nor NUL may be in it. */
+  /** Becomes the client's `Last-Event-ID`. It must not contain CR, LF or NUL. */
   id?: string;
-  /** The name the client listens for. Neither CR nor LF may be in it. Default: `message`. */
+  /** The name clients listen for. It must not contain CR or LF. Default: `message`. */
   type?: string;
-  /** Milliseconds the client waits before it reconnects. */
+  /** How long the client waits before it reconnects, in milliseconds. */
   retry?: number;
   /** Ignored by clients. */
   comment?: string;
 }
 
-const EVENT_KEYS: Readonly<Record<string, true>> = { data: true, id: true, type: true, retry: true, comment: true };
+/**
+ * What counts as an event.
+ * - `shape`: what {@link event} makes, and every object that looks like Nest's `MessageEvent`
+ * - `explicit`: only what {@link event} makes
+ */
+export type EventsMode = 'shape' | 'explicit';
 
-/** Whether a value is an event, and not data that goes into one. */
-export function isEvent(value: unknown): value is StreamEvent {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    return false;
+const FIELDS: Readonly<Record<string, true>> = { data: true, id: true, type: true, retry: true, comment: true };
+
+/** The key under which an event says what it is. A string, since copies made by `Object.keys()` keep it. */
+export const MARK = 'nestjs-streaming';
+/** Its value. JSON has no symbols: no client can send an object that passes for an event. Every copy of the package has the same one. */
+export const EVENT: unique symbol = Symbol.for('nestjs-streaming:event');
+
+interface Marked extends StreamEvent {
+  readonly [MARK]?: unknown;
+}
+
+/**
+ * Makes an event. Yield it, send it or return it from a hook: it is an event on every route, also where objects are
+ * data whatever they look like (`events: 'explicit'`). Formats without fields send its `data` alone.
+ *
+ * A copy of it (`{ ...event, data }`) is an event too.
+ *
+ * @throws {StreamError} `invalid-event` when a field is unknown, or when there is neither `data`, `id`, `retry` nor `comment`:
+ * clients ignore a type alone
+ *
+ * @example
+ * ```ts
+ * @Stream('prices')
+ * async *prices(@LastEventId() after?: string) {
+ *   for await (const price of this.prices.since(after)) yield event({ id: price.id, type: 'price', data: price });
+ * }
+ * ```
+ */
+export function event<T = unknown>(fields: StreamEvent<T>): StreamEvent<T> {
+  if (typeof fields !== 'object' || fields === null) {
+    throw new StreamError(
+      'invalid-event',
+      `event() takes an object with ${Object.keys(FIELDS).join(', ')}, not ${display(fields)}`,
+    );
   }
+  demandKnown(fields, 'event()');
+  const { data, id, type, retry, comment } = fields;
+  if (data === undefined && !isSet(id) && !isSet(retry) && !isSet(comment)) {
+    throw new StreamError(
+      'invalid-event',
+      'event() needs data, id, retry or comment: clients ignore a type alone. If the event has no data, send data: null',
+    );
+  }
+  const made: Marked = { [MARK]: EVENT, data, id, type, retry, comment };
+  return made as StreamEvent<T>;
+}
+
+/**
+ * The event that a value is, its fields to be read once each; `undefined` if it is data.
+ * @throws {StreamError} `invalid-event` for a copy of an event that has got a key which no event has
+ */
+export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefined {
+  if (typeof value !== 'object' || value === null) {
+    return undefined;
+  }
+  if ((value as Marked)[MARK] === EVENT) {
+    demandKnown(value, 'an event');
+    return value;
+  }
+  return mode === 'shape' && !Array.isArray(value) ? shapedEvent(value) : undefined;
+}
+
+/**
+ * The fields of an object that looks like Nest's `MessageEvent`, each read once:
+ * - it inherits `data`, as the `MessageEvent` of the DOM and classes with a getter do: its own fields are then private to it
+ * - or all its keys are those of an event, and it has `data`, `comment` or `retry`
+ *
+ * An object with `toJSON()` that inherits `data` is data, such as a document of a database.
+ */
+function shapedEvent(value: StreamEvent): StreamEvent | undefined {
+  const hasData = 'data' in value;
+  const inherits = hasData && !Object.hasOwn(value, 'data');
+  if (inherits ? 'toJSON' in value : foreignKey(value) !== undefined) {
+    return undefined;
+  }
+  const { data, id, type, retry, comment } = value;
+  const isEvent = hasData ? typeof data !== 'function' : isSet(comment) || isSet(retry);
+  return isEvent ? { data, id, type, retry, comment } : undefined;
+}
+
+/** A key that no event has. One without a value does not count, as in JSON. */
+function foreignKey(value: object): string | undefined {
   for (const key in value) {
-    if (EVENT_KEYS[key] !== true) {
-      return false;
+    if (FIELDS[key] !== true && key !== MARK && (value as Record<string, unknown>)[key] !== undefined) {
+      return key;
     }
   }
-  const event: StreamEvent = value;
-  return event.data !== undefined || event.comment !== undefined || event.retry !== undefined;
+  return undefined;
+}
+
+function demandKnown(value: object, what: string): void {
+  const key = foreignKey(value);
+  if (key !== undefined) {
+    throw new StreamError(
+      'invalid-event',
+      `${what} has no field "${key}", only ${Object.keys(FIELDS).join(', ')}: put it in data`,
+    );
+  }
+}
+
+/** Whether a field has a value. A method of a class is none. */
+function isSet(field: unknown): boolean {
+  return field !== undefined && field !== null && typeof field !== 'function';
+}
+
+const DIGITS = /^\d+$/;
+
+/**
+ * `retry` as text.
+ * @throws {StreamError} `invalid-event` unless it consists of digits: clients ignore anything else
+ */
+export function retryText(retry: unknown): string {
+  const text = typeof retry === 'number' ? String(retry) : retry;
+  if (typeof text !== 'string' || !DIGITS.test(text)) {
+    throw new StreamError(
+      'invalid-event',
+      `The retry of an event is a whole number of milliseconds, not ${display(retry)}`,
+    );
+  }
+  return text;
+}
+
+/** A type or an id as text; `undefined` if it is neither a string nor a number. */
+export function fieldText(field: unknown): string | undefined {
+  switch (typeof field) {
+    case 'string':
+      return field;
+    case 'number':
+    case 'bigint':
+      return String(field);
+    default:
+      return undefined;
+  }
+}
+
+/** A value in an error message. */
+export function display(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0, customInspect: false });
 }

@@ -22,11 +22,16 @@ export interface StreamFormat {
   readonly parameters?: string;
   /**
    * One chunk as it goes on the wire. Throws for what it cannot represent; an empty string sends nothing.
-   * Receives whole events when `fields` is set, otherwise only their `data`.
+   * Receives a {@link StreamEvent} when `fields` is set, where a chunk that is data comes as `{ data }`. Otherwise the data.
    */
   encode(value: unknown): string | Uint8Array;
   /** Whether the fields of an event (`id`, `type`, `retry`, `comment`) can be said. Default: `false`. */
   readonly fields?: boolean;
+  /**
+   * `false`: chunks that look like events are data all the same, also on a route of this format alone. Only what `event()` makes is an event.
+   * Default: what the route says (its option `events`).
+   */
+  readonly events?: false;
   /** Sent before the first chunk, or before `close` if there is none. */
   readonly open?: string | Uint8Array;
   /** Sent between two chunks. */

@@ -1,3 +1,4 @@
+import { EVENT, MARK } from './event.js';
 import type { StreamFormat } from './format.js';
 
 /** What a hub event is made of. */
@@ -42,6 +43,11 @@ export class HubEvent<T = unknown> {
   /** What it supersedes others by, under the overflow policy `latest`. */
   get key(): string | undefined {
     return this.#key;
+  }
+
+  /** Marks it as an event for other copies of the package. @internal */
+  get [MARK](): symbol {
+    return EVENT;
   }
 
   /** @internal */

@@ -12,7 +12,12 @@ export function jsonText(value: unknown): string {
   }
   const text = JSON.stringify(isBinary(value) ? toBytes(value).toString('base64') : value);
   if (text === undefined) {
-    throw new StreamError('not-serializable', `${typeof value} has no JSON form: send null, or nothing at all`);
+    throw noJson(value);
   }
   return text;
+}
+
+/** The error of a value that JSON would drop silently. */
+export function noJson(value: unknown): StreamError {
+  return new StreamError('not-serializable', `${typeof value} has no JSON form: send null, or nothing at all`);
 }

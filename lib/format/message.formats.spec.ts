@@ -66,9 +66,10 @@ describe('A message', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['data alone', { a: 1 }, 'text {"data":{"a":1}}'],
-    ['a string', 'a', 'text {"data":"a"}'],
-    ['bytes', Buffer.from('hi'), 'text {"data":"aGk="}'],
+    ['data alone', { data: { a: 1 } }, 'text {"data":{"a":1}}'],
+    ['a string', { data: 'a' }, 'text {"data":"a"}'],
+    ['bytes', { data: Buffer.from('hi') }, 'text {"data":"aGk="}'],
+    ['a type and a retry as JavaScript callers have them', { type: 4, retry: '50' }, 'text {"type":"4","retry":50}'],
     ['an event', { id: '7', type: 'price', data: 4.2 }, 'text {"id":"7","type":"price","data":4.2}'],
     ['an event without a type', { data: null }, 'text {"data":null}'],
     ['a time to wait', { retry: 3000 }, 'text {"retry":3000}'],

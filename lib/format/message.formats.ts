@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { isBinary, toBytes } from './binary.js';
 import { bytesFormat } from './bytes.format.js';
-import { isEvent, type StreamEvent } from './event.js';
+import { retryText, type StreamEvent } from './event.js';
 import type { StreamFormat } from './format.js';
 import { ALL_FORMATS, FORMATS } from './formats.js';
 import { binaryFrame, textFrame, utf8Frame } from './frame.js';
@@ -74,10 +74,10 @@ function members(event: StreamEvent): string {
     parts.push(`"id":${JSON.stringify(String(id))}`);
   }
   if (type !== undefined && type !== null && type !== '') {
-    parts.push(`"type":${JSON.stringify(type)}`);
+    parts.push(`"type":${JSON.stringify(String(type))}`);
   }
   if (retry !== undefined && retry !== null) {
-    parts.push(`"retry":${JSON.stringify(retry)}`);
+    parts.push(`"retry":${Number(retryText(retry))}`);
   }
   if (data !== undefined) {
     parts.push(`"data":${jsonText(data)}`);
@@ -86,7 +86,7 @@ function members(event: StreamEvent): string {
 }
 
 const encodeEvent: Encode = (value) => {
-  const text = isEvent(value) ? members(value) : `"data":${jsonText(value)}`;
+  const text = members(value as StreamEvent);
   // A comment alone says nothing here.
   return text === '' ? '' : textFrame(`{${text}}`);
 };

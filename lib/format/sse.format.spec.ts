@@ -1,4 +1,5 @@
 import { StreamError } from '../errors.js';
+import { eventIn } from './event.js';
 import { formatSse, sseFormat } from './sse.format.js';
 
 /** The wire, written with LF as `\n` and the empty line that ends an event as the last `\n`. */
@@ -58,6 +59,11 @@ const WIRE: readonly (readonly [what: string, value: unknown, wire: string])[] =
   ['an empty comment', { comment: '' }, ': \n\n'],
   ['retry alone', { retry: 1500 }, 'retry: 1500\n\n'],
   ['retry of zero', { retry: 0 }, 'retry: 0\n\n'],
+  ['retry that is a string of digits', { data: 1, retry: '3000' }, 'retry: 3000\ndata: 1\n\n'],
+  ['a type that is a number, such as one of an enum', { data: 1, type: 0 }, 'event: 0\ndata: 1\n\n'],
+  ['an id that is a BigInt, such as one of a database', { data: 1, id: 7n }, 'id: 7\ndata: 1\n\n'],
+  ['an event without any field', { data: undefined }, ''],
+  ['an event with a key that has no value', { data: 'x', foo: undefined }, 'data: x\n\n'],
   [
     'fields that are undefined or null',
     { data: 1, id: undefined, type: null, retry: null, comment: null },
@@ -65,44 +71,50 @@ const WIRE: readonly (readonly [what: string, value: unknown, wire: string])[] =
   ],
 ];
 
+/** A chunk as a route that is SSE alone sends it. */
+function wireOf(chunk: unknown): string | Uint8Array {
+  return sseFormat.encode(eventIn(chunk, 'shape') ?? { data: chunk });
+}
+
 describe('the sse format', () => {
   it.each(WIRE)('sends %s', (_what, value, wire) => {
-    expect(sseFormat.encode(value)).toBe(wire);
+    expect(wireOf(value)).toBe(wire);
   });
 
   it.each([
     ['LF in a type', { data: 1, type: 'a\nb' }],
     ['CR in a type', { data: 1, type: 'a\rb' }],
-    ['a type that is no string', { data: 1, type: 7 }],
+    ['a type that is a boolean', { data: 1, type: true }],
     ['LF in an id', { data: 1, id: 'a\nb' }],
     ['CR in an id', { data: 1, id: 'a\r' }],
     ['NUL in an id', { data: 1, id: 'a\0b' }],
     ['an id that is an object', { data: 1, id: {} }],
     ['a negative retry', { retry: -1 }],
     ['a fractional retry', { retry: 1.5 }],
-    ['a retry that is not a number', { retry: '10' }],
+    ['a retry with more than digits', { retry: '10ms' }],
+    ['an empty retry', { retry: '' }],
+    ['a retry that is an object', { retry: {} }],
     ['NaN as retry', { retry: Number.NaN }],
     ['an infinite retry', { retry: Number.POSITIVE_INFINITY }],
     ['a retry that would be written with an exponent', { retry: 1e21 }],
   ])('refuses %s', (_what, value) => {
-    expect(() => sseFormat.encode(value)).toThrow(expect.objectContaining({ code: 'invalid-event' }));
-    expect(() => sseFormat.encode(value)).toThrow(StreamError);
+    expect(() => wireOf(value)).toThrow(expect.objectContaining({ code: 'invalid-event' }));
+    expect(() => wireOf(value)).toThrow(StreamError);
   });
 
   it.each([
-    ['undefined', undefined],
     ['a function', () => 1],
     ['a symbol', Symbol('s')],
   ])('refuses %s, which JSON would drop', (_what, value) => {
-    expect(() => sseFormat.encode(value)).toThrow(expect.objectContaining({ code: 'not-serializable' }));
+    expect(() => wireOf(value)).toThrow(expect.objectContaining({ code: 'not-serializable' }));
   });
 
   it('refuses a BigInt and a cycle', () => {
     const cycle: { self?: unknown } = {};
     cycle.self = cycle;
 
-    expect(() => sseFormat.encode({ n: 1n })).toThrow(TypeError);
-    expect(() => sseFormat.encode(cycle)).toThrow(/circular/i);
+    expect(() => wireOf({ n: 1n })).toThrow(TypeError);
+    expect(() => wireOf(cycle)).toThrow(/circular/i);
   });
 
   it('says what is wrong with an event', () => {

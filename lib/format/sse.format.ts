@@ -1,6 +1,6 @@
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from './binary.js';
-import { isEvent, type StreamEvent } from './event.js';
+import { display, fieldText, retryText, type StreamEvent } from './event.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 
@@ -24,34 +24,19 @@ function dataText(data: unknown): string {
 }
 
 function typeField(type: unknown): string {
-  if (typeof type !== 'string' || hasLineBreak(type)) {
-    throw new StreamError(
-      'invalid-event',
-      `The type of an event is a string without CR or LF, not ${JSON.stringify(type)}`,
-    );
+  const text = fieldText(type);
+  if (text === undefined || hasLineBreak(text)) {
+    throw new StreamError('invalid-event', `The type of an event is a string without CR or LF, not ${display(type)}`);
   }
-  return type === '' ? '' : `event: ${type}\n`;
+  return text === '' ? '' : `event: ${text}\n`;
 }
 
 function idField(id: unknown): string {
-  const text = typeof id === 'number' ? String(id) : id;
-  if (typeof text !== 'string' || hasLineBreak(text) || text.includes('\0')) {
-    throw new StreamError(
-      'invalid-event',
-      `The id of an event is a string without CR, LF or NUL, not ${JSON.stringify(id)}`,
-    );
+  const text = fieldText(id);
+  if (text === undefined || hasLineBreak(text) || text.includes('\0')) {
+    throw new StreamError('invalid-event', `The id of an event is a string without CR, LF or NUL, not ${display(id)}`);
   }
   return `id: ${text}\n`;
-}
-
-function retryField(retry: unknown): string {
-  if (!Number.isSafeInteger(retry) || (retry as number) < 0) {
-    throw new StreamError(
-      'invalid-event',
-      `The retry of an event is a whole number of milliseconds, not ${String(retry)}`,
-    );
-  }
-  return `retry: ${retry as number}\n`;
 }
 
 /**
@@ -61,7 +46,7 @@ function retryField(retry: unknown): string {
  * `data` is split at CRLF, LF and CR, as the WHATWG text parses it.
  *
  * @throws {StreamError} `invalid-event` for a CR or LF in `type` or `id`, a NUL in `id`, or a `retry` that
- * is not a whole number: a client would misread it. `not-serializable` for data without a JSON form.
+ * does not consist of digits: a client would misread it. `not-serializable` for data without a JSON form.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  *
  * @example
@@ -70,35 +55,29 @@ function retryField(retry: unknown): string {
  * // 'event: price\nid: 7\ndata: {"eur":4.2}\n\n'
  * ```
  */
-export function formatSse(event: StreamEvent): string {
+export function formatSse({ type, id, retry, comment, data }: StreamEvent): string {
   let text = '';
-  if (event.type !== undefined && event.type !== null) {
-    text += typeField(event.type);
+  if (type !== undefined && type !== null) {
+    text += typeField(type);
   }
-  if (event.id !== undefined && event.id !== null) {
-    text += idField(event.id);
+  if (id !== undefined && id !== null) {
+    text += idField(id);
   }
-  if (event.retry !== undefined && event.retry !== null) {
-    text += retryField(event.retry);
+  if (retry !== undefined && retry !== null) {
+    text += `retry: ${retryText(retry)}\n`;
   }
-  if (event.comment !== undefined && event.comment !== null) {
-    text += lines(': ', String(event.comment));
+  if (comment !== undefined && comment !== null) {
+    text += lines(': ', String(comment));
   }
-  if (event.data !== undefined) {
-    text += lines('data: ', dataText(event.data));
+  if (data !== undefined) {
+    text += lines('data: ', dataText(data));
   }
   return `${text}\n`;
 }
 
-function encodeSse(value: unknown): string {
-  if (typeof value === 'string') {
-    return hasLineBreak(value) ? `${lines('data: ', value)}\n` : `data: ${value}\n\n`;
-  }
-  if (isEvent(value)) {
-    return formatSse(value);
-  }
-  // JSON text and base64 have no line breaks.
-  return `data: ${dataText(value)}\n\n`;
+function encodeSse(event: StreamEvent): string {
+  const text = formatSse(event);
+  return text === '\n' ? '' : text;
 }
 
 /** Server-Sent Events (WHATWG HTML §9.2). Heartbeats are comments. */
@@ -106,7 +85,7 @@ export const sseFormat: StreamFormat = {
   name: 'sse',
   mediaTypes: ['text/event-stream'],
   fields: true,
-  encode: encodeSse,
+  encode: (event) => encodeSse(event as StreamEvent),
   heartbeat: ':\n\n',
   lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
   // An event without data is none, but its id becomes the last event ID ("dispatch the event", step 1).

@@ -1,6 +1,7 @@
 import { Controller, Query } from '@nestjs/common';
 import {
   ConnectedStream,
+  event,
   type Hub,
   type HubSubscription,
   InjectHub,
@@ -31,7 +32,7 @@ export class MetricsController {
     @LastEventId() lastEventId?: string,
     @Query('after', AfterPipe) after?: string,
   ): HubSubscription<Sample | Audience> {
-    void stream.send({ type: 'machine', data: this.metrics.machine });
+    void stream.send(event({ type: 'machine', data: this.metrics.machine }));
     return this.hub.subscribe({
       after: lastEventId || after,
       last: SHOWN,

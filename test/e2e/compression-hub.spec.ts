@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { Controller, Query } from '@nestjs/common';
 import {
   ConnectedStream,
+  event,
   type Hub,
   InjectHub,
   LastEventId,
@@ -52,13 +53,13 @@ class Feed {
 
   @Stream('sent-before')
   sentBefore(@ConnectedStream() stream: StreamConnection) {
-    void stream.send({ data: 'before' });
+    void stream.send(event({ data: 'before' }));
     return this.hub.subscribe();
   }
 
   @Stream('flushed-before')
   async flushedBefore(@ConnectedStream() stream: StreamConnection) {
-    await stream.send({ data: 'before' });
+    await stream.send(event({ data: 'before' }));
     stream.flush();
     await turns();
     return this.hub.subscribe();
@@ -278,7 +279,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
 
     await hub.publish('first');
     await response.until('data: first\n\n');
-    await stream?.send({ data: 'own' });
+    await stream?.send(event({ data: 'own' }));
     await response.until('data: own\n\n');
     await hub.publish('last');
     await response.until('data: last\n\n');

@@ -1,6 +1,13 @@
 import { Controller, Get, Header, Post } from '@nestjs/common';
 import { NEVER } from 'rxjs';
-import { ConnectedStream, defineFormat, Stream, type StreamConnection, type StreamOptions } from '../../lib/index.js';
+import {
+  ConnectedStream,
+  defineFormat,
+  event,
+  Stream,
+  type StreamConnection,
+  type StreamOptions,
+} from '../../lib/index.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { useApps } from '../support/running.js';
@@ -25,7 +32,7 @@ async function get(
   };
 }
 
-const rows = () => [{ a: 1 }, 'two', { data: 3, id: 'x' }];
+const rows = () => [{ a: 1 }, 'two', event({ data: 3, id: 'x' })];
 
 const NDJSON = '{"a":1}\n"two"\n3\n';
 const SSE = 'data: {"a":1}\n\ndata: two\n\nid: x\ndata: 3\n\n';
@@ -71,10 +78,12 @@ describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform
     expect(text.headers).toContain('\r\nvary: accept\r\n');
   });
 
-  it('an event as NDJSON, with its data alone', async () => {
-    const response = await get(platform, '*/*', () => [{ data: 'a', id: '1' }, { comment: 'c' }, { data: 'b' }]);
+  it('an event by its data: text for a string, else NDJSON', async () => {
+    const text = await get(platform, '*/*', () => [event({ data: 'a', id: '1' }), event({ comment: 'c' }), 'b']);
+    const values = await get(platform, '*/*', () => [event({ data: { a: 1 }, id: '1' }), event({ data: 'b' })]);
 
-    expect([response.type, response.body]).toEqual(['application/x-ndjson', '"a"\n"b"\n']);
+    expect([text.type, text.body]).toEqual(['text/plain; charset=utf-8', 'ab']);
+    expect([values.type, values.body]).toEqual(['application/x-ndjson', '{"a":1}\n"b"\n']);
   });
 
   it('an Accept nothing can be made of with 406, and stays up', async () => {
@@ -225,10 +234,10 @@ describe.each(PLATFORMS)('%s: a route with one format', (platform) => {
 
 describe.each(PLATFORMS)('%s: events in a format without fields', (platform) => {
   const events = () => [
-    { data: { a: 1 }, id: '1', type: 't' },
-    { comment: 'not sent' },
-    { retry: 10 },
-    { data: null },
+    event({ data: { a: 1 }, id: '1', type: 't' }),
+    event({ comment: 'not sent' }),
+    event({ retry: 10 }),
+    event({ data: null }),
     { data: 'b', other: 1 },
   ];
 
@@ -328,7 +337,7 @@ describe.each(PLATFORMS)('%s: a value that cannot be serialized', (platform) => 
   it.each([
     ['a BigInt', 1n, 'BigInt'],
     ['a cycle', cycle, 'circular'],
-    ['undefined', undefined, 'undefined has no JSON form'],
+    ['a function', () => 1, 'function has no JSON form'],
     ['an event of type with a line break', { data: 1, type: 'a\nb' }, 'without CR or LF'],
     ['an event with NUL in its id', { data: 1, id: 'a\0b' }, 'without CR, LF or NUL'],
   ])('is a 500 as the first chunk: %s', async (_what, value, why) => {

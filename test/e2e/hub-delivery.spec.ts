@@ -18,6 +18,7 @@ import compression from 'compression';
 import { map, type Observable, of } from 'rxjs';
 import {
   ConnectedStream,
+  event,
   Hub,
   type HubEvent,
   type HubOptions,
@@ -1001,11 +1002,11 @@ describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) =>
         case 1:
           return chunk;
         case 2:
-          return [{ data: 'two' }, { data: 'and a half' }];
+          return [event({ data: 'two' }), event({ data: 'and a half' })];
         case 3:
           return undefined;
         case 4:
-          return { ...(chunk as HubEvent), data: 'four' };
+          return event({ ...(chunk as HubEvent), data: 'four' });
         default:
           return Promise.resolve('five');
       }

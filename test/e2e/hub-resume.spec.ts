@@ -4,6 +4,7 @@ import { EventSource, type EventSourceInit } from 'eventsource';
 import { RecordWindow } from '../../lib/broker/record-window.js';
 import {
   defineFormat,
+  event,
   Hub,
   type HubOptions,
   type HubReset,
@@ -707,7 +708,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
   const options = {
     shutdown: { grace: 0, retry: 1 },
     // So that it comes back at once.
-    hooks: { onOpen: (stream: { send(chunk: unknown): unknown }) => void stream.send({ retry: 1 }) },
+    hooks: { onOpen: (stream: { send(chunk: unknown): unknown }) => void stream.send(event({ retry: 1 })) },
   };
 
   it('has everything in order, however often it is cut off', async () => {

@@ -2,6 +2,7 @@ import { Controller, type INestApplication } from '@nestjs/common';
 import { EventSource } from 'eventsource';
 import {
   ConnectedStream,
+  event,
   Hub,
   InjectHub,
   LastEventId,
@@ -46,13 +47,13 @@ class Feed {
   async *steps() {
     for (const [i, gate] of script.gates.slice(0, 5).entries()) {
       await gate.promise;
-      yield { data: i + 1 };
+      yield event({ data: i + 1 });
     }
   }
 
   @Stream('failing', { format: ['sse', 'ndjson'] })
   async *failing() {
-    yield { data: 1 };
+    yield event({ data: 1 });
     await turns();
     throw new Error('broken');
   }
@@ -84,7 +85,7 @@ class Feed {
 
   @Stream('hub', { format: ['sse', 'ndjson'] })
   all(@ConnectedStream() stream: StreamConnection, @LastEventId() after?: string) {
-    stream.hooks({ onOpen: () => void (stream.format === 'sse' && stream.send({ retry: 20 })) });
+    stream.hooks({ onOpen: () => void (stream.format === 'sse' && stream.send(event({ retry: 20 }))) });
     return this.hub.subscribe({ after });
   }
 }
