@@ -9,10 +9,14 @@ export class RecordWindow<R> {
   private start = 0;
   private timer: NodeJS.Timeout | undefined;
 
-  /** @param last the number of the record before the first that will be pushed */
+  /**
+   * @param newest the number of the record before the first that will be pushed
+   * @param onEvicted called with every record that leaves
+   */
   constructor(
     private readonly retention: BrokerRetention,
     private newest = 0,
+    private readonly onEvicted?: (record: R) => void,
   ) {}
 
   /** The number of the newest record, whether or not it is still there. */
@@ -44,7 +48,10 @@ export class RecordWindow<R> {
 
   /** Forgets all records, and goes on counting. */
   clear(): void {
-    this.cut(this.records.length);
+    while (this.start < this.records.length) {
+      this.evictOldest();
+    }
+    this.cut(this.start);
     clearTimeout(this.timer);
     this.timer = undefined;
   }
@@ -54,13 +61,19 @@ export class RecordWindow<R> {
     const { length } = this.records;
     const end = Date.now() - ttl;
     while (this.start < length && (length - this.start > limit || (this.times[this.start] as number) <= end)) {
-      this.records[this.start++] = undefined;
+      this.evictOldest();
     }
     // Not for each: to move the rest so often would be quadratic.
     if (this.start > length / 2) {
       this.cut(this.start);
     }
     this.expireLater(end);
+  }
+
+  private evictOldest(): void {
+    const record = this.records[this.start] as R;
+    this.records[this.start++] = undefined;
+    this.onEvicted?.(record);
   }
 
   /** Has memory released also when nobody asks any more. */

@@ -1,9 +1,6 @@
 import type { StreamFormat } from '../format/format.js';
 import { SharedChunk } from '../transport/shared-chunk.js';
-import type { LogEvent } from './log-event.js';
-
-/** About as much is written at once: what a slow client has not taken of it waits outside of the bounds of its queue. */
-const CHUNK = 65_536;
+import { CHUNK, type LogEvent } from './log-event.js';
 
 /** Events in one write. */
 interface BatchChunk {
@@ -32,29 +29,43 @@ export class Batch {
     this.made ??= this.format ? chunksOf(this.events, this.format) : [];
     return this.made;
   }
+
+  /** How many bytes of memory its chunks hold. */
+  get size(): number {
+    return this.chunks.reduce((sum, { shared }) => sum + shared.held, 0);
+  }
 }
 
-/** Joins encoded events into as few writes as may be. */
+/** Joins encoded events into as few writes as may be. A large event is a write of its own, and the same one in every batch. */
 export function chunksOf(events: readonly LogEvent[], format: StreamFormat): BatchChunk[] {
   const chunks: BatchChunk[] = [];
   let parts: (string | Uint8Array)[] = [];
   let size = 0;
-  events.forEach((event, index) => {
-    const encoded = event.encode(format);
-    if (encoded.length > 0) {
-      parts.push(encoded);
-    }
-    size += encoded.length;
-    if (size >= CHUNK || (index === events.length - 1 && size > 0)) {
-      chunks.push({ shared: new SharedChunk(join(parts), parts.length), count: index + 1 });
+  const join = (count: number): void => {
+    if (size > 0) {
+      chunks.push({ shared: new SharedChunk(joined(parts), parts.length), count });
       parts = [];
       size = 0;
     }
+  };
+  events.forEach((event, index) => {
+    const encoded = event.encode(format);
+    if (encoded.length >= CHUNK) {
+      join(index);
+      chunks.push({ shared: event.share(format), count: index + 1 });
+    } else if (encoded.length > 0) {
+      parts.push(encoded);
+      size += encoded.length;
+    }
+    if (size >= CHUNK) {
+      join(index + 1);
+    }
   });
+  join(events.length);
   return chunks;
 }
 
-function join(parts: readonly (string | Uint8Array)[]): string | Uint8Array {
+function joined(parts: readonly (string | Uint8Array)[]): string | Uint8Array {
   return parts.every((part) => typeof part === 'string')
     ? parts.join('')
     : Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : part)));

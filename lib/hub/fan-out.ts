@@ -3,7 +3,10 @@ import type { StreamFormat } from '../format/format.js';
 import { atEndOfTurn, SLICE_MS } from '../scheduler.js';
 import { Audience, type Listener } from './audience.js';
 import { Batch } from './batch.js';
+import type { ByteBudget } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
+import { Pages } from './pages.js';
+import { Round } from './round.js';
 
 /** So many subscribers are served before others get their turn. */
 const WRITES_PER_TURN = 256;
@@ -31,8 +34,11 @@ export class FanOut {
   private readonly toAll = new Set<Audience>();
   private readonly byTopic = new Map<string, Set<Audience>>();
   private readonly formats = new Map<StreamFormat, number>();
+  private readonly pages: Pages;
 
-  constructor(private readonly history: RecordWindow<LogEvent>) {}
+  constructor(history: RecordWindow<LogEvent>, budget: ByteBudget) {
+    this.pages = new Pages(history, budget);
+  }
 
   private get idle(): boolean {
     return this.deliveries.length === 0;
@@ -66,8 +72,10 @@ export class FanOut {
 
   /** Those who hear these topics in that format. It is entered: {@link leave} it. */
   enter(topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
-    const key = this.keyOf(topics, format);
-    const audience = this.audiences.get(key) ?? this.create(key, topics, format);
+    const number = this.numberOf(format);
+    // Topics have no control characters, so the key tells any two lists apart.
+    const key = `${number}${topics ? `\n${topics.join('\n')}` : ''}`;
+    const audience = this.audiences.get(key) ?? this.add(new Audience(key, topics, format, number, this.pages));
     audience.enter();
     return audience;
   }
@@ -98,18 +106,17 @@ export class FanOut {
     }
   }
 
-  /** Topics have no control characters, so the key tells any two lists apart. */
-  private keyOf(topics: readonly string[] | undefined, format: StreamFormat | undefined): string {
-    let number = 0;
-    if (format) {
-      number = this.formats.get(format) ?? this.formats.size + 1;
-      this.formats.set(format, number);
+  private numberOf(format: StreamFormat | undefined): number {
+    if (!format) {
+      return 0;
     }
-    return `${number}${topics ? `\n${topics.join('\n')}` : ''}`;
+    const number = this.formats.get(format) ?? this.formats.size + 1;
+    this.formats.set(format, number);
+    return number;
   }
 
-  private create(key: string, topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
-    const audience = new Audience(key, topics, format, this.history);
+  private add(audience: Audience): Audience {
+    const { key, topics } = audience;
     this.audiences.set(key, audience);
     if (!topics) {
       this.toAll.add(audience);
@@ -160,16 +167,20 @@ export class FanOut {
     const first = this.delivered + 1;
     this.arrived = [];
     this.delivered = events.at(-1)?.seq ?? this.delivered;
-    const told = new Set<Audience>();
+    const told = new Map<Audience, Round>();
+    /** What audiences had before an event, and what those that hear it have then. */
+    const longer = new Map<Round | undefined, Round>();
     for (const event of events) {
       for (const audience of this.hearing(event)) {
-        audience.round.push(event);
-        told.add(audience);
+        const before = told.get(audience);
+        const round = longer.get(before) ?? new Round(event, before);
+        longer.set(before, round);
+        told.set(audience, round);
       }
+      longer.clear();
     }
-    for (const audience of told) {
-      const batch = new Batch(first, this.delivered, audience.round, audience.format);
-      audience.round = [];
+    for (const [audience, round] of told) {
+      const batch = round.batch(first, this.delivered, audience.format);
       this.deliveries.push({ audience, batch, to: audience.members.values() });
     }
   }

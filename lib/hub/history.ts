@@ -8,6 +8,7 @@ import type {
 } from '../broker/broker.js';
 import { RecordWindow } from '../broker/record-window.js';
 import type { HubReset, HubResetReason } from '../format/hub-event.js';
+import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { idOf, offsetOf, tagOf } from './position.js';
 
@@ -15,6 +16,8 @@ import { idOf, offsetOf, tagOf } from './position.js';
 const PAGE = 512;
 /** How many records may wait for the broker to answer: if it is more, they are read from it too. */
 const HELD = 4_096;
+/** How many bytes are kept of what is made of the records of a hub: encoded events, decoded data, pages of the history. */
+const BUDGET = 16 * 1024 * 1024;
 
 /**
  * Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. `anew` is what
@@ -32,6 +35,8 @@ export type Start =
  */
 export class History {
   readonly window: RecordWindow<LogEvent>;
+  /** Bounds what is made of the records, and can be made again. */
+  readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
   private epoch = '';
   private offset = 0;
@@ -53,7 +58,7 @@ export class History {
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
     this.tag = tagOf(name);
-    this.window = new RecordWindow(retention);
+    this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
   }
 
   /** The number of the newest event. */
@@ -123,7 +128,8 @@ export class History {
     if (count === 0 || oldest > last) {
       return { after: last, anew: last };
     }
-    const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(topics) && !event.isNotice);
+    const wanted = topics && new Set(topics);
+    const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(wanted) && !event.isNotice);
     const first = heard[Math.max(0, heard.length - count)];
     return { after: first ? first.seq - 1 : last, anew: last };
   }
@@ -171,7 +177,7 @@ export class History {
 
   private add(record: BrokerRecord): LogEvent {
     this.offset = record.offset;
-    const event = new LogEvent(this.last + 1, this.id(record), record);
+    const event = new LogEvent(this.last + 1, this.id(record), record, this.budget);
     this.window.push(event, record.time);
     return event;
   }

@@ -36,7 +36,7 @@ export interface PublishOptions {
 
 /** Options of `hub.subscribe()`. */
 export interface SubscribeOptions<T = unknown> extends HubBehavior {
-  /** One topic or several. Default: all, also what has none. */
+  /** One topic, or up to 1000. Default: all, also what has none. */
   readonly topic?: string | readonly string[];
   /**
    * The id of the last event that was had, as `@LastEventId()` gives it: begins with what followed. Where that is not there any

@@ -20,7 +20,7 @@ import { Publisher } from './publisher.js';
 import { Subscriber } from './subscriber.js';
 import type { SubscriberHub } from './subscriber-hub.js';
 import { HubSubscription } from './subscription.js';
-import { checkTopic } from './topic.js';
+import { topicsOf } from './topic.js';
 
 /**
  * Publish once, and everyone hears it: one ordered log and its live subscribers. Register it with
@@ -81,7 +81,7 @@ export class Hub<T = unknown> {
       warn,
     );
     this.publisher = new Publisher(this.history);
-    this.fanOut = new FanOut(this.history.window);
+    this.fanOut = new FanOut(this.history.window, this.history.budget);
     this.shared = {
       history: this.history,
       fanOut: this.fanOut,
@@ -226,12 +226,4 @@ export class Hub<T = unknown> {
       throw new StreamError('hub-closed', `The hub "${this.name}" is closed: ${what}() is not possible any more`);
     }
   }
-}
-
-function topicsOf(topic: string | readonly string[]): readonly string[] {
-  const given: readonly string[] = Array.isArray(topic) ? topic : [topic as string];
-  for (const each of given.length > 0 ? given : ['']) {
-    checkTopic(each);
-  }
-  return [...new Set(given)].sort();
 }

@@ -4,20 +4,35 @@ import { FORMATS } from '../format/formats.js';
 import { HubEvent, HubNotice, type HubReset } from '../format/hub-event.js';
 import { takesJsonText } from '../format/message.formats.js';
 import { SerializedJson } from '../format/serialized-json.js';
+import { SharedChunk } from '../transport/shared-chunk.js';
+import type { ByteBudget, Evictable } from './byte-budget.js';
 
 /** Formats that take JSON text over. Others are given the value. */
 const JSON_FORMATS: ReadonlySet<StreamFormat> = new Set(
   (['sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const).map((name) => FORMATS[name]),
 );
 
-type Encoded = string | Uint8Array;
+/** About as much is written at once: what a slow client has not taken of it waits outside of the bounds of its queue. */
+export const CHUNK = 65_536;
+/** About how many times as much as its text decoded JSON takes. */
+const DECODED = 4;
 
-/** What goes to subscribers, encoded once per format however many there are. */
-export class LogEvent {
+interface Encoding {
+  readonly format: StreamFormat;
+  encoded: string | Uint8Array;
+  /** The bytes as they are written, of a large event. */
+  chunk?: SharedChunk;
+}
+
+/**
+ * What goes to subscribers, encoded once per format however many there are. While it is in the history, what is made of it is
+ * kept within the budget of its hub, and else made again; later as long as somebody has it in a backlog.
+ */
+export class LogEvent implements Evictable {
   /** Bytes that wait with it: those of its data, about. */
   readonly size: number;
   private made: HubEvent | undefined;
-  private readonly encoded: [StreamFormat, Encoded][] = [];
+  private encodings: Encoding[] = [];
 
   /**
    * @param seq its number in this process: counts up by one, whatever becomes of the log
@@ -27,6 +42,7 @@ export class LogEvent {
     readonly seq: number,
     readonly id: string,
     private readonly source: BrokerRecord | HubNotice,
+    private budget?: ByteBudget,
   ) {
     this.size = source instanceof HubNotice ? 0 : Buffer.byteLength(source.data);
   }
@@ -50,8 +66,8 @@ export class LogEvent {
   }
 
   /** Whether it is for those who listen to these topics; to all, without. */
-  isFor(topics: readonly string[] | undefined): boolean {
-    return this.isNotice || topics === undefined || (this.topic !== undefined && topics.includes(this.topic));
+  isFor(topics: ReadonlySet<string> | undefined): boolean {
+    return this.isNotice || topics === undefined || (this.topic !== undefined && topics.has(this.topic));
   }
 
   /** What it supersedes others by: its key within its topic. */
@@ -63,22 +79,60 @@ export class LogEvent {
   /** As its subscribers see it. */
   get event(): HubEvent {
     const { source } = this;
-    this.made ??=
-      source instanceof HubNotice ? source : new HubEvent({ ...source, id: this.id, data: decoded(source) });
+    if (source instanceof HubNotice) {
+      return source;
+    }
+    if (!this.made) {
+      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) });
+      this.budget?.use(this);
+    }
     return this.made;
   }
 
-  encode(format: StreamFormat): Encoded {
-    const known = this.encoded.find(([other]) => other === format);
-    if (known) {
-      return known[1];
-    }
-    const encoded = alone(this.encodeNow(format));
-    this.encoded.push([format, encoded]);
-    return encoded;
+  encode(format: StreamFormat): string | Uint8Array {
+    return this.encodingFor(format).encoded;
   }
 
-  private encodeNow(format: StreamFormat): Encoded {
+  /** The bytes of a large event, which are the same for all who are sent them in a format. */
+  share(format: StreamFormat): SharedChunk {
+    const encoding = this.encodingFor(format);
+    if (!encoding.chunk) {
+      encoding.chunk = new SharedChunk(encoding.encoded);
+      encoding.encoded = encoding.chunk.bytes;
+      this.budget?.use(this);
+    }
+    return encoding.chunk;
+  }
+
+  get cost(): number {
+    return this.encodings.reduce(
+      (sum, { encoded, chunk }) => sum + (chunk?.held ?? encoded.length),
+      this.made ? DECODED * this.size : 0,
+    );
+  }
+
+  evict(): void {
+    this.made = undefined;
+    this.encodings = [];
+  }
+
+  /** It is in the history no more: only a backlog may still have it. */
+  leaveHistory(): void {
+    this.budget?.release(this);
+    this.budget = undefined;
+  }
+
+  private encodingFor(format: StreamFormat): Encoding {
+    let encoding = this.encodings.find((each) => each.format === format);
+    if (!encoding) {
+      encoding = { format, encoded: alone(this.encodeNow(format)) };
+      this.encodings.push(encoding);
+      this.budget?.use(this);
+    }
+    return encoding;
+  }
+
+  private encodeNow(format: StreamFormat): string | Uint8Array {
     const { source, id } = this;
     if (source instanceof HubNotice || !(JSON_FORMATS.has(format) || takesJsonText(format))) {
       return this.event.encode(format);
@@ -89,7 +143,7 @@ export class LogEvent {
 }
 
 /** It may be kept for long: not as a part of memory that others are in too. */
-function alone(encoded: Encoded): Encoded {
+function alone(encoded: string | Uint8Array): string | Uint8Array {
   if (typeof encoded === 'string') {
     return encoded;
   }

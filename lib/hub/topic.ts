@@ -1,6 +1,8 @@
 import { StreamError } from '../errors.js';
 
 const LONGEST = 1_024;
+/** Each costs about half a kilobyte as long as the subscription lives, and a client can often choose them. */
+const MOST = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 
@@ -19,4 +21,23 @@ export function checkTopic(topic: unknown): asserts topic is string {
   if (problem !== undefined) {
     throw new StreamError('invalid-topic', `A topic has to be ${problem}`, { statusCode: 400 });
   }
+}
+
+/**
+ * The topics of a subscription, sorted, each once.
+ * @throws {StreamError} `invalid-topic` when there are none, too many, or one that is no topic
+ */
+export function topicsOf(topic: string | readonly string[]): readonly string[] {
+  const given: readonly string[] = Array.isArray(topic) ? topic : [topic as string];
+  if (given.length > MOST) {
+    throw new StreamError(
+      'invalid-topic',
+      `A subscription has at most ${MOST} topics, not ${given.length}: leave "topic" out, and select with "filter"`,
+      { statusCode: 400 },
+    );
+  }
+  for (const each of given.length > 0 ? given : ['']) {
+    checkTopic(each);
+  }
+  return [...new Set(given)].sort();
 }

@@ -39,6 +39,11 @@ export class SharedChunk {
     this.chunked.write(CRLF, end, 'latin1');
   }
 
+  /** How many bytes of memory it holds, with its pieces and its compressed form. */
+  get held(): number {
+    return this.chunked.length;
+  }
+
   /** It in pieces, made once for all its connections. */
   get slices(): readonly SharedChunk[] {
     this.cut ??= Array.from(

@@ -40,7 +40,7 @@ import {
 } from '../../lib/index.js';
 import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { deferred } from '../support/events.js';
-import { dataOf, hubOf, joined, NDJSON, publishAll, SSE } from '../support/hub.js';
+import { dataOf, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
 import { turns, useApps } from '../support/running.js';
 
 const launch = useApps();
@@ -917,6 +917,19 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     const { code } = await refusal(() => hub.publish(1, { topic: ['a'] } as unknown as PublishOptions));
 
     expect(code).toBe('invalid-topic');
+  });
+
+  it('more than 1000 topics in one subscription are refused, as each of them takes memory', async () => {
+    const { hub } = await start();
+    const topic = range(1, 1_001).map(String);
+
+    const { code, message, statusCode } = await refusal(() => hub.subscribe({ topic }));
+    hub.subscribe({ topic: topic.slice(1) }).close();
+
+    expect([code, statusCode]).toEqual(['invalid-topic', 400]);
+    expect(message).toBe(
+      'A subscription has at most 1000 topics, not 1001: leave "topic" out, and select with "filter"',
+    );
   });
 
   it.each(['x'.repeat(1_024), 'ü'.repeat(512), ' ', '/', '*', '#', '\u2028', 'a b', '👋🏽'])(

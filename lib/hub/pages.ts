@@ -1,0 +1,128 @@
+import type { RecordWindow } from '../broker/record-window.js';
+import type { Audience } from './audience.js';
+import { Batch } from './batch.js';
+import type { ByteBudget, Evictable } from './byte-budget.js';
+import type { LogEvent } from './log-event.js';
+
+/** The largest number of events in a page. The bits of two integers say which of them are selected. */
+const PAGE = 64;
+/** The same, for a reader that takes events one by one and comes back for each. */
+const SMALL_PAGE = 8;
+/** A page with as many bytes of data ends there: a client that takes none of it makes us hold no more. */
+const PAGE_BYTES = 131_072;
+/** About what a page costs beside its bytes. */
+const OVERHEAD = 1_024;
+
+class Page implements Evictable {
+  constructor(
+    private readonly key: string,
+    readonly batch: Batch,
+    private readonly kept: Map<string, Page>,
+  ) {}
+
+  get cost(): number {
+    // Its compressed form may be made later.
+    return OVERHEAD + 2 * this.batch.size;
+  }
+
+  evict(): void {
+    this.kept.delete(this.key);
+  }
+}
+
+/**
+ * The history of a hub in pages. Readers at the same place share the bytes of a page, whatever topics they listen to, if
+ * they select the same events of it in the same format. Pages are kept while somebody reads, within the budget of the hub.
+ */
+export class Pages {
+  private readonly kept = new Map<string, Page>();
+  private readers = 0;
+
+  constructor(
+    private readonly history: RecordWindow<LogEvent>,
+    private readonly budget: ByteBudget,
+  ) {}
+
+  /** Counts one more reader. */
+  enter(): void {
+    this.readers++;
+  }
+
+  /** Counts one reader less; without readers there are no pages. */
+  leave(): void {
+    this.readers--;
+    if (this.readers === 0) {
+      for (const page of this.kept.values()) {
+        this.budget.release(page);
+      }
+      this.kept.clear();
+    }
+  }
+
+  /**
+   * What an audience hears of the history after one number and up to another.
+   * Returns `undefined` when the event that follows the first number is no longer there.
+   */
+  read(after: number, upTo: number, audience: Audience): Batch | undefined {
+    if (after + 1 < this.history.oldest) {
+      return undefined;
+    }
+    const { format } = audience;
+    const size = format ? PAGE : SMALL_PAGE;
+    // Pages begin where those of other readers do.
+    const count = Math.min(size - (after % size), upTo - after);
+    const place = `${audience.formatNumber} ${after} ${count}`;
+    const known = this.kept.get(audience.pageAt(place) ?? '');
+    if (known) {
+      return known.batch;
+    }
+    const { batch, selected } = this.select(after, count, audience);
+    if (!format) {
+      return batch;
+    }
+    const key = place + selected;
+    audience.notePage(place, key);
+    return this.share(key, batch);
+  }
+
+  /** A page for an audience, and which of its events are selected: an empty text for all of them. */
+  private select(
+    after: number,
+    count: number,
+    audience: Audience,
+  ): { readonly batch: Batch; readonly selected: string } {
+    const heard: LogEvent[] = [];
+    let low = 0;
+    let high = 0;
+    let bytes = 0;
+    let read = 0;
+    for (const event of this.history.after(after, count)) {
+      if (bytes >= PAGE_BYTES) {
+        break;
+      }
+      if (audience.hears(event)) {
+        heard.push(event);
+        bytes += event.size;
+        // Shifts count modulo 32.
+        low |= read < 32 ? 1 << read : 0;
+        high |= read < 32 ? 0 : 1 << read;
+      }
+      read++;
+    }
+    return {
+      batch: new Batch(after + 1, after + read, heard, audience.format),
+      selected: heard.length === read ? '' : ` ${low} ${high}`,
+    };
+  }
+
+  private share(key: string, batch: Batch): Batch {
+    const known = this.kept.get(key);
+    if (known) {
+      return known.batch;
+    }
+    const page = new Page(key, batch, this.kept);
+    this.kept.set(key, page);
+    this.budget.use(page);
+    return batch;
+  }
+}

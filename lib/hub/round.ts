@@ -1,0 +1,37 @@
+import type { StreamFormat } from '../format/format.js';
+import { Batch } from './batch.js';
+import type { LogEvent } from './log-event.js';
+
+/**
+ * What an audience hears in a round, as a chain that ends with its newest event. Audiences that hear the same events share one
+ * chain, whatever their topics are, and those with the same format share its bytes.
+ */
+export class Round {
+  private readonly length: number;
+  private readonly batches: Batch[] = [];
+
+  constructor(
+    private readonly event: LogEvent,
+    private readonly before: Round | undefined,
+  ) {
+    this.length = 1 + (before?.length ?? 0);
+  }
+
+  /** Its events in a format; see {@link Batch}. */
+  batch(first: number, last: number, format: StreamFormat | undefined): Batch {
+    let batch = this.batches.find((each) => each.format === format);
+    if (!batch) {
+      batch = new Batch(first, last, this.batches[0]?.events ?? this.events, format);
+      this.batches.push(batch);
+    }
+    return batch;
+  }
+
+  private get events(): LogEvent[] {
+    const events = new Array<LogEvent>(this.length);
+    for (let round: Round | undefined = this; round; round = round.before) {
+      events[round.length - 1] = round.event;
+    }
+    return events;
+  }
+}

@@ -1,0 +1,83 @@
+import { connect, type Socket } from 'node:net';
+import { PLATFORMS, type Platform } from '../support/app.js';
+import { range } from '../support/hub.js';
+import { ServerProcess } from '../support/server-process.js';
+
+const MB = 1_000_000;
+
+let server: ServerProcess;
+const clients: Socket[] = [];
+
+afterEach(() => {
+  for (const client of clients.splice(0)) {
+    client.destroy();
+  }
+});
+
+/** Sends as many requests, each on a connection of its own, and reads nothing of the answers. */
+async function stall(count: number, pathOf: (i: number) => string, headers = ''): Promise<Socket[]> {
+  const sockets = range(1, count).map((i) => {
+    const socket = connect(server.port, '127.0.0.1');
+    socket.on('error', () => socket.destroy());
+    socket.write(`GET ${pathOf(i)} HTTP/1.1\r\nHost: test\r\n${headers}\r\n`);
+    return socket.pause();
+  });
+  clients.push(...sockets);
+  return sockets;
+}
+
+/** Reads as many bytes from a socket, and then nothing more. */
+function read(socket: Socket, bytes: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let left = bytes;
+    socket.on('close', () => reject(new Error(`The connection closed before its last ${left} bytes`)));
+    socket.on('data', (data: Buffer) => {
+      left -= data.length;
+      if (left <= 0) {
+        socket.removeAllListeners('data').removeAllListeners('close').pause();
+        resolve();
+      }
+    });
+    socket.resume();
+  });
+}
+
+/** How many bytes the process holds with as many streams more than it does without. */
+async function heldBy(count: number, open: () => Promise<unknown>): Promise<number> {
+  const before = await server.settled(0);
+  await open();
+  return (await server.settled(count)) - before;
+}
+
+describe.each(PLATFORMS)('%s: what is held', (platform: Platform) => {
+  beforeAll(async () => {
+    server = await ServerProcess.start(platform);
+  }, 60_000);
+  afterAll(() => server.stop());
+
+  describe('for readers of a history of 20 MB', () => {
+    let first: string;
+
+    beforeAll(async () => {
+      first = (await server.call('publish', 'feed', 4_000, 5_000, 'all')) ?? '';
+      await server.call('publish', 'feed', 1, 5_000, 'user:1');
+    });
+
+    it.each(['', 'Accept-Encoding: gzip\r\n'])(
+      'does not grow with the number of their lists of topics, when they stop to read anywhere: %j',
+      async (encoding) => {
+        const held = await heldBy(40, async () => {
+          const sockets = await stall(
+            40,
+            (i) => `/feed?topic=all&topic=user:${i}`,
+            `Last-Event-ID: ${first}\r\n${encoding}`,
+          );
+          // Each at another place.
+          await Promise.all(sockets.map((socket, i) => read(socket, encoding === '' ? 150_000 * i : 1_000 * i)));
+        });
+
+        expect(held).toBeLessThan(40 * MB);
+      },
+    );
+  });
+});

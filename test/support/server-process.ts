@@ -1,0 +1,58 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Platform } from './app.js';
+import type { Commands } from './server.js';
+
+/** A test that hangs does not leave it behind. */
+const LONGEST_MS = 60_000;
+
+/** The application of `server.ts` in a process of its own, to measure its memory or to stop it. */
+export class ServerProcess {
+  private constructor(
+    readonly child: ChildProcess,
+    readonly port: number,
+  ) {}
+
+  static async start(platform: Platform): Promise<ServerProcess> {
+    const hook = new URL('typescript.mjs', import.meta.url).href;
+    const child = fork(fileURLToPath(new URL('server.ts', import.meta.url)), [platform], {
+      execArgv: ['--expose-gc', '--no-warnings', '--import', hook],
+      timeout: LONGEST_MS,
+      killSignal: 'SIGKILL',
+    });
+    await once(child, 'message');
+    const server = new ServerProcess(child, 0);
+    return new ServerProcess(child, Number(await server.call('port')));
+  }
+
+  /** Has it do something, and waits for the result. */
+  async call<Name extends keyof Commands>(
+    command: Name,
+    ...args: Parameters<Commands[Name]>
+  ): Promise<Awaited<ReturnType<Commands[Name]>>> {
+    const answer = once(this.child, 'message');
+    this.child.send({ command, args });
+    const [{ result }] = await answer;
+    return result;
+  }
+
+  /** Waits until as many streams are open, and the memory has come to rest. Returns how many bytes are held. */
+  async settled(streams: number): Promise<number> {
+    let last = Number.NaN;
+    for (;;) {
+      const memory = await this.call('memory');
+      if (Math.abs(memory - last) < 100_000 && (await this.call('streams')) === streams) {
+        return memory;
+      }
+      last = memory;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  async stop(): Promise<void> {
+    const over = once(this.child, 'exit');
+    this.child.kill('SIGKILL');
+    await over;
+  }
+}

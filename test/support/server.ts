@@ -1,0 +1,98 @@
+// The application of a ServerProcess: a program of its own, whose argument is the platform.
+import type { Server } from 'node:http';
+import { Controller, Query } from '@nestjs/common';
+import {
+  ConnectedStream,
+  type Hub,
+  InjectHub,
+  LastEventId,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+  type SubscribeOptions,
+} from '../../lib/index.js';
+import { type Platform, startApp } from './app.js';
+import { hubOf, publishAll } from './hub.js';
+
+const KIB_16 = 'x'.repeat(16_384);
+
+@Controller()
+class Streams {
+  constructor(
+    @InjectHub('feed') private readonly feed: Hub,
+    @InjectHub('live') private readonly live: Hub,
+  ) {}
+
+  @Stream('feed', { format: ['sse', 'ndjson', 'text'], compression: { encodings: ['gzip', 'br'] } })
+  subscribe(@LastEventId() after?: string, @Query('topic') topic?: string | string[]) {
+    return this.feed.subscribe({ topic, after });
+  }
+
+  @Stream('live', { format: 'sse' })
+  listen(@Query('overflow') overflow?: SubscribeOptions['overflow']) {
+    return this.live.subscribe({ overflow });
+  }
+
+  @Stream('endless', { format: 'text', compression: { encodings: ['gzip', 'br'] } })
+  *endless() {
+    for (;;) {
+      yield KIB_16;
+    }
+  }
+
+  @Stream('pushed', { format: 'text', overflow: 'drop-newest', queue: { bytes: 65_536 } })
+  pushed(@ConnectedStream() stream: StreamConnection<string>) {
+    for (let i = 0; i < 1_000; i++) {
+      void stream.send(KIB_16);
+    }
+  }
+
+  @Stream('beats', { format: 'text', sendTimeout: 400, maxDuration: 3_600_000 })
+  async *beats() {
+    for (;;) {
+      yield '.';
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+const app = await startApp(process.argv[2] as Platform, {
+  controllers: [Streams],
+  imports: [
+    StreamingModule.registerHub(
+      { name: 'feed', history: { limit: 1_000_000, ttl: 3_600_000 } },
+      { name: 'live', history: false },
+    ),
+  ],
+});
+const server: Server = app.app.getHttpServer();
+
+const COMMANDS = {
+  port: () => app.port,
+  connections: () => new Promise((resolve) => server.getConnections((_error, count) => resolve(count))),
+  streams: () => app.registry.size,
+  /** Publishes as many events of a size. Returns the id of the first. */
+  async publish(hub: string, count: number, size: number, topic?: string) {
+    const events = Array.from({ length: count }, (_, i) => String(i).padEnd(size, 'x'));
+    const [first] = await publishAll(hubOf(app, hub), events, { topic });
+    return first;
+  },
+  /** How many bytes are held, without garbage. */
+  async memory() {
+    for (let i = 0; i < 3; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      global.gc?.();
+    }
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  },
+  warnings: () => app.logs.of('warn'),
+} as const;
+
+export type Commands = typeof COMMANDS;
+
+process.on('message', async ({ command, args }: { readonly command: keyof Commands; readonly args: never[] }) => {
+  const run: (...args: never[]) => unknown = COMMANDS[command];
+  process.send?.({ result: await run(...args) });
+});
+process.send?.({ result: 'ready' });
