@@ -12,9 +12,13 @@ import { StreamError } from './errors.js';
 import { Hub } from './hub/hub.js';
 import type { HubOptions } from './hub/hub.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
+import { atMost } from './util/at-most.js';
 
 /** What a `registerHub()` contributes, as the provider of this token. */
 export const HUB_DEFINITIONS = Symbol('nestjs-streaming:hub-definitions');
+
+/** How long a broker may take to close, in milliseconds. */
+const BROKER_CLOSE_TIMEOUT_MS = 5_000;
 
 /** How many applications of this process use a broker: the last of them closes it. */
 const users = new WeakMap<Broker, number>();
@@ -98,19 +102,27 @@ export class HubDirectory implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.all('hub', this.hubs);
+    await this.all('hub', this.hubs, (hub) => hub.close());
     await this.all(
       'broker',
       [...this.brokers].filter((broker) => release(broker)),
+      (broker) => this.closeBroker(broker),
     );
   }
 
   /** Closes all, whatever becomes of one. */
-  private async all(what: string, closing: readonly { close(): Promise<void> }[]): Promise<void> {
-    for (const outcome of await Promise.allSettled(closing.map((each) => each.close()))) {
+  private async all<T>(what: string, closing: readonly T[], close: (each: T) => Promise<void>): Promise<void> {
+    for (const outcome of await Promise.allSettled(closing.map(close))) {
       if (outcome.status === 'rejected') {
         this.logger.error(`A ${what} could not be closed`, outcome.reason);
       }
+    }
+  }
+
+  private async closeBroker(broker: Broker): Promise<void> {
+    if (!(await atMost(BROKER_CLOSE_TIMEOUT_MS, broker.close()))) {
+      const { name } = broker.constructor;
+      this.logger.warn(`${name} was given up: its close() took more than ${BROKER_CLOSE_TIMEOUT_MS} ms`);
     }
   }
 

@@ -122,10 +122,14 @@ export class StreamRoutes {
     }
   }
 
-  /** The full paths of the routes that take WebSockets. */
-  webSocketPaths(config: ApplicationConfig, modules: ModulesContainer): string[] {
+  /** The full paths of all routes, or of those with a certain plan. */
+  paths(
+    config: ApplicationConfig,
+    modules: ModulesContainer,
+    of: (plan: StreamPlan) => boolean = () => true,
+  ): string[] {
     return [...this.plans]
-      .filter(([, { webSockets }]) => webSockets)
+      .filter(([, plan]) => of(plan))
       .flatMap(([{ controller, handler, module }]) =>
         fullPaths({ controller, handler, module: module?.metatype }, config, modules),
       );

@@ -131,7 +131,9 @@ export class StreamingModule
       interceptSend(instance as Parameters<typeof interceptSend>[0]);
       closeSessions(instance as Parameters<typeof closeSessions>[0]);
     }
-    this.routes = new StreamRoutes(this.runtime, this.discovery);
+    const routes = new StreamRoutes(this.runtime, this.discovery);
+    this.routes = routes;
+    this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
     this.routes.plan();
     this.routes.intercept(this.config);
   }
@@ -145,7 +147,8 @@ export class StreamingModule
   /** Called after gateways have been registered, and before the server listens. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.routes) {
-      await this.runtime.websocket?.open(this.host.httpAdapter, this.routes.webSocketPaths(this.config, this.modules));
+      const paths = this.routes.paths(this.config, this.modules, ({ webSockets }) => webSockets);
+      await this.runtime.websocket?.open(this.host.httpAdapter, paths);
     }
   }
 

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import { ServiceUnavailableException } from '@nestjs/common';
 import { StreamRegistry } from './connection/stream-registry.js';
 import type { StreamLogger, StreamServices } from './connection/stream-settings.js';
@@ -5,14 +6,17 @@ import { describeError } from './error-description.js';
 import { StreamError } from './errors.js';
 import type { Hub } from './hub/hub.js';
 import { instanceOf, type PlatformResponse } from './platform/platform.js';
+import { ServerClosing } from './platform/server-closing.js';
 import { jittered } from './retry-delay.js';
 import { StreamLimiter } from './stream-limiter.js';
 import type { StreamPlan } from './stream-plan.js';
 import { DEFAULTS, type StreamingModuleOptions } from './streaming.options.js';
+import { pathMatcher } from './upgrade-paths.js';
+import { atMost } from './util/at-most.js';
 import { WebSocketSupport } from './websocket-support.js';
 
-/** How long the closing of streams may take when their clients take nothing, in milliseconds. */
-const MERCY_MS = 500;
+/** How long the closing of streams may take when their hooks or clients do not go on, in milliseconds. */
+const FORCE_CLOSE_AFTER_MS = 500;
 
 /** By the instance of the HTTP adapter: several applications may run in one process. */
 const runtimes = new WeakMap<object, StreamingRuntime>();
@@ -88,6 +92,21 @@ export class StreamingRuntime {
     runtimes.set(instance, this);
   }
 
+  /**
+   * Has a server be closed in a limited time, whatever stands in the way of it.
+   * @param paths those of the stream routes
+   */
+  closeInTime(server: Server, paths: () => readonly string[]): void {
+    const { grace = DEFAULTS.grace } = this.options.shutdown ?? {};
+    let matches: ((path: string) => boolean) | undefined;
+    const isOurs = (path: string): boolean => {
+      matches ??= pathMatcher(paths());
+      return matches(path);
+    };
+    const patience = Math.max(grace, FORCE_CLOSE_AFTER_MS);
+    new ServerClosing(server, { logger: this.services.logger, isOurs, patience }).watch();
+  }
+
   addPlan(controller: object, mark: object, plan: StreamPlan): void {
     const plans = this.plans.get(controller) ?? new Map<object, StreamPlan>();
     this.plans.set(controller, plans.set(mark, plan));
@@ -119,7 +138,7 @@ export class StreamingRuntime {
     for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });
     }
-    await this.registry.emptied(MERCY_MS);
+    await this.registry.emptied(FORCE_CLOSE_AFTER_MS);
     for (const stream of this.registry.open) {
       stream.cut({ code: 'shutdown' });
     }
@@ -139,19 +158,9 @@ export class StreamingRuntime {
     const endless = [...this.registry.open].filter((stream) => stream.endless);
     const over = Promise.all(endless.map((stream) => stream.end({ code: 'shutdown' })));
     this.hubs?.endSubscriptions();
-    await atMost(MERCY_MS, over);
+    await atMost(FORCE_CLOSE_AFTER_MS, over);
     for (const stream of endless) {
       stream.cut({ code: 'shutdown' });
     }
   }
-}
-
-/** Waits for something, but no longer than that. */
-async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, late]);
-  clearTimeout(timer);
 }

@@ -6,11 +6,12 @@ import { type HandshakeProblem, handshakeProblem, protocolOf, wantsWebSocket } f
 import { Upgrade } from './transport/upgrade.js';
 import type { WebSocketServerLike } from './transport/web-socket.js';
 import { pathOf } from './upgrade-paths.js';
+import { atMost } from './util/at-most.js';
 
 /** How long others who listen for upgrades may leave one alone before it is refused, in milliseconds. */
 const PATIENCE_MS = 3_000;
 /** How long closed WebSockets may take to be gone when the application ends, in milliseconds. */
-const MERCY_MS = 1_000;
+const FORCE_CLOSE_AFTER_MS = 1_000;
 
 interface GateParts {
   readonly server: Server;
@@ -44,19 +45,13 @@ export class UpgradeGate {
   /** Ends what is left of upgrades, after it had time to end by itself. */
   async close(): Promise<void> {
     const { sockets } = this;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, MERCY_MS);
-      const done = (): void => {
-        if (sockets.size === 0) {
-          clearTimeout(timer);
-          resolve();
-        }
-      };
-      for (const socket of sockets) {
-        socket.once('close', done);
-      }
-      done();
-    });
+    const gone = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+    if (await atMost(FORCE_CLOSE_AFTER_MS, Promise.all(gone))) {
+      return;
+    }
+    this.parts.logger.warn(
+      `${sockets.size} connections of WebSockets were dropped, which were not closed within ${FORCE_CLOSE_AFTER_MS} ms`,
+    );
     for (const socket of sockets) {
       socket.destroy();
     }

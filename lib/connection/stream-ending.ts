@@ -88,7 +88,10 @@ export abstract class StreamEnding extends StreamOpening {
   /** Gives the client up, at once. */
   cut(reason: StreamCloseReason): void {
     if (!this.settled) {
-      this.parts.settings.services.logger.warn(`${this.name} was closed. ${messageOf(reason.code)}`);
+      const { lateHook } = this;
+      this.parts.settings.services.logger.warn(
+        `${this.name} was closed. ${messageOf(reason.code)}${lateHook === undefined ? '' : `, and its ${lateHook} hook had not finished`}`,
+      );
       this.over(reason);
       this.parts.transport.destroy(reason.code);
     }
@@ -133,6 +136,20 @@ export abstract class StreamEnding extends StreamOpening {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** The hook that the end of the stream waits for, if it does. */
+  private get lateHook(): keyof StreamHooks | undefined {
+    if (this.gate !== undefined) {
+      return 'onOpen';
+    }
+    if (this.ending !== undefined || (this.current !== 'closing' && this.current !== 'errored')) {
+      return undefined;
+    }
+    if (this.current === 'errored') {
+      return 'onError';
+    }
+    return this.unsent === undefined ? 'beforeClose' : 'beforeChunk';
   }
 
   /** Sends what a hook returned, if anything. */

@@ -1,3 +1,4 @@
+import { atMost } from '../util/at-most.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { Reader } from './reader.js';
 import type { StreamConnection } from './stream-connection.js';
@@ -126,17 +127,16 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /** @internal Resolves when there are none, at the latest after that many milliseconds. */
-  emptied(within: number): Promise<void> {
+  emptied(within: number): Promise<boolean> {
     if (this.connections.size === 0) {
-      return Promise.resolve();
+      return Promise.resolve(true);
     }
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, within);
-      this.onEmpty = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
+    return atMost(
+      within,
+      new Promise<void>((resolve) => {
+        this.onEmpty = resolve;
+      }),
+    );
   }
 
   /** @internal The head is on its way. @returns when */

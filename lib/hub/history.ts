@@ -8,6 +8,7 @@ import type {
 } from '../broker/broker.js';
 import { RecordWindow } from '../broker/record-window.js';
 import type { HubReset, HubResetReason } from '../format/hub-event.js';
+import { atMost } from '../util/at-most.js';
 import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { idOf, offsetOf, tagOf } from './position.js';
@@ -18,6 +19,8 @@ const PAGE = 512;
 const HELD = 4_096;
 /** How many bytes are kept of what is made of the records of a hub: encoded events, decoded data, pages of the history. */
 const BUDGET = 16 * 1024 * 1024;
+/** How long a broker may take to end a tail, in milliseconds. */
+const STOP_TIMEOUT_MS = 2_000;
 
 /**
  * Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. `anew` is what
@@ -51,11 +54,11 @@ export class History {
    * @param warn is told when something was missed
    */
   constructor(
-    private readonly name: string,
+    readonly name: string,
     private readonly broker: Broker,
     private readonly retention: BrokerRetention,
     private readonly tell: (event: LogEvent) => void,
-    private readonly warn: (message: string, error?: unknown) => void,
+    readonly warn: (message: string, error?: unknown) => void,
   ) {
     this.tag = tagOf(name);
     this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
@@ -97,7 +100,11 @@ export class History {
 
   /** Stops to listen. What is in memory can still be read. */
   async close(): Promise<void> {
-    await this.tail?.stop();
+    if (!(await atMost(STOP_TIMEOUT_MS, Promise.resolve(this.tail?.stop())))) {
+      this.warn(
+        `The hub "${this.name}" gave up waiting for its broker: stop() of its tail took more than ${STOP_TIMEOUT_MS} ms`,
+      );
+    }
   }
 
   /** The id of what has that number, or of where the epoch begins. */

@@ -131,7 +131,8 @@ function errorsIn(folder: string): string {
   return existsSync(file) ? readFileSync(file, 'utf8') : '';
 }
 
-async function freePort(): Promise<number> {
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
