@@ -1,12 +1,13 @@
 import 'reflect-metadata';
-import { Req, RequestMapping, RequestMethod, Res, SseSignal } from '@nestjs/common';
+import { Req, RequestMapping, RequestMethod, Res, SseSignal, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { StreamError } from './errors.js';
+import { ModuleCheck } from './module-check.js';
 import { isResponse } from './platform/platform.js';
 import type { StreamExchange } from './stream-exchange.js';
 import { serve } from './stream-handler.js';
 import { markOf, type StreamMark, setMark } from './stream-mark.js';
-import { kindOf, type StreamParameter, type StreamParameterKind } from './stream-parameter.js';
+import { kindOf, misplaced, type StreamParameter, type StreamParameterKind } from './stream-parameter.js';
 
 const OURS = Symbol('nestjs-streaming:ours');
 
@@ -102,7 +103,7 @@ function takeParametersOver(target: object, key: string | symbol): readonly Stre
 /** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
 function injectResponse(target: object, key: string | symbol): number {
   const index = Math.max(-1, ...Object.values(parametersOf(target.constructor, key)).map((each) => each.index)) + 1;
-  injectAs(Res(), target, key, index)[OURS] = {};
+  Object.assign(injectAs(Res(), target, key, index), { [OURS]: {}, pipes: [ModuleCheck] });
   return index;
 }
 
@@ -123,6 +124,14 @@ export function restoreParameters(controller: object, key: string | symbol): voi
     );
     const restored = Object.fromEntries(theirs.filter((each) => each !== undefined));
     Reflect.defineMetadata(ROUTE_ARGS_METADATA, restored, controller, key);
+  }
+}
+
+/** Refuses a route that is no stream and has a parameter of one. */
+export function checkNoStream(controller: Type, key: string, handler: object): void {
+  const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => kindOf(factory));
+  if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
+    throw misplaced(`${controller.name}.${key}`);
   }
 }
 

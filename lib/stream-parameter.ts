@@ -19,10 +19,7 @@ const KIND = Symbol.for('nestjs-streaming:parameter');
  */
 export function createStreamParameter(kind: StreamParameterKind): () => ParameterDecorator {
   const factory = (_: unknown, context: ExecutionContext): never => {
-    throw new StreamError(
-      'invalid-option',
-      `${context.getClass().name}.${context.getHandler().name} injects a stream, but has neither @Stream() nor @Sse()`,
-    );
+    throw misplaced(`${context.getClass().name}.${context.getHandler().name}`);
   };
   return createParamDecorator(Object.assign(factory, { [KIND]: kind }));
 }
@@ -30,4 +27,9 @@ export function createStreamParameter(kind: StreamParameterKind): () => Paramete
 /** Which of our parameters a factory stands for, as Nest noted it. */
 export function kindOf(factory: { [KIND]?: StreamParameterKind } | undefined): StreamParameterKind | undefined {
   return factory?.[KIND];
+}
+
+/** The error of a route that has a parameter of a stream and is no stream. */
+export function misplaced(route: string): StreamError {
+  return new StreamError('invalid-option', `${route} injects a stream, but has neither @Stream() nor @Sse()`);
 }

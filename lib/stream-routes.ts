@@ -21,7 +21,7 @@ import { StreamError } from './errors.js';
 import { validateOptions } from './options-validation.js';
 import { planSettings } from './plan-settings.js';
 import { hooksOf, markOf, type StreamMark } from './stream-mark.js';
-import { checkMapping, restoreParameters } from './stream-metadata.js';
+import { checkMapping, checkNoStream, restoreParameters } from './stream-metadata.js';
 import { fullPaths } from './stream-paths.js';
 import { StreamPlan } from './stream-plan.js';
 import { streamingInterceptor } from './streaming.interceptor.js';
@@ -58,6 +58,7 @@ export class StreamRoutes {
         const mark = markOf(handler);
         if (!mark && controller) {
           restoreParameters(controller, key);
+          checkNoStream(controller, key, handler);
         }
         return mark && controller
           ? [

@@ -24,6 +24,7 @@ import type { HubOptions } from './hub/hub.options.js';
 import { checkHubOptions } from './hub/hub-checks.js';
 import { HUB_DEFINITIONS } from './hub-directory.js';
 import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
+import { markModule } from './module-check.js';
 import { describeStreams } from './openapi/describe-streams.js';
 import { validateOptions } from './options-validation.js';
 import { interceptSend } from './platform/fastify.head.js';
@@ -160,3 +161,5 @@ export class StreamingModule
     this.telemetry?.stop();
   }
 }
+
+markModule(StreamingModule);

@@ -1,21 +1,10 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { InstalledApp, NEEDED } from '../support/installed.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-/** What an application has that installs none of the optional packages. */
-const INSTALLED = [
-  '@nestjs/common',
-  '@nestjs/core',
-  '@nestjs/platform-express',
-  'negotiator',
-  'reflect-metadata',
-  'rxjs',
-];
-
 const PROGRAM = `
   import 'reflect-metadata';
   import { Controller, Module } from '@nestjs/common';
@@ -55,52 +44,37 @@ const OUTPUT = [
 ];
 
 describe('an application that has none of the optional packages', () => {
-  let folder = '';
+  let app: InstalledApp;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nestjs-streaming-'));
-    for (const name of INSTALLED) {
-      const path = join(folder, 'node_modules', name);
-      await mkdir(dirname(path), { recursive: true });
-      await symlink(join(ROOT, 'node_modules', name), path);
-    }
-    // A copy: behind a link, it would find all that is installed here.
-    for (const part of ['dist', 'package.json']) {
-      await cp(join(ROOT, part), join(folder, 'node_modules/nestjs-streaming', part), { recursive: true });
-    }
-    await writeFile(join(folder, 'main.mjs'), PROGRAM);
+    app = await InstalledApp.create();
+    await writeFile(app.path('main.mjs'), PROGRAM);
   });
 
-  afterAll(() => rm(folder, { recursive: true }));
-
-  async function run(...args: string[]): Promise<string[]> {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: 60_000 });
-    expect(stderr).toBe('');
-    return stdout.trimEnd().split('\n');
-  }
+  afterAll(() => app.remove());
 
   it('runs, and says what is missing where it is needed', async () => {
-    expect(await run('main.mjs')).toEqual(OUTPUT);
+    expect(await app.run('main.mjs')).toEqual(OUTPUT);
   }, 60_000);
 
   it.each(['esm', 'cjs'])(
     'can be bundled by esbuild as %s, and then runs as before',
     async (format) => {
-      const outfile = join(folder, format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
+      const outfile = app.path(format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
       const options = {
-        entryPoints: [join(folder, 'main.mjs')],
+        entryPoints: [app.path('main.mjs')],
         outfile,
         format,
         bundle: true,
         platform: 'node',
         // Nest imports optional packages of its own.
-        external: INSTALLED.filter((name) => name !== 'negotiator'),
+        external: NEEDED,
       };
       // In a process of its own: esbuild does not run in the realm of a test.
       const script = `import { build } from 'esbuild'; await build(${JSON.stringify(options)});`;
       await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { cwd: ROOT });
 
-      expect(await run(outfile)).toEqual(OUTPUT);
+      expect(await app.run(outfile)).toEqual(OUTPUT);
     },
     60_000,
   );

@@ -27,6 +27,7 @@ import {
   StreamingModule,
   type StreamingModuleOptions,
   type StreamOptions,
+  StreamSignal,
   UseStreamHooks,
 } from '../../lib/index.js';
 import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
@@ -220,6 +221,20 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
 
     expect(code).toBe('invalid-option');
     expect(message).toContain('Twice.twice');
+  });
+
+  it('a route that injects a stream and is none', async () => {
+    @Controller()
+    class Plain {
+      @Get('plain')
+      plain(@StreamSignal() _signal: AbortSignal) {
+        return 'plain';
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Plain] }));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toBe('Plain.plain injects a stream, but has neither @Stream() nor @Sse()');
   });
 
   it('a method that another decorator maps elsewhere', async () => {
@@ -431,15 +446,6 @@ describe.each(PLATFORMS)('%s: the module', (platform) => {
     const { origin } = await boot(platform, [StreamingModule.forRoot()], [Plain]);
 
     expect(await (await fetch(`${origin}/plain`)).text()).toBe('plain');
-  });
-
-  it.each(['numbers', 'connected'])('that is missing is a 500 that says so in the log: /%s', async (path) => {
-    const { origin, logs } = await boot(platform, [], [Numbers]);
-
-    const response = await fetch(`${origin}/${path}`);
-
-    expect(response.status).toBe(500);
-    expect(logs.of('error').join()).toContain('StreamingModule.forRoot() is not among the imports');
   });
 
   it('may be created without a server', async () => {
