@@ -1,18 +1,18 @@
 import { AssertionError } from 'node:assert';
 import { randomUUID } from 'node:crypto';
-import type { Broker, BrokerRecord, BrokerRetention, BrokerTail } from '../broker/broker.js';
-import { Hub } from '../hub/hub.js';
-import type { HubOptions } from '../hub/hub.options.js';
+import type { Broker, BrokerRecord, BrokerRetention, BrokerTail } from '../../broker/broker.js';
+import { Hub } from '../../hub/hub.js';
+import type { HubOptions } from '../../hub/hub.options.js';
 import type { BrokerContractSetup } from './contract-setup.js';
 
 /** What one case does, and its name. */
-export type Case = readonly [name: string, run: (stage: Stage) => Promise<void>];
+export type Case = readonly [name: string, run: (context: ContractContext) => Promise<void>];
 
 /** Enough for whatever a case appends, and longer than it runs. */
 const KEEP_ALL: BrokerRetention = { limit: 10_000, ttl: 3_600_000 };
 
 /** What a case has at hand. All of it is closed when the case is over. */
-export class Stage {
+export class ContractContext {
   /** What hubs had to say. */
   readonly warnings: string[] = [];
   private readonly brokers: Broker[] = [];
@@ -62,10 +62,10 @@ export class Stage {
   }
 
   /** Listens to a log. */
-  async tape(broker: Broker, log: string): Promise<Tape> {
-    const tape = new Tape(this);
-    await tape.begin(broker, log);
-    return tape;
+  async recordTail(broker: Broker, log: string): Promise<TailRecorder> {
+    const recorder = new TailRecorder(this);
+    await recorder.begin(broker, log);
+    return recorder;
   }
 
   async hub(broker: Broker, options: HubOptions): Promise<Hub> {
@@ -118,17 +118,17 @@ export class Stage {
 }
 
 /** What a listener of a log was told. */
-export class Tape {
+export class TailRecorder {
   readonly records: BrokerRecord[] = [];
   private tail: BrokerTail | undefined;
   private wake: (() => void) | undefined;
 
-  constructor(private readonly stage: Stage) {}
+  constructor(private readonly context: ContractContext) {}
 
   /** Where it began. */
   get start(): BrokerTail {
     if (!this.tail) {
-      throw new Error('The tape has not begun');
+      throw new Error('The recorder has not begun');
     }
     return this.tail;
   }
@@ -146,7 +146,7 @@ export class Tape {
       this.wake = () => this.records.length >= count && resolve();
       this.wake();
     });
-    await this.stage.within(there, `A tail is told of ${count} records`).catch((error: Error) => {
+    await this.context.within(there, `A tail is told of ${count} records`).catch((error: Error) => {
       error.message += ` (was told of ${this.records.length})`;
       throw error;
     });

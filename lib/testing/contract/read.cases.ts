@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
+import { type Case, type ContractContext, pause } from './contract-context.js';
 import { appendAll, assertPlain, entry, range, readAll } from './entries.js';
-import { type Case, pause, type Stage } from './stage.js';
 
-async function readsRanges(stage: Stage): Promise<void> {
-  const { clients, log } = await stage.clients(2);
+async function readsRanges(context: ContractContext): Promise<void> {
+  const { clients, log } = await context.clients(2);
   const [first, second] = clients as [(typeof clients)[0], (typeof clients)[0]];
   await appendAll(first, log, 1, 30);
 
@@ -19,8 +19,8 @@ async function readsRanges(stage: Stage): Promise<void> {
   }
 }
 
-async function readsNothingAfterTheEnd(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
+async function readsNothingAfterTheEnd(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
 
   assert.deepEqual(await broker.read(log, 0, 10), []);
   await appendAll(broker, log, 1, 3);
@@ -29,19 +29,19 @@ async function readsNothingAfterTheEnd(stage: Stage): Promise<void> {
   assert.deepEqual(await broker.read(log, 1_000_000, 1), []);
 }
 
-async function readsWhatIsTold(stage: Stage): Promise<void> {
-  const { clients, log } = await stage.clients(2);
+async function readsWhatIsTold(context: ContractContext): Promise<void> {
+  const { clients, log } = await context.clients(2);
   const [publisher, reader] = clients as [(typeof clients)[0], (typeof clients)[0]];
-  const tape = await stage.tape(reader, log);
+  const recorder = await context.recordTail(reader, log);
   await Promise.all(range(1, 50).map((n) => publisher.append(log, entry(n))));
 
-  await tape.count(50);
+  await recorder.count(50);
 
-  assert.deepEqual(await readAll(reader, log), tape.records);
+  assert.deepEqual(await readAll(reader, log), recorder.records);
 }
 
-async function readsWhatWasAppended(stage: Stage): Promise<void> {
-  const { clients, log } = await stage.clients(2);
+async function readsWhatWasAppended(context: ContractContext): Promise<void> {
+  const { clients, log } = await context.clients(2);
   const [publisher, reader] = clients as [(typeof clients)[0], (typeof clients)[0]];
   for (const n of range(1, 20)) {
     const { offset } = await publisher.append(log, entry(n));
@@ -49,49 +49,49 @@ async function readsWhatWasAppended(stage: Stage): Promise<void> {
   }
 }
 
-async function evictsByCount(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog({ limit: 5 });
-  const tape = await stage.tape(broker, log);
+async function evictsByCount(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog({ limit: 5 });
+  const recorder = await context.recordTail(broker, log);
 
   await appendAll(broker, log, 1, 5);
   assertPlain(await readAll(broker, log), 1, 5);
   await Promise.all(range(6, 3_000).map((n) => broker.append(log, entry(n))));
 
-  await stage.until('Only the newest 5 are kept', async () => (await readAll(broker, log)).length === 5);
+  await context.until('Only the newest 5 are kept', async () => (await readAll(broker, log)).length === 5);
   for (const after of [0, 1, 2_990, 2_995]) {
     assertPlain(await readAll(broker, log, after), 2_996, 3_000);
   }
   assertPlain(await readAll(broker, log, 2_997, 1), 2_998, 3_000);
   assert.deepEqual(await broker.read(log, 3_000, 10), []);
-  assertPlain(await tape.count(3_000), 1, 3_000);
+  assertPlain(await recorder.count(3_000), 1, 3_000);
 }
 
-async function evictsByAge(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog({ ttl: 400 });
-  const tape = await stage.tape(broker, log);
+async function evictsByAge(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog({ ttl: 400 });
+  const recorder = await context.recordTail(broker, log);
   await appendAll(broker, log, 1, 3);
 
   await pause(400);
-  await stage.until('What is too old is not read', async () => (await broker.read(log, 0, 10)).length === 0);
+  await context.until('What is too old is not read', async () => (await broker.read(log, 0, 10)).length === 0);
   const { offset } = await broker.append(log, entry(4));
 
   assert.equal(offset, 4, 'Offsets count on when all records were evicted');
-  assertPlain(await tape.count(4), 1, 4);
+  assertPlain(await recorder.count(4), 1, 4);
   const read = await broker.read(log, 0, 10);
   assertPlain(read, 4, 3 + read.length);
-  assert.equal((await stage.tape(broker, log)).start.offset, 4);
+  assert.equal((await context.recordTail(broker, log)).start.offset, 4);
 }
 
-async function keepsNothing(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog({ limit: 0 });
-  const tape = await stage.tape(broker, log);
+async function keepsNothing(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog({ limit: 0 });
+  const recorder = await context.recordTail(broker, log);
 
   await appendAll(broker, log, 1, 3);
 
-  assertPlain(await tape.count(3), 1, 3);
-  await stage.until('Nothing is kept with a limit of 0', async () => (await broker.read(log, 0, 10)).length === 0);
+  assertPlain(await recorder.count(3), 1, 3);
+  await context.until('Nothing is kept with a limit of 0', async () => (await broker.read(log, 0, 10)).length === 0);
   const { epoch, offset } = await broker.append(log, entry(4));
-  assert.deepEqual({ epoch, offset }, { epoch: tape.start.epoch, offset: 4 });
+  assert.deepEqual({ epoch, offset }, { epoch: recorder.start.epoch, offset: 4 });
 }
 
 export const READ_CASES: readonly Case[] = [

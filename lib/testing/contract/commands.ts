@@ -1,6 +1,6 @@
 import type * as fc from 'fast-check';
-import type { HubOverflowPolicy } from '../hub/overflow.js';
-import { LIMIT } from './limit.js';
+import type { HubOverflowPolicy } from '../../hub/overflow.js';
+import { LIMIT } from './delivery-audit.js';
 
 const TOPICS = ['a', 'b', 'c'] as const;
 const KEYS = ['k', 'l'] as const;

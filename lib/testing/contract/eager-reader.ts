@@ -1,9 +1,9 @@
-import type { HubEvent } from '../format/hub-event.js';
-import type { Hub } from '../hub/hub.js';
-import { offsetIn } from './account.js';
+import type { HubEvent } from '../../format/hub-event.js';
+import type { Hub } from '../../hub/hub.js';
+import { offsetIn } from './delivery-audit.js';
 
 /** Hears everything of a hub at once, and knows up to where that is. */
-export class Witness {
+export class EagerReader {
   offset = 0;
 
   constructor(hub: Hub) {

@@ -1,12 +1,12 @@
+import { checkedTimeout } from '../client/checked-timeout.js';
 import { APPEND_CASES } from './append.cases.js';
-import { checkedTimeout } from './checked-timeout.js';
+import { ContractContext } from './contract-context.js';
 import type { BrokerContractSetup, ContractCase } from './contract-setup.js';
 import { epochCases } from './epoch.cases.js';
 import { GAP_CASES } from './gap.cases.js';
 import { HUB_CASES } from './hub.cases.js';
 import { INTERLEAVING_CASES } from './interleaving.cases.js';
 import { READ_CASES } from './read.cases.js';
-import { Stage } from './stage.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
@@ -43,14 +43,14 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
     ...GAP_CASES,
     ...INTERLEAVING_CASES,
   ];
-  return cases.map(([name, play]) => ({
+  return cases.map(([name, run]) => ({
     name,
     run: async () => {
-      const stage = new Stage(setup);
+      const context = new ContractContext(setup);
       try {
-        await play(stage);
+        await run(context);
       } finally {
-        await stage.end();
+        await context.end();
       }
     },
   }));

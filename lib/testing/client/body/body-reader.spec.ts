@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
-import { formatSse } from '../../format/sse.format.js';
+import { formatSse } from '../../../format/sse.format.js';
 import { readerFor } from './body-reader.js';
 import type { EventFields } from './streamed-event.js';
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import type { HubEvent, HubReset, HubResetReason } from '../format/hub-event.js';
-import type { HubOverflowPolicy } from '../hub/overflow.js';
-import { LIMIT } from './limit.js';
+import type { HubEvent, HubReset, HubResetReason } from '../../format/hub-event.js';
+import type { HubOverflowPolicy } from '../../hub/overflow.js';
+
+/** How many events the hubs of an interleaving keep: few, so that many are evicted. It stands in a file that does not need fast-check. */
+export const LIMIT = 8;
 
 /** An event of the log. */
 export interface Logged {
@@ -34,7 +36,7 @@ export interface Visit {
 }
 
 /** Goes through what a subscriber was given, and finds out whether it was told of everything else that it was lost. */
-export class Account {
+export class DeliveryAudit {
   /** Up to where everything has been given, or is known to be missing. */
   private at: number;
   /** Whether it is known where it begins. */

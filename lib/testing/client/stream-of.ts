@@ -1,8 +1,8 @@
 import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
-import { StreamError } from '../errors.js';
-import { FORMATS, type StreamFormatName } from '../format/formats.js';
+import { StreamError } from '../../errors.js';
+import { FORMATS, type StreamFormatName } from '../../format/formats.js';
 import type { Answer } from './answer.js';
 import { checkedTimeout } from './checked-timeout.js';
 import { requestOverHttp } from './http-answer.js';

@@ -1,9 +1,9 @@
-import type { HubEvent } from '../format/hub-event.js';
-import type { Hub } from '../hub/hub.js';
-import type { PublishOptions } from '../hub/hub.options.js';
-import type { HubSubscription } from '../hub/subscription.js';
+import type { HubEvent } from '../../format/hub-event.js';
+import type { Hub } from '../../hub/hub.js';
+import type { PublishOptions } from '../../hub/hub.options.js';
+import type { HubSubscription } from '../../hub/subscription.js';
+import type { ContractContext } from './contract-context.js';
 import { range } from './entries.js';
-import type { Stage } from './stage.js';
 
 /** Publishes numbers without waiting in between. Resolves to their ids. */
 export function publishAll(hub: Hub, first: number, last: number, options?: PublishOptions): Promise<string[]> {
@@ -16,7 +16,7 @@ export class Listener {
   private readonly iterator: AsyncIterator<HubEvent, undefined>;
 
   constructor(
-    private readonly stage: Stage,
+    private readonly context: ContractContext,
     subscription: HubSubscription,
   ) {
     this.iterator = subscription[Symbol.asyncIterator]();
@@ -35,7 +35,7 @@ export class Listener {
   async count(count: number): Promise<readonly HubEvent[]> {
     while (this.events.length < count) {
       const next = this.iterator.next();
-      const { value } = await this.stage.within(
+      const { value } = await this.context.within(
         next,
         `A subscriber has ${this.events.length}, and hears ${count} events`,
       );

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import type { Broker, BrokerRecord } from '../broker/broker.js';
+import type { Broker, BrokerRecord } from '../../broker/broker.js';
+import type { Case, ContractContext } from './contract-context.js';
 import { range } from './entries.js';
-import { Listener, publishAll } from './listener.js';
-import type { Case, Stage } from './stage.js';
+import { Listener, publishAll } from './hub-listener.js';
 
 type Listening = Parameters<Broker['tail']>[1];
 
@@ -17,35 +17,35 @@ function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], tell
   };
 }
 
-async function readsWhatTailsMissed(stage: Stage): Promise<void> {
-  const lossy = withTails(await stage.broker(), (records, tell) =>
+async function readsWhatTailsMissed(context: ContractContext): Promise<void> {
+  const lossy = withTails(await context.broker(), (records, tell) =>
     tell(records.filter(({ offset }) => offset < 5 || offset % 4 === 0)),
   );
-  const hub = await stage.hub(lossy, { name: stage.newLog() });
-  const live = new Listener(stage, hub.subscribe());
+  const hub = await context.hub(lossy, { name: context.newLog() });
+  const live = new Listener(context, hub.subscribe());
   const heard = live.count(40);
 
   const [, second] = await publishAll(hub, 1, 40);
   await heard;
 
   assert.deepEqual(live.data, range(1, 40));
-  const back = new Listener(stage, hub.subscribe({ after: second }));
+  const back = new Listener(context, hub.subscribe({ after: second }));
   await back.count(38);
   assert.deepEqual(back.data, range(3, 40));
 }
 
-async function readsALongGap(stage: Stage): Promise<void> {
+async function readsALongGap(context: ContractContext): Promise<void> {
   let broken = false;
-  const lossy = withTails(await stage.broker(), (records, tell) => broken || tell(records));
-  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5_000 }, queue: { items: 5_000 } });
-  const live = new Listener(stage, hub.subscribe());
+  const lossy = withTails(await context.broker(), (records, tell) => broken || tell(records));
+  const hub = await context.hub(lossy, { name: context.newLog(), history: { limit: 5_000 }, queue: { items: 5_000 } });
+  const live = new Listener(context, hub.subscribe());
   const first = live.count(1);
   await publishAll(hub, 1, 1);
   await first;
 
   broken = true;
   await publishAll(hub, 2, 1_999);
-  await stage.settle();
+  await context.settle();
   broken = false;
   const rest = live.count(2_003);
   await publishAll(hub, 2_000, 2_003);
@@ -54,42 +54,42 @@ async function readsALongGap(stage: Stage): Promise<void> {
   assert.deepEqual(live.data, range(1, 2_003));
 }
 
-async function tellsWhatIsGone(stage: Stage): Promise<void> {
+async function tellsWhatIsGone(context: ContractContext): Promise<void> {
   let broken = false;
-  const lossy = withTails(await stage.broker(), (records, tell) => broken || tell(records));
-  const hub = await stage.hub(lossy, { name: stage.newLog(), history: { limit: 5 } });
-  const live = new Listener(stage, hub.subscribe());
+  const lossy = withTails(await context.broker(), (records, tell) => broken || tell(records));
+  const hub = await context.hub(lossy, { name: context.newLog(), history: { limit: 5 } });
+  const live = new Listener(context, hub.subscribe());
   const first = live.count(1);
   await publishAll(hub, 1, 1);
   await first;
 
   broken = true;
   await publishAll(hub, 2, 50);
-  await stage.settle();
+  await context.settle();
   broken = false;
   const rest = live.count(3);
   const [oldest] = await publishAll(hub, 51, 51);
   await rest;
 
   assert.deepEqual(live.data, [1, { reason: 'evicted', oldest }, 51]);
-  assert.equal(stage.warnings.length, 1);
+  assert.equal(context.warnings.length, 1);
 }
 
-async function takesWhatComesLate(stage: Stage): Promise<void> {
+async function takesWhatComesLate(context: ContractContext): Promise<void> {
   const late: (() => void)[] = [];
-  const slow = withTails(await stage.broker(), (records, tell) => late.push(() => tell(records)));
-  const hub = await stage.hub(slow, { name: stage.newLog() });
-  const live = new Listener(stage, hub.subscribe());
+  const slow = withTails(await context.broker(), (records, tell) => late.push(() => tell(records)));
+  const hub = await context.hub(slow, { name: context.newLog() });
+  const live = new Listener(context, hub.subscribe());
   const heard = live.count(10);
 
   const ids = await publishAll(hub, 1, 8);
-  const ahead = new Listener(stage, hub.subscribe({ after: ids[4] }));
+  const ahead = new Listener(context, hub.subscribe({ after: ids[4] }));
   const rest = ahead.count(5);
-  await stage.until('The tail was told', async () => late.length > 0);
+  await context.until('The tail was told', async () => late.length > 0);
   await publishAll(hub, 9, 10);
-  await stage.settle();
+  await context.settle();
   late.splice(0).forEach((tell) => void tell());
-  const done = stage.until('The tail is told the rest', async () => {
+  const done = context.until('The tail is told the rest', async () => {
     late.splice(0).forEach((tell) => void tell());
     return live.events.length === 10;
   });
@@ -99,9 +99,9 @@ async function takesWhatComesLate(stage: Stage): Promise<void> {
   assert.deepEqual(ahead.data, range(6, 10));
 }
 
-async function takesWhatIsOvertaken(stage: Stage): Promise<void> {
+async function takesWhatIsOvertaken(context: ContractContext): Promise<void> {
   let third: (() => void) | undefined;
-  const swapping = withTails(await stage.broker(), (records, tell) => {
+  const swapping = withTails(await context.broker(), (records, tell) => {
     for (const record of records) {
       if (record.offset === 3) {
         third = () => tell([record]);
@@ -110,8 +110,8 @@ async function takesWhatIsOvertaken(stage: Stage): Promise<void> {
       }
     }
   });
-  const hub = await stage.hub(swapping, { name: stage.newLog() });
-  const live = new Listener(stage, hub.subscribe());
+  const hub = await context.hub(swapping, { name: context.newLog() });
+  const live = new Listener(context, hub.subscribe());
   const heard = live.count(6);
 
   await publishAll(hub, 1, 6);

@@ -1,10 +1,10 @@
-import { StreamError } from '../errors.js';
-import type { HubEvent } from '../format/hub-event.js';
-import type { HubSubscription } from '../hub/subscription.js';
-import { Account, type Given, type Logged, type Visit } from './account.js';
+import { StreamError } from '../../errors.js';
+import type { HubEvent } from '../../format/hub-event.js';
+import type { HubSubscription } from '../../hub/subscription.js';
+import { DeliveryAudit, type Given, type Logged, type Visit } from './delivery-audit.js';
 
 /** A subscriber that reads when it is told to, from when it comes until it leaves or is given up. */
-export class Visitor {
+export class ModelSubscriber {
   /** Whether it was given up, as its policy says. */
   slow = false;
   private readonly given: Given[] = [];
@@ -55,11 +55,11 @@ export class Visitor {
   }
 
   /** @throws when it was given something wrong, or failed */
-  account(log: readonly Logged[]): Account {
+  audit(log: readonly Logged[]): DeliveryAudit {
     if (this.failure !== undefined) {
       throw this.failure;
     }
-    return new Account(this.visit, log).follow(this.given);
+    return new DeliveryAudit(this.visit, log).follow(this.given);
   }
 
   async leave(): Promise<void> {

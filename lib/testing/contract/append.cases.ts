@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { BrokerEntry } from '../broker/broker.js';
+import type { BrokerEntry } from '../../broker/broker.js';
+import type { Case, ContractContext } from './contract-context.js';
 import { appendAll, assertPlain, entry, entryOf, range, readAll } from './entries.js';
-import type { Case, Stage } from './stage.js';
 
 /** What may be published, at its most awkward. */
 const ENTRIES: readonly BrokerEntry[] = [
@@ -23,9 +23,9 @@ const ENTRIES: readonly BrokerEntry[] = [
   { data: '0', encoding: 'json', topic: '0', type: '0', key: '0' },
 ];
 
-async function tellsPositions(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
-  const { start } = await stage.tape(broker, log);
+async function tellsPositions(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
+  const { start } = await context.recordTail(broker, log);
 
   const positions = [];
   for (const n of range(1, 5)) {
@@ -40,9 +40,9 @@ async function tellsPositions(stage: Stage): Promise<void> {
   );
 }
 
-async function keepsOrderUnawaited(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
-  const tape = await stage.tape(broker, log);
+async function keepsOrderUnawaited(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
+  const recorder = await context.recordTail(broker, log);
 
   const positions = await Promise.all(range(1, 200).map((n) => broker.append(log, entry(n))));
 
@@ -50,13 +50,13 @@ async function keepsOrderUnawaited(stage: Stage): Promise<void> {
     positions.map(({ offset }) => offset),
     range(1, 200),
   );
-  assertPlain(await tape.count(200), 1, 200);
+  assertPlain(await recorder.count(200), 1, 200);
   assertPlain(await readAll(broker, log), 1, 200);
 }
 
-async function takesManyPublishers(stage: Stage): Promise<void> {
-  const { clients, log } = await stage.clients(3);
-  const tapes = await Promise.all(clients.map((client) => stage.tape(client, log)));
+async function takesManyPublishers(context: ContractContext): Promise<void> {
+  const { clients, log } = await context.clients(3);
+  const recorders = await Promise.all(clients.map((client) => context.recordTail(client, log)));
 
   const positions = await Promise.all(
     range(0, 149).map((n) => clients[n % 3]?.append(log, { data: `${n}`, encoding: 'text', key: `${n % 3}` })),
@@ -67,7 +67,7 @@ async function takesManyPublishers(stage: Stage): Promise<void> {
     [...offsets].sort((a, b) => a - b),
     range(1, 150),
   );
-  const told = await Promise.all(tapes.map((tape) => tape.count(150)));
+  const told = await Promise.all(recorders.map((recorder) => recorder.count(150)));
   const [first = []] = told;
   assert.ok(first.every(({ data, offset }) => offsets[Number(data)] === offset));
   assert.deepEqual(
@@ -87,16 +87,16 @@ async function takesManyPublishers(stage: Stage): Promise<void> {
   }
 }
 
-async function keepsEntries(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
-  const tape = await stage.tape(broker, log);
+async function keepsEntries(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
+  const recorder = await context.recordTail(broker, log);
   const began = Date.now();
 
   for (const each of ENTRIES) {
     await broker.append(log, each);
   }
 
-  const told = await tape.count(ENTRIES.length);
+  const told = await recorder.count(ENTRIES.length);
   assert.deepEqual(told.map(entryOf), ENTRIES.map(entryOf));
   const read = await readAll(broker, log);
   assert.deepEqual(read.map(entryOf), ENTRIES.map(entryOf));
@@ -112,9 +112,9 @@ async function keepsEntries(stage: Stage): Promise<void> {
   }
 }
 
-async function keepsLargeData(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
-  const tape = await stage.tape(broker, log);
+async function keepsLargeData(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
+  const recorder = await context.recordTail(broker, log);
   const large = range(1, 60_000)
     .map((n) => `${n}`.padStart(10, '·'))
     .join('');
@@ -122,27 +122,27 @@ async function keepsLargeData(stage: Stage): Promise<void> {
   await broker.append(log, { data: large, encoding: 'text' });
   await appendAll(broker, log, 2, 2);
 
-  assert.ok((await tape.count(2))[0]?.data === large, 'A tail is told of large data as it is');
+  assert.ok((await recorder.count(2))[0]?.data === large, 'A tail is told of large data as it is');
   const [read] = await broker.read(log, 0, 1);
   assert.ok(read?.data === large, 'Large data is read as it is');
 }
 
-async function keepsLogsApart(stage: Stage): Promise<void> {
-  const { broker, log } = await stage.openLog();
+async function keepsLogsApart(context: ContractContext): Promise<void> {
+  const { broker, log } = await context.openLog();
   const other = `${log}-other: ü *.>`;
   await broker.open(other, { limit: 1, ttl: 3_600_000 });
-  const tape = await stage.tape(broker, log);
-  const otherTape = await stage.tape(broker, other);
+  const recorder = await context.recordTail(broker, log);
+  const otherRecorder = await context.recordTail(broker, other);
 
   await broker.append(other, { data: 'other', encoding: 'text' });
   await appendAll(broker, log, 1, 3);
   const position = await broker.append(other, { data: 'other', encoding: 'text' });
 
   assert.equal(position.offset, 2);
-  assertPlain(await tape.count(3), 1, 3);
+  assertPlain(await recorder.count(3), 1, 3);
   assertPlain(await readAll(broker, log), 1, 3);
   assert.deepEqual(
-    (await otherTape.count(2)).map(({ data }) => data),
+    (await otherRecorder.count(2)).map(({ data }) => data),
     ['other', 'other'],
   );
 }

@@ -1,4 +1,4 @@
-import type { Broker } from '../broker/broker.js';
+import type { Broker } from '../../broker/broker.js';
 
 /** What {@link brokerContract} has to know of a broker. Only `create` is needed. */
 export interface BrokerContractSetup {

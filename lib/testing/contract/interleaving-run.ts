@@ -1,16 +1,15 @@
 import { AssertionError } from 'node:assert';
-import type { Broker } from '../broker/broker.js';
-import type { HubResetReason } from '../format/hub-event.js';
-import type { Hub } from '../hub/hub.js';
-import type { PublishOptions } from '../hub/hub.options.js';
-import { tagOf } from '../hub/position.js';
-import { type Logged, offsetIn, type Visit } from './account.js';
+import type { Broker } from '../../broker/broker.js';
+import type { HubResetReason } from '../../format/hub-event.js';
+import type { Hub } from '../../hub/hub.js';
+import type { PublishOptions } from '../../hub/hub.options.js';
+import { tagOf } from '../../hub/position.js';
 import type { Command, Subscribing } from './commands.js';
+import { type ContractContext, turns } from './contract-context.js';
+import { LIMIT, type Logged, offsetIn, type Visit } from './delivery-audit.js';
+import { EagerReader } from './eager-reader.js';
 import { range } from './entries.js';
-import { LIMIT } from './limit.js';
-import { type Stage, turns } from './stage.js';
-import { Visitor } from './visitor.js';
-import { Witness } from './witness.js';
+import { ModelSubscriber } from './model-subscriber.js';
 
 /** With which id one comes, and why it is none to go on with. */
 interface From {
@@ -21,40 +20,40 @@ interface From {
 /** Somebody who comes, perhaps several times. */
 interface Guest {
   readonly wish: Subscribing;
-  visitor: Visitor;
+  subscriber: ModelSubscriber;
 }
 
 /** One interleaving, played on hubs of a log of its own. */
-export class Play {
+export class InterleavingRun {
   /** How many events were published. They are numbered in this order. */
   private published = 0;
   /** Those of which it is known where they stand. */
   private readonly log: Logged[] = [];
   private readonly publishing: Promise<void>[] = [];
   private readonly guests: Guest[] = [];
-  private readonly visitors: Visitor[] = [];
+  private readonly subscribers: ModelSubscriber[] = [];
 
   private constructor(
-    private readonly stage: Stage,
+    private readonly context: ContractContext,
     private readonly hubs: readonly Hub[],
     /** Who hears everything at once: what one has, its hub gives to nobody who comes later. */
-    private readonly witnesses: readonly Witness[],
+    private readonly witnesses: readonly EagerReader[],
   ) {}
 
-  static async begin(stage: Stage, brokers: readonly Broker[]): Promise<Play> {
-    const options = { name: stage.newLog(), history: { limit: LIMIT } };
+  static async begin(context: ContractContext, brokers: readonly Broker[]): Promise<InterleavingRun> {
+    const options = { name: context.newLog(), history: { limit: LIMIT } };
     const hubs: Hub[] = [];
     for (const broker of new Set(brokers)) {
-      hubs.push(await stage.hub(broker, options));
+      hubs.push(await context.hub(broker, options));
     }
-    const play = new Play(
-      stage,
+    const run = new InterleavingRun(
+      context,
       hubs,
-      hubs.map((hub) => new Witness(hub)),
+      hubs.map((hub) => new EagerReader(hub)),
     );
-    play.publish(0, 0);
-    await Promise.all(play.publishing);
-    return play;
+    run.publish(0, 0);
+    await Promise.all(run.publishing);
+    return run;
   }
 
   async perform(command: Command): Promise<void> {
@@ -68,7 +67,7 @@ export class Play {
         }
         return;
       case 'subscribe':
-        this.guests.push({ wish: command, visitor: this.visit(command, this.startOf(command)) });
+        this.guests.push({ wish: command, subscriber: this.visit(command, this.startOf(command)) });
         return;
       case 'wait':
         return turns(command.turns);
@@ -79,17 +78,17 @@ export class Play {
 
   /** Has everyone read on until they have everything, and checks that they do. */
   async finish(): Promise<void> {
-    await this.stage.within(Promise.all(this.publishing), 'All is published');
+    await this.context.within(Promise.all(this.publishing), 'All is published');
     for (const guest of this.guests) {
       await this.satisfy(guest);
     }
-    for (const visitor of this.visitors) {
-      visitor.account(this.log);
+    for (const subscriber of this.subscribers) {
+      subscriber.audit(this.log);
     }
   }
 
   async end(): Promise<void> {
-    await Promise.all(this.visitors.map((visitor) => visitor.leave()));
+    await Promise.all(this.subscribers.map((subscriber) => subscriber.leave()));
     await Promise.all(this.hubs.map((hub) => hub.close()));
   }
 
@@ -101,33 +100,35 @@ export class Play {
     }
     if (command.do === 'read') {
       for (const _ of range(1, command.count)) {
-        guest.visitor.ask();
+        guest.subscriber.ask();
       }
     } else if (command.do === 'leave') {
       this.guests.splice(index, 1);
-      await guest.visitor.leave();
+      await guest.subscriber.leave();
     } else {
       await this.comeBack(guest);
     }
   }
 
   private async comeBack(guest: Guest): Promise<void> {
-    await guest.visitor.leave();
-    const { at } = guest.visitor;
-    guest.visitor = this.visit(guest.wish, at === undefined ? this.startOf(guest.wish) : { id: at });
+    await guest.subscriber.leave();
+    const { at } = guest.subscriber;
+    guest.subscriber = this.visit(guest.wish, at === undefined ? this.startOf(guest.wish) : { id: at });
   }
 
   private async satisfy(guest: Guest): Promise<void> {
     for (;;) {
-      const account = guest.visitor.account(this.log);
-      if (guest.visitor.slow) {
+      const audit = guest.subscriber.audit(this.log);
+      if (guest.subscriber.slow) {
         await this.comeBack(guest);
-      } else if (account.settled) {
+      } else if (audit.settled) {
         return;
       } else {
-        await this.stage.within(guest.visitor.more(), 'A subscriber gets everything').catch((error: AssertionError) => {
-          throw new AssertionError({ message: `${error.message}. It is ${account}` });
-        });
+        await this.context
+          .within(guest.subscriber.more(), 'A subscriber gets everything')
+          .catch((error: AssertionError) => {
+            throw new AssertionError({ message: `${error.message}. It is ${audit}` });
+          });
       }
     }
   }
@@ -145,7 +146,7 @@ export class Play {
     this.publishing.push(known);
   }
 
-  private visit(wish: Subscribing, { id, bad }: From): Visitor {
+  private visit(wish: Subscribing, { id, bad }: From): ModelSubscriber {
     const { topics, even, overflow, items, bytes } = wish;
     const index = wish.hub % this.hubs.length;
     const visit: Visit = {
@@ -160,9 +161,9 @@ export class Play {
     const filter = even ? ({ data }: { readonly data: unknown }) => (data as { n: number }).n % 2 === 0 : undefined;
     const hub = this.hubs[index] as Hub;
     const subscription = hub.subscribe({ topic: topics, after: id, filter, overflow, queue: { items, bytes } });
-    const visitor = new Visitor(visit, subscription, () => this.published);
-    this.visitors.push(visitor);
-    return visitor;
+    const subscriber = new ModelSubscriber(visit, subscription, () => this.published);
+    this.subscribers.push(subscriber);
+    return subscriber;
   }
 
   private startOf({ from, pick }: Subscribing): From {

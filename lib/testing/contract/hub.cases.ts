@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import type { Hub } from '../hub/hub.js';
+import type { Hub } from '../../hub/hub.js';
+import { type Case, type ContractContext, turns } from './contract-context.js';
 import { appendAll, range } from './entries.js';
-import { Listener, publishAll } from './listener.js';
-import { type Case, type Stage, turns } from './stage.js';
+import { Listener, publishAll } from './hub-listener.js';
 
-async function replaysWhilePublishing(stage: Stage): Promise<void> {
-  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+async function replaysWhilePublishing(context: ContractContext): Promise<void> {
+  const hub = await context.hub(await context.broker(), { name: context.newLog() });
   const ids = await publishAll(hub, 1, 200);
   let published = 200;
   const publish = async (): Promise<void> => {
@@ -21,7 +21,7 @@ async function replaysWhilePublishing(stage: Stage): Promise<void> {
     range(0, 19).map(async (index) => {
       const after = ids[index * 10];
       await turns(index);
-      const listener = new Listener(stage, hub.subscribe({ after }));
+      const listener = new Listener(context, hub.subscribe({ after }));
       await listener.count(599 - index * 10);
       return listener;
     }),
@@ -33,15 +33,15 @@ async function replaysWhilePublishing(stage: Stage): Promise<void> {
   });
 }
 
-async function resumesAcrossProcesses(stage: Stage): Promise<void> {
-  const name = stage.newLog();
-  const broker = await stage.broker();
-  const first = await stage.hub(broker, { name });
+async function resumesAcrossProcesses(context: ContractContext): Promise<void> {
+  const name = context.newLog();
+  const broker = await context.broker();
+  const first = await context.hub(broker, { name });
   const ids = await publishAll(first, 1, 10);
   await first.close();
 
-  const second = await stage.hub(await stage.another(broker), { name });
-  const listener = new Listener(stage, second.subscribe({ after: ids[3] }));
+  const second = await context.hub(await context.another(broker), { name });
+  const listener = new Listener(context, second.subscribe({ after: ids[3] }));
   await listener.count(6);
   await publishAll(second, 11, 12);
   await listener.count(8);
@@ -53,11 +53,11 @@ async function resumesAcrossProcesses(stage: Stage): Promise<void> {
   );
 }
 
-async function sharesAmongProcesses(stage: Stage): Promise<void> {
-  const name = stage.newLog();
-  const broker = await stage.broker();
-  const hubs = [await stage.hub(broker, { name }), await stage.hub(await stage.another(broker), { name })];
-  const listeners = hubs.map((hub) => new Listener(stage, hub.subscribe()));
+async function sharesAmongProcesses(context: ContractContext): Promise<void> {
+  const name = context.newLog();
+  const broker = await context.broker();
+  const hubs = [await context.hub(broker, { name }), await context.hub(await context.another(broker), { name })];
+  const listeners = hubs.map((hub) => new Listener(context, hub.subscribe()));
 
   const ids = await Promise.all(range(1, 60).map((n) => (hubs[n % 2] as Hub).publish(n)));
 
@@ -67,18 +67,18 @@ async function sharesAmongProcesses(stage: Stage): Promise<void> {
   assert.deepEqual(new Set(here.events.map(({ id }) => id)), new Set(ids));
   // The id of one process is a place in the other, also as soon as it is known.
   const late = await hubs[0]?.publish(61);
-  const back = new Listener(stage, (hubs[1] as Hub).subscribe({ after: late }));
+  const back = new Listener(context, (hubs[1] as Hub).subscribe({ after: late }));
   await hubs[0]?.publish(62);
   await back.count(1);
   assert.deepEqual(back.data, [62]);
 }
 
-async function stallsAlone(stage: Stage): Promise<void> {
-  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+async function stallsAlone(context: ContractContext): Promise<void> {
+  const hub = await context.hub(await context.broker(), { name: context.newLog() });
   const queue = { items: 5 };
-  const given = new Listener(stage, hub.subscribe({ queue }));
-  const lossy = new Listener(stage, hub.subscribe({ queue, overflow: 'drop-oldest' }));
-  const others = range(1, 3).map(() => new Listener(stage, hub.subscribe()));
+  const given = new Listener(context, hub.subscribe({ queue }));
+  const lossy = new Listener(context, hub.subscribe({ queue, overflow: 'drop-oldest' }));
+  const others = range(1, 3).map(() => new Listener(context, hub.subscribe()));
   const all = [given, lossy, ...others].map((listener) => listener.count(1));
   await publishAll(hub, 1, 1);
   await Promise.all(all);
@@ -94,21 +94,21 @@ async function stallsAlone(stage: Stage): Promise<void> {
   await assert.rejects(given.count(2), { code: 'slow-consumer' });
   await lossy.count(7);
   assert.deepEqual(lossy.data, [1, { dropped: 94 }, ...range(96, 100)]);
-  const back = new Listener(stage, hub.subscribe({ after: given.at }));
+  const back = new Listener(context, hub.subscribe({ after: given.at }));
   await back.count(99);
   assert.deepEqual(back.data, range(2, 100));
 }
 
-async function throwsAlone(stage: Stage): Promise<void> {
-  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+async function throwsAlone(context: ContractContext): Promise<void> {
+  const hub = await context.hub(await context.broker(), { name: context.newLog() });
   const filter = ({ data }: { readonly data: unknown }): boolean => {
     if (data === 3) {
       throw new Error('a filter that throws');
     }
     return true;
   };
-  const throwing = new Listener(stage, hub.subscribe({ filter }));
-  const others = range(1, 3).map(() => new Listener(stage, hub.subscribe()));
+  const throwing = new Listener(context, hub.subscribe({ filter }));
+  const others = range(1, 3).map(() => new Listener(context, hub.subscribe()));
   const heard = Promise.all(others.map((listener) => listener.count(5)));
   const before = throwing.count(2);
   await publishAll(hub, 1, 2);
@@ -123,22 +123,22 @@ async function throwsAlone(stage: Stage): Promise<void> {
   for (const { data } of others) {
     assert.deepEqual(data, range(1, 5));
   }
-  await stage.until('Who has failed is gone', async () => hub.size() === 3);
+  await context.until('Who has failed is gone', async () => hub.size() === 3);
 }
 
-async function closesWhileReplaying(stage: Stage): Promise<void> {
-  const hub = await stage.hub(await stage.broker(), { name: stage.newLog() });
+async function closesWhileReplaying(context: ContractContext): Promise<void> {
+  const hub = await context.hub(await context.broker(), { name: context.newLog() });
   const [first] = await publishAll(hub, 1, 300);
-  const replaying = new Listener(stage, hub.subscribe({ after: first }));
+  const replaying = new Listener(context, hub.subscribe({ after: first }));
   await replaying.count(10);
-  const notBegun = new Listener(stage, hub.subscribe({ after: first }));
-  const live = new Listener(stage, hub.subscribe());
+  const notBegun = new Listener(context, hub.subscribe({ after: first }));
+  const live = new Listener(context, hub.subscribe());
   const last = publishAll(hub, 301, 303);
 
   const closed = hub.close();
   const rest = [replaying, notBegun, live].map((listener) => listener.rest());
   await last;
-  await stage.within(closed, 'A hub closes');
+  await context.within(closed, 'A hub closes');
   await Promise.all(rest);
 
   assert.deepEqual(replaying.data, range(2, 303));
@@ -148,13 +148,13 @@ async function closesWhileReplaying(stage: Stage): Promise<void> {
   assert.equal(hub.size(), 0);
 }
 
-async function tellsEviction(stage: Stage): Promise<void> {
-  const name = stage.newLog();
-  const broker = await stage.broker();
-  const hub = await stage.hub(broker, { name, history: { limit: 5 } });
+async function tellsEviction(context: ContractContext): Promise<void> {
+  const name = context.newLog();
+  const broker = await context.broker();
+  const hub = await context.hub(broker, { name, history: { limit: 5 } });
   const ids = await publishAll(hub, 1, 20);
-  const kept = new Listener(stage, hub.subscribe({ after: ids[14] }));
-  const gone = new Listener(stage, hub.subscribe({ after: ids[13] }));
+  const kept = new Listener(context, hub.subscribe({ after: ids[14] }));
+  const gone = new Listener(context, hub.subscribe({ after: ids[13] }));
   await kept.count(5);
   await gone.count(6);
 
@@ -162,13 +162,13 @@ async function tellsEviction(stage: Stage): Promise<void> {
   assert.deepEqual(gone.data, [{ reason: 'evicted', oldest: ids[15] }, ...range(16, 20)]);
 }
 
-async function readsWhatOthersAppended(stage: Stage): Promise<void> {
-  const { clients, log } = await stage.clients(1);
+async function readsWhatOthersAppended(context: ContractContext): Promise<void> {
+  const { clients, log } = await context.clients(1);
   const [broker] = clients as [(typeof clients)[0]];
   await appendAll(broker, log, 1, 2_000);
 
-  const hub = await stage.hub(await stage.another(broker), { name: log, history: { limit: 1_500 } });
-  const listener = new Listener(stage, hub.subscribe({ last: 1_500 }));
+  const hub = await context.hub(await context.another(broker), { name: log, history: { limit: 1_500 } });
+  const listener = new Listener(context, hub.subscribe({ last: 1_500 }));
   await listener.count(1_500);
 
   assert.deepEqual(

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
-import type { StreamRegistry } from '../connection/stream-registry.js';
-import { StreamError } from '../errors.js';
+import type { StreamRegistry } from '../../connection/stream-registry.js';
+import { StreamError } from '../../errors.js';
 import { registryOf } from './running-app.js';
 
 /** The time of an application's streams, in the hands of a test: see {@link useFakeClock}. */

@@ -1,8 +1,8 @@
-import { StreamError } from '../errors.js';
-import { isNotInstalled } from '../optional-package.js';
+import { StreamError } from '../../errors.js';
+import { isNotInstalled } from '../../optional-package.js';
 import { type Command, type FastCheck, tryAll } from './commands.js';
-import { Play } from './play.js';
-import type { Case, Stage } from './stage.js';
+import type { Case, ContractContext } from './contract-context.js';
+import { InterleavingRun } from './interleaving-run.js';
 
 /** How long an interleaving may take to be tried, on average. */
 const MS_PER_RUN = 1_000;
@@ -21,21 +21,21 @@ async function importFastCheck(): Promise<FastCheck> {
   }
 }
 
-async function accountsForEverything(stage: Stage): Promise<void> {
-  const { runs = 100, seed } = stage.setup;
+async function accountsForEverything(context: ContractContext): Promise<void> {
+  const { runs = 100, seed } = context.setup;
   // Only here: the other cases do not need fast-check.
   const fastCheck = await importFastCheck();
-  const broker = await stage.broker();
-  const other = await stage.another(broker);
+  const broker = await context.broker();
+  const other = await context.another(broker);
   await tryAll(fastCheck, { runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
-    const play = await Play.begin(stage, [broker, other]);
+    const run = await InterleavingRun.begin(context, [broker, other]);
     try {
       for (const command of commands) {
-        await play.perform(command);
+        await run.perform(command);
       }
-      await play.finish();
+      await run.finish();
     } finally {
-      await play.end();
+      await run.end();
     }
   });
 }

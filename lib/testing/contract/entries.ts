@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Broker, BrokerEntry, BrokerRecord } from '../broker/broker.js';
+import type { Broker, BrokerEntry, BrokerRecord } from '../../broker/broker.js';
 
 /** The n-th of plain entries, told apart by their data. */
 export function entry(n: number): BrokerEntry {
