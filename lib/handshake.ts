@@ -6,6 +6,8 @@ export const EVENTS_PROTOCOL = 'events.v1+json';
 const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
+/** So many subprotocols are read: there are two. */
+const MOST_PROTOCOLS = 16;
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
@@ -41,7 +43,10 @@ export function handshakeProblem({ method, headers }: IncomingMessage): Handshak
   }
   const offered = offeredProtocols(headers['sec-websocket-protocol']);
   if (!offered) {
-    return { status: 400, message: 'Sec-WebSocket-Protocol must list each subprotocol once' };
+    return {
+      status: 400,
+      message: `Sec-WebSocket-Protocol must list each subprotocol once, and at most ${MOST_PROTOCOLS}`,
+    };
   }
   return protocolProblem(offered);
 }
@@ -86,6 +91,10 @@ function offeredProtocols(header: string | undefined): string[] | undefined {
   if (header === undefined) {
     return [];
   }
-  const offered = header.split(',').map((each) => each.trim());
-  return offered.every((each) => TOKEN.test(each)) && new Set(offered).size === offered.length ? offered : undefined;
+  const offered = header.split(',', MOST_PROTOCOLS + 1).map((each) => each.trim());
+  return offered.length <= MOST_PROTOCOLS &&
+    offered.every((each) => TOKEN.test(each)) &&
+    new Set(offered).size === offered.length
+    ? offered
+    : undefined;
 }

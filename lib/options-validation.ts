@@ -59,17 +59,23 @@ const encodings: Check = (value) =>
     : `must be a list of ${CONTENT_CODINGS.map((each) => `"${each}"`).join(', ')}`;
 
 const threshold: Check = (value) =>
-  value === undefined || (Number.isInteger(value) && (value as number) >= 0)
-    ? undefined
-    : 'must be a whole number of bytes';
+  Number.isInteger(value) && (value as number) >= 0 ? undefined : 'must be a whole number of bytes';
 
-const compressed = keys({ encodings, threshold }, true);
-const compression: Check = (value) => (value === false ? undefined : compressed(value));
+const compressed = keys({ encodings, threshold });
+const compression: Check = (value) => (typeof value === 'boolean' ? undefined : compressed(value));
+
+const openDelay: Check = (value) => {
+  if (value === false) {
+    return 'of false is now called "first-chunk"';
+  }
+  const problem = value === 0 || value === 'first-chunk' ? undefined : milliseconds(value);
+  return problem && `${problem}, or 0, or "first-chunk"`;
+};
 
 const BEHAVIOR: Readonly<Record<string, Check>> = {
   format,
   flush: flushPolicy,
-  openDelay: (value) => (value === 0 ? undefined : duration(value)),
+  openDelay,
   heartbeat: duration,
   sendTimeout: duration,
   maxDuration: duration,

@@ -11,8 +11,10 @@ import type { PlanParts } from './stream-plan.js';
 import { DEFAULTS, type StreamBehavior } from './streaming.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
 import type { CompressionSettings } from './transport/content-coding.js';
-import { hasEncoder } from './transport/encoders.js';
+import { CONTENT_CODINGS, hasEncoder } from './transport/encoders.js';
 import { WebSocketPlan } from './websocket-plan.js';
+
+const COMPRESSION: CompressionSettings = { encodings: CONTENT_CODINGS, threshold: DEFAULTS.threshold };
 
 interface MappedRoute {
   /** `Class.method` */
@@ -40,6 +42,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     settings: {
       route,
       ...durationsOf(merged, runtime),
+      namesFormat: formats !== undefined,
       flush: merged.flush ?? 'auto',
       queue: queueOf(application, options),
       overflow: merged.overflow ?? 'disconnect',
@@ -49,11 +52,12 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     },
     services: runtime.services,
     formats,
-    compression: compressionOf(merged.compression, runtime.services.logger),
+    compression: compressionOf(application.compression, options.compression, runtime.services.logger),
     limiters: [runtime.limiter, options.limits && new StreamLimiter(options.limits)].filter(
       (each) => each !== undefined,
     ),
     isDraining: runtime.isDraining,
+    versionParameter: runtime.versionParameter,
     refusesWithRetry: application.refusal !== 'status',
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
@@ -86,7 +90,7 @@ function refuseShape(
 /** The durations of a route, which the clock is made fine enough for. */
 function durationsOf(options: StreamBehavior, { registry }: StreamingRuntime) {
   const durations = {
-    openDelay: milliseconds(options.openDelay, DEFAULTS.openDelay),
+    openDelay: options.openDelay === 'first-chunk' ? Infinity : (options.openDelay ?? DEFAULTS.openDelay),
     heartbeat: milliseconds(options.heartbeat, DEFAULTS.heartbeat),
     sendTimeout: milliseconds(options.sendTimeout, DEFAULTS.sendTimeout),
     maxDuration: milliseconds(options.maxDuration, DEFAULTS.maxDuration),
@@ -147,25 +151,34 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
   return length === 0 || length === Infinity ? { items: Infinity, bytes: Infinity } : { bytes: length };
 }
 
-/** Options that leave nothing to compress with, and have been told so. */
+/** Lists of encodings of which this Node.js has none. The log has named them already. */
 const useless = new WeakSet<object>();
 
-/** Without what this Node.js does not have. */
-function compressionOf(options: StreamBehavior['compression'], logger: StreamLogger): CompressionSettings | undefined {
-  if (!options) {
+/** The compression of a route over that of the application over the defaults, without encodings that this Node.js does not have. */
+function compressionOf(
+  application: StreamBehavior['compression'],
+  route: StreamBehavior['compression'],
+  logger: StreamLogger,
+): CompressionSettings | undefined {
+  if (!(route ?? application)) {
     return undefined;
   }
-  const encodings = options.encodings.filter(hasEncoder);
+  const wanted: CompressionSettings = { ...COMPRESSION, ...givenObject(application), ...givenObject(route) };
+  const encodings = wanted.encodings.filter(hasEncoder);
   if (encodings.length > 0) {
-    return { encodings, threshold: options.threshold ?? DEFAULTS.threshold };
+    return { encodings, threshold: wanted.threshold };
   }
-  if (!useless.has(options)) {
-    useless.add(options);
+  if (!useless.has(wanted.encodings)) {
+    useless.add(wanted.encodings);
     logger.warn(
-      `Nothing is compressed with ${options.encodings.join(', ')}: Node.js ${process.version} does not have it. Add "gzip" to the encodings`,
+      `Nothing is compressed with ${wanted.encodings.join(', ')}: Node.js ${process.version} does not have it. Add "gzip" to the encodings`,
     );
   }
   return undefined;
+}
+
+function givenObject<T extends object>(options: T | boolean | undefined): Partial<T> {
+  return typeof options === 'object' ? given(options) : {};
 }
 
 /** Without what is undefined: that is as if it had not been given. */

@@ -8,6 +8,9 @@ const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
 /** What stands between commas. Those in quotes do not count, and quotes that are not closed go to the end. */
 const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 
+/** A longer header is ignored, as any preference may be. */
+const LONGEST = 1_024;
+
 /**
  * How long a client would like to wait for an answer: its preference `wait`, in whole seconds (RFC 7240 §4.3). Nothing, if it has
  * none, or none we understand: a preference is never refused.
@@ -15,7 +18,7 @@ const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 export function waitOf({ method, headers }: IncomingMessage): number | undefined {
   const { prefer } = headers;
   // What would be waited for is not in the answer to HEAD.
-  if (prefer === undefined || method === 'HEAD') {
+  if (prefer === undefined || prefer.length > LONGEST || method === 'HEAD') {
     return undefined;
   }
   for (const [element] of String(prefer).matchAll(ELEMENT)) {

@@ -29,6 +29,9 @@ import { upgradeOf } from './transport/upgrade.js';
 import type { WebSocketPlan } from './websocket-plan.js';
 
 const UPGRADE_REQUIRED = 426;
+const HEADER_TOO_LARGE = 431;
+/** The longest `Accept` that is read, in characters: to weigh one of 16 kB takes milliseconds. Browsers send 200. */
+const LONGEST_ACCEPT = 1_024;
 
 /** How streams are refused while the application closes. */
 const CLOSING: OverLimit = {
@@ -50,6 +53,8 @@ export interface PlanParts {
   /** Those of the application and those of the route. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
+  /** Matches what is not negotiated in `Accept`, as it is the version of a route. */
+  readonly versionParameter: RegExp | undefined;
   /** Whether an `EventSource` is refused with 200 and `retry`. */
   readonly refusesWithRetry: boolean;
   /** Whether it answers over HTTP. */
@@ -179,7 +184,8 @@ export class StreamPlan {
   private negotiate(request: IncomingMessage, head: ResponseHead): ChosenFormat | 'auto' {
     const { formats = ALL_FORMATS } = this.parts;
     head.vary('Accept');
-    const chosen = negotiateFormat(request.headers.accept, formats, this.whenAny);
+    const accept = this.acceptOf(request, head);
+    const chosen = negotiateFormat(accept, formats, this.whenAny);
     if (chosen) {
       return chosen;
     }
@@ -188,6 +194,20 @@ export class StreamPlan {
       'Nothing',
       formats.flatMap(({ mediaTypes }) => mediaTypes),
     );
+  }
+
+  /** The media types that the client accepts, without the version of the route. */
+  private acceptOf({ headers: { accept } }: IncomingMessage, head: ResponseHead): string | undefined {
+    const { versionParameter } = this.parts;
+    if (accept !== undefined && accept.length > LONGEST_ACCEPT) {
+      head.release();
+      // Not as if it were absent: the client might not be able to read what it then gets.
+      throw new HttpException(
+        `Accept is longer than ${LONGEST_ACCEPT} characters: send a shorter one`,
+        HEADER_TOO_LARGE,
+      );
+    }
+    return versionParameter ? accept?.replace(versionParameter, '') : accept;
   }
 }
 

@@ -33,6 +33,7 @@ import { StreamRoutes } from './stream-routes.js';
 import type { StreamingModuleOptions } from './streaming.options.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 import { Telemetry } from './telemetry/telemetry.js';
+import { versionParameterOf } from './version-parameter.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
@@ -135,6 +136,7 @@ export class StreamingModule
     const routes = new StreamRoutes(this.runtime, this.discovery);
     this.routes = routes;
     this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
+    this.runtime.versionParameter = versionParameterOf(this.config.getVersioning());
     this.routes.plan();
     this.routes.intercept(this.config);
   }

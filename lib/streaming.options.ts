@@ -31,9 +31,9 @@ interface StreamCompression {
   /**
    * In the order the server prefers; the weights of `Accept-Encoding` come first (RFC 9110 §12.5.3). With a hub's subscription
    * `gzip` comes first where the client accepts it: its events are then compressed once for all clients. `zstd` is left
-   * out where Node.js has none (before 22.15).
+   * out where Node.js has none (before 22.15). Default: `['zstd', 'br', 'gzip']`.
    */
-  readonly encodings: readonly ContentCoding[];
+  readonly encodings?: readonly ContentCoding[];
   /** A body of fewer bytes that has ended before any of it was sent stays as it is. Default: 1024. */
   readonly threshold?: number;
 }
@@ -52,9 +52,10 @@ export interface StreamBehavior {
   readonly flush?: FlushPolicy;
   /**
    * How long a silent stream keeps its head back, so that an error can still have its status. Default: 1000.
-   * `0`: not at all; `false`: until the first chunk.
+   * `0`: not at all; `'first-chunk'`: until the first chunk. Where `format` is not set, it does not open a stream whose handler has
+   * not returned yet: what it returns may be a `Response`, with a status and headers of its own.
    */
-  readonly openDelay?: number | false;
+  readonly openDelay?: number | 'first-chunk';
   /** Silence on the connection after which a heartbeat is sent, in formats that have one. Default: 15 000. */
   readonly heartbeat?: number | false;
   /** A client that takes nothing for so long is given up. Default: 30 000. */
@@ -78,10 +79,11 @@ export interface StreamBehavior {
    */
   readonly events?: EventsMode;
   /**
-   * Compression by `Accept-Encoding`. Default: `false`.
-   * @example { encodings: ['zstd', 'br', 'gzip'] }
+   * Compression by `Accept-Encoding`; `true` for all encodings of this Node.js. Options of a route that are left out are those of the
+   * application. Default: `false`.
+   * @example { encodings: ['br', 'gzip'], threshold: 512 }
    */
-  readonly compression?: false | StreamCompression;
+  readonly compression?: boolean | StreamCompression;
   /** Limits of this route; given for the application, of all its streams together. */
   readonly limits?: StreamLimits;
 }

@@ -59,6 +59,8 @@ export class StreamingRuntime {
   private readonly plans = new Map<object, Map<object, StreamPlan>>();
   /** The hubs of the application, if it has any. */
   hubs: RunningHubs | undefined;
+  /** Matches the parameter of `Accept` that holds the version of a route, where versions are in media types. */
+  versionParameter: RegExp | undefined;
   private draining = false;
 
   constructor(

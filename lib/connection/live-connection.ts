@@ -131,11 +131,6 @@ export class LiveConnection extends StreamCore {
     return this;
   }
 
-  /** What interceptors pass on will be chunks, and nothing to attach in their place. */
-  expectChunks(): void {
-    return;
-  }
-
   protected override get unsent(): Promise<void> | undefined {
     return this.sends;
   }

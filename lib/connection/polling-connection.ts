@@ -47,6 +47,7 @@ export class PollingConnection extends LiveConnection {
   }
 
   override expectChunks(): void {
+    super.expectChunks();
     this.letGo();
   }
 

@@ -17,6 +17,8 @@ import { StreamSharing } from './stream-sharing.js';
 /** How a stream is fed and kept: its source on one side, its transport and the clock on the other. */
 export abstract class StreamCore extends StreamSharing implements TransportListener, PushPort {
   reader: Reader | undefined;
+  /** Whether silence does not open the stream: the handler has not returned yet, and may return a `Response`. */
+  private undecided = false;
 
   constructor(parts: StreamParts) {
     super(parts);
@@ -29,6 +31,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
 
   /** Reads what the handler returned. Nothing: the handler pushes. */
   attach(value: unknown): void {
+    this.decide();
     if (this.current === 'closing' || isOver(this.current)) {
       this.discard(value);
       return;
@@ -67,10 +70,13 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     this.context = new AsyncResource('StreamConnection');
     registry.add(this);
     this.body.progress();
-    if (this.parts.settings.openDelay === 0) {
-      // Not at once: what the handler throws, or has at hand, comes first.
-      setImmediate(() => this.attempt(() => this.openSilent()));
-    }
+    this.undecided = !this.parts.settings.namesFormat;
+    this.openSoon();
+  }
+
+  /** The handler has returned what interceptors pass on chunk by chunk. */
+  expectChunks(): void {
+    this.decide();
   }
 
   /** Whether it is over only when somebody ends it. */
@@ -196,6 +202,20 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
   }
 
+  private decide(): void {
+    if (this.undecided) {
+      this.undecided = false;
+      this.openSoon();
+    }
+  }
+
+  private openSoon(): void {
+    if (this.parts.settings.openDelay === 0 && !this.undecided) {
+      // Not at once: what the handler throws, or has at hand, comes first.
+      setImmediate(() => this.attempt(() => this.openSilent()));
+    }
+  }
+
   /** Opens for a source that has something to say only when it happens: its client is to know that it is heard. */
   private openAtOnce(): void {
     if (this.current === 'new' && this.body.format !== undefined) {
@@ -219,7 +239,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   }
 
   protected openSilent(): void {
-    if (this.current === 'new') {
+    if (this.current === 'new' && !this.undecided) {
       this.parts.transport.hasBody ? this.openEmpty() : this.complete();
     }
   }
@@ -228,7 +248,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     const { head } = this.parts;
     if (this.current !== 'new' || !head) {
       throw new StreamStateError(
-        `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to false, to wait for its status and headers`,
+        `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to 'first-chunk', to wait for its status and headers`,
       );
     }
     transfer(source, head);

@@ -18,6 +18,8 @@ export interface StreamSettings {
   readonly route: string;
   readonly flush: FlushPolicy;
   readonly openDelay: number;
+  /** Whether the route names its format. If not, what its handler returns may be a `Response`, which has a status of its own. */
+  readonly namesFormat: boolean;
   readonly heartbeat: number;
   readonly sendTimeout: number;
   readonly maxDuration: number;

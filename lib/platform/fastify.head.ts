@@ -2,7 +2,7 @@ import { type IncomingMessage, type ServerResponse, validateHeaderName, validate
 import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
-import { CONTENT_LENGTH, checkLength, FRAMING, framed, releaseFraming } from './framing.js';
+import { CONTENT_LENGTH, checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
 import { withVary } from './vary.js';
 
 /** What is used of Fastify's reply. */
@@ -149,7 +149,9 @@ export class FastifyHead implements ResponseHead {
 
   release(): void {
     for (const name of FRAMING) {
-      this.reply.removeHeader(name);
+      if (isReleased(name, this.reply.getHeader(name))) {
+        this.reply.removeHeader(name);
+      }
     }
     releaseFraming(this.reply.raw);
   }

@@ -99,10 +99,17 @@ export function framed(response: Response, headers: OutgoingHeaders): CommittedH
   return { headers: kept, dropped, length: lengthIn(value) };
 }
 
-/** Takes these headers back, so that a body of another length can be sent. */
+/** Whether a header is to be taken back when another body is sent. That the connection closes is true of any. */
+export function isReleased(name: (typeof FRAMING)[number], value: HeaderValue): boolean {
+  return value !== undefined && !(name === 'connection' && closes(value));
+}
+
+/** Takes the headers back that frame the body of a stream, so that another body can be sent. */
 export function releaseFraming(response: Response): void {
   for (const name of FRAMING) {
-    withhold(response, name);
+    if (isReleased(name, response.getHeader(name))) {
+      withhold(response, name);
+    }
   }
 }
 

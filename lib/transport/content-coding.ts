@@ -24,17 +24,22 @@ interface Preferring {
 }
 
 const IDENTITY = 'identity';
+/** A longer `Accept-Encoding` is ignored: any client can read a body as it is. */
+const LONGEST = 1_024;
 
 /**
  * Chooses by the `Accept-Encoding` header (RFC 9110 §12.5.3): what the client weighs highest, and among equals what the
  * application prefers. A hub's blocks are made once for all its clients, so there gzip comes first wherever it may.
  *
- * @returns `identity` for a body that stays as it is; `undefined` when nothing is acceptable
+ * @returns `identity` for a body that stays as it is, also for a header of more than 1024 characters; `undefined` when nothing is acceptable
  */
 export function negotiateCoding(
   request: IncomingMessage,
   { encodings, threshold }: CompressionSettings,
 ): CodingChoice | 'identity' | undefined {
+  if ((request.headers['accept-encoding']?.length ?? 0) > LONGEST) {
+    return IDENTITY;
+  }
   const offered = [...encodings, IDENTITY];
   const accepted = (new Negotiator(request) as Preferring).encodings(offered, { preferred: offered });
   const plain = accepted.indexOf(IDENTITY);

@@ -12,6 +12,7 @@ import {
   type StreamingModuleOptions,
 } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
+import { controllerOf } from '../support/controller.js';
 import { CODINGS, DecodingClient } from '../support/decoding-client.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { quiet, useApps } from '../support/running.js';
@@ -579,8 +580,8 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
 
 describe('compression options', () => {
   it.each([
-    [true, 'must be an object with encodings, threshold'],
-    [{}, '"encodings" must be a list of "zstd", "br", "gzip"'],
+    ['gzip', 'must be an object with encodings, threshold'],
+    [null, 'must be an object with encodings, threshold'],
     [{ encodings: [] }, '"encodings" must be a list of "zstd", "br", "gzip"'],
     [{ encodings: ['deflate'] }, '"encodings" must be a list of "zstd", "br", "gzip"'],
     [{ encodings: 'gzip' }, '"encodings" must be a list of "zstd", "br", "gzip"'],
@@ -590,6 +591,44 @@ describe('compression options', () => {
     const starting = launch('express', { options: { compression: given } as unknown as StreamingModuleOptions });
 
     await expect(starting).rejects.toThrow(message);
+  });
+
+  const DEFAULTED: readonly (readonly [
+    application: StreamingModuleOptions['compression'],
+    route: StreamingModuleOptions['compression'],
+    codings: readonly (string | undefined)[],
+    short: boolean,
+  ])[] = [
+    [true, undefined, CODINGS, false],
+    [{}, undefined, CODINGS, false],
+    [{ threshold: 0 }, undefined, CODINGS, true],
+    [{ encodings: undefined, threshold: 0 }, undefined, CODINGS, true],
+    [{ encodings: ['gzip'] }, undefined, ['gzip'], false],
+    [undefined, true, CODINGS, false],
+    [false, { threshold: 0 }, CODINGS, true],
+    [{ encodings: ['gzip'] }, true, ['gzip'], false],
+    [{ encodings: ['gzip'] }, { threshold: 0 }, ['gzip'], true],
+    [{ threshold: 0 }, { encodings: ['br'] }, ['br'], true],
+    [true, false, [], false],
+  ];
+
+  it.each(DEFAULTED)('%j of the application and %j of a route make %j', async (application, route, codings, short) => {
+    const size = (n: number) => () => ['x'.repeat(n)];
+    const options = { format: 'text', ...(route !== undefined && { compression: route }) } as const;
+    const setup = { options: application === undefined ? {} : { compression: application } };
+    const long = await launch('express', { ...setup, controllers: [controllerOf(size(2_000), options)] });
+    const brief = await launch('express', { ...setup, controllers: [controllerOf(size(20), options)] });
+
+    const accepted: (string | undefined)[] = [];
+    for (const coding of CODINGS) {
+      const response = await DecodingClient.get(long.url('/source'), { 'Accept-Encoding': coding });
+      expect(await response.over()).toHaveLength(2_000);
+      accepted.push(response.coding);
+    }
+    const { coding } = await DecodingClient.get(brief.url('/source'), { 'Accept-Encoding': CODINGS.join() });
+
+    expect(accepted.filter((each) => each !== undefined)).toEqual(codings);
+    expect(coding).toBe(short ? codings[0] : undefined);
   });
 
   it('zstd alone is said to do nothing where Node.js does not have it, once', async () => {

@@ -1005,7 +1005,7 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
       }
 
       // biome-ignore lint/correctness/useYield: it never gets that far
-      @Sse('late', { openDelay: false })
+      @Sse('late', { openDelay: 'first-chunk' })
       async *late() {
         await waited.count(1);
         throw new Error('broken');
@@ -1056,7 +1056,7 @@ describe.each(PLATFORMS)('%s: in time,', (platform) => {
   it('stream.open() sends the head at once', async () => {
     @Controller()
     class Feed {
-      @Stream('feed', { format: 'text', openDelay: false })
+      @Stream('feed', { format: 'text', openDelay: 'first-chunk' })
       feed(@ConnectedStream() stream: StreamConnection) {
         stream.status(202).header('X-Tail', 'on').open();
       }

@@ -44,7 +44,7 @@ class Feed {
     yield* this.keep(this.hub.subscribe({ after, topic, signal }));
   }
 
-  @Sse('held', { openDelay: false })
+  @Sse('held', { openDelay: 'first-chunk' })
   async held() {
     const subscription = this.keep(this.hub.subscribe());
     await held.promise;

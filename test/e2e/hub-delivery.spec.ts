@@ -1297,7 +1297,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
   });
 
   it('opens the stream at once, without waiting for an event or for openDelay', async () => {
-    const { get, hub } = await start(platform, [Owning], { options: { openDelay: false } });
+    const { get, hub } = await start(platform, [Owning], { options: { openDelay: 'first-chunk' } });
     const position = await hub.publish(0);
 
     const client = await get('/promised');

@@ -291,7 +291,7 @@ describe.each(PLATFORMS)('%s: an answer without a body', (platform) => {
     const stopped = deferred();
     @Controller()
     class Feed {
-      @Stream('feed', { format: 'text', openDelay: false })
+      @Stream('feed', { format: 'text', openDelay: 'first-chunk' })
       @UseStreamHooks(closing(seen))
       async *feed(@ConnectedStream() stream: StreamConnection) {
         try {

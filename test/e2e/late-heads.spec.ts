@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: a handler that is still waiting', (platform) => {
       await FOREVER;
     };
     const { get, close, registry } = await start(platform, {
-      controllers: [controllerOf(handler, { format: 'text', openDelay: false })],
+      controllers: [controllerOf(handler, { format: 'text', openDelay: 'first-chunk' })],
       options: { ...options, hooks: closing(seen) },
     });
     const client = await get('/source', { Connection: 'close' });

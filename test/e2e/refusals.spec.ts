@@ -71,7 +71,7 @@ class Feed {
     yield 'x';
   }
 
-  @Sse('late', { openDelay: false })
+  @Sse('late', { openDelay: 'first-chunk' })
   async *late(@ConnectedStream() stream: StreamConnection) {
     stream.status(201);
     called.add('late');

@@ -70,21 +70,21 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
         void stream.send(1);
       }
 
-      @Stream('unopened', { format: 'json', openDelay: false })
+      @Stream('unopened', { format: 'json', openDelay: 'first-chunk' })
       async *unopened() {
         called.add('unopened');
         await NEVER;
         yield 1;
       }
 
-      @Stream('undecided', { openDelay: false })
+      @Stream('undecided', { openDelay: 'first-chunk' })
       async *undecided() {
         called.add('undecided');
         await NEVER;
         yield 1;
       }
 
-      @Stream('handler', { format: 'json', openDelay: false })
+      @Stream('handler', { format: 'json', openDelay: 'first-chunk' })
       async handler() {
         called.add('handler');
         await NEVER;

@@ -89,8 +89,9 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ flush: { bytes: 1, ms: 1, more: 1 } }, '"flush" must be'],
   [
     { openDelay: '1s' },
-    '"openDelay" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days), or false',
+    '"openDelay" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days), or 0, or "first-chunk"',
   ],
+  [{ openDelay: false }, '"openDelay" of false is now called "first-chunk"'],
   [{ openDelay: true }, '"openDelay" must be'],
   [
     { heartbeat: 0 },

@@ -258,7 +258,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
   });
 
   it('rejects with the reason of a signal that is aborted before there is a head', async () => {
-    const app = await create(platform, { openDelay: false });
+    const app = await create(platform, { openDelay: 'first-chunk' });
     const leaving = new AbortController();
     const opening = failureOf(streamOf(app, '/feed/silent', { signal: leaving.signal }));
     await expectOpenStreams(app, 1);
@@ -283,7 +283,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
   });
 
   it('says what did not come in time', async () => {
-    const app = await create(platform, { openDelay: false });
+    const app = await create(platform, { openDelay: 'first-chunk' });
     const stream = await streamOf(app, '/feed/pushed', { timeout: 1_000 });
     expect((await failureOf(stream.collect(2))).message).toContain(
       '2 events from event 1 on did not come within 1000 ms. ',

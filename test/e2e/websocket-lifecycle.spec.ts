@@ -687,7 +687,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
         entered.add('');
         return new Promise(() => undefined);
       },
-      { openDelay: false },
+      { openDelay: 'first-chunk' },
     );
     const unfinished = await Promise.all(Array.from({ length: 50 }, () => app.connect()));
     for (const client of unfinished) {

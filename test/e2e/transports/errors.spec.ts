@@ -77,10 +77,10 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     expect(called).toBe(0);
   });
 
-  it('within openDelay: false, at any time', async () => {
+  it('within an openDelay of "first-chunk", at any time', async () => {
     const opened = deferred();
     const { open } = await start(driver, {
-      route: { openDelay: false },
+      route: { openDelay: 'first-chunk' },
       async *feed({ name, stream }) {
         if (name === 'other') {
           stream.open();
@@ -251,7 +251,7 @@ describe.each(DRIVERS)('$name: the status and headers', (driver) => {
   });
 
   it.each([
-    ['by stream.open()', { openDelay: false } as const, (call: Call) => void call.stream.open()],
+    ['by stream.open()', { openDelay: 'first-chunk' } as const, (call: Call) => void call.stream.open()],
     ['after openDelay', { openDelay: 20 }, () => undefined],
     ['at once with openDelay: 0', { openDelay: 0 }, () => undefined],
   ])('of a stream that is silent are sent %s', async (_, route, feed) => {

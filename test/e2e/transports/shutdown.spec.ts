@@ -47,7 +47,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
     const called = deferred();
     const { open, close } = await start(driver, {
       options: { shutdown: { grace: 20 } },
-      route: { openDelay: false },
+      route: { openDelay: 'first-chunk' },
       async feed() {
         called.resolve();
         await NEVER;
