@@ -112,7 +112,7 @@ const origins: Check = (value) =>
   value === '*' || typeof value === 'function' || (Array.isArray(value) && value.every(isOrigin))
     ? undefined
     : 'must be "*", a function, or a list of origins such as "https://example.com"';
-const webSocketOptions = keys({ origins, maxPayload: count, messages: queueLimits(count) });
+const webSocketOptions = keys({ origins, maxPayload: count, maxFragments: count, messages: queueLimits(count) });
 const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : webSocketOptions(value));
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';

@@ -103,6 +103,11 @@ export interface WebSocketOptions {
   /** The largest message a client may send, in bytes; for a larger one the WebSocket is closed with 1009. Default: 65 536. */
   readonly maxPayload?: number;
   /**
+   * How many frames a message may be sent in; with more, the WebSocket is closed with 1008. Default: 256. Browsers send a message in one frame, or
+   * in a few if it is large.
+   */
+  readonly maxFragments?: number;
+  /**
    * What may wait to be read from `stream.messages`, beside what came with it in one read from the socket: then the client is not read
    * from until there is room. Default: 64 messages, 65 536 bytes.
    */
@@ -174,6 +179,7 @@ export const DEFAULTS = {
   grace: 5_000,
   retry: 3_000,
   maxPayload: 65_536,
+  maxFragments: 256,
   messages: 64,
   messageBytes: 65_536,
 } as const;

@@ -33,9 +33,10 @@ export class WebSocketPlan {
     route: string,
     private readonly logger: StreamLogger,
   ) {
-    const { messages } = options;
+    const { messages, maxPayload = DEFAULTS.maxPayload, maxFragments = DEFAULTS.maxFragments } = options;
     this.parts = {
       messages: { items: messages?.items ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
+      limits: { maxPayload, maxFragments },
       note: (message) => logger.debug(`${route} ${message}`),
       warn: (message) => logger.warn(`${route} ${message}`),
     };

@@ -9,6 +9,11 @@ import type { WebSocketServerLike } from './transport/web-socket.js';
 import { UpgradeGate } from './upgrade-gate.js';
 import { pathMatcher } from './upgrade-paths.js';
 
+/** In how many pieces a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
+const CHUNKS = 1_024;
+/** … so that those of a large message may not all be smaller than this. */
+const BYTES_PER_CHUNK = 256;
+
 /** What is used of the package ws. */
 interface WsModule {
   readonly WebSocketServer: new (options: object) => WebSocketServerLike;
@@ -61,6 +66,7 @@ export class WebSocketSupport {
   }
 
   private serverOf(Constructor: WsModule['WebSocketServer']): WebSocketServerLike {
+    const { maxPayload = DEFAULTS.maxPayload, maxFragments = DEFAULTS.maxFragments } = this.options;
     return new Constructor({
       noServer: true,
       clientTracking: false,
@@ -68,7 +74,9 @@ export class WebSocketSupport {
       perMessageDeflate: false,
       // Pings are answered by the transport.
       autoPong: false,
-      maxPayload: this.options.maxPayload ?? DEFAULTS.maxPayload,
+      maxPayload,
+      maxFragments,
+      maxBufferedChunks: CHUNKS + Math.ceil(maxPayload / BYTES_PER_CHUNK),
       handleProtocols: (_offered: ReadonlySet<string>, request: IncomingMessage) => protocolOf(request) ?? false,
     });
   }

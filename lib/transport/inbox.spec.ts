@@ -8,7 +8,7 @@ function setup(limits = { items: 2, bytes: 10 }) {
     resume: () => void asked.push('resume'),
     wait: () => void asked.push('wait'),
   });
-  return { inbox, asked };
+  return { inbox, asked, push: (text: string) => inbox.push(Buffer.from(text), false) };
 }
 
 const message = (value: string) => ({ done: false, value });
@@ -16,11 +16,11 @@ const DONE = { done: true, value: undefined };
 
 describe('An inbox', () => {
   it('gives messages in their order, whoever is first', async () => {
-    const { inbox, asked } = setup();
+    const { inbox, push, asked } = setup();
     const early = [inbox.next(), inbox.next()];
 
     for (const each of ['a', 'b', 'c']) {
-      inbox.push(each);
+      push(each);
     }
 
     expect(await Promise.all([...early, inbox.next()])).toEqual([message('a'), message('b'), message('c')]);
@@ -31,14 +31,14 @@ describe('An inbox', () => {
     ['by their number', ['a', 'b']],
     ['by their bytes', ['ääääü']],
   ])('has its client wait when it is full, %s, until there is room', async (_how, messages) => {
-    const { inbox, asked } = setup();
+    const { inbox, push, asked } = setup();
 
     for (const each of messages) {
-      expect(inbox.push(each)).toBe(true);
+      expect(push(each)).toBe(true);
     }
     expect(asked).toEqual(['pause']);
     // What came in the same read as what filled it is kept too.
-    inbox.push('c');
+    push('c');
 
     for (const each of [...messages, 'c']) {
       expect(await inbox.next()).toEqual(message(each));
@@ -47,11 +47,11 @@ describe('An inbox', () => {
   });
 
   it('ends when what waits has been read', async () => {
-    const { inbox } = setup();
-    inbox.push('a');
+    const { inbox, push } = setup();
+    push('a');
     inbox.end();
 
-    expect(inbox.push('b')).toBe(false);
+    expect(push('b')).toBe(false);
     expect([await inbox.next(), await inbox.next()]).toEqual([message('a'), DONE]);
   });
 
@@ -64,15 +64,15 @@ describe('An inbox', () => {
   });
 
   it('drops what comes when its reader has left the loop, and lets its client go on', async () => {
-    const { inbox, asked } = setup();
-    inbox.push('a');
-    inbox.push('b');
+    const { inbox, push, asked } = setup();
+    push('a');
+    push('b');
     for await (const each of inbox) {
       expect(each).toBe('a');
       break;
     }
 
-    expect(inbox.push('c')).toBe(false);
+    expect(push('c')).toBe(false);
     expect(await inbox.next()).toEqual(DONE);
     expect(asked).toEqual(['pause', 'resume']);
   });

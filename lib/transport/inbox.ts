@@ -1,5 +1,6 @@
 import { StreamStateError } from '../errors.js';
 import type { QueueLimits } from '../queue-limits.js';
+import { PackedMessages } from './packed-messages.js';
 
 /** A text message, or a binary one. */
 export type Message = string | Uint8Array;
@@ -14,12 +15,14 @@ interface InboxFlow {
   wait(): void;
 }
 
+/** This much more than twice its length may be kept alive by a message. */
+const SPARE_BYTES = 1_024;
+
 const DONE = { done: true, value: undefined } as const;
 
 /** What a client has sent and nobody has read yet. */
 export class Inbox implements AsyncIterableIterator<Message> {
-  private waiting: Message[] = [];
-  private bytes = 0;
+  private readonly waiting = new PackedMessages();
   private readers: ((result: IteratorResult<Message>) => void)[] = [];
   /** Whether there is no room for more. */
   full = false;
@@ -39,18 +42,21 @@ export class Inbox implements AsyncIterableIterator<Message> {
     return this;
   }
 
-  /** Takes a message. Whether anybody will read it. */
-  push(message: Message): boolean {
+  /**
+   * Takes a message.
+   * @param data its bytes; of a text message they are UTF-8
+   * @returns whether anybody will read it
+   */
+  push(data: Buffer, binary: boolean): boolean {
     if (this.ended) {
       return false;
     }
     const reader = this.readers.shift();
     if (reader) {
-      reader({ done: false, value: message });
+      reader({ done: false, value: binary ? owned(data) : data.toString() });
       return true;
     }
-    this.waiting.push(message);
-    this.bytes += Buffer.byteLength(message);
+    this.waiting.push(data, binary);
     this.regulate();
     return true;
   }
@@ -58,7 +64,6 @@ export class Inbox implements AsyncIterableIterator<Message> {
   next(): Promise<IteratorResult<Message>> {
     const message = this.waiting.shift();
     if (message !== undefined) {
-      this.bytes -= Buffer.byteLength(message);
       this.regulate();
       return Promise.resolve({ done: false, value: message });
     }
@@ -73,8 +78,7 @@ export class Inbox implements AsyncIterableIterator<Message> {
 
   /** Its reader wants no more: what still comes is dropped. */
   return(): Promise<IteratorResult<Message>> {
-    this.waiting = [];
-    this.bytes = 0;
+    this.waiting.clear();
     this.end();
     return Promise.resolve(DONE);
   }
@@ -89,10 +93,15 @@ export class Inbox implements AsyncIterableIterator<Message> {
   }
 
   private regulate(): void {
-    const full = !this.ended && (this.waiting.length >= this.limits.items || this.bytes >= this.limits.bytes);
+    const full = !this.ended && (this.waiting.count >= this.limits.items || this.waiting.bytes >= this.limits.bytes);
     if (full !== this.full) {
       this.full = full;
       full ? this.flow.pause() : this.flow.resume();
     }
   }
+}
+
+/** A message may be a view of all that was read from the socket with it. Whoever keeps it need not keep that too. */
+function owned(data: Buffer): Buffer {
+  return data.buffer.byteLength > 2 * data.length + SPARE_BYTES ? Buffer.from(data) : data;
 }

@@ -4,8 +4,10 @@ import { endSoon } from './lingering.js';
 import type { OutgoingHeaders } from './transport.js';
 import type { WebSocketLike, WebSocketServerLike } from './web-socket.js';
 
-/** A client may send nothing before it is answered (RFC 6455 §4.1): this much is kept of one that does. */
+/** A client may send nothing before it is answered (RFC 6455 §4.1): this much is kept of one that does, … */
 const EARLY_BYTES = 65_536;
+/** … where each piece that is read counts for no less than it costs. */
+const PIECE_BYTES = 512;
 /** How long a refused client may take to close its side, in milliseconds. */
 const LINGER_MS = 1_000;
 /** What belongs to an HTTP answer only, or to the handshake itself. */
@@ -98,7 +100,7 @@ export class Upgrade {
   /** To notice that the client leaves, it has to be read from. */
   private readonly onEarly = (data: Buffer): void => {
     this.early.push(data);
-    this.earlyBytes += data.length;
+    this.earlyBytes += data.length + PIECE_BYTES;
     if (this.earlyBytes > EARLY_BYTES) {
       this.socket.destroy();
     }

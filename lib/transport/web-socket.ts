@@ -11,7 +11,7 @@ export interface WebSocketLike {
   close(code: number, reason: string): void;
   terminate(): void;
   ping(): void;
-  pong(data: Uint8Array): void;
+  pong(data: Uint8Array, mask: boolean, onSent: (error?: Error) => void): void;
   pause(): void;
   resume(): void;
   on(event: 'error', listener: (error: Error) => void): unknown;

@@ -1,9 +1,11 @@
 import type { StreamCloseCode } from '../errors.js';
 import type { QueueLimits } from '../queue-limits.js';
-import { CLOSE_CODES, closeCodeOf } from './close-codes.js';
+import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
 import { Inbox, type Message } from './inbox.js';
 import { destroyLater } from './lingering.js';
+import { type MessageLimits, MessageMeter } from './message-meter.js';
 import { Pings } from './pings.js';
+import { Pongs } from './pongs.js';
 import type { SharedChunk } from './shared-chunk.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import type { Upgrade } from './upgrade.js';
@@ -13,14 +15,13 @@ import type { WebSocketLike } from './web-socket.js';
 const ANSWER_MS = 5_000;
 /** The same, for one that is given up. */
 const LAST_ANSWER_MS = 1_000;
-/** As long as no more waits for the client, its pings are answered. */
-const PONG_BYTES = 16_384;
 
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 /** What is the same for all WebSockets of a route. */
 export interface WebSocketParts {
   readonly messages: QueueLimits;
+  readonly limits: MessageLimits;
   /** Tells the log of what a developer may want to know. */
   readonly note: (message: string) => void;
   /** The same, of what is wrong with a client. */
@@ -43,6 +44,8 @@ export class WebSocketTransport implements Transport {
   private onWait: (() => void) | undefined;
   private dropping = false;
   private pings: Pings | undefined;
+  private pongs: Pongs | undefined;
+  private meter: MessageMeter | undefined;
 
   constructor(
     private readonly upgrade: Upgrade,
@@ -115,6 +118,8 @@ export class WebSocketTransport implements Transport {
     if (ws && ws.readyState !== ws.OPEN) {
       // Its client has closed it, and takes nothing: the answer waits.
       this.gone();
+    } else if (this.meter?.overdue(now, ws?.isPaused === true)) {
+      this.refuse('the message took too long');
     } else {
       this.pings?.check(interval, now, () => {
         this.parts.note('closed a WebSocket: its client did not answer a ping');
@@ -169,16 +174,22 @@ export class WebSocketTransport implements Transport {
     if (!ws) {
       return;
     }
+    const meter = new MessageMeter(this.parts.limits);
     this.pings = new Pings(ws, socket);
+    this.meter = meter;
     // ws ends the socket when the client has sent a close frame and it is answered.
     socket.on('finish', () => this.gone());
     socket.on('drain', () => this.onDrain());
     ws.on('error', (error) => this.gone(error));
-    ws.on('message', (data: Buffer, binary: boolean) => this.onMessage(binary ? data : data.toString()));
+    ws.on('message', (data, binary) => this.onMessage(data, binary));
     ws.on('ping', (data) => {
-      // Not each of a flood (RFC 6455 §5.5.3): then they wait for the client.
-      if (socket.writableLength < PONG_BYTES) {
-        ws.pong(data);
+      this.pongs ??= new Pongs(ws);
+      this.pongs.answer(data);
+    });
+    // After ws, which closes what is no frame.
+    socket.on('data', (chunk: Buffer) => {
+      if (meter.read(chunk)) {
+        this.refuse('the message is too large with what came in between');
       }
     });
   }
@@ -190,9 +201,9 @@ export class WebSocketTransport implements Transport {
     }
   }
 
-  private onMessage(message: Message): void {
+  private onMessage(data: Buffer, binary: boolean): void {
     const { inbox } = this;
-    const kept = inbox && (this.onWait || !inbox.full) && inbox.push(message);
+    const kept = inbox && (this.onWait || !inbox.full) && inbox.push(data, binary);
     if (!kept && !this.dropping) {
       this.dropping = true;
       this.parts.note('dropped a message of a WebSocket client, and drops those to come: nobody reads stream.messages');
@@ -208,6 +219,13 @@ export class WebSocketTransport implements Transport {
       this.inbox?.end();
       destroyLater(socket, ANSWER_MS);
     }
+  }
+
+  /** Closes it for what its client did, and reads no more of that. */
+  private refuse(why: string): void {
+    this.close(POLICY, why);
+    this.upgrade.socket.removeAllListeners('data').resume();
+    this.gone(new Error(why));
   }
 
   private gone(error?: Error): void {

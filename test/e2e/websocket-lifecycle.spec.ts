@@ -17,21 +17,14 @@ import { controllerOf } from '../support/controller.js';
 import { deferred, Recorder } from '../support/events.js';
 import type { RawClient } from '../support/raw-client.js';
 import { quiet, type RunningApp, turns, useApps } from '../support/running.js';
+import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
+import { HANDSHAKE, maskedFrame } from '../support/websocket-frames.js';
 
 const launch = useApps();
-const HANDSHAKE = {
-  Connection: 'Upgrade',
-  Upgrade: 'websocket',
-  'Sec-WebSocket-Version': '13',
-  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
-};
-
 /** A frame as a client sends it, masked with zeros. */
 function masked(opcode: number, payload: string | Buffer = '', fin = true): string {
-  const bytes = Buffer.from(payload as string);
-  const size = bytes.length < 126 ? [0x80 | bytes.length] : [0x80 | 126, bytes.length >> 8, bytes.length & 0xff];
-  return Buffer.from([(fin ? 0x80 : 0) | opcode, ...size, 0, 0, 0, 0, ...bytes]).toString('latin1');
+  return maskedFrame({ opcode, payload, fin }).toString('latin1');
 }
 
 describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
@@ -356,19 +349,49 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['an unknown opcode', masked(3), 1002],
       ['text that is no UTF-8', masked(1, Buffer.from([0xff])), 1007],
       ['a message that is too large', masked(1, 'x'.repeat(101)), 1009],
+      ['a message in too many fragments', masked(1, '', false) + masked(0, '', false).repeat(3), 1008],
+      [
+        'a fragment with too much between it and the next',
+        masked(1, 'x', false) + masked(10, 'x'.repeat(125)).repeat(510),
+        1008,
+      ],
       ['a message that is too large in parts', masked(1, 'x'.repeat(60), false) + masked(0, 'x'.repeat(60)), 1009],
     ])('by %s is closed for it', async (_what, bytes, code) => {
-      const app = await start(endless, { websocket: { maxPayload: 100 } }, SOON);
+      const app = await start(endless, { websocket: { maxPayload: 100, maxFragments: 3 } }, SOON);
       const client = await upgraded(app);
 
       client.send(bytes);
 
-      await client.until(`\x88\x02${String.fromCharCode(code >> 8, code & 0xff)}`);
+      await client.until(new RegExp(`\x88[^]${String.fromCharCode(code >> 8, code & 0xff)}`));
       expect(await over.count(1)).toEqual([{ code: 'client-closed', error: expect.any(Error) }]);
       expect(app.logs.of('warn')).toEqual([
         expect.stringMatching(/^warn Feed\.feed closed a WebSocket for a fault of its client: /),
       ]);
       expect(await app.text('/alive')).toBe('alive');
+    });
+
+    const half = masked(1, 'x'.repeat(20)).slice(0, 10);
+    it.each([
+      ['a message it never finishes', masked(1, 'x', false) + masked(10)],
+      ['a message it finishes too slowly', masked(1, 'x', false) + masked(0, 'x', false).repeat(100)],
+      ['a frame it never finishes', half],
+      ['the first byte of a frame', half.slice(0, 1)],
+    ])('by %s is closed 30 seconds later', async (_what, bytes) => {
+      const app = await start(endless, { heartbeat: false }, SOON);
+      const client = await upgraded(app);
+      const [peer] = await app.sockets.count(1);
+      const clock = useFakeClock(app.app);
+      const before = peer?.bytesRead ?? 0;
+      client.send(bytes);
+      await eventually(() => peer?.bytesRead === before + bytes.length);
+
+      await clock.advance(29_000);
+      expect(over.seen).toEqual([]);
+      await clock.advance(3_000);
+
+      await client.until('\x88\x1b\x03\xf0the message took too long');
+      expect(await over.count(1)).toEqual([{ code: 'client-closed', error: expect.any(Error) }]);
+      clock.restore();
     });
 
     it('by sending much before it is answered is dropped', async () => {
@@ -493,6 +516,41 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   });
 
   describe('messages', () => {
+    it('that come slowly, after a pause, or that wait to be read do not take too long', async () => {
+      const app = await start(
+        async function* (stream) {
+          const messages = stream.messages[Symbol.asyncIterator]();
+          yield (await messages.next()).value;
+          yield (await messages.next()).value;
+          await new Promise(() => undefined);
+        },
+        { heartbeat: false, websocket: { maxPayload: 1_000_000, messages: { items: 1 } } },
+      );
+      const client = await app.get('/feed', HANDSHAKE);
+      await client.until('\r\n\r\n');
+      const [peer] = await app.sockets.count(1);
+      const clock = useFakeClock(app.app);
+      const send = async (bytes: string): Promise<void> => {
+        const before = peer?.bytesRead ?? 0;
+        client.send(bytes);
+        await eventually(() => peer?.bytesRead === before + bytes.length);
+      };
+      await clock.advance(100_000);
+
+      // 4 KiB a second, and then 90 seconds in which the message before is not read.
+      await send(masked(1, '', false));
+      for (let i = 0; i < 60; i++) {
+        await send(masked(0, 'x'.repeat(4_096), false));
+        await clock.advance(1_000);
+      }
+      await send(masked(0) + masked(1, 'second') + masked(1, 'third') + masked(1, 'fourth') + masked(1, '', false));
+      await client.until('second');
+      await clock.advance(90_000);
+
+      expect(over.seen).toEqual([]);
+      clock.restore();
+    });
+
     it('that nobody reads are dropped, and said once', async () => {
       @Controller()
       class Deaf {

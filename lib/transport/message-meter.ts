@@ -1,0 +1,106 @@
+/** How long a message may take from its first byte to its last, in milliseconds, … */
+const PATIENCE_MS = 30_000;
+/** … and how much longer for each byte of it that has come: a client that sends 4 KiB a second is never too slow. */
+const MS_PER_BYTE = 1_000 / 4_096;
+/** Bytes that may come with a message besides its payload and the heads of its frames: control frames between them. */
+const CONTROL_BYTES = 65_536;
+/** The longest head of a frame (RFC 6455 §5.2). */
+const HEAD_BYTES = 14;
+const MASK_BYTES = 4;
+
+const FIN = 0x80;
+const CONTROL = 0x08;
+
+/** How large a message may be. */
+export interface MessageLimits {
+  readonly maxPayload: number;
+  readonly maxFragments: number;
+}
+
+/**
+ * Measures the unfinished message of a client: for how long it has been unfinished, and how many bytes have been read since it began. All of
+ * those may still be in memory, whatever they were, as each fragment is a view of what was read from the socket with it.
+ *
+ * It reads the heads of frames alone (RFC 6455 §5.2), and takes for granted that clients mask: `ws` closes the others.
+ */
+export class MessageMeter {
+  /** Bytes read since the unfinished message began. */
+  private bytes = 0;
+  /** Bytes still to come of the mask and the payload of a frame. */
+  private rest = 0;
+  /** The next byte of the head of a frame: 0 and 1, then those of a length of 2 or 8 bytes. */
+  private place = 0;
+  private lengthEnd = 0;
+  private length = 0;
+  /** Whether the last fragment of a message is still to come. */
+  private fragmented = false;
+  private finished = 0;
+  /** What {@link overdue} saw last. */
+  private seen = -1;
+  private since = 0;
+
+  constructor(private readonly limits: MessageLimits) {}
+
+  /** Reads on. Returns whether an unfinished message has become too large, with all that came in between. */
+  read(chunk: Uint8Array): boolean {
+    for (let at = 0; at < chunk.length; ) {
+      const step = this.rest > 0 ? Math.min(this.rest, chunk.length - at) : 1;
+      this.bytes += step;
+      if (this.rest > 0) {
+        this.rest -= step;
+      } else {
+        this.readHead(chunk[at] as number);
+      }
+      at += step;
+      if (this.rest === 0 && this.place === 0) {
+        this.endFrame();
+      }
+    }
+    const { maxPayload, maxFragments } = this.limits;
+    return this.bytes > maxPayload + maxFragments * HEAD_BYTES + CONTROL_BYTES;
+  }
+
+  /**
+   * Returns whether the unfinished message has taken too long. To be called often.
+   * @param waits whether the client cannot go on, as it is not read from
+   */
+  overdue(now: number, waits: boolean): boolean {
+    if (this.bytes === 0) {
+      this.seen = -1;
+      return false;
+    }
+    if (waits || this.seen !== this.finished) {
+      this.seen = this.finished;
+      this.since = now;
+    }
+    return now - this.since > PATIENCE_MS + this.bytes * MS_PER_BYTE;
+  }
+
+  private readHead(byte: number): void {
+    const place = this.place++;
+    if (place === 0) {
+      if ((byte & CONTROL) === 0) {
+        this.fragmented = (byte & FIN) === 0;
+      }
+      return;
+    }
+    if (place === 1) {
+      const length = byte & 0x7f;
+      this.lengthEnd = length < 126 ? 2 : length === 126 ? 4 : 10;
+      this.length = length < 126 ? length : 0;
+    } else {
+      this.length = this.length * 256 + byte;
+    }
+    if (this.place === this.lengthEnd) {
+      this.place = 0;
+      this.rest = this.length + MASK_BYTES;
+    }
+  }
+
+  private endFrame(): void {
+    if (!this.fragmented) {
+      this.bytes = 0;
+      this.finished++;
+    }
+  }
+}
