@@ -5,7 +5,7 @@ import type { StreamErrorBody, StreamFormat } from '../format/format.js';
 import { HubEvent } from '../format/hub-event.js';
 import { noJson } from '../format/json-text.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
-import { type ChosenFormat, chooseFormat, formatOfChunk } from '../format/negotiate.js';
+import { type ChosenFormat, type ContentType, chooseFormat, formatOfChunk } from '../format/negotiate.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
@@ -22,7 +22,7 @@ const LARGE = 131_072;
 /** The body of a stream: chunks in their format on their way out, within the bounds of the queue. */
 export class Body extends Outbox {
   format: StreamFormat | undefined;
-  contentType: string | undefined;
+  contentType: ContentType | undefined;
   private begun = false;
   /** Whether the format has something between chunks. */
   private framed = false;

@@ -189,14 +189,28 @@ export abstract class StreamOpening extends StreamConnection {
     this.body.declare(length);
     const unnamed = dropped.filter((name) => !settings.dropped.has(name));
     if (unnamed.length > 0) {
-      for (const name of unnamed) {
-        settings.dropped.add(name);
-      }
-      settings.services.logger.warn(
-        `${settings.route}: the header ${unnamed.join(', ')} is not sent: the server frames a stream and keeps its connection. Do not set it`,
-      );
+      this.warnOfDropped(unnamed);
     }
     transport.begin(headers);
+  }
+
+  /** Says which headers of the application are not sent, once for each route. */
+  private warnOfDropped(names: readonly string[]): void {
+    const { settings } = this.parts;
+    for (const name of names) {
+      settings.dropped.add(name);
+    }
+    const framing = names.filter((name) => name !== 'content-type');
+    if (framing.length > 0) {
+      settings.services.logger.warn(
+        `${settings.route}: the header ${framing.join(', ')} is not sent: the server frames a stream and keeps its connection. Do not set it`,
+      );
+    }
+    if (framing.length < names.length) {
+      settings.services.logger.warn(
+        `${settings.route}: the header content-type is not sent as it was set: clients need the type of the format ${this.body.format?.name} to read the body. Do not set it, or use the format text or bytes`,
+      );
+    }
   }
 
   private beginBody(head: CommittedHead): void {

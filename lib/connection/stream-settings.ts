@@ -1,6 +1,6 @@
 import type { EventsMode } from '../format/event.js';
 import type { StreamErrorBody } from '../format/format.js';
-import type { ChosenFormat } from '../format/negotiate.js';
+import type { ChosenFormat, ContentType } from '../format/negotiate.js';
 import type { QueueLimits } from '../queue-limits.js';
 import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import type { HookChain } from './hooks.js';
@@ -59,7 +59,7 @@ export interface CommittedHead {
   readonly headers: OutgoingHeaders;
   /** The length of the body in bytes, where the application has set `Content-Length`. */
   readonly length: number | undefined;
-  /** The names of headers that the application has set and that are not sent, as the server frames the message. */
+  /** The names of headers that the application has set and that are not sent: the server frames the message, the format has its own type. */
   readonly dropped: readonly string[];
 }
 
@@ -69,11 +69,11 @@ export interface ResponseHead {
   header(name: string, value: string | readonly string[]): void;
   /**
    * Fixes the head, with this content type and these headers (their names in lower case) where none of that name is set;
-   * the body is ours from then on.
+   * the body is ours from then on. A content type that clients need to read the body replaces another one.
    * @throws {StreamError} `invalid-header` when `Content-Length` is not one number of bytes
    */
   commit(
-    contentType: string | undefined,
+    contentType: ContentType | undefined,
     defaults: Readonly<Record<string, string>>,
   ): CommittedHead | PromiseLike<CommittedHead>;
   /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */

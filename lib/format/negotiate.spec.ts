@@ -5,7 +5,7 @@ import { chooseFormat, formatOfChunk, negotiateFormat } from './negotiate.js';
 /** The content type for an `Accept`, where the route has no list of its own. */
 function ofAll(accept: string | undefined): string | undefined {
   const chosen = negotiateFormat(accept, ALL_FORMATS, 'auto');
-  return chosen === 'auto' ? 'auto' : chosen?.contentType;
+  return chosen === 'auto' ? 'auto' : chosen?.contentType?.value;
 }
 
 /** The content type for an `Accept`, where the route has a list. */
@@ -13,7 +13,7 @@ function ofList(accept: string | undefined, ...names: StreamFormatName[]): strin
   const formats = names.map((name) => FORMATS[name]);
   const [first = FORMATS.sse] = formats;
   const chosen = negotiateFormat(accept, formats, chooseFormat(first));
-  return chosen === 'auto' ? 'auto' : chosen?.contentType;
+  return chosen === 'auto' ? 'auto' : chosen?.contentType?.value;
 }
 
 const CHROME_NAVIGATION =
@@ -86,7 +86,7 @@ describe('a route with a list', () => {
 
     expect(negotiateFormat('text/csv', [FORMATS.sse, csv], 'auto')).toEqual({
       format: csv,
-      contentType: 'text/csv; header=present',
+      contentType: { value: 'text/csv; header=present', required: true },
     });
   });
 
@@ -138,6 +138,6 @@ describe('the first chunk', () => {
     ['a number', 1, 'application/x-ndjson'],
     ['null', null, 'application/x-ndjson'],
   ])('decides, when it is %s, for %s', (_what, chunk, contentType) => {
-    expect(formatOfChunk(chunk).contentType).toBe(contentType);
+    expect(formatOfChunk(chunk).contentType?.value).toBe(contentType);
   });
 });

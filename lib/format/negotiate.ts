@@ -5,11 +5,19 @@ import type { StreamFormat } from './format.js';
 import { ndjsonFormat } from './ndjson.format.js';
 import { textFormat } from './text.format.js';
 
+/** What a body is sent as. */
+export interface ContentType {
+  /** The value of `Content-Type`. */
+  readonly value: string;
+  /** Whether clients need it to read the body. If not, a type that the application has set is sent instead. */
+  readonly required: boolean;
+}
+
 /** A format and the media type it is sent as. */
 export interface ChosenFormat {
   readonly format: StreamFormat;
   /** Nothing: it is set otherwise. */
-  readonly contentType: string | undefined;
+  readonly contentType: ContentType | undefined;
 }
 
 // Only the range */* matches it: then the client leaves the choice to us.
@@ -17,7 +25,9 @@ const ANY = 'x-any/x-any';
 
 /** A format with one of its media types, by default the first. */
 export function chooseFormat(format: StreamFormat, mediaType: string = format.mediaTypes[0] ?? ''): ChosenFormat {
-  return { format, contentType: format.parameters === undefined ? mediaType : `${mediaType}; ${format.parameters}` };
+  const value = format.parameters === undefined ? mediaType : `${mediaType}; ${format.parameters}`;
+  // Text and bytes may be anything, such as Markdown or an image: the format adds nothing that a client would have to know.
+  return { format, contentType: { value, required: format !== textFormat && format !== bytesFormat } };
 }
 
 /**

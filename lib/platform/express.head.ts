@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
+import type { ContentType } from '../format/negotiate.js';
+import { CONTENT_TYPE, typeInstead } from './content-type.js';
 import { framed, releaseFraming } from './framing.js';
 import { withVary } from './vary.js';
 
@@ -30,9 +32,11 @@ export class ExpressHead implements ResponseHead {
     this.response.setHeader('Vary', withVary(this.response.getHeader('Vary'), name));
   }
 
-  commit(contentType: string | undefined, defaults: Readonly<Record<string, string>>): CommittedHead {
-    if (contentType !== undefined && !this.response.hasHeader('content-type')) {
-      this.response.setHeader('content-type', contentType);
+  commit(contentType: ContentType | undefined, defaults: Readonly<Record<string, string>>): CommittedHead {
+    const own = this.response.getHeader(CONTENT_TYPE);
+    const type = typeInstead(own, contentType);
+    if (type !== undefined) {
+      this.response.setHeader(CONTENT_TYPE, type);
     }
     for (const name in defaults) {
       if (!this.response.hasHeader(name)) {
@@ -40,9 +44,10 @@ export class ExpressHead implements ResponseHead {
       }
     }
     const head = framed(this.response, []);
+    const dropped = type !== undefined && own !== undefined ? [...head.dropped, CONTENT_TYPE] : head.dropped;
     // Nothing comes after us, and the router's closures would live as long as the stream: 700 bytes.
     this.response.req.next = undefined;
-    return head;
+    return { ...head, dropped };
   }
 
   release(): void {

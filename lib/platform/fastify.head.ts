@@ -1,7 +1,9 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
+import type { ContentType } from '../format/negotiate.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
+import { CONTENT_TYPE, typeInstead } from './content-type.js';
 import { CONTENT_LENGTH, checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
 import { withVary } from './vary.js';
 
@@ -35,6 +37,7 @@ interface FastifyLike {
 /** What is given to `reply.send()`, so that the `onSend` hooks of the application (cookies, sessions, …) run before the head is ours. */
 class TakenBody {
   failure: { readonly error: unknown } | undefined;
+  private replacesType = false;
   private head: CommittedHead | undefined;
   private waiting: { resolve(head: CommittedHead): void; reject(error: unknown): void } | undefined;
 
@@ -46,11 +49,27 @@ class TakenBody {
     );
   }
 
-  constructor(private readonly defaults: Readonly<Record<string, string>>) {}
+  constructor(
+    private readonly contentType: ContentType | undefined,
+    private readonly defaults: Readonly<Record<string, string>>,
+  ) {}
+
+  /** Sets the content type of the body, unless another one may stay. */
+  setType(reply: FastifyReplyLike): void {
+    const own = reply.getHeader(CONTENT_TYPE);
+    const type = typeInstead(own, this.contentType);
+    if (type !== undefined) {
+      reply.header(CONTENT_TYPE, type);
+      this.replacesType ||= own !== undefined;
+    }
+  }
 
   take(reply: FastifyReplyLike): void {
     try {
-      const head = framed(reply.raw, headersOf(reply, this.defaults));
+      // Again: a hook may have set another one.
+      this.setType(reply);
+      const framing = framed(reply.raw, headersOf(reply, this.defaults));
+      const head = this.replacesType ? { ...framing, dropped: [...framing.dropped, CONTENT_TYPE] } : framing;
       reply.hijack();
       this.head = head;
       this.waiting?.resolve(head);
@@ -134,15 +153,13 @@ export class FastifyHead implements ResponseHead {
   }
 
   commit(
-    contentType: string | undefined,
+    contentType: ContentType | undefined,
     defaults: Readonly<Record<string, string>>,
   ): CommittedHead | Promise<CommittedHead> {
     // Once the reply has been sent, an exception filter can no longer answer.
     checkLength(this.reply.getHeader(CONTENT_LENGTH));
-    if (contentType !== undefined && !this.reply.hasHeader('content-type')) {
-      this.reply.header('content-type', contentType);
-    }
-    const body = new TakenBody(defaults);
+    const body = new TakenBody(contentType, defaults);
+    body.setType(this.reply);
     this.reply.send(body);
     return body.taken();
   }
