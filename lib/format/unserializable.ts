@@ -1,0 +1,52 @@
+type Path = readonly (string | number)[];
+
+/**
+ * Where in a value `JSON.stringify` fails, and why: `$.user.id is a BigInt …`. It looks where `JSON.stringify` looked, in the same order.
+ * Returns `undefined` when the failure is another one, such as an error of a `toJSON()`.
+ */
+export function unserializablePart(value: unknown): string | undefined {
+  try {
+    return search(value, [], []);
+  } catch {
+    // A getter or `toJSON()` threw: that error is the one to report.
+    return undefined;
+  }
+}
+
+/** @param ancestors the objects on the way to the value, from the outermost */
+function search(given: unknown, path: Path, ancestors: readonly unknown[]): string | undefined {
+  const value = converted(given, path);
+  if (typeof value === 'bigint') {
+    return `${pathText(path)} is a BigInt, which has no JSON form: send it as a string or a number`;
+  }
+  if (typeof value !== 'object' || value === null) {
+    return undefined;
+  }
+  const above = ancestors.indexOf(value);
+  if (above !== -1) {
+    return `${pathText(path)} is ${pathText(path.slice(0, above))} again, and a circular structure has no JSON form: send the fields that are needed`;
+  }
+  const keys = Array.isArray(value) ? value.keys() : Object.keys(value);
+  for (const key of keys) {
+    const found = search((value as Record<string | number, unknown>)[key], [...path, key], [...ancestors, value]);
+    if (found !== undefined) {
+      return found;
+    }
+  }
+  return undefined;
+}
+
+/** What `JSON.stringify` takes in place of a value with `toJSON()`. */
+function converted(value: unknown, path: Path): unknown {
+  const convertible = (typeof value === 'object' && value !== null) || typeof value === 'bigint';
+  const { toJSON } = (convertible ? value : {}) as { readonly toJSON?: unknown };
+  return typeof toJSON === 'function' ? toJSON.call(value, String(path.at(-1) ?? '')) : value;
+}
+
+function pathText(path: Path): string {
+  return path.reduce<string>(
+    (text, key) =>
+      typeof key === 'string' && /^[A-Za-z_$][\w$]*$/.test(key) ? `${text}.${key}` : `${text}[${JSON.stringify(key)}]`,
+    '$',
+  );
+}
