@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import { STREAM_HEADERS } from './stream-headers.js';
@@ -37,6 +38,8 @@ export class Http1Transport implements Transport {
   private awaitsDrain = false;
   private head: OutgoingHeaders | undefined;
   private waits = true;
+  /** Whether its connection has no idle timeout because of it. */
+  private lifted = false;
   /** Whether the head has a `Content-Length`. */
   private sized = false;
   /** Whether we have sent the head: that the response has one does not say so. */
@@ -73,6 +76,7 @@ export class Http1Transport implements Transport {
     this.listener = listener;
     this.response[TRANSPORT] = this;
     this.response.on('close', onResponseClose);
+    this.lifted = liftIdleTimeout(this.response.req.socket);
     if (this.queued) {
       // Node.js tells only the response at the head of a connection that it is gone.
       this.stopWatching = onceSocketCloses(this.response.req.socket, () => this.onClose());
@@ -197,6 +201,10 @@ export class Http1Transport implements Transport {
 
   /** @internal */
   onClose(): void {
+    if (this.lifted) {
+      this.lifted = false;
+      restoreIdleTimeout(this.response.req.socket);
+    }
     this.stopWatching?.();
     this.stopWatching = undefined;
     this.listener?.onClose();

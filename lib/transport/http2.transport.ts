@@ -1,5 +1,6 @@
 import type { Http2ServerResponse } from 'node:http2';
 import { probeSession } from './http2-session.js';
+import { liftIdleTimeout, restoreIdleTimeout, type TimedConnection } from './idle-timeout.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
@@ -51,7 +52,14 @@ export class Http2Transport implements Transport {
         stream.destroy();
       }
     });
-    stream.on('close', () => listener.onClose());
+    const session: TimedConnection | undefined = stream.session;
+    const lifted = session && liftIdleTimeout(session);
+    stream.on('close', () => {
+      if (lifted) {
+        restoreIdleTimeout(session);
+      }
+      listener.onClose();
+    });
   }
 
   begin(headers: OutgoingHeaders): void {
