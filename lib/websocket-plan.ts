@@ -5,6 +5,7 @@ import { isCustom, messageFormat, PASSTHROUGH_MESSAGES } from './format/message.
 import type { ChosenFormat } from './format/negotiate.js';
 import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 import { lastEventIdOf } from './last-event-id.js';
+import { isSameOrigin } from './platform/same-origin.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { Upgrade } from './transport/upgrade.js';
 import { type WebSocketParts, WebSocketTransport } from './transport/websocket.transport.js';
@@ -63,23 +64,14 @@ export class WebSocketPlan {
   /** Browsers send cookies with a WebSocket of any page, and do not ask (RFC 6455 §10.2): without this, every page could use those of its reader. */
   private checkOrigin(origin: string | undefined, request: unknown): void {
     const { origins = [] } = this.options;
-    if (origin === undefined || origins === '*' || isSame(origin, (request as { readonly host?: string }).host)) {
+    if (origins === '*' || isSameOrigin(request)) {
       return;
     }
-    const allowed = typeof origins === 'function' ? origins(origin, request) === true : origins.includes(origin);
+    const allowed =
+      origin !== undefined &&
+      (typeof origins === 'function' ? origins(origin, request) === true : origins.includes(origin));
     if (!allowed) {
-      throw new ForbiddenException(`WebSockets are not open to pages of ${origin}`);
+      throw new ForbiddenException(`WebSockets are not open to pages of ${origin ?? 'other origins'}`);
     }
-  }
-}
-
-/** Whether a page is of the host it asks. Its scheme does not count: TLS may end at a proxy. */
-function isSame(origin: string, host: string | undefined): boolean {
-  try {
-    const { host: own, protocol } = new URL(origin);
-    return own !== '' && own === new URL(`${protocol}//${host}`).host;
-  } catch {
-    // "null", or a Host that is none.
-    return false;
   }
 }

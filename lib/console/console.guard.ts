@@ -14,6 +14,7 @@ import { SCOPE_OPTIONS_METADATA } from '@nestjs/common/constants.js';
 import { ModuleRef } from '@nestjs/core';
 import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import { StreamError } from '../errors.js';
+import { isSameOrigin } from '../platform/same-origin.js';
 import { incomingOf } from './incoming.js';
 import { isGuard, type StreamingConsoleOptions } from './streaming-console.options.js';
 
@@ -88,27 +89,15 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
   }
 }
 
-/**
- * Refuses what a page of another site has the browser do, with the cookies of whoever looks at it. Browsers tell so themselves
- * (`Sec-Fetch-Site`); where they do not, which is without TLS, by `Origin`.
- */
+/** Refuses what a page of another site makes the browser send, with the cookies of its user. */
 @Injectable()
 export class SameOriginGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
-    if (!isSameOrigin(requestOf(context).headers)) {
+    if (!isSameOrigin(context.switchToHttp().getRequest())) {
       throw new ForbiddenException('The console answers no page of another site');
     }
     return true;
   }
-}
-
-function isSameOrigin(headers: IncomingHttpHeaders): boolean {
-  const { origin, host } = headers;
-  const site = headers['sec-fetch-site'];
-  if (site !== undefined) {
-    return site === 'same-origin' || site === 'none';
-  }
-  return origin === undefined || (URL.canParse(origin) && new URL(origin).host === (headers[':authority'] ?? host));
 }
 
 function hostnameOf(headers: IncomingHttpHeaders): string {

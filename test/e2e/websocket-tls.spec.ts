@@ -53,6 +53,9 @@ describe.each(['express', 'fastify', 'fastify with HTTP/2 and allowHTTP1'])('%s 
       client.socket.close();
       await client.closed;
       expect(await WebSocketClient.refusal(`${url}/none`, [], options)).toMatchObject({ status: 404 });
+      // Anybody between the two can forge such a page, and browsers send it the cookies of the one over TLS.
+      const forged = { ...options, origin: `http://127.0.0.1:${port}` };
+      expect(await WebSocketClient.refusal(`${url}/feed`, [], forged)).toMatchObject({ status: 403 });
 
       const other = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
       await once(other, 'secureConnect');

@@ -524,24 +524,27 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       }
     });
 
-    it('is of the host a trusted proxy was asked for', async () => {
-      const headers = { 'X-Forwarded-Host': 'public.test' };
+    it('is of the host and the scheme that a trusted proxy was asked for', async () => {
+      const headers = { 'X-Forwarded-Host': 'public.test', 'X-Forwarded-Proto': 'https' };
+      const status = async (app: { url(path: string): string }, origin: string) =>
+        (await WebSocketClient.refusal(app.url('/numbers/1'), [], { origin, headers })).status;
       const untrusting = await start();
-      const refusal = await WebSocketClient.refusal(untrusting.url('/numbers/1'), [], {
+      const trusting = await launch(platform, {
+        controllers: [Numbers],
+        options: ON,
+        fastify: { trustProxy: true },
+        configure: (app) =>
+          platform === 'express' ? void (app as NestExpressApplication).set('trust proxy', true) : undefined,
+      });
+
+      const client = await WebSocketClient.open(trusting.url('/numbers/1'), [], {
         origin: 'https://public.test',
         headers,
       });
-      expect(refusal.status).toBe(403);
-      if (platform === 'express') {
-        const trusting = await start(ON, (app) => {
-          (app as NestExpressApplication).set('trust proxy', true);
-        });
-        const client = await WebSocketClient.open(trusting.url('/numbers/1'), [], {
-          origin: 'https://public.test',
-          headers,
-        });
-        expect(await client.all()).toEqual(['{"i":1}']);
-      }
+
+      expect(await client.all()).toEqual(['{"i":1}']);
+      expect(await status(trusting, 'http://public.test')).toBe(403);
+      expect(await status(untrusting, 'https://public.test')).toBe(403);
     });
   });
 
