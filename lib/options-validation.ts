@@ -58,6 +58,8 @@ const encodings: Check = (value) =>
     ? undefined
     : `must be a list of ${CONTENT_CODINGS.map((each) => `"${each}"`).join(', ')}`;
 
+const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be true or false');
+
 const threshold: Check = (value) =>
   Number.isInteger(value) && (value as number) >= 0 ? undefined : 'must be a whole number of bytes';
 
@@ -85,6 +87,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
     typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
   events: oneOf('shape', 'explicit'),
   compression,
+  browser: flag,
   limits: keys({
     connections: count,
     perClient: count,

@@ -58,6 +58,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     ),
     isDraining: runtime.isDraining,
     versionParameter: runtime.versionParameter,
+    browser: merged.browser === true,
     refusesWithRetry: application.refusal !== 'status',
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),

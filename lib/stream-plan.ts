@@ -14,6 +14,7 @@ import type {
 import type { StreamFormat } from './format/format.js';
 import { ALL_FORMATS } from './format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from './format/negotiate.js';
+import { PAGE } from './format/page.format.js';
 import { sseFormat } from './format/sse.format.js';
 import { lastEventIdOf } from './last-event-id.js';
 import { exchangeOn, type PlatformResponse } from './platform/platform.js';
@@ -57,6 +58,8 @@ export interface PlanParts {
   readonly versionParameter: RegExp | undefined;
   /** Whether an `EventSource` is refused with 200 and `retry`. */
   readonly refusesWithRetry: boolean;
+  /** Whether a browser that navigates to it gets a page. */
+  readonly browser: boolean;
   /** Whether it answers over HTTP. */
   readonly http: boolean;
   /** How it answers upgrades, if it does. */
@@ -113,7 +116,11 @@ export class StreamPlan {
     if (!this.parts.http) {
       throw upgradeRequired(raw.req, head);
     }
-    const chosen = this.only ?? this.negotiate(raw.req, head);
+    const navigates = isNavigation(raw.req);
+    if (navigates && (this.parts.browser || !this.only)) {
+      head.vary('Sec-Fetch-Mode');
+    }
+    const chosen = navigates && this.parts.browser ? PAGE : (this.only ?? this.negotiate(raw.req, head));
     const wait = waitOf(raw.req);
     const parts: StreamParts = {
       id: ++connections,
@@ -123,6 +130,7 @@ export class StreamPlan {
       settings,
       chosen: chosen === 'auto' ? undefined : chosen,
       lastEventId: lastEventIdOf(raw.req, settings.services.logger),
+      shown: navigates && !this.only,
       reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
     };
     const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
@@ -216,6 +224,11 @@ function isEventSource({ method, headers }: IncomingMessage, format: StreamForma
   return (
     format === sseFormat && method === 'GET' && /^\s*text\/event-stream\s*(?:;[^,]*)?$/i.test(headers.accept ?? '')
   );
+}
+
+/** Whether somebody opens it in a browser, as in the address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
+function isNavigation({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers.accept?.includes('text/html') === true;
 }
 
 /** What carries a request, and perhaps others: its socket, or its session of HTTP/2. */

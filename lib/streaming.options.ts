@@ -84,6 +84,12 @@ export interface StreamBehavior {
    * @example { encodings: ['br', 'gzip'], threshold: 512 }
    */
   readonly compression?: boolean | StreamCompression;
+  /**
+   * Whether somebody who opens the stream in the address bar of a browser gets a page that shows the items as they come, whatever the
+   * formats. For people who look, in development above all. Default: `false`; where the format is the client's choice, a browser then shows the
+   * stream as plain text.
+   */
+  readonly browser?: boolean;
   /** Limits of this route; given for the application, of all its streams together. */
   readonly limits?: StreamLimits;
 }

@@ -1,4 +1,5 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
+import { shownType } from '../format/page.format.js';
 import { isFlushMark } from '../source/flush.js';
 import { isThenable } from '../source/thenable.js';
 import { Body } from './body.js';
@@ -118,11 +119,17 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** Hands the status and headers over, with the content type of the format. */
   protected fixHead(): void {
-    const { head, settings } = this.parts;
+    const { head, settings, shown, chosen } = this.parts;
+    const { contentType, format } = this.body;
     if (!head || isOver(this.current)) {
       return;
     }
-    const committed = head.commit(this.body.contentType, this.headers);
+    if (chosen?.headers && chosen.format === format) {
+      for (const [name, value] of Object.entries(chosen.headers)) {
+        head.header(name, value);
+      }
+    }
+    const committed = head.commit(shown ? shownType(contentType) : contentType, this.headers);
     this.parts.head = undefined;
     this.openedAt = settings.services.registry.opened(this);
     this.body.open();

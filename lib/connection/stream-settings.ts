@@ -100,6 +100,8 @@ export interface StreamParts {
   /** The format, or nothing when the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
   readonly lastEventId: string | undefined;
+  /** Whether it is opened in the address bar of a browser, which is to show it and not to save it. */
+  readonly shown?: boolean;
   /** Whether the client is an `EventSource` that may be refused with 200 and `retry`: it gives up for good on any other status. */
   readonly reconnects?: boolean;
   /** Counts the stream out of the limits, once it has been counted in. */

@@ -18,6 +18,8 @@ export interface ChosenFormat {
   readonly format: StreamFormat;
   /** Nothing: it is set otherwise. */
   readonly contentType: ContentType | undefined;
+  /** Headers that are sent with it, whatever the application has set. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 // Only the range */* matches it: then the client leaves the choice to us.

@@ -111,6 +111,7 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ errorEvent: 7 }, '"errorEvent" must be'],
   [{ limits: { connections: 1.5 } }, '"connections" must be a whole number above 0'],
   [{ limits: { perClient: '2' } }, '"perClient" must be a whole number above 0'],
+  [{ browser: 'yes' }, '"browser" must be true or false'],
   [{ limits: { perConnection: 0 } }, '"perConnection" must be a whole number above 0'],
   [{ limits: { retryAfter: -5 } }, '"retryAfter" must be a number of milliseconds above 0'],
   [{ limits: { clientOf: 'ip' } }, '"clientOf" must be a function'],
