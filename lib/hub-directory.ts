@@ -13,6 +13,7 @@ import { Hub } from './hub/hub.js';
 import type { HubOptions } from './hub/hub.options.js';
 import type { StreamingRuntime } from './streaming.runtime.js';
 import { atMost } from './util/at-most.js';
+import { stackOf } from './util/error-text.js';
 
 /** What a `registerHub()` contributes, as the provider of this token. */
 export const HUB_DEFINITIONS = Symbol('nestjs-streaming:hub-definitions');
@@ -81,7 +82,7 @@ export class HubDirectory implements OnApplicationShutdown {
     const broker = options.broker ?? this.broker;
     this.use(broker);
     const hub = await Hub.open(options, broker, (message, error) =>
-      this.logger.warn(error instanceof Error ? `${message}: ${error.stack}` : message),
+      this.logger.warn(error === undefined ? message : `${message}: ${stackOf(error)}`),
     );
     this.hubs.push(hub);
     return hub;
@@ -114,7 +115,7 @@ export class HubDirectory implements OnApplicationShutdown {
   private async all<T>(what: string, closing: readonly T[], close: (each: T) => Promise<void>): Promise<void> {
     for (const outcome of await Promise.allSettled(closing.map(close))) {
       if (outcome.status === 'rejected') {
-        this.logger.error(`A ${what} could not be closed`, outcome.reason);
+        this.logger.error(`A ${what} could not be closed`, stackOf(outcome.reason));
       }
     }
   }

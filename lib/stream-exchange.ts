@@ -1,5 +1,6 @@
 import type { LiveConnection } from './connection/live-connection.js';
 import { StreamError } from './errors.js';
+import { interceptable, originalOf } from './interceptable.js';
 import type { PlatformResponse } from './platform/platform.js';
 import type { PushSource } from './source/source.js';
 import { isObservable } from './source/source-of.js';
@@ -52,17 +53,8 @@ export class StreamExchange {
       return undefined;
     }
     try {
-      if (!this.enter()) {
-        return connection.opened();
-      }
-      const result = invoke(this);
-      if (isThenable(result)) {
-        result.then(
-          (value) => this.deliver(value),
-          (error: unknown) => connection.fail(error),
-        );
-      } else {
-        this.deliver(result);
+      if (this.enter()) {
+        this.receive(invoke(this));
       }
     } catch (error) {
       connection.fail(error);
@@ -83,10 +75,26 @@ export class StreamExchange {
       if (this.live) {
         this.connection.expectChunks();
       }
-      return value;
+      return interceptable(value);
     };
     const result = invoke(this);
-    return isThenable(result) ? result.then(note) : note(result);
+    return isThenable(result) ? Promise.resolve(result).then(note) : note(result);
+  }
+
+  /** Sends what the handler or the interceptors returned, once it is there if it is a promise. */
+  receive(result: unknown): void {
+    try {
+      if (isThenable(result)) {
+        Promise.resolve(result).then(
+          (value) => this.deliver(value),
+          (error: unknown) => this.connection.fail(error),
+        );
+      } else {
+        this.deliver(result);
+      }
+    } catch (error) {
+      this.connection.fail(error);
+    }
   }
 
   /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */
@@ -99,6 +107,11 @@ export class StreamExchange {
     if (this.connection.state === 'new') {
       this.connection.attachSource(source);
     }
+  }
+
+  /** Releases a result that is not sent. */
+  discard(value: unknown): void {
+    this.connection.discard(originalOf(value));
   }
 
   /**
@@ -119,12 +132,11 @@ export class StreamExchange {
     return this.admitted;
   }
 
-  /** Sends what the handler returned. */
-  deliver(value: unknown): void {
+  private deliver(value: unknown): void {
     try {
       const admitted = this.enter();
       // Of a stream that is over, it is discarded.
-      this.connection.attach(value);
+      this.connection.attach(originalOf(value));
       if (!admitted) {
         return;
       }

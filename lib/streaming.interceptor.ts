@@ -2,6 +2,7 @@ import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/com
 import { type Observable, of } from 'rxjs';
 import { ObservableSource } from './source/observable.source.js';
 import type { PushSource, SourceSink } from './source/source.js';
+import { onRejection } from './source/thenable.js';
 import type { StreamExchange } from './stream-exchange.js';
 import { exchangeIn } from './stream-handler.js';
 import { markOf } from './stream-mark.js';
@@ -23,7 +24,10 @@ class InterceptedSource implements PushSource {
   start(sink: SourceSink): void {
     this.source.start({
       next: (value) => this.next(value, sink),
-      error: (error) => sink.error(error),
+      error: (error) => {
+        this.release();
+        sink.error(error);
+      },
       complete: () => this.complete(sink),
       detach: () => sink.detach(),
     });
@@ -31,28 +35,17 @@ class InterceptedSource implements PushSource {
 
   stop(): void {
     this.source.stop();
+    this.release();
   }
 
+  /** Never throws: nobody is there to catch it. */
   private next(value: unknown, sink: SourceSink): void {
-    // An interceptor that answers by itself with several values means each of them.
-    const live = this.live || (this.exchange.live ?? this.held !== undefined);
-    if (!live) {
-      this.held = { value };
-      return;
-    }
-    this.live = true;
-    this.send(this.held ? [this.held.value, value] : [value], sink);
-    this.held = undefined;
-  }
-
-  private send(values: readonly unknown[], sink: SourceSink): void {
     try {
-      if (!this.exchange.enter()) {
-        this.stop();
-        return;
-      }
-      for (const value of values) {
-        sink.next(value);
+      // An interceptor that answers by itself with several values means each of them.
+      if (this.live || (this.exchange.live ?? this.held !== undefined)) {
+        this.send(value, sink);
+      } else {
+        this.hold(value);
       }
     } catch (error) {
       // It has not ended by itself, as after an error of its own: an interval would go on forever.
@@ -61,12 +54,46 @@ class InterceptedSource implements PushSource {
     }
   }
 
+  /** Keeps the last value, as Nest's own routes do. */
+  private hold(value: unknown): void {
+    onRejection(value, () => undefined);
+    if (this.held?.value !== value) {
+      this.release();
+      this.held = { value };
+    }
+  }
+
+  private send(value: unknown, sink: SourceSink): void {
+    if (!this.exchange.enter()) {
+      this.stop();
+      return;
+    }
+    const { held } = this;
+    this.live = true;
+    this.held = undefined;
+    if (held) {
+      sink.next(held.value);
+    }
+    sink.next(value);
+  }
+
+  /** Releases a result that is not sent, as another one took its place or nobody is left to take it. */
+  private release(): void {
+    const { held } = this;
+    this.held = undefined;
+    if (held) {
+      this.exchange.discard(held.value);
+    }
+  }
+
   private complete(sink: SourceSink): void {
     if (this.live || this.exchange.live) {
       sink.complete();
     } else {
+      const { held } = this;
+      this.held = undefined;
       sink.detach();
-      this.exchange.deliver(this.held?.value);
+      this.exchange.receive(held?.value);
     }
   }
 }

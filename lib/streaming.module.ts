@@ -33,6 +33,7 @@ import { StreamRoutes } from './stream-routes.js';
 import type { StreamingModuleOptions } from './streaming.options.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 import { Telemetry } from './telemetry/telemetry.js';
+import { stackOf, textOf } from './util/error-text.js';
 import { versionParameterOf } from './version-parameter.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
@@ -42,10 +43,19 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
   validateOptions('module', options, 'StreamingModule.forRoot()');
   const logger = new Logger('StreamingModule');
   return new StreamingRuntime(options, {
-    error: (message, error) => logger.error(message, error instanceof Error ? error.stack : error),
-    warn: (message) => logger.warn(message),
-    debug: (message) => logger.debug(message),
+    error: (message, ...errors) => safely(() => logger.error(message, ...errors.map(stackOf))),
+    warn: (message) => safely(() => logger.warn(message)),
+    debug: (message) => safely(() => logger.debug(message)),
   });
+}
+
+/** Where a stream logs, nobody is left to catch what the logger of the application throws. */
+function safely(log: () => void): void {
+  try {
+    log();
+  } catch (error) {
+    process.emitWarning(`The logger of the application threw: ${textOf(error)}`);
+  }
 }
 
 /**

@@ -9,6 +9,7 @@ import { type ChosenFormat, type ContentType, chooseFormat, formatOfChunk } from
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
+import { isError, textOf } from '../util/error-text.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import type { StreamSettings } from './stream-settings.js';
 import { Waiters } from './waiters.js';
@@ -78,10 +79,9 @@ export class Body extends Outbox {
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
     } catch (cause) {
-      const code = cause instanceof StreamError ? cause.code : 'not-serializable';
-      const why = cause instanceof Error ? cause.message : String(cause);
+      const code = isError(cause) && cause instanceof StreamError ? cause.code : 'not-serializable';
       const how = this.format ? ` as ${this.format.name}` : '';
-      throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${why}`, { cause });
+      throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${textOf(cause)}`, { cause });
     }
   }
 

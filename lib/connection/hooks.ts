@@ -1,4 +1,4 @@
-import { isThenable } from '../source/thenable.js';
+import { allAwaitedLater, isThenable } from '../source/thenable.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { StreamConnection } from './stream-connection.js';
 
@@ -24,7 +24,8 @@ export interface StreamHooks<T = unknown> {
   onOpen?(stream: StreamConnection<T>): unknown;
   /**
    * Every chunk, before it is encoded. Return it, another one, an array of several, or nothing to drop it;
-   * a promise of these makes the next chunk wait. To replace a chunk by one that is an array, return `[array]`.
+   * a promise of these, or of one in the array, makes the next chunk wait. To replace a chunk by one that is an array,
+   * return `[array]`.
    */
   beforeChunk?(chunk: T, stream: StreamConnection<T>): unknown;
   /** The stream is about to end well, and may still send. May return a promise. */
@@ -55,7 +56,7 @@ export function inTurn<T>(items: readonly T[], run: (item: T) => unknown, from =
   for (let i = from; i < items.length; i++) {
     const wait = run(items[i] as T);
     if (isThenable(wait)) {
-      return wait.then(() => inTurn(items, run, i + 1));
+      return Promise.resolve(wait).then(() => inTurn(items, run, i + 1));
     }
   }
 }
@@ -68,17 +69,18 @@ export function throughChunkHooks(
   emit: (chunk: unknown) => unknown,
   from = 0,
 ): void | PromiseLike<void> {
+  const pass = (next: unknown): void | PromiseLike<void> => throughChunkHooks(chain, next, stream, emit, from + 1);
   const onwards = (result: unknown): void | PromiseLike<void> => {
-    if (result === undefined) {
-      return undefined;
+    if (Array.isArray(result) && result !== chunk) {
+      allAwaitedLater(result);
+      return inTurn(result, (next) => (isThenable(next) ? Promise.resolve(next).then(pass) : pass(next)));
     }
-    const chunks = Array.isArray(result) && result !== chunk ? result : [result];
-    return inTurn(chunks, (next) => throughChunkHooks(chain, next, stream, emit, from + 1));
+    return result === undefined ? undefined : pass(result);
   };
   const hooks = chain[from];
   if (hooks === undefined) {
     return emit(chunk) as void | PromiseLike<void>;
   }
   const result = hooks.beforeChunk?.(chunk, stream);
-  return isThenable(result) ? result.then(onwards) : onwards(result);
+  return isThenable(result) ? Promise.resolve(result).then(onwards) : onwards(result);
 }

@@ -1,4 +1,4 @@
-import { isThenable } from '../source/thenable.js';
+import { awaitedLater, isThenable, onRejection } from '../source/thenable.js';
 import type { WireProtocol } from '../transport/transport.js';
 import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
@@ -91,18 +91,8 @@ export class LiveConnection extends StreamCore {
   }
 
   send(chunk: unknown): Promise<void> {
-    // Behind the end of the body there is no place, even if the client has not taken all of it.
-    const state = this.ending === undefined ? this.current : 'closed';
-    const error = illegal('send', state, isOver(state) ? this.closeError() : undefined);
-    if (error) {
-      return rejected(error);
-    }
-    if (!this.admit(this.sendsWaiting)) {
-      return isOver(this.current) ? rejected(this.closeError()) : SENT;
-    }
     try {
-      const wait = this.callerOpens ? this.take(chunk) : this.inTurn(chunk);
-      return isThenable(wait) ? this.follow(wait) : this.room();
+      return this.accept(isThenable(chunk) ? awaitedLater(chunk) : chunk);
     } catch (error) {
       this.fail(error);
       return rejected(error);
@@ -133,6 +123,22 @@ export class LiveConnection extends StreamCore {
 
   protected override get unsent(): Promise<void> | undefined {
     return this.sends;
+  }
+
+  private accept(chunk: unknown): Promise<void> {
+    // Behind the end of the body there is no place, even if the client has not taken all of it.
+    const state = this.ending === undefined ? this.current : 'closed';
+    const error = illegal('send', state, isOver(state) ? this.closeError() : undefined);
+    if (error) {
+      onRejection(chunk, (late) => this.late(late));
+      return rejected(error);
+    }
+    if (!this.admit(this.sendsWaiting)) {
+      onRejection(chunk, (late) => this.fail(late));
+      return isOver(this.current) ? rejected(this.closeError()) : SENT;
+    }
+    const wait = this.callerOpens ? this.take(chunk) : this.inTurn(chunk);
+    return isThenable(wait) ? this.follow(wait) : this.room();
   }
 
   private demand(operation: StreamOperation): void {

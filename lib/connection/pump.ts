@@ -1,5 +1,5 @@
 import { currentTurn, inLaterTurn, SLICE_MS } from '../scheduler.js';
-import type { PullSource, Step } from '../source/source.js';
+import { demandStep, type PullSource, type Step } from '../source/source.js';
 import { isThenable } from '../source/thenable.js';
 
 /** Reading the clock costs about as much as a small chunk, so it is read once for several. */
@@ -17,13 +17,6 @@ export interface PumpPort {
   late(error: unknown): void;
   /** Runs in the context of the request. */
   within<R>(run: () => R): R;
-}
-
-/** Refuses what a broken iterator gives, as `for await` does: outside of this loop it would end the process. */
-function demandStep(step: unknown): void {
-  if (typeof step !== 'object' || step === null) {
-    throw new TypeError(`Iterator result ${String(step)} is not an object`);
-  }
 }
 
 /** The only loop: pulls a source while there is room, and hands the event loop over when its time is up. */
@@ -100,51 +93,65 @@ export class Pump {
     this.sliceEnd = performance.now() + SLICE_MS;
   }
 
-  /** The next step, or nothing when it comes later or not at all. */
+  /** The next step. Returns `undefined` when it comes later or not at all. */
   private pull(): Step | undefined {
     let step: Step | PromiseLike<Step>;
     this.pulling = true;
     try {
       step = this.source.pull();
       demandStep(step);
+      if ('then' in step) {
+        this.waiting = true;
+        Promise.resolve(step).then(this.onStep, this.onSourceError);
+      }
     } catch (error) {
       this.onSourceError(error);
       return undefined;
     } finally {
       this.pulling = false;
     }
-    if ('then' in step) {
-      this.waiting = true;
-      step.then(this.onStep, this.onSourceError);
+    if (this.waiting) {
       if (this.stopped) {
         this.release();
       }
       return undefined;
     }
-    if (this.stopped) {
-      this.ended = step.done === true;
-      this.release();
-    }
-    return step;
+    return step as Step;
   }
 
   /** Passes a step on. Whether to go on with the next at once. */
   private take(step: Step): boolean {
-    if (step.done) {
-      this.ended = true;
-    }
-    if (this.stopped) {
+    let chunk: unknown;
+    try {
+      // Anything may be thrown here: the step is the user's object.
+      if (step.done) {
+        this.ended = true;
+      } else {
+        chunk = step.value;
+      }
+    } catch (error) {
+      this.onSourceError(error);
       return false;
     }
-    if (step.done) {
+    if (this.stopped) {
+      // For a source that was stopped while it was pulled; an asynchronous one has been released before.
+      this.release();
+      return false;
+    }
+    if (this.ended) {
       this.port.complete();
       return false;
     }
+    return this.emit(chunk);
+  }
+
+  /** Hands a chunk over. Whether to go on with the next at once. */
+  private emit(chunk: unknown): boolean {
     try {
-      const wait = this.port.emit(step.value);
+      const wait = this.port.emit(chunk);
       if (wait !== undefined) {
         this.waiting = true;
-        wait.then(
+        Promise.resolve(wait).then(
           () => this.goOn(),
           (error: unknown) => this.onError(error),
         );
@@ -164,7 +171,7 @@ export class Pump {
     try {
       const wait = this.port.within(() => this.source.stop());
       if (isThenable(wait)) {
-        wait.then(undefined, (error: unknown) => this.port.late(error));
+        Promise.resolve(wait).then(undefined, (error: unknown) => this.port.late(error));
       }
     } catch (error) {
       this.port.late(error);

@@ -1,5 +1,5 @@
 import type { PushSource, SourceSink } from '../source/source.js';
-import { isThenable } from '../source/thenable.js';
+import { awaitedLater, isThenable, onRejection } from '../source/thenable.js';
 import type { PumpPort } from './pump.js';
 
 /** What a pushing source needs of the connection it feeds. */
@@ -13,7 +13,7 @@ export class PushReader implements SourceSink {
   private started = false;
   private ended = false;
   private waiting = 0;
-  private tail: PromiseLike<unknown> | undefined;
+  private tail: Promise<unknown> | undefined;
 
   constructor(
     private readonly source: PushSource,
@@ -39,11 +39,15 @@ export class PushReader implements SourceSink {
     }
   }
 
-  next(chunk: unknown): void {
-    if (this.ended || !this.port.admit(this.waiting)) {
-      return;
-    }
+  /** Never throws: a producer may have nobody to catch it, and then the process would end. */
+  next(given: unknown): void {
     try {
+      const chunk = isThenable(given) ? awaitedLater(given) : given;
+      if (this.ended || !this.port.admit(this.waiting)) {
+        // The chunk may be left out, but not the error of one that is a promise.
+        onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));
+        return;
+      }
       const wait = this.tail ? this.tail.then(() => this.port.emit(chunk)) : this.port.emit(chunk);
       if (isThenable(wait)) {
         this.follow(wait);
@@ -73,10 +77,10 @@ export class PushReader implements SourceSink {
     this.ended = true;
   }
 
-  /** Chunks keep their order, also behind a hook that takes its time. */
+  /** Chunks keep their order, also behind a promise or a hook that takes its time. */
   private follow(wait: PromiseLike<unknown>): void {
     this.waiting++;
-    const tail: PromiseLike<unknown> = wait.then(
+    const tail: Promise<unknown> = Promise.resolve(wait).then(
       () => this.passed(tail),
       (error: unknown) => {
         this.passed(tail);

@@ -3,7 +3,9 @@ import type { ResponseHead } from './stream-settings.js';
 
 /** Gives a response the status and headers of a source that has them. */
 export function transfer({ status, headers }: SourceHead, head: ResponseHead): void {
-  head.status(status);
+  if (status !== undefined) {
+    head.status(status);
+  }
   for (const [name, value] of headers) {
     if (name === 'vary') {
       for (const field of String(value).split(',')) {

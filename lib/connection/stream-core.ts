@@ -105,11 +105,10 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
     this.attempt(() => {
       if (retry !== undefined && this.body.extensible && this.body.format?.fields) {
-        this.answer(event({ retry }));
+        void this.answer(event({ retry }));
       }
       return this.runHooks('onShutdown', (hooks) => {
-        const chunk = hooks.onShutdown?.(this);
-        return isThenable(chunk) ? chunk.then((late) => this.answer(late)) : this.answer(chunk);
+        return this.answer(hooks.onShutdown?.(this));
       });
     });
   }
@@ -248,18 +247,20 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     const { head } = this.parts;
     if (this.current !== 'new' || !head) {
       throw new StreamStateError(
-        `${this.name}: a Response came after the head had been sent. Raise openDelay, or set it to 'first-chunk', to wait for its status and headers`,
+        `${this.name}: a Response or a file came after the head had been sent. Raise openDelay, or set it to 'first-chunk', to wait for its status and headers`,
       );
     }
     transfer(source, head);
+    this.sourceHeaders = source.defaults;
     this.body.choose(this.parts.passthrough ?? PASSTHROUGH);
   }
 
-  private discard(value: unknown): void {
+  /** Releases what a handler returned when nobody will read it. */
+  discard(value: unknown): void {
     try {
       const wait = this.within(() => discard(value));
       if (isThenable(wait)) {
-        wait.then(undefined, (error: unknown) => this.late(error));
+        Promise.resolve(wait).then(undefined, (error: unknown) => this.late(error));
       }
     } catch (error) {
       this.late(error);

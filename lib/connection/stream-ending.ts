@@ -1,6 +1,8 @@
 import { StreamError } from '../errors.js';
 import { formatSse } from '../format/sse.format.js';
+import { isFlushMark } from '../source/flush.js';
 import { after, isThenable } from '../source/thenable.js';
+import { isError } from '../util/error-text.js';
 import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { isOver, transition } from './connection-state.js';
 import { inTurn, type StreamHooks } from './hooks.js';
@@ -67,7 +69,7 @@ export abstract class StreamEnding extends StreamOpening {
     if (refused) {
       this.settleOpening({ error });
       if (this.reached) {
-        void this.lastWords(error, () => undefined);
+        void this.lastWords(error, false);
       }
       this.settle();
       return;
@@ -78,11 +80,7 @@ export abstract class StreamEnding extends StreamOpening {
       this.guarded(() => this.body.putError(describeError(error)), 'error record');
       this.finish('truncate');
     };
-    after(
-      this.lastWords(error, (chunk) => this.answer(chunk)),
-      finish,
-      (again) => this.late(again),
-    );
+    after(this.lastWords(error, true), finish, (again) => this.late(again));
   }
 
   /** Gives the client up, at once. */
@@ -99,9 +97,7 @@ export abstract class StreamEnding extends StreamOpening {
 
   /** Hears of an error that comes too late to be the stream's. */
   late(error: unknown): void {
-    const announced =
-      error === this.controller?.signal.reason || (error instanceof Error && error.name === 'AbortError');
-    if (!announced) {
+    if (error !== this.controller?.signal.reason && !isAbortError(error)) {
       this.parts.settings.services.logger.error(`${this.name} threw after it was over`, error);
     }
   }
@@ -131,7 +127,7 @@ export abstract class StreamEnding extends StreamOpening {
     try {
       const wait = run();
       if (isThenable(wait)) {
-        wait.then(undefined, (error: unknown) => this.fail(error));
+        Promise.resolve(wait).then(undefined, (error: unknown) => this.fail(error));
       }
     } catch (error) {
       this.fail(error);
@@ -152,9 +148,14 @@ export abstract class StreamEnding extends StreamOpening {
     return this.unsent === undefined ? 'beforeClose' : 'beforeChunk';
   }
 
-  /** Sends what a hook returned, if anything. */
-  protected answer(chunk: unknown): void {
-    if (chunk !== undefined) {
+  /** Sends what a hook returned, if anything, past the other hooks. */
+  protected answer(chunk: unknown): void | PromiseLike<unknown> {
+    if (isThenable(chunk)) {
+      return Promise.resolve(chunk).then((value) => this.answer(value));
+    }
+    if (isFlushMark(chunk)) {
+      this.body.flush();
+    } else if (chunk !== undefined) {
       this.body.put(this.body.encode(chunk));
     }
   }
@@ -264,27 +265,36 @@ export abstract class StreamEnding extends StreamOpening {
     }
   }
 
-  /** Runs `onError`; what it returns goes to `send`. A promise when one of the hooks returned one. */
-  private lastWords(error: unknown, send: (chunk: unknown) => void): void | PromiseLike<void> {
+  /** Runs `onError`, and sends what it returns if there is somewhere to send it. A promise when one of the hooks returned one. */
+  private lastWords(error: unknown, sends: boolean): unknown {
     const say = (hooks: StreamHooks): unknown =>
       this.guarded(() => {
         const chunk = hooks.onError?.(error, this);
-        return isThenable(chunk) ? chunk.then(send) : send(chunk);
+        return sends ? this.answer(chunk) : chunk;
       }, 'onError hook');
-    return this.runHooks('onError', say);
+    return this.guarded(() => this.runHooks('onError', say), 'onError hook');
   }
 
   /** Runs what belongs to a stream that has failed or is over: what it throws can only be logged. */
-  private guarded(run: () => unknown, what: string): unknown {
+  protected guarded(run: () => unknown, what: string): unknown {
     const log = (error: unknown): void => {
       this.parts.settings.services.logger.error(`${this.name}: the ${what} threw`, error);
     };
     try {
       const wait = this.within(run);
-      return isThenable(wait) ? wait.then(undefined, log) : undefined;
+      return isThenable(wait) ? Promise.resolve(wait).then(undefined, log) : undefined;
     } catch (error) {
       log(error);
       return undefined;
     }
+  }
+}
+
+/** Whether it only says that something was aborted, as what listens to the signal of a stream does. */
+function isAbortError(error: unknown): boolean {
+  try {
+    return isError(error) && error.name === 'AbortError';
+  } catch {
+    return false;
   }
 }

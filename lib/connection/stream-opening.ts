@@ -24,6 +24,8 @@ export abstract class StreamOpening extends StreamConnection {
   protected gate: PromiseLike<void> | undefined;
   /** Of the request, from when its handler is called: interceptors may have changed it until then. */
   protected context: AsyncResource | undefined;
+  /** What the source has sent with the head where nothing else is set. */
+  protected sourceHeaders: Readonly<Record<string, string>> | undefined;
   private chunkHooks: HookChain;
   private opening: { resolve(): void; reject(error: unknown): void } | undefined;
   private refusal: { readonly error: unknown } | undefined;
@@ -78,7 +80,8 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** What is sent with it, unless the application has set its own. */
   protected get headers(): Readonly<Record<string, string>> {
-    return this.parts.transport.headers;
+    const { headers } = this.parts.transport;
+    return this.sourceHeaders ? { ...headers, ...this.sourceHeaders } : headers;
   }
 
   protected get hasChunkHooks(): boolean {
@@ -95,6 +98,9 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
   protected take(chunk: unknown): void | PromiseLike<unknown> {
+    if (isThenable(chunk)) {
+      return Promise.resolve(chunk).then((value) => (isOver(this.current) ? undefined : this.take(value)));
+    }
     if (isFlushMark(chunk)) {
       return this.body.flush();
     }
@@ -137,7 +143,7 @@ export abstract class StreamOpening extends StreamConnection {
     if (isThenable(committed)) {
       // Nothing may be written before the head.
       this.body.blocked = true;
-      committed.then(
+      Promise.resolve(committed).then(
         (late) => this.beginBody(late),
         (error: unknown) => this.failHead(error),
       );
@@ -236,7 +242,11 @@ export abstract class StreamOpening extends StreamConnection {
     if (isOver(this.current)) {
       return undefined;
     }
-    return this.within(() => throughChunkHooks(this.chunkHooks, chunk, this, (next) => this.write(next)));
+    return this.within(() =>
+      throughChunkHooks(this.chunkHooks, chunk, this, (next) =>
+        isFlushMark(next) ? this.body.flush() : this.write(next),
+      ),
+    );
   }
 
   /** As {@link take}, past the hooks. */
@@ -273,7 +283,7 @@ export abstract class StreamOpening extends StreamConnection {
     const release = (): void => {
       this.gate = undefined;
     };
-    this.gate = wait.then(release, (error: unknown) => {
+    this.gate = Promise.resolve(wait).then(release, (error: unknown) => {
       release();
       this.fail(error);
     });

@@ -1,3 +1,4 @@
+import { answered } from '../source/thenable.js';
 import { atMost } from '../util/at-most.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { Reader } from './reader.js';
@@ -67,7 +68,9 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    * and the body ends cleanly. Resolves to their number once they are closed; their close code is `server-closed`.
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
-    const matching = [...this.connections].filter(match);
+    const matching = [...this.connections].filter((stream) =>
+      answered(match(stream), 'What is given to StreamRegistry.close()'),
+    );
     await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
     return matching.length;
   }

@@ -1,4 +1,6 @@
+import { types } from 'node:util';
 import { StreamError } from '../errors.js';
+import { kindOf } from '../util/error-text.js';
 import type { StreamFormat } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
@@ -81,5 +83,20 @@ export function defineFormat<T = unknown>(
   if (events !== undefined && events !== false) {
     refuse(name, 'events must be false, or left out');
   }
-  return Object.freeze({ ...format }) as StreamFormat;
+  return Object.freeze({ ...format, encode: (value: unknown) => encodedBy(name, format.encode(value as T)) });
+}
+
+/** What `encode` of a format returned, if that can be sent. */
+function encodedBy(name: string, encoded: unknown): string | Uint8Array {
+  if (typeof encoded === 'string' || types.isUint8Array(encoded)) {
+    return encoded;
+  }
+  if (types.isPromise(encoded)) {
+    // Its error would end the process, and the stream fails anyway.
+    encoded.catch(() => undefined);
+  }
+  throw new StreamError(
+    'not-serializable',
+    `encode() of the format ${JSON.stringify(name)} returned ${kindOf(encoded)}: it has to return a string or a Uint8Array, at once`,
+  );
 }

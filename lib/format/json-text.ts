@@ -1,13 +1,13 @@
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from './binary.js';
 import { SerializedJson } from './serialized-json.js';
-import { unserializablePart } from './unserializable.js';
+import { isPromise, unserializablePart } from './unserializable.js';
 
 /**
  * A value as JSON text (RFC 8259). Binary becomes a base64 string, as JSON has no bytes.
  * Throws what `JSON.stringify` throws, and for `undefined`, functions and symbols, which it drops silently.
  *
- * @throws {StreamError} `not-serializable`, with the path to a BigInt or a cycle
+ * @throws {StreamError} `not-serializable`, with the path to a BigInt, a cycle or a promise
  */
 export function jsonText(value: unknown): string {
   if (value instanceof SerializedJson) {
@@ -16,6 +16,10 @@ export function jsonText(value: unknown): string {
   const text = stringified(isBinary(value) ? toBytes(value).toString('base64') : value);
   if (text === undefined) {
     throw noJson(value);
+  }
+  // Only then can a promise be in it. To look for one brace first is faster: rows that are flat have no second one.
+  if (text === '{}' || (text.indexOf('{', 1) > 0 && text.includes('{}'))) {
+    refusePromises(value);
   }
   return text;
 }
@@ -32,4 +36,21 @@ function stringified(value: unknown): string | undefined {
 /** The error of a value that JSON would drop silently. */
 export function noJson(value: unknown): StreamError {
   return new StreamError('not-serializable', `${typeof value} has no JSON form: send null, or nothing at all`);
+}
+
+/** @throws {StreamError} `not-serializable`, with the path to the first promise in a value */
+function refusePromises(value: unknown): void {
+  let found = false;
+  JSON.stringify(value, (_key, item: unknown) => {
+    if (!isPromise(item)) {
+      return item;
+    }
+    found = true;
+    // Its error would end the process, and the stream fails anyway.
+    Promise.resolve(item).catch(() => undefined);
+    return undefined;
+  });
+  if (found) {
+    throw new StreamError('not-serializable', unserializablePart(value) ?? 'a promise has no JSON form');
+  }
 }

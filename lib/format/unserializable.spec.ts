@@ -14,6 +14,13 @@ describe('a value without a JSON form is refused with the path to what has none'
     ['a BigInt behind objects that appear twice', [shared, shared, 1n], '$[2] is a BigInt'],
     ['a cycle', cycle, '$.friends[1].best is $ again, and a circular structure has no JSON form'],
     ['a cycle further in', { user: cycle }, '$.user.friends[1].best is $.user again'],
+    ['a promise', Promise.resolve(1), '$ is a promise'],
+    [
+      'promises in objects',
+      { a: [{ b: Promise.reject(new Error('never seen')) }], c: Promise.reject(new Error('too')) },
+      '$.a[0].b is a promise',
+    ],
+    ['a promise from toJSON()', { a: { toJSON: async () => 1 } }, '$.a is a promise'],
     ['undefined', undefined, 'undefined has no JSON form'],
   ])('%s', (_what, value, message) => {
     expect(() => jsonText(value)).toThrow(

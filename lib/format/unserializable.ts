@@ -1,7 +1,7 @@
 type Path = readonly (string | number)[];
 
 /**
- * Where in a value `JSON.stringify` fails, and why: `$.user.id is a BigInt …`. It looks where `JSON.stringify` looked, in the same order.
+ * Where in a value `JSON.stringify` fails, or loses a promise, and why: `$.user.id is a BigInt …`. It looks where `JSON.stringify` looked, in the same order.
  * Returns `undefined` when the failure is another one, such as an error of a `toJSON()`.
  */
 export function unserializablePart(value: unknown): string | undefined {
@@ -13,6 +13,11 @@ export function unserializablePart(value: unknown): string | undefined {
   }
 }
 
+/** Whether a value is a promise, of which `JSON.stringify` makes `{}`. */
+export function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
+}
+
 /** @param ancestors the objects on the way to the value, from the outermost */
 function search(given: unknown, path: Path, ancestors: readonly unknown[]): string | undefined {
   const value = converted(given, path);
@@ -21,6 +26,9 @@ function search(given: unknown, path: Path, ancestors: readonly unknown[]): stri
   }
   if (typeof value !== 'object' || value === null) {
     return undefined;
+  }
+  if (isPromise(value)) {
+    return `${pathText(path)} is a promise, which has no JSON form: await it before`;
   }
   const above = ancestors.indexOf(value);
   if (above !== -1) {

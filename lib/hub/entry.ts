@@ -2,6 +2,7 @@ import type { BrokerEntry } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from '../format/binary.js';
 import { jsonText } from '../format/json-text.js';
+import { textOf } from '../util/error-text.js';
 import type { PublishOptions } from './hub.options.js';
 import { checkTopic } from './topic.js';
 
@@ -48,7 +49,6 @@ function encoded(data: unknown): Pick<BrokerEntry, 'data' | 'encoding'> {
   try {
     return { data: jsonText(data), encoding: 'json' };
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new StreamError('not-serializable', `What is published has no JSON form: ${why}`, { cause });
+    throw new StreamError('not-serializable', `What is published has no JSON form: ${textOf(cause)}`, { cause });
   }
 }

@@ -1,7 +1,7 @@
 import type { HubEvent } from '../format/hub-event.js';
 import type { QueueLimits } from '../queue-limits.js';
 import type { SharedPort } from '../source/shared-source.js';
-import { isThenable } from '../source/thenable.js';
+import { answered, isThenable } from '../source/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
 import type { LogEvent } from './log-event.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';
@@ -87,7 +87,7 @@ export abstract class Outlet {
 
   protected wants({ isNotice, event }: LogEvent): boolean {
     const { filter } = this.wish;
-    return !filter || isNotice || filter(event);
+    return !filter || isNotice || answered(filter(event), 'The filter of subscribe()');
   }
 
   /** Writes what all members of the audience are given. There is room for the first chunk. */
@@ -115,7 +115,7 @@ export abstract class Outlet {
     const wait = isNotice ? port.tell(event) : port.emit(event, size);
     if (isThenable(wait)) {
       this.waiting = true;
-      wait.then(
+      Promise.resolve(wait).then(
         () => {
           this.waiting = false;
           this.attempt(() => this.resume());

@@ -184,6 +184,6 @@ describe('abortable(iterable)', () => {
     await new Promise((resolve) => setImmediate(resolve));
     realProcess.off('warning', note);
 
-    expect(warnings).toEqual(['What abortable() left could not clean up: Error: could not clean up']);
+    expect(warnings).toEqual(['What abortable() left could not clean up: could not clean up']);
   });
 });

@@ -1,3 +1,6 @@
+import { textOf } from '../util/error-text.js';
+import { demandStep } from './source.js';
+
 function aborted(signal: AbortSignal): { readonly promise: Promise<never>; release(): void } {
   let onAbort = (): void => undefined;
   const promise = new Promise<never>((_, reject) => {
@@ -21,7 +24,7 @@ async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
   try {
     await iterator.return?.();
   } catch (error) {
-    process.emitWarning(`What abortable() left could not clean up: ${String(error)}`);
+    process.emitWarning(`What abortable() left could not clean up: ${textOf(error)}`);
   }
 }
 
@@ -32,6 +35,7 @@ async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): As
   try {
     for (;;) {
       const step = await raced(iterator.next(), signal);
+      demandStep(step);
       if (step.done) {
         ended = true;
         return;

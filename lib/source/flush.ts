@@ -1,9 +1,8 @@
-/** What `flush()` returns: yielded or sent, it is not a chunk but the wish that those before it leave now. */
-export interface FlushMark {
-  readonly flush: true;
-}
+/** See {@link FlushMark}. A symbol, as interceptors that copy chunks copy objects, and the same in every copy of the package. */
+const FLUSH: unique symbol = Symbol.for('nestjs-streaming:flush');
 
-const MARK: FlushMark = Object.freeze({ flush: true });
+/** What `flush()` returns: yielded or sent, it is not a chunk but asks that the chunks before it leave now. */
+export type FlushMark = typeof FLUSH;
 
 /**
  * Makes everything yielded so far leave at once, whatever the flush policy: `yield flush()`.
@@ -19,9 +18,9 @@ const MARK: FlushMark = Object.freeze({ flush: true });
  * ```
  */
 export function flush(): FlushMark {
-  return MARK;
+  return FLUSH;
 }
 
 export function isFlushMark(value: unknown): value is FlushMark {
-  return value === MARK;
+  return value === FLUSH;
 }

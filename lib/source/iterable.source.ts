@@ -1,14 +1,11 @@
 import type { PullSource, Step } from './source.js';
-import { isThenable } from './thenable.js';
+import { allAwaitedLater } from './thenable.js';
 
 /** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
 export class AsyncIterableSource implements PullSource {
   readonly kind = 'pull';
-  private readonly iterator: AsyncIterator<unknown>;
 
-  constructor(iterable: AsyncIterable<unknown>) {
-    this.iterator = iterable[Symbol.asyncIterator]();
-  }
+  constructor(private readonly iterator: AsyncIterator<unknown>) {}
 
   pull(): PromiseLike<Step> {
     return this.iterator.next();
@@ -19,34 +16,23 @@ export class AsyncIterableSource implements PullSource {
   }
 }
 
-/** A sync generator, an array or any other iterable. Promises in it are awaited, as `for await` does. */
+/** A sync generator, an array or any other iterable. */
 export class IterableSource implements PullSource {
   readonly kind = 'pull';
-  private readonly iterator: Iterator<unknown>;
-  private stopped = false;
 
-  constructor(iterable: Iterable<unknown>) {
-    this.iterator = iterable[Symbol.iterator]();
+  constructor(private readonly iterator: Iterator<unknown>) {}
+
+  /** A collection, whose promises are there from the beginning: one may reject before it is its turn. */
+  static of(collection: readonly unknown[] | ReadonlySet<unknown>): IterableSource {
+    allAwaitedLater(collection);
+    return new IterableSource(collection[Symbol.iterator]());
   }
 
-  pull(): Step | PromiseLike<Step> {
-    const step = this.iterator.next();
-    return !step.done && isThenable(step.value)
-      ? step.value.then((value) => ({ done: false, value }), this.onRejected)
-      : step;
+  pull(): Step {
+    return this.iterator.next();
   }
 
   stop(): unknown {
-    if (this.stopped) {
-      return undefined;
-    }
-    this.stopped = true;
     return this.iterator.return?.();
   }
-
-  /** The iterator knows nothing of what became of its promise: it is told to clean up, as `for await` does. */
-  private readonly onRejected = (error: unknown): never => {
-    this.stop();
-    throw error;
-  };
 }

@@ -1,12 +1,15 @@
 import { Readable } from 'node:stream';
 import { StreamError } from '../errors.js';
 import { isBinary } from '../format/binary.js';
+import { kindOf } from '../util/error-text.js';
+import { type FileLike, FileSource } from './file.source.js';
 import { AsyncIterableSource, IterableSource } from './iterable.source.js';
 import { ObservableSource, type Subscribable } from './observable.source.js';
 import { ReadableSource } from './readable.source.js';
+import { type ResponseLike, ResponseSource } from './response.source.js';
 import { SHARED_SOURCE, type SharedSource } from './shared-source.js';
-import type { Source } from './source.js';
-import { ResponseSource, WebStreamSource } from './web-stream.source.js';
+import type { PullSource, Source } from './source.js';
+import { WebStreamSource } from './web-stream.source.js';
 
 interface Shape {
   readonly getReader?: unknown;
@@ -14,6 +17,8 @@ interface Shape {
   readonly lift?: unknown;
   readonly pipe?: unknown;
   readonly read?: unknown;
+  readonly getStream?: unknown;
+  readonly getHeaders?: unknown;
   readonly '@@observable'?: unknown;
   readonly [SHARED_SOURCE]?: () => SharedSource;
   readonly [Symbol.asyncIterator]?: unknown;
@@ -22,13 +27,25 @@ interface Shape {
 
 const OBSERVABLE: unknown = (Symbol as { observable?: symbol }).observable ?? '@@observable';
 
+/** Iterators and Node.js streams that are being or were read. Web streams and subscriptions know it themselves. */
+const taken = new WeakSet<object>();
+
 function refuse(value: unknown, why: string): never {
-  const what = typeof value === 'object' && value !== null ? (value.constructor?.name ?? 'an object') : typeof value;
   throw new StreamError(
     'invalid-source',
-    `a stream cannot be read from ${what}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
-      'a web ReadableStream or Response, a hub subscription, a string, binary, or a promise of one of these; or inject @ConnectedStream() and return nothing',
+    `a stream cannot be read from ${kindOf(value)}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
+      'a web ReadableStream or Response, a StreamableFile, a hub subscription, a string, binary, or a promise of one of these; or inject ' +
+      '@ConnectedStream() and return nothing',
   );
+}
+
+/** Two that read the same would get a part of it each, and both take it for the whole. */
+function take<T extends object>(reading: T, value: object): T {
+  if (taken.has(reading)) {
+    return refuse(value, 'it is being read already, or was: make a new one for every request');
+  }
+  taken.add(reading);
+  return reading;
 }
 
 function observableOf(value: Shape): Subscribable | undefined {
@@ -46,24 +63,31 @@ export function isObservable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && observableOf(value) !== undefined;
 }
 
-function webSource(value: object): Source | undefined {
-  if (Object.prototype.toString.call(value) === '[object Response]') {
-    const response = value as Response;
-    if (response.type === 'error') {
-      return refuse(value, 'it is a network error, which has no status');
-    }
-    return response.body?.locked || response.bodyUsed
-      ? refuse(value, 'its body has been read already')
-      : new ResponseSource(response);
-  }
-  if (typeof (value as Shape).getReader === 'function') {
-    const stream = value as ReadableStream<unknown>;
-    return stream.locked ? refuse(value, 'it is locked to another reader') : new WebStreamSource(stream);
-  }
-  return undefined;
+function isResponse(value: object): value is ResponseLike {
+  return Object.prototype.toString.call(value) === '[object Response]';
 }
 
-function readableSource(value: object): Source | undefined {
+function responseSource(response: ResponseLike): Source {
+  const { type, bodyUsed, body } = response;
+  if (type === 'error') {
+    return refuse(response, 'it is a network error, which has no status');
+  }
+  if (bodyUsed || (body as ReadableStream | null)?.locked) {
+    return refuse(response, 'its body has been read already');
+  }
+  const source = body ? (webSource(body) ?? readableSource(body)) : undefined;
+  return body && !source ? refuse(response, 'its body is no stream') : new ResponseSource(response, source);
+}
+
+function webSource(value: object): PullSource | undefined {
+  if (typeof (value as Shape).getReader !== 'function') {
+    return undefined;
+  }
+  const stream = value as ReadableStream<unknown>;
+  return stream.locked ? refuse(value, 'it is locked to another reader') : new WebStreamSource(stream);
+}
+
+function readableSource(value: object): PullSource | undefined {
   const shape: Shape = value;
   if (typeof shape.pipe !== 'function' || typeof shape.read !== 'function') {
     return undefined;
@@ -71,15 +95,37 @@ function readableSource(value: object): Source | undefined {
   const readable = value as Readable;
   return readable.readableEnded || (readable.destroyed && !readable.errored)
     ? refuse(value, 'it has ended or was destroyed')
-    : new ReadableSource(readable);
+    : new ReadableSource(take(readable, value));
+}
+
+function isFile(value: object): value is FileLike {
+  const { getStream, getHeaders }: Shape = value;
+  return typeof getStream === 'function' && typeof getHeaders === 'function';
+}
+
+function fileSource(file: FileLike): Source {
+  const source = readableSource(file.getStream());
+  return source ? new FileSource(file, source) : refuse(file, 'it has no Node.js stream');
 }
 
 function iterableSource(value: object): Source | undefined {
   const shape: Shape = value;
-  if (typeof shape[Symbol.asyncIterator] === 'function') {
-    return new AsyncIterableSource(value as AsyncIterable<unknown>);
+  if (Array.isArray(value) || value instanceof Set) {
+    return IterableSource.of(value);
   }
-  return typeof shape[Symbol.iterator] === 'function' ? new IterableSource(value as Iterable<unknown>) : undefined;
+  if (typeof shape[Symbol.asyncIterator] === 'function') {
+    return new AsyncIterableSource(iteratorOf((value as AsyncIterable<unknown>)[Symbol.asyncIterator](), value));
+  }
+  return typeof shape[Symbol.iterator] === 'function'
+    ? new IterableSource(iteratorOf((value as Iterable<unknown>)[Symbol.iterator](), value))
+    : undefined;
+}
+
+/** A generator is its own iterator: returned again, it would go on where the other stream is. */
+function iteratorOf<T>(iterator: T, value: object): T {
+  return typeof iterator === 'object' && iterator !== null
+    ? take(iterator, value)
+    : refuse(value, `its iterator is not an object, but ${kindOf(iterator)}`);
 }
 
 /**
@@ -89,17 +135,26 @@ function iterableSource(value: object): Source | undefined {
  */
 export function sourceOf(value: unknown): Source {
   if (typeof value === 'string' || isBinary(value)) {
-    return new IterableSource([value]);
+    return IterableSource.of([value]);
   }
   if (typeof value !== 'object' || value === null) {
     return refuse(value, 'it is not a stream');
   }
-  const found = (value as Shape)[SHARED_SOURCE]?.() ?? webSource(value) ?? readableSource(value);
-  if (found) {
-    return found;
+  const shared = (value as Shape)[SHARED_SOURCE]?.();
+  if (shared) {
+    return shared;
+  }
+  if (isResponse(value)) {
+    return responseSource(value);
   }
   const observable = observableOf(value);
-  return observable ? new ObservableSource(observable) : (iterableSource(value) ?? refuse(value, 'it is not a stream'));
+  return (
+    (isFile(value) ? fileSource(value) : undefined) ??
+    webSource(value) ??
+    readableSource(value) ??
+    (observable ? new ObservableSource(observable) : iterableSource(value)) ??
+    refuse(value, 'it is not a stream')
+  );
 }
 
 /** Releases what a method returned when nobody will read it. */
@@ -115,9 +170,10 @@ function isStream(value: unknown): boolean {
   const shape: Shape = value;
   return (
     value instanceof Readable ||
+    isResponse(value) ||
+    isFile(value) ||
     typeof shape.getReader === 'function' ||
     typeof shape[Symbol.asyncIterator] === 'function' ||
-    Object.prototype.toString.call(value) === '[object Response]' ||
     Object.prototype.toString.call(value) === '[object Generator]'
   );
 }

@@ -31,10 +31,14 @@ export interface PushSource {
   stop(): unknown;
 }
 
-/** The status and headers of a web `Response`: they win over those set before. */
+/** The status and headers of what brings its own, as a web `Response`. */
 export interface SourceHead {
-  readonly status: number;
+  /** Wins over the status set before. Default: that one. */
+  readonly status?: number;
+  /** They win over those set before. */
   readonly headers: Iterable<readonly [string, string | readonly string[]]>;
+  /** Sent where none of that name is set. Names are in lower case. */
+  readonly defaults?: Readonly<Record<string, string>>;
 }
 
 /** Anything a method may return, read in one way. Bytes of a source with a head are sent as they are. */
@@ -42,3 +46,10 @@ export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }
 
 /** The end of a source without a value of its own. */
 export const DONE: Step = Object.freeze({ done: true, value: undefined });
+
+/** Refuses what a broken iterator returns, as `for await` does. */
+export function demandStep(step: unknown): void {
+  if (typeof step !== 'object' || step === null) {
+    throw new TypeError(`Iterator result ${String(step)} is not an object`);
+  }
+}

@@ -1,7 +1,7 @@
-import { inspect } from 'node:util';
 import type { Span, Tracer } from '@opentelemetry/api';
 import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream } from '../connection/stream-observer.js';
+import { isError, textOf } from '../util/error-text.js';
 import { attributesOf } from './attributes.js';
 
 /** `SpanStatusCode.ERROR`. The name itself is there only when the package is installed. */
@@ -40,16 +40,20 @@ export class StreamSpans {
       resumed: (stream.lastEventId ?? '') !== '',
     });
     if (error !== undefined) {
-      span.recordException(error instanceof Error ? error : textOf(error));
+      recordException(span, error);
     }
     if (code === 'error') {
-      span.setStatus({ code: ERROR, message: error instanceof Error ? error.message : textOf(error) });
+      span.setStatus({ code: ERROR, message: textOf(error) });
     }
     span.end();
   }
 }
 
-/** Anything can be thrown, also what has no `toString()`. */
-function textOf(thrown: unknown): string {
-  return typeof thrown === 'string' ? thrown : inspect(thrown);
+function recordException(span: Span, error: unknown): void {
+  try {
+    span.recordException(isError(error) ? error : textOf(error));
+  } catch {
+    // It reads the fields of an error, which may throw.
+    span.recordException(textOf(error));
+  }
 }

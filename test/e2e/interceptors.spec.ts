@@ -1,8 +1,34 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Controller, type NestInterceptor, NotFoundException, UseInterceptors } from '@nestjs/common';
-import { concat, defer, finalize, interval, map, mergeMap, NEVER, Observable, of, retry } from 'rxjs';
-import { ConnectedStream, Stream, type StreamConnection, type StreamHooks, UseStreamHooks } from '../../lib/index.js';
+import { Readable } from 'node:stream';
+import {
+  ClassSerializerInterceptor,
+  Controller,
+  GoneException,
+  type INestApplication,
+  type NestInterceptor,
+  NotFoundException,
+  StreamableFile,
+  UseInterceptors,
+} from '@nestjs/common';
+import { Reflector } from '@nestjs/core';
+import { Exclude } from 'class-transformer';
+import { concat, defer, finalize, from, interval, map, mergeMap, NEVER, Observable, of, repeat, retry } from 'rxjs';
+import {
+  ConnectedStream,
+  flush,
+  getHubToken,
+  type Hub,
+  HubSubscription,
+  InjectHub,
+  LastEventId,
+  Stream,
+  type StreamConnection,
+  type StreamHooks,
+  StreamingModule,
+  UseStreamHooks,
+} from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
+import { controllerOf } from '../support/controller.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { turns, useApps } from '../support/running.js';
 
@@ -381,5 +407,212 @@ describe.each(PLATFORMS)('%s: openDelay', (platform) => {
     await client.until('<late>');
 
     expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+  });
+});
+
+describe.each(PLATFORMS)('%s: an interceptor whose values are promises', (platform) => {
+  const start = useApps();
+  const later: NestInterceptor = {
+    intercept: (_, next) =>
+      next.handle().pipe(
+        map(async (value: unknown) => {
+          await turns(1);
+          return value;
+        }),
+      ),
+  };
+
+  it.each<[string, () => unknown]>([
+    [
+      'an async generator',
+      async function* () {
+        yield* ['a', 'b'];
+      },
+    ],
+    [
+      'a sync generator',
+      function* () {
+        yield* ['a', 'b'];
+      },
+    ],
+    ['an array', () => ['a', 'b']],
+    ['a promise of an array', async () => ['a', 'b']],
+    ['a Readable', () => Readable.from(['a', 'b'])],
+    ['an Observable', () => of('a', 'b')],
+  ])('sends what they resolve to, around %s', async (_what, feed) => {
+    const { text } = await start(platform, {
+      controllers: [controllerOf(feed, { format: 'ndjson' })],
+      configure: (app) => void app.useGlobalInterceptors(later),
+    });
+
+    expect(await text('/source')).toBe('"a"\n"b"\n');
+  });
+
+  it('sends the events of a subscription it resolves to', async () => {
+    const { Feed, imports } = subscribing();
+    const { get, app } = await start(platform, {
+      imports,
+      controllers: [Feed],
+      configure: (app) => void app.useGlobalInterceptors(later),
+    });
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+
+    await app.get<Hub>(getHubToken('feed')).publish({ a: 1 });
+
+    await client.until('{"a":1}\n');
+  });
+
+  it.each<[string, () => unknown]>([
+    ['an array', () => ['a']],
+    ['an Observable', () => of('a')],
+  ])('fails the stream when one rejects, around %s', async (_what, feed) => {
+    const rejecting: NestInterceptor = {
+      intercept: (_, next) => next.handle().pipe(map(() => Promise.reject(new GoneException('gone')))),
+    };
+    const { url } = await start(platform, {
+      controllers: [controllerOf(feed, { format: 'ndjson' })],
+      configure: (app) => void app.useGlobalInterceptors(rejecting),
+    });
+
+    const response = await fetch(url('/source'));
+
+    expect(response.status).toBe(410);
+    expect(await response.json()).toMatchObject({ statusCode: 410, message: 'gone' });
+  });
+});
+
+function subscribing() {
+  @Controller()
+  class Feed {
+    constructor(@InjectHub('feed') private readonly hub: Hub) {}
+
+    @Stream('feed', { format: 'ndjson' })
+    feed(@LastEventId() after?: string) {
+      return this.hub.subscribe({ after });
+    }
+  }
+  return { Feed, imports: [StreamingModule.registerHub({ name: 'feed' })] };
+}
+
+describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform) => {
+  const start = useApps();
+
+  class User {
+    @Exclude()
+    readonly password = 'secret';
+
+    constructor(readonly name: string) {}
+  }
+  const users = () => [new User('a'), flush(), new User('b')];
+  const serialize = {
+    configure: (app: INestApplication) =>
+      void app.useGlobalInterceptors(new ClassSerializerInterceptor(app.get(Reflector))),
+  };
+
+  it.each<[string, () => unknown]>([
+    [
+      'an async generator',
+      async function* () {
+        yield* users();
+      },
+    ],
+    [
+      'a sync generator',
+      function* () {
+        yield* users();
+      },
+    ],
+    ['a Map', () => new Map(Object.entries(users())).values()],
+    ['an array', users],
+    ['a Set', () => new Set(users())],
+    ['an Observable', () => from(users())],
+    ['a Readable', () => Readable.from(users())],
+  ])('serializes the chunks of %s, and not what flush() returned', async (_what, feed) => {
+    const { text } = await start(platform, {
+      controllers: [controllerOf(feed, { format: 'ndjson' })],
+      ...serialize,
+    });
+
+    expect(await text('/source')).toBe('{"name":"a"}\n{"name":"b"}\n');
+  });
+
+  it('leaves a subscription what it is: an unknown id is answered with a reset', async () => {
+    const { Feed, imports } = subscribing();
+    const { get, app } = await start(platform, { imports, controllers: [Feed], ...serialize });
+    const client = await get('/feed', { 'last-event-id': 'unknown' });
+    await client.until('{"reset":{"reason":"malformed"');
+
+    await app.get<Hub>(getHubToken('feed')).publish({ a: 1 });
+
+    await client.until('\n{"a":1}\n');
+  });
+
+  it('leaves a file and a Response what they are', async () => {
+    const { url } = await start(platform, {
+      controllers: [controllerOf(() => new StreamableFile(Buffer.from('ab'), { type: 'text/csv' }))],
+      ...serialize,
+    });
+
+    const response = await fetch(url('/source'));
+
+    expect(response.headers.get('content-type')).toBe('text/csv');
+    expect(await response.text()).toBe('ab');
+  });
+});
+
+describe.each(PLATFORMS)('%s: an interceptor that wraps, replaces or repeats a result', (platform) => {
+  const start = useApps();
+
+  it('may read a subscription itself', async () => {
+    const { Feed, imports } = subscribing();
+    const wrap: NestInterceptor = {
+      intercept: (_, next) =>
+        next.handle().pipe(
+          map(async function* (events: AsyncIterable<{ data: unknown }>) {
+            expect(events).toBeInstanceOf(HubSubscription);
+            for await (const { data } of events) {
+              yield { wrapped: data };
+            }
+          }),
+        ),
+    };
+    const { get, app } = await start(platform, {
+      imports,
+      controllers: [Feed],
+      configure: (app) => void app.useGlobalInterceptors(wrap),
+    });
+    const client = await get('/feed');
+    await client.until('\r\n\r\n');
+
+    await app.get<Hub>(getHubToken('feed')).publish('x');
+
+    await client.until('{"wrapped":"x"}\n');
+  });
+
+  it('may repeat the handler: the last result is sent, as on a route of Nest, and the others are released', async () => {
+    const destroyed = new Recorder<number>();
+    let calls = 0;
+    const feed = (): Readable => {
+      const call = ++calls;
+      return new Readable({
+        read() {
+          this.push(`${call}`);
+          this.push(null);
+        },
+        destroy(_error, done) {
+          destroyed.add(call);
+          done(null);
+        },
+      });
+    };
+    const { text } = await start(platform, {
+      controllers: [controllerOf(feed, { format: 'text' })],
+      configure: (app) =>
+        void app.useGlobalInterceptors({ intercept: (_, next) => next.handle().pipe(repeat(2)) } as NestInterceptor),
+    });
+
+    expect(await text('/source')).toBe('2');
+    expect(await destroyed.count(2)).toEqual([1, 2]);
   });
 });

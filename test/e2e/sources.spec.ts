@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
-import { Controller, HttpCode, type MessageEvent, type Type } from '@nestjs/common';
+import { Controller, Header, HttpCode, type MessageEvent, StreamableFile, type Type } from '@nestjs/common';
+import nodeFetch, { Response as NodeFetchResponse } from 'node-fetch';
 import { from, NEVER, Observable, type Observer, of, Subject, throwError } from 'rxjs';
 import { Observable as SecondObservable, of as secondOf } from 'rxjs-second';
 import {
@@ -321,6 +322,249 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
     expect(client.body).toBe('half');
     expect(client.complete).toBe(false);
     expect(logs.of('error').join()).toContain('upstream gone');
+  });
+});
+
+/** What an upstream answers, read with the node-fetch package, whose bodies are streams of Node.js. */
+describe.each(PLATFORMS)('%s: a Response of the node-fetch package', (platform) => {
+  const upstream = createServer((request, response) => {
+    const body = gzipSync('x'.repeat(10_000));
+    response.statusCode = request.url === '/lost' ? 404 : 203;
+    response.setHeader('Set-Cookie', ['a=1', 'b=2']);
+    response.setHeader('Keep-Alive', 'timeout=77');
+    response.setHeader('X-Upstream', 'yes');
+    response.setHeader('Content-Encoding', 'gzip');
+    response.setHeader('Content-Length', body.length);
+    response.end(request.url === '/lost' ? gzipSync('lost') : body);
+    if (request.url === '/half') {
+      response.destroy();
+    }
+  });
+  let origin = '';
+  beforeAll(async () => {
+    origin = await listening(upstream);
+  });
+  afterAll(() => {
+    upstream.closeAllConnections();
+    upstream.close();
+  });
+
+  it('keeps its status, its headers and every cookie, and is sent as it was decoded', async () => {
+    const response = await get(platform, () => nodeFetch(origin));
+
+    expect(response.status).toBe(203);
+    expect(response.headers.get('x-upstream')).toBe('yes');
+    expect(response.headers.get('content-encoding')).toBeNull();
+    expect(response.headers.get('keep-alive')).not.toBe('timeout=77');
+    expect(response.headers.getSetCookie()).toEqual(['a=1', 'b=2']);
+    expect(await response.text()).toBe('x'.repeat(10_000));
+  });
+
+  it('stays encoded where node-fetch has not decoded it', async () => {
+    const response = await get(platform, () => nodeFetch(origin, { compress: false }));
+
+    expect(response.headers.get('content-encoding')).toBe('gzip');
+    expect(await response.text()).toBe('x'.repeat(10_000));
+  });
+
+  it('may be one that was made by hand', async () => {
+    const response = await get(
+      platform,
+      () => new NodeFetchResponse('made', { status: 202, headers: { 'X-Own': '1' } }),
+    );
+
+    expect(response.status).toBe(202);
+    expect(response.headers.get('x-own')).toBe('1');
+    expect(await response.text()).toBe('made');
+  });
+
+  it('that was read already is refused', async () => {
+    const response = await get(platform, async () => {
+      const read = new NodeFetchResponse('made');
+      await read.text();
+      return read;
+    });
+
+    expect(response.status).toBe(500);
+  });
+});
+
+describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
+  const pdf = { type: 'application/pdf', disposition: 'attachment; filename="a.pdf"', length: 4 };
+
+  it.each<[string, () => StreamableFile]>([
+    ['of a Readable', () => new StreamableFile(Readable.from([Buffer.from('ab'), Buffer.from('cd')]), pdf)],
+    ['of a Buffer', () => new StreamableFile(Buffer.from('abcd'), { ...pdf, length: undefined })],
+  ])('%s has its type, its disposition and its length', async (_what, make) => {
+    const response = await get(platform, make);
+
+    expect(response.status).toBe(200);
+    expect(response.headers.get('content-type')).toBe('application/pdf');
+    expect(response.headers.get('content-disposition')).toBe('attachment; filename="a.pdf"');
+    expect(response.headers.get('content-length')).toBe('4');
+    expect(response.headers.get('transfer-encoding')).toBeNull();
+    expect(await response.text()).toBe('abcd');
+  });
+
+  it('without options is application/octet-stream', async () => {
+    const response = await get(platform, () => new StreamableFile(Readable.from([Buffer.from('ab')])));
+
+    expect(response.headers.get('content-type')).toBe('application/octet-stream');
+    expect(response.headers.get('content-disposition')).toBeNull();
+    expect(await response.text()).toBe('ab');
+  });
+
+  it('leaves the headers alone that the route has set, and the status is that of the route', async () => {
+    @Controller()
+    class Files {
+      @Stream('file')
+      @HttpCode(203)
+      @Header('Content-Type', 'image/png')
+      @Header('Content-Disposition', 'inline')
+      file() {
+        return new StreamableFile(Buffer.from('ab'), pdf);
+      }
+    }
+    const { url } = await start(platform, Files);
+
+    const response = await fetch(url('/file'));
+
+    expect(response.status).toBe(203);
+    expect(response.headers.get('content-type')).toBe('image/png');
+    expect(response.headers.get('content-disposition')).toBe('inline');
+  });
+
+  it('answers HEAD with its headers alone', async () => {
+    const { url } = await start(
+      platform,
+      controllerOf(() => new StreamableFile(Buffer.from('abcd'), pdf)),
+    );
+
+    const response = await fetch(url('/source'), { method: 'HEAD' });
+
+    expect(response.headers.get('content-type')).toBe('application/pdf');
+    expect(response.headers.get('content-length')).toBe('4');
+  });
+
+  it('of a file that is not there answers as on a route of Nest', async () => {
+    const response = await get(platform, () => new StreamableFile(createReadStream(join(folder, 'none')), pdf));
+
+    expect(response.status).toBe(400);
+    expect(await response.json()).toEqual({ statusCode: 400, message: 'Bad Request' });
+    expect(response.headers.get('content-disposition')).toBeNull();
+  });
+
+  it('answers with what its own error handler sends', async () => {
+    const response = await get(platform, () =>
+      new StreamableFile(createReadStream(join(folder, 'none'))).setErrorHandler((_error, answer) => {
+        answer.statusCode = 410;
+        answer.send('moved away');
+      }),
+    );
+
+    expect(response.status).toBe(410);
+    expect(await response.json()).toEqual({ statusCode: 410, message: 'moved away' });
+  });
+
+  it('that fails half-way is truncated', async () => {
+    const { port, logs } = await start(
+      platform,
+      controllerOf(() => new StreamableFile(Readable.from(halfway()), { length: 10 })),
+    );
+
+    const client = await RawClient.get(port, '/source');
+    await client.closed();
+
+    expect(client.body).toBe('half');
+    expect(logs.of('error').join()).toContain('gone');
+  });
+
+  it('is stopped when the client leaves', async () => {
+    const stops = new Recorder();
+    const { port } = await start(
+      platform,
+      controllerOf(
+        () =>
+          new StreamableFile(
+            endlessReadable(() => stops.add('stopped'), { objectMode: false }, Buffer.from('x')) as Readable,
+          ),
+      ),
+    );
+    const client = await RawClient.get(port, '/source');
+    await client.until('\r\n\r\n');
+
+    client.disconnect();
+
+    expect(await stops.count(1)).toEqual(['stopped']);
+  });
+
+  async function* halfway() {
+    yield Buffer.from('half');
+    await turn();
+    throw new Error('gone');
+  }
+});
+
+describe.each(PLATFORMS)('%s: what is returned to two requests', (platform) => {
+  const slowly = async function* () {
+    yield 'a';
+    await turn();
+    yield 'b';
+  };
+  const ONCE: readonly (readonly [what: string, make: () => unknown])[] = [
+    ['an async generator', slowly],
+    [
+      'a sync generator',
+      function* () {
+        yield 'a';
+        yield 'b';
+      },
+    ],
+    ['an iterator of an array', () => ['a', 'b'][Symbol.iterator]()],
+    [
+      'an iterable that has one iterator',
+      () => {
+        const iterator = ['a', 'b'][Symbol.iterator]();
+        return { [Symbol.iterator]: () => iterator };
+      },
+    ],
+    ['a Readable', () => Readable.from(['a', 'b'])],
+    ['a web ReadableStream', () => webStream('a', 'b')],
+    ['a Response', () => new Response('ab')],
+    ['a Response of node-fetch', () => new NodeFetchResponse('ab')],
+    ['a StreamableFile', () => new StreamableFile(Buffer.from('ab'))],
+  ];
+
+  it.each(ONCE)('goes to the first and is refused to the others: %s', async (_what, make) => {
+    const errors = new Recorder<unknown>();
+    const one = make();
+    const { url } = await launch(platform, {
+      controllers: [controllerOf(() => one)],
+      options: { hooks: { onError: errors.add } },
+    });
+
+    const responses = await Promise.all([fetch(url('/source')), fetch(url('/source')), fetch(url('/source'))]);
+    const whole = responses.filter(({ status }) => status === 200);
+
+    expect(responses.map(({ status }) => status).toSorted()).toEqual([200, 500, 500]);
+    expect(await whole[0]?.text()).toBe('ab');
+    expect(errors.seen).toMatchObject([{ code: 'invalid-source' }, { code: 'invalid-source' }]);
+    expect((await fetch(url('/source'))).status).toBe(500);
+  });
+
+  it.each<[string, unknown]>([
+    ['an array', ['a', 'b']],
+    ['a Set', new Set(['a', 'b'])],
+    ['an iterable', { [Symbol.iterator]: () => ['a', 'b'].values() }],
+    ['an Observable', of('a', 'b')],
+    ['a string', 'ab'],
+  ])('may be read by all where it can be: %s', async (_what, one) => {
+    const { text } = await start(
+      platform,
+      controllerOf(() => one),
+    );
+
+    expect(await Promise.all([text('/source'), text('/source')])).toEqual(['ab', 'ab']);
   });
 });
 

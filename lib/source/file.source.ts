@@ -1,0 +1,82 @@
+import { STATUS_CODES } from 'node:http';
+import type { Readable } from 'node:stream';
+import { StreamError } from '../errors.js';
+import type { PullSource, SourceHead, Step } from './source.js';
+import { isThenable } from './thenable.js';
+
+/** What the error handler of a `StreamableFile` may do to a response. */
+interface FileResponse {
+  readonly destroyed: boolean;
+  readonly headersSent: boolean;
+  statusCode: number;
+  send(body: string): void;
+  end(): void;
+  destroy(): void;
+}
+
+/** What is needed of Nest's `StreamableFile`, of any copy of `@nestjs/common`. */
+export interface FileLike {
+  getStream(): Readable;
+  getHeaders(): {
+    readonly type?: string;
+    readonly disposition?: string | readonly string[];
+    readonly length?: number;
+  };
+  readonly errorHandler?: (error: Error, response: FileResponse) => void;
+}
+
+/** A `StreamableFile`: its stream as it is, with its type, disposition and length where no others are set, as on Nest's own routes. */
+export class FileSource implements PullSource {
+  readonly kind = 'pull';
+  readonly head: SourceHead;
+
+  constructor(
+    private readonly file: FileLike,
+    private readonly stream: PullSource,
+  ) {
+    const { type, disposition, length } = file.getHeaders();
+    const defaults: Record<string, string> = { 'content-type': type ?? 'application/octet-stream' };
+    if (disposition !== undefined) {
+      defaults['content-disposition'] = String(disposition);
+    }
+    if (length !== undefined) {
+      defaults['content-length'] = String(length);
+    }
+    this.head = { headers: [], defaults };
+  }
+
+  pull(): Step | PromiseLike<Step> {
+    try {
+      const step = this.stream.pull();
+      return isThenable(step) ? step.then(undefined, this.onError) : step;
+    } catch (error) {
+      return this.onError(error);
+    }
+  }
+
+  stop(): unknown {
+    return this.stream.stop();
+  }
+
+  /** Throws what the error handler of the file would answer; without an answer, or once some of the file was read, the error itself. */
+  private readonly onError = (error: unknown): never => {
+    let answer: string | undefined;
+    const response: FileResponse = {
+      destroyed: false,
+      headersSent: this.file.getStream().readableDidRead,
+      statusCode: 200,
+      send: (body) => {
+        answer = String(body);
+      },
+      end: () => {
+        answer ??= STATUS_CODES[response.statusCode] ?? '';
+      },
+      destroy: () => undefined,
+    };
+    this.file.errorHandler?.(error as Error, response);
+    if (answer === undefined || response.headersSent || response.statusCode < 400) {
+      throw error;
+    }
+    throw new StreamError('invalid-source', answer, { cause: error, statusCode: response.statusCode });
+  };
+}

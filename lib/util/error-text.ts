@@ -1,0 +1,47 @@
+import { inspect } from 'node:util';
+
+const INDESCRIBABLE = 'a value that cannot be described';
+
+// Anything can be thrown: undefined, an object without toString(), an error whose getters throw, a revoked Proxy. Nothing here
+// throws for it: describing an error is often the last thing that is done for a stream, with nobody to catch what that throws.
+
+function attempt(describe: () => unknown): string | undefined {
+  try {
+    const text = describe();
+    return typeof text === 'string' ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a thrown value is an error. */
+export function isError(thrown: unknown): thrown is Error {
+  try {
+    return thrown instanceof Error;
+  } catch {
+    return false;
+  }
+}
+
+/** The message of an error, and any other thrown value as text. */
+export function textOf(thrown: unknown): string {
+  if (typeof thrown === 'string') {
+    return thrown;
+  }
+  return (
+    (isError(thrown) ? attempt(() => thrown.message) : undefined) ?? attempt(() => inspect(thrown)) ?? INDESCRIBABLE
+  );
+}
+
+/** The stack of an error, with its message, and any other thrown value as text. */
+export function stackOf(thrown: unknown): string {
+  return (isError(thrown) ? attempt(() => thrown.stack) : undefined) ?? textOf(thrown);
+}
+
+/** What kind of value it is, as a message names it: the class of an object, or a type. */
+export function kindOf(value: unknown): string {
+  if (value === null || typeof value !== 'object') {
+    return value === null ? 'null' : typeof value;
+  }
+  return attempt(() => value.constructor?.name) || 'an object';
+}
