@@ -1,4 +1,5 @@
 import type { Admission } from './connection/stream-settings.js';
+import { answered } from './source/thenable.js';
 import { DEFAULTS, type StreamLimits } from './streaming.options.js';
 
 /** Why a stream is refused. */
@@ -63,7 +64,7 @@ export class StreamLimiter {
   }
 
   private clientOf(request: unknown): string {
-    return (this.limits.clientOf ?? ipOf)(request);
+    return answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
   }
 }
 

@@ -6,6 +6,7 @@ import type { ChosenFormat } from './format/negotiate.js';
 import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 import { lastEventIdOf } from './last-event-id.js';
 import { isSameOrigin } from './platform/same-origin.js';
+import { answered } from './source/thenable.js';
 import { DEFAULTS, type WebSocketOptions } from './streaming.options.js';
 import type { Upgrade } from './transport/upgrade.js';
 import { type WebSocketParts, WebSocketTransport } from './transport/websocket.transport.js';
@@ -69,7 +70,9 @@ export class WebSocketPlan {
     }
     const allowed =
       origin !== undefined &&
-      (typeof origins === 'function' ? origins(origin, request) === true : origins.includes(origin));
+      (typeof origins === 'function'
+        ? answered(origins(origin, request), '"websocket.origins"') === true
+        : origins.includes(origin));
     if (!allowed) {
       throw new ForbiddenException(`WebSockets are not open to pages of ${origin ?? 'other origins'}`);
     }

@@ -114,7 +114,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   }
 
   /** Called by the sweep of the registry. */
-  tick(now: number): void {
+  tick(now: number, clock: number, gap: number): void {
     const { settings, transport } = this.parts;
     const { body } = this;
     if (transport.queued) {
@@ -127,10 +127,10 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
       this.cut({ code: 'send-timeout' });
     } else if (this.ending === 'truncate') {
       this.finish('truncate');
-    } else if (now - this.beganAt >= settings.maxDuration) {
+    } else if (clock - this.beganAt >= settings.maxDuration) {
       void this.end({ code: 'deadline' });
     } else {
-      this.attempt(() => this.wake(now - this.beganAt, silence));
+      this.attempt(() => this.wake(clock - this.beganAt, silence + gap));
     }
   }
 

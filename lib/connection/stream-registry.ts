@@ -11,12 +11,20 @@ const COARSEST_TICK_MS = 1_000;
 /** A duration is kept to a quarter of itself, or better. */
 const TICKS_PER_DURATION = 4;
 
+/** A tick that comes later than this many ticks follows a gap in which the process did not run. */
+const LATE_TICKS = 2;
+
 /** What the registry needs of a stream besides its public side. */
 export interface OpenStream extends StreamConnection, MeteredStream {
   readonly endless: boolean;
   readonly format: StreamConnection['format'];
   readonly reader: Reader | undefined;
-  tick(now: number): void;
+  /**
+   * @param now in time that the process has run
+   * @param clock in all time
+   * @param gap how long the process did not run before this tick
+   */
+  tick(now: number, clock: number, gap: number): void;
   end(reason: StreamCloseReason): Promise<void>;
   cut(reason: StreamCloseReason): void;
   announceShutdown(retry: number | undefined): void;
@@ -52,7 +60,10 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   private manual = false;
   /** @internal What time it is. */
   clock = clock;
+  /** The time of the last tick, without gaps: a client cannot be seen to take anything while the process does not run. */
   private time = clock();
+  /** All gaps together. */
+  private gaps = 0;
 
   /** How many streams are open. */
   get size(): number {
@@ -97,7 +108,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     return this.connections;
   }
 
-  /** @internal The time of the last tick: cheap, and exact enough for timeouts. */
+  /** @internal The time of the last tick, without gaps: cheap, and exact enough for timeouts. */
   readonly now = (): number => this.time;
 
   /** @internal Makes ticks fine enough for a duration. */
@@ -111,7 +122,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal */
   add(connection: OpenStream): void {
     if (this.connections.size === 0) {
-      this.time = this.clock();
+      this.time = this.clock() - this.gaps;
     }
     this.connections.add(connection);
     this.observer?.began(connection);
@@ -121,7 +132,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** @internal Takes the time from another clock; `manual`: whoever has that calls `tick()`, every `tickMs`. */
   follow(clock: () => number, manual: boolean): void {
     this.clock = clock;
-    this.time = clock();
+    this.time = clock() - this.gaps;
     this.manual = manual;
     this.rest();
     if (this.connections.size > 0) {
@@ -174,13 +185,26 @@ export class StreamRegistry implements Iterable<StreamConnection> {
 
   /** @internal */
   tick(): void {
-    this.time = this.clock();
+    const elapsed = this.clock() - this.gaps - this.time;
+    const gap = elapsed > LATE_TICKS * this.tickMs ? Math.trunc(elapsed - this.tickMs) : 0;
+    this.gaps += gap;
+    this.time += elapsed - gap;
+    if (gap > 0) {
+      // What clients took meanwhile is not known before the event loop has looked at their sockets.
+      setImmediate(() => this.visit(gap));
+    } else {
+      this.visit(0);
+    }
+  }
+
+  private visit(gap: number): void {
+    const clock = this.time + this.gaps;
     if (this.connections.size === 0) {
       // Not as soon as the last stream ends: with short streams that is all the time.
       this.rest();
     }
     for (const connection of this.connections) {
-      connection.tick(this.time);
+      connection.tick(this.time, clock, gap);
     }
   }
 

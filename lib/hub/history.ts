@@ -72,7 +72,7 @@ export class History {
   /** Begins to listen, and reads what the broker has. What it has is history: nobody is told. */
   async open(): Promise<void> {
     await this.broker.open(this.name, this.retention);
-    this.tail = await this.broker.tail(this.name, (records) => this.receive(records));
+    this.tail = await this.broker.tail(this.name, (records) => this.hear(records));
     this.epoch = this.tail.epoch;
     this.offset = Math.max(0, this.tail.offset - this.retention.limit);
     if (this.retention.limit > 0) {
@@ -153,6 +153,15 @@ export class History {
   /** What one is told who has missed something, and begins after a number. */
   resetAt(number: number, reason: HubResetReason): HubReset {
     return { reason, oldest: number < this.last ? this.idAt(number + 1) : null };
+  }
+
+  /** A record that is none is missed, and what follows says so; it does not throw into the code of the broker. */
+  private hear(records: readonly BrokerRecord[]): void {
+    try {
+      this.receive(records);
+    } catch (error) {
+      this.warn(`The hub "${this.name}" cannot read what its broker sent`, error);
+    }
   }
 
   private receive(records: readonly BrokerRecord[]): void {

@@ -16,6 +16,7 @@ import {
 } from './hub.options.js';
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
 import type { Wish } from './outlet.js';
+import { guardedPresence } from './presence.js';
 import { Publisher } from './publisher.js';
 import { Subscriber } from './subscriber.js';
 import type { SubscriberHub } from './subscriber-hub.js';
@@ -56,7 +57,11 @@ export class Hub<T = unknown> {
   private over: Promise<void> | undefined;
   private readonly publisher: Publisher;
 
-  private constructor(options: HubOptions, broker: Broker, warn: (message: string, error?: unknown) => void) {
+  private constructor(
+    options: HubOptions,
+    broker: Broker,
+    private readonly warn: (message: string, error?: unknown) => void,
+  ) {
     const { attendance } = this;
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
@@ -108,7 +113,9 @@ export class Hub<T = unknown> {
 
   /** Whoever comes and goes, in this process. Completes when the hub is closed. */
   get presence(): Observable<HubPresence> {
-    return this.attendance.presence.asObservable();
+    return guardedPresence(this.attendance.presence, (error) =>
+      this.warn(`A listener of the presence of the hub "${this.name}" threw`, error),
+    );
   }
 
   /**

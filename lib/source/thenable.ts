@@ -53,7 +53,7 @@ export function after(wait: unknown, run: () => void, fail: (error: unknown) => 
 export function answered<T>(answer: T, what: string): T {
   if (isThenable(answer)) {
     onRejection(answer, () => undefined);
-    throw new StreamError('invalid-option', `${what} returned a promise: it has to return true or false at once`);
+    throw new StreamError('invalid-option', `${what} returned a promise: it has to answer at once`);
   }
   return answer;
 }

@@ -19,7 +19,12 @@ export class Telemetry implements StreamObserver {
   /** Never has a value: what is collected is brought up to date by its callback. */
   private readonly collection;
 
-  private constructor({ metrics, trace }: OpenTelemetry, registry: StreamRegistry, hubs: () => Iterable<Hub>) {
+  private constructor(
+    private readonly api: OpenTelemetry,
+    registry: StreamRegistry,
+    hubs: () => Iterable<Hub>,
+  ) {
+    const { metrics, trace } = api;
     const meter = metrics.getMeter(NAME);
     this.streams = new StreamMetrics(meter, registry);
     this.hubs = new HubMetrics(meter, hubs);
@@ -47,17 +52,26 @@ export class Telemetry implements StreamObserver {
   }
 
   began(stream: ObservedStream): void {
-    this.spans.began(stream);
+    this.guard(() => this.spans.began(stream));
   }
 
   opened(stream: ObservedStream, timeToFirstByte: number): void {
-    this.streams.opened(stream, timeToFirstByte);
-    this.spans.opened(stream);
+    this.guard(() => this.streams.opened(stream, timeToFirstByte));
+    this.guard(() => this.spans.opened(stream));
   }
 
   ended(stream: ObservedStream, reason: StreamCloseReason, duration: number): void {
-    this.streams.closed(stream, duration);
-    this.spans.ended(stream, reason);
+    this.guard(() => this.streams.closed(stream, duration));
+    this.guard(() => this.spans.ended(stream, reason));
+  }
+
+  /** What a processor or exporter of the application throws is no reason for a stream to fail. */
+  private guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.api.diag.error('nestjs-streaming: telemetry of a stream was lost', error);
+    }
   }
 
   private readonly collect = (): void => {

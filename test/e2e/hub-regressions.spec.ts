@@ -253,7 +253,7 @@ describe.each(PLATFORMS)('%s: one large event', (platform) => {
       now += ms;
       Reflect.set(registry, 'time', now);
       for (const stream of registry.open) {
-        stream.tick(now);
+        stream.tick(now, now, 0);
       }
     };
     pass(0);

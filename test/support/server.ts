@@ -47,12 +47,9 @@ class Streams {
     }
   }
 
-  @Stream('beats', { format: 'text', sendTimeout: 400, maxDuration: 3_600_000 })
-  async *beats() {
-    for (;;) {
-      yield '.';
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+  @Stream('impatient', { format: 'text', sendTimeout: 2_000 })
+  *impatient() {
+    yield* this.endless();
   }
 }
 
@@ -85,6 +82,10 @@ const COMMANDS = {
     }
     const { heapUsed, external } = process.memoryUsage();
     return heapUsed + external;
+  },
+  /** Blocks the event loop. */
+  block(ms: number) {
+    for (const end = performance.now() + ms; performance.now() < end; );
   },
   warnings: () => app.logs.of('warn'),
 } as const;
