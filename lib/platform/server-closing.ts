@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { StreamLogger } from '../connection/stream-settings.js';
+import { transportOf } from '../transport/transport-of.js';
 import { pathOf } from '../upgrade-paths.js';
 
 /** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
@@ -15,8 +15,6 @@ interface ClosingParts {
   readonly patience: number;
 }
 
-type AnyResponse = ServerResponse<IncomingMessage> | Http2ServerResponse;
-
 /**
  * Has a server be closed in a limited time. Node.js waits for every connection that is not idle, and so for those on which nothing was ever
  * sent, which browsers and undici open in advance, and for requests that are never answered, as when a guard waits for ever.
@@ -24,7 +22,7 @@ type AnyResponse = ServerResponse<IncomingMessage> | Http2ServerResponse;
 export class ServerClosing {
   /** Connections on which no request has come yet, with the number of bytes that had come when they were made: those of a handshake of TLS. */
   private readonly silent = new Map<Socket, number>();
-  private readonly unanswered = new Set<AnyResponse>();
+  private readonly unanswered = new Set<ServerResponse>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -50,7 +48,7 @@ export class ServerClosing {
     };
     server.on('connection', add);
     server.on('secureConnection', add);
-    server.prependListener('request', ({ socket }: IncomingMessage, response: AnyResponse) => {
+    server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
       this.silent.delete(socket);
       this.unanswered.add(response);
       response.on('close', onResponseClose);
@@ -84,7 +82,7 @@ export class ServerClosing {
         logger.warn(
           `${method} ${path} was given up: it was not answered within ${patience} ms of the server being closed`,
         );
-        destroy(response);
+        transportOf(response).destroy('shutdown');
       }
     }
   }
@@ -97,14 +95,10 @@ export class ServerClosing {
     };
   }
 
-  private answered(): (this: AnyResponse) => void {
+  private answered(): (this: ServerResponse) => void {
     const { unanswered } = this;
-    return function onClose(this: AnyResponse) {
+    return function onClose(this: ServerResponse) {
       unanswered.delete(this);
     };
   }
-}
-
-function destroy(response: AnyResponse): void {
-  'stream' in response ? response.stream.destroy() : response.req.socket.destroy();
 }

@@ -228,6 +228,26 @@ class Stuck {
   }
 }
 
+describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishes,', (_name, fastify, tls) => {
+  const start = useApps();
+  const session = useSessions();
+
+  it('and says what it gave up, where a request hangs in a guard', async () => {
+    const { close, port, logs } = await start('fastify', { controllers: [Stuck], fastify });
+    const client = await session(port, { tls });
+    const stuck = client.get('/stuck/guard');
+    await called.count(1);
+
+    await close();
+
+    await stuck.closed();
+    expect(stuck.complete).toBe(false);
+    expect(logs.of('warn')).toEqual([
+      'warn GET /stuck/guard was given up: it was not answered within 500 ms of the server being closed',
+    ]);
+  });
+});
+
 describe.each(PLATFORMS)('%s: app.close() finishes, and says what it gave up, where', (platform) => {
   const start = useApps();
   const options = { shutdown: { grace: 20 } };

@@ -121,11 +121,15 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
         await gate.promise;
       }
     }
-    const app = await start({ shutdown: { grace: 20_000 }, ...options }, { controllers: [Feed, Slow] });
+    const closing = new Recorder();
+    const app = await start(
+      { shutdown: { grace: 20_000 }, hooks: { onShutdown: ({ route }) => closing.add(route) }, ...options },
+      { controllers: [Feed, Slow] },
+    );
     const slow = await app.get('/slow');
     await slow.until('slow');
     const closed = app.close();
-    await turns();
+    await closing.count(1);
     const finish = async (): Promise<void> => {
       gate.resolve();
       await closed;
