@@ -101,6 +101,10 @@ export class CompressedTransport implements Transport, TransportListener {
     this.inner.probe();
   }
 
+  check(interval: number, now: number): void {
+    this.inner.check?.(interval, now);
+  }
+
   destroy(why: StreamCloseCode): void {
     this.release();
     this.inner.destroy(why);

@@ -15,6 +15,7 @@ export class Http2Transport implements Transport {
   readonly queued = false;
   private listener: TransportListener | undefined;
   private head: OutgoingHeaders | undefined;
+  private checkedAt = 0;
 
   constructor(private readonly response: Http2ServerResponse) {}
 
@@ -110,6 +111,19 @@ export class Http2Transport implements Transport {
 
   probe(): void {
     probeSession(this.response.stream.session);
+  }
+
+  /**
+   * After some offences of a client against the protocol, Node.js neither reads from its session nor sends anything, and does not close it:
+   * what is written stays here. Such a session does not answer a PING; one whose client only takes its time does.
+   */
+  check(interval: number, now: number): void {
+    if (now - this.checkedAt >= interval) {
+      this.checkedAt = now;
+      if (this.bufferedAmount > 0) {
+        this.probe();
+      }
+    }
   }
 
   destroy(): void {
