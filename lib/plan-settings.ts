@@ -1,4 +1,4 @@
-import { RequestMethod } from '@nestjs/common';
+import { HttpStatus, RequestMethod } from '@nestjs/common';
 import type { StreamLogger } from './connection/stream-settings.js';
 import { StreamError } from './errors.js';
 import type { EventsMode } from './format/event.js';
@@ -21,18 +21,21 @@ interface MappedRoute {
   readonly route: string;
   /** What it is mapped with. */
   readonly method: RequestMethod | undefined;
+  /** Whether `@HttpCode()` names its status. */
+  readonly hasStatus: boolean;
 }
 
 /** The options of a route over those of the application over the defaults. */
-export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { route, method }: MappedRoute): PlanParts {
+export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: MappedRoute): PlanParts {
   const { decorator, options } = mark;
   const application = runtime.options;
   const merged: StreamBehavior = { ...application, ...given(options) };
   const formats = formatsOf(merged.format);
   if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
-    throw new StreamError('invalid-option', `@Sse() of ${route}: "format" is sse. For others use @Stream()`);
+    throw new StreamError('invalid-option', `@Sse() of ${route.route}: "format" is sse. For others use @Stream()`);
   }
-  const where = `@${decorator}() of ${route}`;
+  const { method } = route;
+  const where = `@${decorator}() of ${route.route}`;
   const { http, websocket } = protocolsOf(runtime, options, method, where);
   if (!websocket) {
     refuseUseless(options, formats, where);
@@ -40,9 +43,10 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
   refuseShape(options, formats, where);
   return {
     settings: {
-      route,
+      route: route.route,
       ...durationsOf(merged, runtime),
       namesFormat: formats !== undefined,
+      heartbeatOfRoute: typeof options.heartbeat === 'number',
       flush: merged.flush ?? 'auto',
       queue: queueOf(application, options),
       overflow: merged.overflow ?? 'disconnect',
@@ -52,6 +56,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     },
     services: runtime.services,
     formats,
+    defaultStatus: defaultStatusOf(route),
     compression: compressionOf(application.compression, options.compression, runtime.services.logger),
     limiters: [runtime.limiter, options.limits && new StreamLimiter(options.limits)].filter(
       (each) => each !== undefined,
@@ -61,7 +66,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, { rout
     browser: merged.browser === true,
     refusesWithRetry: application.refusal !== 'status',
     http,
-    websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route, runtime.services.logger),
+    websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route.route, runtime.services.logger),
   };
 }
 
@@ -86,6 +91,14 @@ function refuseShape(
       `${where}: "events" is "shape", but the format ${format.name} has "events: false": make events with event()`,
     );
   }
+}
+
+/** The status that Nest gives a route by its method. `undefined`: the route names its own, which no format may change. */
+function defaultStatusOf({ method, hasStatus }: MappedRoute): number | undefined {
+  if (hasStatus) {
+    return undefined;
+  }
+  return method === RequestMethod.POST ? HttpStatus.CREATED : HttpStatus.OK;
 }
 
 /** The durations of a route, which the clock is made fine enough for. */
@@ -199,7 +212,10 @@ function refuseUseless(
   where: string,
 ): void {
   const names = formats?.map(({ name }) => name).join(', ');
-  if (typeof options.heartbeat === 'number' && formats?.every(({ heartbeat }) => heartbeat === undefined)) {
+  if (
+    typeof options.heartbeat === 'number' &&
+    formats?.every(({ heartbeat }) => heartbeat === undefined || heartbeat === false)
+  ) {
     throw new StreamError('invalid-option', `${where}: "heartbeat" contradicts "format", as ${names} has no heartbeat`);
   }
   if (options.events === 'shape' && formats?.every(({ fields }) => !fields)) {

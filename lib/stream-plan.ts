@@ -49,6 +49,8 @@ export interface PlanParts {
   readonly services: StreamServices;
   /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
   readonly formats: readonly StreamFormat[] | undefined;
+  /** The status that Nest gives the route, where a format may have another. */
+  readonly defaultStatus: number | undefined;
   /** Nothing: bodies are sent as they are. */
   readonly compression: CompressionSettings | undefined;
   /** Those of the application and those of the route. */
@@ -121,6 +123,9 @@ export class StreamPlan {
       head.vary('Sec-Fetch-Mode');
     }
     const chosen = navigates && this.parts.browser ? PAGE : (this.only ?? this.negotiate(raw.req, head));
+    if (chosen !== 'auto' && chosen.format.status !== undefined && raw.statusCode === this.parts.defaultStatus) {
+      head.status(chosen.format.status);
+    }
     const wait = waitOf(raw.req);
     const parts: StreamParts = {
       id: ++connections,

@@ -1,5 +1,6 @@
 import { type NestInterceptor, type RequestMethod, Scope, type ScopeOptions, type Type } from '@nestjs/common';
 import {
+  HTTP_CODE_METADATA,
   INTERCEPTORS_METADATA,
   METHOD_METADATA,
   REDIRECT_METADATA,
@@ -91,7 +92,8 @@ export class StreamRoutes {
       }
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
       const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
-      const plan = new StreamPlan(planSettings(this.runtime, mark, { route: name, method }));
+      const hasStatus = Reflect.hasMetadata(HTTP_CODE_METADATA, handler);
+      const plan = new StreamPlan(planSettings(this.runtime, mark, { route: name, method, hasStatus }));
       this.plans.set(route, plan);
       this.runtime.addPlan(route.controller, mark, plan);
     }

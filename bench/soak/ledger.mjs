@@ -51,10 +51,10 @@ export class Ledger {
       this.#lagged(JSON.parse(data));
     } else if (type === 'reset') {
       this.#reset(id ?? '', JSON.parse(data));
-    } else if (data !== '') {
+    } else if (type === 'position') {
+      this.#position(id ?? '');
+    } else if (data !== '' && type !== 'shutdown') {
       this.#event(id ?? '', data);
-    } else if (id !== undefined) {
-      this.#position(id);
     }
     this.id = id ?? this.id;
   }

@@ -1,7 +1,14 @@
 import { StreamError } from '../errors.js';
 import { joined } from '../format/binary.js';
-import { eventIn, type StreamEvent } from '../format/event.js';
-import type { StreamErrorBody, StreamFormat } from '../format/format.js';
+import { eventIn, isAbsent, type StreamEvent } from '../format/event.js';
+import {
+  type Encoded,
+  type StreamErrorBody,
+  type StreamFormat,
+  type StreamFormatState,
+  withState,
+} from '../format/format.js';
+import { JSON_FORMATS } from '../format/formats.js';
 import { HubEvent } from '../format/hub-event.js';
 import { noJson } from '../format/json-text.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
@@ -25,8 +32,15 @@ export class Body extends Outbox {
   format: StreamFormat | undefined;
   contentType: ContentType | undefined;
   private begun = false;
+  /** What the format keeps for this stream, if anything. */
+  private state: StreamFormatState | undefined;
+  private opener: Encoded | undefined;
+  /** Whether an id has been, or is being, sent. */
+  hasIds = false;
   /** Whether the format has something between chunks. */
   private framed = false;
+  /** Whether what the format makes of a string may be continued by the next: it may end within a character. */
+  private continues = true;
   /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
   private silent = false;
   /** What its client is still to be told of. */
@@ -59,9 +73,11 @@ export class Body extends Outbox {
   }
 
   choose({ format, contentType }: ChosenFormat): void {
-    this.format = format;
+    this.state = format.perStream?.();
+    this.format = this.state ? withState(format, this.state) : format;
     this.contentType = contentType;
-    this.framed = format.open !== undefined || format.separator !== undefined;
+    this.continues = !JSON_FORMATS.has(format);
+    this.framed = format.open !== undefined || format.separator !== undefined || this.state?.open !== undefined;
   }
 
   /** Chooses for a stream that ends without a chunk, if that is still open. */
@@ -71,9 +87,13 @@ export class Body extends Outbox {
     }
   }
 
-  encode(chunk: unknown): string | Uint8Array {
+  encode(chunk: unknown): Encoded {
     try {
+      if (this.state !== undefined) {
+        this.head();
+      }
       if (chunk instanceof HubEvent) {
+        this.hasIds = true;
         return chunk.encode(this.formatFor(chunk.data));
       }
       const event = eventIn(chunk, this.settings.events);
@@ -85,16 +105,17 @@ export class Body extends Outbox {
     }
   }
 
-  private encodeEvent(event: StreamEvent): string | Uint8Array {
+  private encodeEvent(event: StreamEvent): Encoded {
     if (this.format?.fields) {
-      return this.format.encode(event);
+      this.hasIds ||= !isAbsent(event.id);
+      return this.format.encode(event, this.hasIds);
     }
     const { data } = event;
     const format = this.formatFor(data);
     return data === undefined ? '' : format.encode(data);
   }
 
-  private encodeData(data: unknown): string | Uint8Array {
+  private encodeData(data: unknown): Encoded {
     const format = this.formatFor(data);
     if (data !== undefined || !format.fields) {
       return format.encode(format.fields ? { data } : data);
@@ -117,7 +138,7 @@ export class Body extends Outbox {
   }
 
   /** Adds an encoded chunk. */
-  put(encoded: string | Uint8Array): void {
+  put(encoded: Encoded): void {
     if (encoded.length === 0 || this.silent) {
       return;
     }
@@ -126,20 +147,35 @@ export class Body extends Outbox {
       this.putFrame(encoded);
     } else {
       this.begun = true;
-      this.add(encoded);
+      this.continues ? this.add(encoded) : this.addWhole(encoded);
     }
   }
 
   /** Adds what is no chunk of its own, as it is. */
-  insert(encoded: string | Uint8Array): void {
+  insert(encoded: Encoded): void {
     if (encoded.length > 0 && !this.silent) {
-      this.add(encoded);
+      this.addWhole(encoded);
+    }
+  }
+
+  /** Has the client remember an id, if the format can say so. */
+  putPosition(id: string): void {
+    this.hasIds = true;
+    this.insert(this.format?.position?.(id) ?? '');
+  }
+
+  /** Adds an event of a type of ours, if the format has types. */
+  putOwn(event: StreamEvent): void {
+    const { format } = this;
+    if (format?.fields) {
+      this.put(format.encode(event, this.hasIds));
     }
   }
 
   /** Whether chunks look the same to all clients of the format, whatever came before them, and leave at the same time. */
   get shareable(): boolean {
-    return this.format !== undefined && !this.framed && !this.silent && this.settings.flush === 'auto';
+    const alike = this.format !== undefined && this.state === undefined && !this.framed;
+    return alike && !this.silent && this.settings.flush === 'auto';
   }
 
   /** Writes what many connections are given, behind what waits. Whether the client can take more. */
@@ -147,8 +183,11 @@ export class Body extends Outbox {
     if (!this.empty) {
       this.flush();
     }
+    this.hasIds = true;
     this.chunks += chunk.count;
-    if (chunk.size <= LARGE || this.transport.whole) {
+    if (chunk.partial !== undefined || this.half !== '') {
+      this.add(chunk.partial ?? chunk.bytes);
+    } else if (chunk.size <= LARGE || this.transport.whole) {
       this.shareWhole(chunk);
     } else {
       for (const slice of chunk.slices) {
@@ -160,32 +199,40 @@ export class Body extends Outbox {
 
   /** Adds what stands after the last chunk. */
   close(): void {
-    const { format } = this;
+    const { format, state } = this;
     this.tellDropped();
-    this.insert(joined((this.begun ? undefined : format?.open) ?? '', format?.close ?? ''));
+    this.addHalf();
+    this.insert(joined(this.begun ? '' : this.head(), state?.close?.() ?? format?.close ?? ''));
     this.silent = true;
   }
 
-  /** Adds the record of an error, if the format has one. */
-  putError(body: StreamErrorBody): void {
+  /** Adds the record of an error, if the format has one. Whether its clients know that record as the end. */
+  putError(body: StreamErrorBody, error: unknown): boolean {
+    const { format } = this;
+    let record: Encoded = '';
     if (this.extensible) {
       this.tellDropped();
-      this.insert(this.format?.error?.(body, this.settings.errorEvent) ?? '');
+      this.addHalf();
+      const before = this.begun ? '' : this.head();
+      record = format?.error?.(body, this.settings.errorEvent, error) ?? '';
+      this.insert(record.length > 0 ? joined(before, record) : '');
     }
     this.silent = true;
+    return record.length > 0 && format?.truncate === false;
   }
 
   /** Sends what keeps a silent connection alive, which may be the position a client of a hub is at. Without it in the format, that is left to TCP. */
   beat(position?: string): void {
-    const { format } = this;
-    const sign = (position === undefined ? undefined : format?.position?.(position)) ?? format?.heartbeat;
-    if (sign === undefined || !this.extensible) {
+    const { heartbeat } = this.format ?? {};
+    if (position !== undefined && this.format?.position && this.extensible) {
+      this.putPosition(position);
+    } else if (heartbeat === undefined || heartbeat === false || !this.extensible) {
       this.transport.probe();
       this.progress();
     } else {
-      this.insert(sign);
-      this.flush();
+      this.insert(typeof heartbeat === 'string' ? heartbeat : heartbeat(this.hasIds));
     }
+    this.flush();
   }
 
   /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
@@ -245,8 +292,14 @@ export class Body extends Outbox {
     }
   }
 
-  private putFrame(encoded: string | Uint8Array): void {
-    const before = (this.begun ? this.format?.separator : this.format?.open) ?? '';
+  /** What stands before the first chunk. A format that keeps state makes it once, before that chunk. */
+  private head(): Encoded {
+    this.opener ??= this.state?.open?.() ?? this.format?.open ?? '';
+    return this.opener;
+  }
+
+  private putFrame(encoded: Encoded): void {
+    const before = this.begun ? (this.format?.separator ?? '') : this.head();
     // One piece, so that a chunk that is dropped takes what stands before it along.
     this.add(joined(before, encoded));
     if (!this.begun) {

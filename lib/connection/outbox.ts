@@ -1,6 +1,7 @@
 import { StreamError } from '../errors.js';
 import { atEndOfTurn } from '../scheduler.js';
 import type { Losses } from '../source/shared-source.js';
+import { endsInHalf } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import { ChunkQueue } from './chunk-queue.js';
 import type { StreamSettings } from './stream-settings.js';
@@ -34,6 +35,11 @@ export class Outbox {
   protected declared = Infinity;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
+  /**
+   * The first half of a character that takes two code units, at the end of the last string. It waits for the second half, which the next
+   * string begins with, as in `TextEncoderStream`.
+   */
+  half = '';
   private text = '';
   private parts: Uint8Array[] | undefined;
   private gathered = 0;
@@ -81,7 +87,18 @@ export class Outbox {
     this.progressAt = this.settings.services.registry.now();
   }
 
+  /** Adds a chunk to what has to be written. A string is text that the next string continues. */
   add(chunk: string | Uint8Array): void {
+    if (typeof chunk === 'string') {
+      this.addText(chunk);
+    } else {
+      this.addHalf();
+      this.addWhole(chunk);
+    }
+  }
+
+  /** Adds what is no part of the text: the half of a character goes on waiting. */
+  protected addWhole(chunk: string | Uint8Array): void {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
     }
@@ -100,6 +117,30 @@ export class Outbox {
       this.flush();
     } else if (!this.waiting) {
       this.flushLater();
+    }
+  }
+
+  /** Adds the half of a character that waits, as what follows is not its second half. It becomes U+FFFD. */
+  protected addHalf(): void {
+    const { half } = this;
+    if (half !== '') {
+      this.half = '';
+      this.addWhole(half);
+    }
+  }
+
+  private addText(chunk: string): void {
+    let text = chunk;
+    if (this.half !== '') {
+      text = this.half + chunk;
+      this.half = '';
+    }
+    if (endsInHalf(text)) {
+      this.half = text.slice(-1);
+      text = text.slice(0, -1);
+    }
+    if (text !== '') {
+      this.addWhole(text);
     }
   }
 
@@ -174,6 +215,7 @@ export class Outbox {
   /** Forgets everything: nobody will read it. */
   clear(): void {
     this.take();
+    this.half = '';
     this.queue = undefined;
     if (typeof this.waiting === 'object') {
       clearTimeout(this.waiting);

@@ -149,12 +149,14 @@ export class PollingConnection extends LiveConnection {
   /** Takes the body out of its queue: only its head is missing. What follows are bytes, sent at the pace of the client. */
   private wholeBody(): Uint8Array {
     const { body } = this;
-    const { contentType, empty } = body;
+    const { contentType } = body;
+    const empty = body.empty && body.half === '';
     if (!empty) {
       body.close();
     }
     const whole = Buffer.from(body.take());
-    const format = { ...PASSTHROUGH.format, name: body.format?.name ?? PASSTHROUGH.format.name };
+    const { name, headers } = body.format ?? PASSTHROUGH.format;
+    const format = { ...PASSTHROUGH.format, name, headers };
     body.choose({ format, contentType: empty ? undefined : contentType });
     return whole;
   }

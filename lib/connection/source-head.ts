@@ -16,3 +16,11 @@ export function transfer({ status, headers }: SourceHead, head: ResponseHead): v
     }
   }
 }
+
+/** Whether a body is of Server-Sent Events, and may be added to: its length is not fixed, and it is not compressed. */
+export function isEventStream({ headers }: SourceHead): boolean {
+  const { 'content-type': type, ...others } = Object.fromEntries(headers);
+  const [mediaType = ''] = String(type).split(';');
+  const fixed = 'content-length' in others || 'content-encoding' in others;
+  return !fixed && mediaType.trim().toLowerCase() === 'text/event-stream';
+}

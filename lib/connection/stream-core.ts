@@ -1,7 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { StreamError, StreamStateError } from '../errors.js';
-import { event } from '../format/event.js';
-import { PASSTHROUGH } from '../format/passthrough.js';
+import { eventStreamPassthrough, PASSTHROUGH } from '../format/passthrough.js';
 import type { Source, SourceHead } from '../source/source.js';
 import { discard, sourceOf } from '../source/source-of.js';
 import { isThenable } from '../source/thenable.js';
@@ -10,7 +9,7 @@ import { isOver } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './push-reader.js';
 import { type Reader, readerOf } from './reader.js';
-import { transfer } from './source-head.js';
+import { isEventStream, transfer } from './source-head.js';
 import type { Admission, StreamParts } from './stream-settings.js';
 import { StreamSharing } from './stream-sharing.js';
 
@@ -39,7 +38,9 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     if (value !== undefined && value !== null) {
       const source = this.within(() => this.sourceOf(value));
       this.reader = this.readerOf(source);
-      if (source.kind !== 'shared' && source.head) {
+      if (source.kind === 'shared') {
+        this.body.hasIds = true;
+      } else if (source.head) {
         this.adopt(source.head);
       }
     }
@@ -104,8 +105,8 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
       return;
     }
     this.attempt(() => {
-      if (retry !== undefined && this.body.extensible && this.body.format?.fields) {
-        void this.answer(event({ retry }));
+      if (retry !== undefined && this.body.extensible) {
+        this.body.putOwn({ type: 'shutdown', retry, data: {} });
       }
       return this.runHooks('onShutdown', (hooks) => {
         return this.answer(hooks.onShutdown?.(this));
@@ -252,7 +253,8 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     }
     transfer(source, head);
     this.sourceHeaders = source.defaults;
-    this.body.choose(this.parts.passthrough ?? PASSTHROUGH);
+    const beats = this.parts.settings.heartbeatOfRoute && isEventStream(source);
+    this.body.choose(this.parts.passthrough ?? (beats ? eventStreamPassthrough() : PASSTHROUGH));
   }
 
   /** Releases what a handler returned when nobody will read it. */

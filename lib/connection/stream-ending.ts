@@ -77,8 +77,11 @@ export abstract class StreamEnding extends StreamOpening {
     const { logger, describeError } = this.parts.settings.services;
     logger.error(`${this.name} failed after it had been opened`, error);
     const finish = (): void => {
-      this.guarded(() => this.body.putError(describeError(error)), 'error record');
-      this.finish('truncate');
+      let whole = false;
+      this.guarded(() => {
+        whole = this.body.putError(describeError(error), error);
+      }, 'error record');
+      this.finish(whole ? 'end' : 'truncate');
     };
     after(this.lastWords(error, true), finish, (again) => this.late(again));
   }

@@ -135,7 +135,8 @@ export abstract class StreamOpening extends StreamConnection {
         head.header(name, value);
       }
     }
-    const committed = head.commit(shown ? shownType(contentType) : contentType, this.headers);
+    const headers = format?.headers ? { ...this.headers, ...format.headers } : this.headers;
+    const committed = head.commit(shown ? shownType(contentType) : contentType, headers);
     this.parts.head = undefined;
     this.openedAt = settings.services.registry.opened(this);
     this.body.open();
@@ -274,7 +275,7 @@ export abstract class StreamOpening extends StreamConnection {
     this.body.put(encoded);
     if (!this.parts.transport.hasBody) {
       this.complete();
-    } else if (encoded.length === 0) {
+    } else if (this.body.empty) {
       this.flushHead();
     }
   }

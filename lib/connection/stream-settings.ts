@@ -21,6 +21,8 @@ export interface StreamSettings {
   /** Whether the route names its format. If not, what its handler returns may be a `Response`, which has a status of its own. */
   readonly namesFormat: boolean;
   readonly heartbeat: number;
+  /** Whether the route itself asks for heartbeats: a returned `Response` of Server-Sent Events then has them too. */
+  readonly heartbeatOfRoute: boolean;
   readonly sendTimeout: number;
   readonly maxDuration: number;
   readonly queue: QueueLimits;

@@ -24,7 +24,7 @@ export abstract class StreamSharing extends StreamEnding implements SharedPort {
   }
 
   mark(id: string): void {
-    this.body.insert(this.body.format?.position?.(id) ?? '');
+    this.body.putPosition(id);
   }
 
   overflow(): void {

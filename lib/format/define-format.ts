@@ -1,35 +1,129 @@
 import { types } from 'node:util';
 import { StreamError } from '../errors.js';
 import { kindOf } from '../util/error-text.js';
-import type { StreamFormat } from './format.js';
+import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
 const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/;
 // parameter = token "=" ( token / quoted-string ), several apart by ";" (§5.6.6)
 const PARAMETERS = /^(?:(?:^|; *)[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"[ !#-[\]-~]*"))+$/;
-const KEYS = new Set([
-  'name',
-  'mediaTypes',
-  'parameters',
-  'encode',
-  'fields',
-  'events',
-  'open',
-  'separator',
-  'close',
-  'heartbeat',
-  'lagged',
-  'reset',
-  'position',
-  'error',
+// field-name = token (§5.1); field-value without obs-text (§5.5)
+const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+const HEADER_VALUE = /^[\t -~]*$/;
+/** Headers that others are responsible for: `mediaTypes`, and the server, which frames the body. */
+const NOT_OURS = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'keep-alive',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
 ]);
+/** Statuses that end a request and may have a body of any length: neither 204 nor 205 (RFC 9110 §15). */
+const SUCCESS = { least: 200, most: 299, withoutBody: new Set([204, 205]) };
+
+/** What is wrong with the value of a field, if anything. */
+type Check = (value: unknown) => string | undefined;
+
+const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be a boolean');
+const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
+const callable: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
+
+const FIELDS: Readonly<Record<keyof StreamFormat, Check>> = {
+  name: (value) => (typeof value === 'string' && value !== '' ? undefined : 'must be a string that is not empty'),
+  mediaTypes: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((type) => MEDIA_TYPE.test(type))
+      ? undefined
+      : 'must list at least one media type without parameters, such as "text/csv"',
+  parameters: (value) =>
+    text(value) ??
+    (PARAMETERS.test(value as string) ? undefined : 'must be those of a media type, such as "charset=utf-8"'),
+  headers: (value) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.entries(value).map(headerProblem).find(Boolean)
+      : 'must be an object of names and values',
+  status: (value) =>
+    Number.isInteger(value) &&
+    (value as number) >= SUCCESS.least &&
+    (value as number) <= SUCCESS.most &&
+    !SUCCESS.withoutBody.has(value as number)
+      ? undefined
+      : 'must be a status from 200 to 299 that has a body',
+  encode: callable,
+  fields: boolean,
+  events: (value) => (value === false ? undefined : 'must be false, or left out'),
+  open: text,
+  separator: text,
+  close: text,
+  heartbeat: (value) =>
+    typeof value === 'string' || typeof value === 'function' || value === false
+      ? undefined
+      : 'must be a string, a function or false',
+  lagged: callable,
+  reset: callable,
+  position: callable,
+  error: callable,
+  truncate: boolean,
+  perStream: callable,
+};
+
+const STATE: Readonly<Record<keyof StreamFormatState, Check>> = {
+  encode: callable,
+  open: callable,
+  close: callable,
+  error: callable,
+};
+
+function headerProblem([name, value]: [string, unknown]): string | undefined {
+  if (!HEADER_NAME.test(name) || typeof value !== 'string' || !HEADER_VALUE.test(value)) {
+    return `must have names and values as HTTP allows them, not ${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+  }
+  return NOT_OURS.has(name.toLowerCase()) ? `cannot have "${name}", which is not the format's to set` : undefined;
+}
 
 function refuse(name: unknown, problem: string): never {
   throw new StreamError('invalid-option', `defineFormat(${JSON.stringify(name)}): ${problem}`);
 }
 
+/** Refuses fields that are unknown or of a wrong type. */
+function demand(name: unknown, checks: Readonly<Record<string, Check>>, given: object, where = ''): void {
+  for (const [key, value] of Object.entries(given)) {
+    const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
+    if (!check) {
+      refuse(name, `unknown field "${where}${key}". Known: ${Object.keys(checks).join(', ')}`);
+    }
+    const problem = value === undefined ? undefined : check(value);
+    if (problem) {
+      refuse(name, `${where}${key} ${problem}`);
+    }
+  }
+}
+
+/** The state of a stream may be an object of a class, with fields of its own. */
+function checkedState(name: unknown, state: unknown): StreamFormatState {
+  if (typeof state !== 'object' || state === null) {
+    return refuse(name, 'perStream must return an object');
+  }
+  const { encode, open, close, error }: StreamFormatState = state;
+  const plain = Object.getPrototypeOf(state) === Object.prototype;
+  demand(name, STATE, { ...(plain && state), encode, open, close, error }, 'perStream().');
+  return state;
+}
+
+/** What {@link defineFormat} takes. */
+type FormatDefinition<T> = Omit<StreamFormat, 'encode' | 'perStream'> & {
+  encode?(value: T, hasIds?: boolean): Encoded;
+  perStream?(): StreamFormatState<T>;
+};
+
 /**
  * Makes a format of your own, to be given as the `format` of a route or of the application.
+ *
+ * `encode` may be left out where `perStream` returns one. `perStream` is called once at definition, to check what it returns.
  *
  * @throws {StreamError} `invalid-option` when a field is missing, unknown or of a wrong type.
  *
@@ -46,48 +140,46 @@ function refuse(name: unknown, problem: string): never {
  * @Stream('prices', { format: [csv, 'ndjson'] })
  * ```
  */
-export function defineFormat<T = unknown>(
-  format: Omit<StreamFormat, 'encode'> & { encode(value: T): string | Uint8Array },
-): StreamFormat {
+export function defineFormat<T = unknown>(format: FormatDefinition<T>): StreamFormat {
   if (typeof format !== 'object' || format === null) {
     return refuse(undefined, 'a format is an object');
   }
-  const { name, mediaTypes, parameters, fields, events } = format;
-  for (const key of Object.keys(format)) {
-    if (!KEYS.has(key)) {
-      refuse(name, `unknown field "${key}". Known: ${[...KEYS].join(', ')}`);
-    }
+  const { name, mediaTypes, truncate } = format;
+  demand(name, FIELDS, { ...format, name: name ?? null, mediaTypes: mediaTypes ?? null });
+  const state: StreamFormatState = format.perStream ? checkedState(name, format.perStream()) : {};
+  const encode = format.encode?.bind(format) ?? state.encode?.bind(state);
+  if (encode === undefined) {
+    return refuse(name, 'encode must be a function, here or in what perStream returns');
   }
-  if (typeof name !== 'string' || name === '') {
-    refuse(name, 'name must be a string that is not empty');
+  if (truncate === false && format.error === undefined && state.error === undefined) {
+    return refuse(name, '"truncate: false" needs an error record: give "error"');
   }
-  if (!Array.isArray(mediaTypes) || mediaTypes.length === 0 || !mediaTypes.every((type) => MEDIA_TYPE.test(type))) {
-    refuse(name, 'mediaTypes must list at least one media type without parameters, such as "text/csv"');
-  }
-  for (const key of ['encode', 'lagged', 'reset', 'position', 'error'] as const) {
-    if (typeof format[key] !== 'function' && (key === 'encode' || format[key] !== undefined)) {
-      refuse(name, `${key} must be a function`);
-    }
-  }
-  for (const key of ['parameters', 'open', 'separator', 'close', 'heartbeat'] as const) {
-    if (format[key] !== undefined && typeof format[key] !== 'string') {
-      refuse(name, `${key} must be a string`);
-    }
-  }
-  if (parameters !== undefined && !PARAMETERS.test(parameters)) {
-    refuse(name, 'parameters must be those of a media type, such as "charset=utf-8"');
-  }
-  if (fields !== undefined && typeof fields !== 'boolean') {
-    refuse(name, 'fields must be a boolean');
-  }
-  if (events !== undefined && events !== false) {
-    refuse(name, 'events must be false, or left out');
-  }
-  return Object.freeze({ ...format, encode: (value: unknown) => encodedBy(name, format.encode(value as T)) });
+  const { perStream } = format;
+  return Object.freeze({
+    ...format,
+    ...(format.headers && { headers: lowerCased(format.headers) }),
+    encode: (value: unknown, hasIds?: boolean) => encodedBy(name, encode(value as T, hasIds)),
+    ...(perStream && { perStream: () => safeState(name, perStream.call(format)) }),
+  });
+}
+
+/** As heads are written. */
+function lowerCased(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** The state of one stream, whose chunks are checked as those of a format without state. */
+function safeState<T>(name: string, state: StreamFormatState<T>): StreamFormatState {
+  return {
+    encode: state.encode && ((value) => encodedBy(name, state.encode?.(value as T))),
+    open: state.open?.bind(state),
+    close: state.close?.bind(state),
+    error: state.error?.bind(state),
+  };
 }
 
 /** What `encode` of a format returned, if that can be sent. */
-function encodedBy(name: string, encoded: unknown): string | Uint8Array {
+function encodedBy(name: string, encoded: unknown): Encoded {
   if (typeof encoded === 'string' || types.isUint8Array(encoded)) {
     return encoded;
   }

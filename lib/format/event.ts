@@ -161,3 +161,16 @@ export function fieldText(field: unknown): string | undefined {
 export function display(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0, customInspect: false });
 }
+
+/** The type of an event that says where a client is, and nothing else. */
+export const POSITION = 'position';
+
+/** Whether a field of an event says nothing. */
+export function isAbsent(field: unknown): field is undefined | null {
+  return field === undefined || field === null;
+}
+
+/** Whether an event has an id, and neither data nor a type. It is sent with the type {@link POSITION} and the data `{}`. */
+export function isPosition({ data, id, type }: StreamEvent): boolean {
+  return data === undefined && !isAbsent(id) && (isAbsent(type) || type === '');
+}

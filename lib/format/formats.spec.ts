@@ -96,19 +96,18 @@ describe('the formats', () => {
   it.each([
     ['ndjson', '{"error":{"statusCode":500,"message":"No"}}\n'],
     ['json-seq', '\x1e{"error":{"statusCode":500,"message":"No"}}\n'],
-    ['sse', 'event: error\ndata: No\n\n'],
+    ['sse', 'event: error\ndata: {"statusCode":500,"message":"No"}\n\n'],
     ['json', undefined],
     ['text', undefined],
     ['bytes', undefined],
   ] as const)('say an error as %s does: %j', (name, record) => {
-    expect(FORMATS[name].error?.({ statusCode: 500, message: 'No' }, 'error')).toBe(record);
+    expect(FORMATS[name].error?.({ statusCode: 500, message: 'No' }, 'error', new Error('secret'))).toBe(record);
   });
 
   it.each([
     ['ndjson', '\n'],
     ['json-seq', '\x1e'],
     ['json', '\n'],
-    ['sse', ':\n\n'],
   ] as const)('have heartbeats that mean nothing to a parser of %s', (name, heartbeat) => {
     expect(FORMATS[name].heartbeat).toBe(heartbeat);
   });

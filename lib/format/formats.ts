@@ -23,6 +23,11 @@ export const FORMATS: Readonly<Record<StreamFormatName, StreamFormat>> = {
   sse: sseFormat,
 };
 
+/** Formats whose chunks are JSON, or have it in them: they end with a line or a value, and take JSON text over as it is. */
+export const JSON_FORMATS: ReadonlySet<StreamFormat> = new Set(
+  (['sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const).map((name) => FORMATS[name]),
+);
+
 /** What a route without a list of its own offers. */
 export const ALL_FORMATS: readonly StreamFormat[] = [
   ndjsonFormat,

@@ -95,7 +95,7 @@ describe('A message', () => {
     ],
     [
       'an error',
-      (format) => format.error?.({ statusCode: 500, message: 'no' }, 'oops'),
+      (format) => format.error?.({ statusCode: 500, message: 'no' }, 'oops', new Error('secret')),
       '{"error":{"statusCode":500,"message":"no"}}',
       '{"type":"oops","data":{"statusCode":500,"message":"no"}}',
     ],
@@ -109,8 +109,14 @@ describe('A message', () => {
     expect(said(encode(messageFormat(FORMATS.sse, true)))).toBe(`text ${event}`);
   });
 
-  it('tells a position as an id without data', () => {
-    expect(said(messageFormat(FORMATS.sse, true).position?.('a.1'))).toBe('text {"id":"a.1"}');
+  it('says a position in an event of a type of its own', () => {
+    const format = messageFormat(FORMATS.sse, true);
+    const position = 'text {"id":"a.1","type":"position","data":{}}';
+
+    expect([format.position?.('a.1'), format.encode({ id: 'a.1', comment: 'x' })].map(said)).toEqual([
+      position,
+      position,
+    ]);
     expect(messageFormat(FORMATS.sse, false).position).toBeUndefined();
   });
 
@@ -132,7 +138,7 @@ describe('A message', () => {
     expect([format.open, format.close].map(said)).toEqual(['text id\r\n', 'text end']);
     expect(format.separator).toBeUndefined();
     expect(said(format.lagged?.(2, 'a.1'))).toBe('text # 2 after a.1');
-    expect(said(format.error?.({ statusCode: 500, message: 'no' }, 'error'))).toBe('text ! no');
+    expect(said(format.error?.({ statusCode: 500, message: 'no' }, 'error', new Error('secret')))).toBe('text ! no');
   });
 
   it('has one format for all routes of the same, so that hubs encode once for all', () => {

@@ -1,15 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import { isBinary, toBytes } from './binary.js';
 import { bytesFormat } from './bytes.format.js';
-import { retryText, type StreamEvent } from './event.js';
-import type { StreamFormat } from './format.js';
+import { isPosition, POSITION, retryText, type StreamEvent } from './event.js';
+import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 import { ALL_FORMATS, FORMATS } from './formats.js';
 import { binaryFrame, textFrame, utf8Frame } from './frame.js';
 import { jsonText } from './json-text.js';
 import { encodeText, textFormat } from './text.format.js';
 
 /** What every format makes of a chunk over WebSocket: one message, framed. */
-type Encode = (value: unknown) => Uint8Array | '';
+type Encode = (value: unknown, hasIds?: boolean) => Uint8Array | '';
 
 /** The records that stand among data, as in NDJSON. */
 const RECORDS: Pick<StreamFormat, 'lagged' | 'reset' | 'error'> = {
@@ -41,7 +41,7 @@ const encodeAsBytes: Encode = (value) =>
     : binaryFrame(Buffer.from(typeof value === 'object' ? jsonText(value) : encodeText(value)));
 
 /** What an encoder of the user made, as a message. */
-function framed(encoded: string | Uint8Array): Uint8Array | '' {
+function framed(encoded: Encoded): Uint8Array | '' {
   if (encoded.length === 0) {
     return '';
   }
@@ -52,23 +52,39 @@ function messageOf(base: StreamFormat, encode: Encode, records: Partial<StreamFo
   return { name: base.name, mediaTypes: base.mediaTypes, encode, ...records };
 }
 
-/** A format of the user: what it writes before, between and after its chunks cannot be part of a message. */
+/**
+ * A format of the user: what it writes before, between and after its chunks cannot be part of a message. Instead of its heartbeats there
+ * are pings, and its status is that of an HTTP response.
+ */
 function customMessages(base: StreamFormat): StreamFormat {
-  const { fields, lagged, reset, position, error } = base;
-  return messageOf(base, (value) => framed(base.encode(value)), {
+  const { fields, headers, truncate, lagged, reset, position, error, perStream } = base;
+  return messageOf(base, (value, hasIds) => framed(base.encode(value, hasIds)), {
     fields,
+    headers,
+    truncate,
     open: base.open === undefined ? undefined : framed(base.open),
     close: base.close === undefined ? undefined : framed(base.close),
     lagged: lagged && ((dropped, id) => framed(lagged(dropped, id))),
     reset: reset && ((body) => framed(reset(body))),
     position: position && ((id) => framed(position(id))),
-    error: error && ((body, type) => framed(error(body, type))),
+    error: error && ((body, type, thrown) => framed(error(body, type, thrown))),
+    perStream: perStream && (() => framedState(perStream.call(base))),
   });
+}
+
+/** The state of one stream, with a message for each of what it makes. */
+function framedState(state: StreamFormatState): StreamFormatState {
+  return {
+    encode: state.encode && ((value) => framed(state.encode?.(value) ?? '')),
+    open: state.open && (() => framed(state.open?.() ?? '')),
+    close: state.close && (() => framed(state.close?.() ?? '')),
+    error: state.error && ((body, type, thrown) => framed(state.error?.(body, type, thrown) ?? '')),
+  };
 }
 
 /** `"name":value`, for what is there. */
 function members(event: StreamEvent): string {
-  const { id, type, data, retry } = event;
+  const { id, type, data, retry } = isPosition(event) ? { ...event, type: POSITION, data: {} } : event;
   const parts: string[] = [];
   if (id !== undefined && id !== null) {
     parts.push(`"id":${JSON.stringify(String(id))}`);
@@ -96,7 +112,7 @@ function eventMessages(base: StreamFormat): StreamFormat {
   return messageOf(base, encodeEvent, {
     fields: true,
     lagged: (dropped, id) => encodeEvent({ id, type: 'lagged', data: { dropped } }),
-    position: (id) => textFrame(`{${members({ id })}}`),
+    position: (id) => encodeEvent({ id, type: POSITION, data: {} }),
     error: (body, type) => encodeEvent({ type, data: body }),
   });
 }

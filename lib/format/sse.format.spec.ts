@@ -123,10 +123,43 @@ describe('the sse format', () => {
     );
   });
 
-  it('has heartbeats that are comments, and an error event of the given type', () => {
-    expect(sseFormat.heartbeat).toBe(':\n\n');
-    expect(sseFormat.error?.({ statusCode: 500, message: 'Internal server error' }, 'failure')).toBe(
-      'event: failure\ndata: Internal server error\n\n',
+  it('has heartbeats that are comments, without an empty line once there are ids', () => {
+    const { heartbeat } = sseFormat;
+
+    expect([false, true].map((hasIds) => typeof heartbeat === 'function' && heartbeat(hasIds))).toEqual([
+      ':\n\n',
+      ':\n',
+    ]);
+  });
+
+  it('writes a comment or a retry alone without an empty line once there are ids', () => {
+    const alone = [{ comment: 'a\nb' }, { retry: 5 }, { retry: 5, comment: 'c', type: '' }];
+    const events = [
+      { type: 't', retry: 5 },
+      { data: 1, comment: 'c' },
+      { id: '1', retry: 5 },
+    ];
+
+    expect(alone.map((event) => sseFormat.encode(event, true))).toEqual([
+      ': a\n: b\n',
+      'retry: 5\n',
+      'retry: 5\n: c\n',
+    ]);
+    expect(
+      [...alone, ...events]
+        .map((event) => sseFormat.encode(event, false))
+        .every((text) => String(text).endsWith('\n\n')),
+    ).toBe(true);
+    expect(events.map((event) => sseFormat.encode(event, true))).toEqual(
+      events.map((event) => sseFormat.encode(event)),
+    );
+  });
+
+  it('has an error event of the given type, whose data is JSON', () => {
+    const body = { statusCode: 500, message: 'Internal server error' };
+
+    expect(sseFormat.error?.(body, 'failure', new Error('secret'))).toBe(
+      'event: failure\ndata: {"statusCode":500,"message":"Internal server error"}\n\n',
     );
   });
 });
@@ -136,6 +169,14 @@ describe('formatSse()', () => {
     expect(formatSse({ type: 'price', id: '7', data: { eur: 4.2 } })).toBe(
       'event: price\nid: 7\ndata: {"eur":4.2}\n\n',
     );
+  });
+
+  it('writes an id without data as an event of type position, as parsers dispatch or fail at a record without data', () => {
+    expect(formatSse({ id: '7' })).toBe('event: position\nid: 7\ndata: {}\n\n');
+    expect(formatSse({ id: '7', type: '', retry: 5, comment: 'c' })).toBe(
+      'event: position\nid: 7\nretry: 5\n: c\ndata: {}\n\n',
+    );
+    expect(formatSse({ id: '7', type: 'mine' })).toBe('event: mine\nid: 7\n\n');
   });
 
   it('writes an event without data as nothing but its end', () => {

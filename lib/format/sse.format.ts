@@ -1,6 +1,6 @@
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from './binary.js';
-import { display, fieldText, retryText, type StreamEvent } from './event.js';
+import { display, fieldText, isAbsent, isPosition, POSITION, retryText, type StreamEvent } from './event.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 
@@ -43,7 +43,8 @@ function idField(id: unknown): string {
  * One Server-Sent Event as it goes on the wire, with the empty line that ends it. For hand-written use;
  * `@Stream` and `@Sse` do it for you.
  *
- * `data` is split at CRLF, LF and CR, as the WHATWG text parses it.
+ * `data` is split at CRLF, LF and CR, as the WHATWG text parses it. An `id` without `data` and `type` becomes an event of type `position`
+ * with the data `{}`: an event without data sets the id too, but parsers other than a browser's dispatch it, and fail at its missing data.
  *
  * @throws {StreamError} `invalid-event` for a CR or LF in `type` or `id`, a NUL in `id`, or a `retry` that
  * does not consist of digits: a client would misread it. `not-serializable` for data without a JSON form.
@@ -55,29 +56,43 @@ function idField(id: unknown): string {
  * // 'event: price\nid: 7\ndata: {"eur":4.2}\n\n'
  * ```
  */
-export function formatSse({ type, id, retry, comment, data }: StreamEvent): string {
-  let text = '';
-  if (type !== undefined && type !== null) {
-    text += typeField(type);
-  }
-  if (id !== undefined && id !== null) {
-    text += idField(id);
-  }
-  if (retry !== undefined && retry !== null) {
-    text += `retry: ${retryText(retry)}\n`;
-  }
-  if (comment !== undefined && comment !== null) {
-    text += lines(': ', String(comment));
-  }
-  if (data !== undefined) {
-    text += lines('data: ', dataText(data));
-  }
-  return `${text}\n`;
+export function formatSse(event: StreamEvent): string {
+  return `${fieldsOf(event)}\n`;
 }
 
-function encodeSse(event: StreamEvent): string {
-  const text = formatSse(event);
-  return text === '\n' ? '' : text;
+/** The lines of an event. */
+function fieldsOf({ type, id, retry, comment, data }: StreamEvent): string {
+  const position = isPosition({ data, id, type });
+  const eventType = position ? POSITION : type;
+  const payload = position ? {} : data;
+  let text = '';
+  if (!isAbsent(eventType)) {
+    text += typeField(eventType);
+  }
+  if (!isAbsent(id)) {
+    text += idField(id);
+  }
+  if (!isAbsent(retry)) {
+    text += `retry: ${retryText(retry)}\n`;
+  }
+  if (!isAbsent(comment)) {
+    text += lines(': ', String(comment));
+  }
+  if (payload !== undefined) {
+    text += lines('data: ', dataText(payload));
+  }
+  return text;
+}
+
+/** Whether an event is a comment or a time to wait alone, which is none to a browser. */
+function isBare({ data, id, type }: StreamEvent): boolean {
+  return data === undefined && isAbsent(id) && (isAbsent(type) || type === '');
+}
+
+function encodeSse(event: StreamEvent, hasIds = false): string {
+  const text = fieldsOf(event);
+  // A blank line after a comment would be an event to some parsers, once they have seen an id: see `heartbeat`.
+  return text === '' || (hasIds && isBare(event)) ? text : `${text}\n`;
 }
 
 /** Server-Sent Events (WHATWG HTML §9.2). Heartbeats are comments. */
@@ -85,10 +100,11 @@ export const sseFormat: StreamFormat = {
   name: 'sse',
   mediaTypes: ['text/event-stream'],
   fields: true,
-  encode: (event) => encodeSse(event as StreamEvent),
-  heartbeat: ':\n\n',
+  encode: (event, hasIds) => encodeSse(event as StreamEvent, hasIds),
+  // Once they have seen an id, some parsers dispatch an event at every blank line, also of a comment (openai-python, httpx-sse). Others
+  // split the body at blank lines, and expect `data:` at the beginning of what follows: for them a comment has a blank line of its own.
+  heartbeat: (hasIds) => (hasIds ? ':\n' : ':\n\n'),
   lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
-  // An event without data is none, but its id becomes the last event ID ("dispatch the event", step 1).
   position: (id) => formatSse({ id }),
-  error: (body, type) => formatSse({ type, data: body.message }),
+  error: (body, type) => formatSse({ type, data: body }),
 };

@@ -6,7 +6,8 @@ import { textOf } from '../util/error-text.js';
 import type { PublishOptions } from './hub.options.js';
 import { checkTopic } from './topic.js';
 
-const RESERVED = new Set(['reset', 'lagged']);
+/** What the hub, and the stream of a client, say themselves. */
+const RESERVED = new Set(['reset', 'lagged', 'position', 'shutdown']);
 
 /**
  * What is published, as a broker keeps it.
@@ -35,7 +36,7 @@ function checkType(type: unknown): void {
     );
   }
   if (RESERVED.has(type)) {
-    throw new StreamError('invalid-event', `"${type}" is what a hub itself says: publish another type`);
+    throw new StreamError('invalid-event', `"${type}" is a type of the package's own events: publish another type`);
   }
 }
 

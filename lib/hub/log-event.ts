@@ -1,16 +1,11 @@
 import type { BrokerRecord } from '../broker/broker.js';
 import type { StreamFormat } from '../format/format.js';
-import { FORMATS } from '../format/formats.js';
+import { JSON_FORMATS } from '../format/formats.js';
 import { HubEvent, HubNotice, type HubReset } from '../format/hub-event.js';
 import { takesJsonText } from '../format/message.formats.js';
 import { SerializedJson } from '../format/serialized-json.js';
 import { SharedChunk } from '../transport/shared-chunk.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
-
-/** Formats that take JSON text over. Others are given the value. */
-const JSON_FORMATS: ReadonlySet<StreamFormat> = new Set(
-  (['sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const).map((name) => FORMATS[name]),
-);
 
 /** About as much is written at once: what a slow client has not taken of it waits outside of the bounds of its queue. */
 export const CHUNK = 65_536;

@@ -169,7 +169,8 @@ class StreamDescription {
     const { handler } = this.route;
     const byMethod =
       Reflect.getMetadata(METHOD_METADATA, handler) === RequestMethod.POST ? HttpStatus.CREATED : HttpStatus.OK;
-    return (Reflect.getMetadata(HTTP_CODE_METADATA, handler) as number | undefined) ?? byMethod;
+    const byFormat = this.formats?.[0]?.status;
+    return (Reflect.getMetadata(HTTP_CODE_METADATA, handler) as number | undefined) ?? byFormat ?? byMethod;
   }
 
   private respond(response: ApiResponseOptions): void {

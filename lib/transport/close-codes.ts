@@ -17,7 +17,12 @@ export const CLOSE_CODES: Readonly<Record<StreamCloseCode, number>> = {
   'send-timeout': 1013,
 };
 
-/** The same for an error that would have this status: whose fault it is. */
+/** The code of a stream that ends whole. That may be after an error: then the last message was a record that says so. */
+export function endCodeOf(why: StreamCloseCode): number {
+  return why === 'error' ? CLOSE_CODES.completed : CLOSE_CODES[why];
+}
+
+/** The code of a stream that is cut off by an error that would have this status: whose fault it is. */
 export function closeCodeOf(status: number): number {
   return status < 500 ? POLICY : FAILED;
 }

@@ -3,6 +3,10 @@ import type { DeflateBlock } from './deflate-block.js';
 const CRLF = '\r\n';
 /** The size of the slices of a chunk that is too large to be written at once. */
 const SLICE = 65_536;
+/** The bits that tell the two code units of a surrogate pair from all others (Unicode, D91). */
+const SURROGATE_MASK = 0xfc00;
+const HIGH_SURROGATE = 0xd800;
+const LOW_SURROGATE = 0xdc00;
 
 /** Bytes that go to many connections at once, framed for them once. */
 export class SharedChunk {
@@ -14,6 +18,8 @@ export class SharedChunk {
   readonly size: number;
   /** For connections that are sent gzip, once there is one. */
   deflated: DeflateBlock | undefined;
+  /** The data, if it is text that may begin or end within a character: each client may have another half of it. */
+  readonly partial: string | undefined;
   private cut: readonly SharedChunk[] | undefined;
 
   /**
@@ -25,6 +31,7 @@ export class SharedChunk {
     readonly count = 1,
   ) {
     const size = Buffer.byteLength(data);
+    this.partial = typeof data === 'string' && (endsInHalf(data) || beginsInHalf(data)) ? data : undefined;
     this.size = size;
     const head = size.toString(16) + CRLF;
     const end = head.length + size;
@@ -52,4 +59,14 @@ export class SharedChunk {
     );
     return this.cut;
   }
+}
+
+/** Whether a text ends with the first code unit of a surrogate pair. */
+export function endsInHalf(text: string): boolean {
+  // Reads NaN from an empty text.
+  return (text.charCodeAt(text.length - 1) & SURROGATE_MASK) === HIGH_SURROGATE;
+}
+
+function beginsInHalf(text: string): boolean {
+  return (text.charCodeAt(0) & SURROGATE_MASK) === LOW_SURROGATE;
 }

@@ -1,6 +1,6 @@
 import type { StreamCloseCode } from '../errors.js';
 import type { QueueLimits } from '../queue-limits.js';
-import { CLOSE_CODES, closeCodeOf, POLICY } from './close-codes.js';
+import { CLOSE_CODES, closeCodeOf, endCodeOf, POLICY } from './close-codes.js';
 import { Inbox, type Message } from './inbox.js';
 import { destroyLater } from './lingering.js';
 import { type MessageLimits, MessageMeter } from './message-meter.js';
@@ -92,7 +92,7 @@ export class WebSocketTransport implements Transport {
     if (data !== undefined) {
       this.write(data);
     }
-    this.close(CLOSE_CODES[why], why);
+    this.close(endCodeOf(why), why);
     this.upgrade.socket.write('', (error) => {
       // Not if somebody else has answered, or the client has left. What follows is the close.
       if (!error && this.webSocket) {

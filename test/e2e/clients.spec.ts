@@ -175,7 +175,10 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     await seen.count(1);
     goOn.resolve();
 
-    expect((await heard.count(2)).slice(0, 2)).toEqual(['open', 'error Internal server error']);
+    expect((await heard.count(2)).slice(0, 2)).toEqual([
+      'open',
+      'error {"statusCode":500,"message":"Internal server error"}',
+    ]);
     expect(logs.of('error').join()).toContain('secret');
   });
 });
@@ -327,7 +330,7 @@ describe.each(PLATFORMS)('%s: curl -N', (platform) => {
     goOn.resolve();
 
     expect(await exit).not.toBe(0);
-    expect(state.output).toContain('event: error\ndata: Internal server error\n\n');
+    expect(state.output).toContain('event: error\ndata: {"statusCode":500,"message":"Internal server error"}\n\n');
   });
 });
 
@@ -441,7 +444,11 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
         { type: 'open', data: null, id: '' },
         { type: 'message', data: 'before', id: '1' },
       ]);
-      expect(told.seen[heard()]).toEqual({ type: 'error', data: 'Internal server error', id: '1' });
+      expect(told.seen[heard()]).toEqual({
+        type: 'error',
+        data: '{"statusCode":500,"message":"Internal server error"}',
+        id: '1',
+      });
       await page.close();
     },
     30_000,

@@ -231,7 +231,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     const { client, hub } = await start();
     const response = await client('/beats');
 
-    await response.until(':\n\n:\n\n');
+    await response.until(':\n:\n');
     await hub.publish('after');
     await response.until('data: after\n\n');
     await hub.close();
@@ -245,7 +245,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     const response = await client('/topics?topic=mine');
 
     const id = await hub.publish('other', { topic: 'other' });
-    await response.until(`id: ${id}\n\n`);
+    await response.until(`id: ${id}\ndata: {}\n\n`);
     await hub.publish('mine', { topic: 'mine' });
     await response.until('data: mine\n\n');
     await hub.close();
@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     await stream?.send({ data: 1n }).catch(() => undefined);
     const text = await response.over();
 
-    expect(text).toContain('event: error\ndata: Internal server error\n\n');
+    expect(text).toContain('event: error\ndata: {"statusCode":500,"message":"Internal server error"}\n\n');
     expect(response.ended).toBe(false);
     expect(response.error).toBeDefined();
   });

@@ -156,7 +156,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     );
 
     const BODIES: [string, string, string][] = [
-      ['sse', 'text/event-stream', 'data: 1\n\nevent: error\ndata: said so\n\n'],
+      ['sse', 'text/event-stream', 'data: 1\n\nevent: error\ndata: {"statusCode":402,"message":"said so"}\n\n'],
       ['ndjson', 'application/x-ndjson', '1\n{"error":{"statusCode":402,"message":"said so"}}\n'],
       ['jsonl', 'application/jsonl', '1\n{"error":{"statusCode":402,"message":"said so"}}\n'],
       ['json-seq', 'application/json-seq', '\x1e1\n\x1e{"error":{"statusCode":402,"message":"said so"}}\n'],
@@ -206,7 +206,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
         const timers = jest.spyOn(globalThis, 'setTimeout').mockReturnValue({} as NodeJS.Timeout);
         try {
           goOn.resolve();
-          await client.until('data: said so\n\n');
+          await client.until('"said so"}\n\n');
           await turns();
 
           expect(client.socket.readableEnded).toBe(false);
@@ -241,8 +241,8 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await Promise.all(clients.map((client) => client.closed()));
 
       expect(clients.map(({ body }) => body)).toEqual([
-        'data: x\n\nevent: oops\ndata: Internal server error\n\n',
-        'data: x\n\nevent: failed\ndata: Internal server error\n\n',
+        'data: x\n\nevent: oops\ndata: {"statusCode":500,"message":"Internal server error"}\n\n',
+        'data: x\n\nevent: failed\ndata: {"statusCode":500,"message":"Internal server error"}\n\n',
       ]);
     });
 
@@ -656,7 +656,9 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       const client = await get('/feed');
       await client.closed();
 
-      expect(client.body).toBe('data: good\n\nevent: error\ndata: Internal server error\n\n');
+      expect(client.body).toBe(
+        'data: good\n\nevent: error\ndata: {"statusCode":500,"message":"Internal server error"}\n\n',
+      );
       expect(logs.of('error').join()).toContain('Feed.feed');
       expect(() => formatSse(event as never)).toThrow(StreamError);
     });

@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
     ['application/json', '[{"a":1},"last"]'],
     ['application/json-seq', '\x1e{"a":1}\n\x1e"last"\n'],
     ['text/plain', '{"a":1}\nlast'],
-    ['text/event-stream', 'event: order\nid: 1\ndata: {"a":1}\n\n: hint\n\nretry: 50\n\ndata: last\n\n'],
+    ['text/event-stream', 'event: order\nid: 1\ndata: {"a":1}\n\n: hint\nretry: 50\ndata: last\n\n'],
   ])('is an event on a route that offers all formats: %s', async (accept, body) => {
     expect(await bodyOf(platform, events, {}, accept)).toBe(body);
   });

@@ -352,7 +352,7 @@ describe.each(PLATFORMS)('%s: a value that cannot be serialized', (platform) => 
   });
 
   it.each([
-    ['sse', 'data: {"n":1}\n\nevent: error\ndata: Internal server error\n\n'],
+    ['sse', 'data: {"n":1}\n\nevent: error\ndata: {"statusCode":500,"message":"Internal server error"}\n\n'],
     ['ndjson', '{"n":1}\n{"error":{"statusCode":500,"message":"Internal server error"}}\n'],
     ['json-seq', '\x1e{"n":1}\n\x1e{"error":{"statusCode":500,"message":"Internal server error"}}\n'],
     ['json', '[{"n":1}'],

@@ -157,7 +157,7 @@ describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is i
     await Promise.all([returned.until('one\n\n'), iterated.until('one\n\n')]);
 
     expect(iterated.body).toBe(`id: ${id}\ndata: one\n\n`);
-    expect(returned.body).toBe(`id: ${position}\n\n${iterated.body}`);
+    expect(returned.body).toBe(`event: position\nid: ${position}\ndata: {}\n\n${iterated.body}`);
   });
 
   it.each([
@@ -409,7 +409,10 @@ describe.each(PLATFORMS)('%s: a filter that throws', (platform) => {
 
     expect(dataOf(before.body)).toEqual(['1', '2', '3']);
     expect(dataOf(after.body)).toEqual(['1', '2', '3']);
-    expect(eventsOf(broken.body).at(-1)).toEqual({ event: 'error', data: 'Internal server error' });
+    expect(eventsOf(broken.body).at(-1)).toEqual({
+      event: 'error',
+      data: '{"statusCode":500,"message":"Internal server error"}',
+    });
     expect(broken.complete).toBe(false);
     expect(logs.of('error')).toHaveLength(1);
     expect(logs.of('error').join()).toMatch(/Filtered\.broken.*the filter broke/s);
@@ -606,7 +609,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     expect(short.map(({ body }) => dataOf(body))).toEqual([]);
     for (const { body } of second) {
       const [mark] = recordsOf(body);
-      const from = mark?.data === undefined ? loop.ids.indexOf(mark?.id ?? '') + 1 : Number(mark.data) - 1;
+      const from = mark?.event === 'position' ? loop.ids.indexOf(mark?.id ?? '') + 1 : Number(mark?.data) - 1;
       expect(dataOf(body)).toEqual(whole.slice(from));
     }
     for (const { body } of third) {
@@ -814,7 +817,9 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
 
     expect(client.head).not.toMatch(/transfer-encoding/i);
     expect(client.body).toMatch(
-      new RegExp(`^id: \\S+\n\nid: ${ids[0]}\ndata: 1\n\nid: ${ids[1]}\ndata: 2\n\nid: \\S+\ndata: 3\n\n$`),
+      new RegExp(
+        `^event: position\nid: \\S+\ndata: {}\n\nid: ${ids[0]}\ndata: 1\n\nid: ${ids[1]}\ndata: 2\n\nid: \\S+\ndata: 3\n\n$`,
+      ),
     );
     expect(client.error).toBeUndefined();
   });
@@ -1075,7 +1080,9 @@ describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) =>
     await hub.publish(1);
     await Promise.all([broken.closed(), sound.until('data: 1\n\n')]);
 
-    expect(eventsOf(broken.body)).toEqual([{ event: 'error', data: 'Internal server error' }]);
+    expect(eventsOf(broken.body)).toEqual([
+      { event: 'error', data: '{"statusCode":500,"message":"Internal server error"}' },
+    ]);
     expect(broken.complete).toBe(false);
     expect(hub.size()).toBe(1);
     expect(logs.of('error').join()).toContain('the hook broke');
@@ -1104,8 +1111,8 @@ describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) =>
     await hub.publish(4);
     await client.until('data: 4\n\n');
 
-    expect(client.body.replace(/id: (\S+)\ndata/g, 'data')).toBe(
-      `: hello\n\n: still opening\n\nid: ${before}\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\n`,
+    expect(client.body.replace(/id: \S+\ndata: (?=\d)/g, 'data: ')).toBe(
+      `: hello\n: still opening\nevent: position\nid: ${before}\ndata: {}\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\ndata: 4\n\n`,
     );
   });
 
@@ -1240,7 +1247,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
 
     expect(client.head).toMatch(/^HTTP\/1\.1 202 Accepted\r\n/);
     expect(client.head).toMatch(/x-feed: yes/i);
-    expect(client.body).toMatch(/^: welcome\n\nid: \S+\n\n/);
+    expect(client.body).toMatch(/^: welcome\n\nevent: position\nid: \S+\ndata: \{\}\n\n/);
     expect(dataOf(client.body)).toEqual(['1', '2', 'a', 'b', '3', 'c', '4']);
   });
 
@@ -1303,7 +1310,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     const client = await get('/promised');
     await client.until('id: ');
 
-    expect(client.body).toBe(`id: ${position}\n\n`);
+    expect(client.body).toBe(`event: position\nid: ${position}\ndata: {}\n\n`);
   });
 
   it('and its subscription a second time fails that request alone', async () => {

@@ -180,7 +180,7 @@ describe.each(PLATFORMS)('%s: what is published', (platform) => {
     await hub.close();
     await Promise.all(clients.map((client) => client.until('0\r\n\r\n')));
 
-    expect(clients.map(({ body }) => body.replace(/^id: \S+\n\n/, ''))).toEqual([
+    expect(clients.map(({ body }) => body.replace(/^event: position\nid: \S+\ndata: \{\}\n\n/, ''))).toEqual([
       `event: t\nid: ${id}\ndata: {"n":1}\n\n`,
       '{"n":1}\n',
       '\x1e{"n":1}\n',
@@ -504,7 +504,7 @@ describe.each(PLATFORMS)('%s: that something was missed is said', (platform) => 
 
 describe.each(PLATFORMS)('%s: a silent hub', (platform) => {
   it.each([
-    ['sse', ':\n\n'],
+    ['sse', ':\n'],
     ['ndjson', '\n'],
     ['json-seq', '\x1e'],
   ] as const)('keeps the connection alive: %s', async (format, heartbeat) => {

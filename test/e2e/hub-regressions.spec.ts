@@ -834,7 +834,7 @@ describe.each(PLATFORMS)('%s: a stream that hears a hub', (platform) => {
     await client.until('data: 5\n\n');
 
     const [mark, ...events] = recordsOf(client.body);
-    expect(mark).toEqual({ id: ids[1] });
+    expect(mark).toEqual({ event: 'position', id: ids[1], data: '{}' });
     expect(events.map(({ event, data }) => event ?? data)).toEqual(expected);
   });
 });

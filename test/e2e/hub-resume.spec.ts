@@ -177,7 +177,7 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
     await Promise.all(clients.map((client) => client.until('one\n\n')));
 
     for (const { body } of clients) {
-      expect(body).toBe(`id: ${position}\n\nid: ${id}\ndata: one\n\n`);
+      expect(body).toBe(`event: position\nid: ${position}\ndata: {}\n\nid: ${id}\ndata: one\n\n`);
     }
   });
 
@@ -546,7 +546,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     const third = await hub.publish(3);
     await Promise.all([fresh, current, missed].map((client) => client.until('data: 3\n\n')));
 
-    expect(fresh.body).toBe(`id: ${second}\n\nid: ${third}\ndata: 3\n\n`);
+    expect(fresh.body).toBe(`event: position\nid: ${second}\ndata: {}\n\nid: ${third}\ndata: 3\n\n`);
     expect(current.body).toBe(`id: ${third}\ndata: 3\n\n`);
     expect(resetIn(missed.body)).toEqual({ reset: { reason: 'evicted', oldest: null }, id: second, data: ['3'] });
   });
@@ -572,7 +572,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     const id = await hub.publish(2);
     await client.until('data: 2\n\n');
 
-    expect(client.body).toBe(`id: ${position}\n\nid: ${id}\ndata: 2\n\n`);
+    expect(client.body).toBe(`event: position\nid: ${position}\ndata: {}\n\nid: ${id}\ndata: 2\n\n`);
   });
 });
 
@@ -662,7 +662,7 @@ describe.each(PLATFORMS)('%s: a client that is told nothing for long', (platform
     await joined(hub, 1);
     const ids = await publishAll(hub, Array(2_000).fill(noise), options);
 
-    await client.until(`id: ${ids.at(-1)}\n\n`);
+    await client.until(`id: ${ids.at(-1)}\ndata: {}\n\n`);
     client.disconnect();
     await joined(hub, 0);
     const lastId = recordsOf(client.body).at(-1)?.id;
@@ -672,7 +672,7 @@ describe.each(PLATFORMS)('%s: a client that is told nothing for long', (platform
 
     expect(lastId).toBe(ids.at(-1));
     expect(dataOf(client.body)).toEqual([]);
-    expect(client.body).toMatch(/^(id: \S+\n\n)+$/);
+    expect(client.body).toMatch(/^(event: position\nid: \S+\ndata: \{\}\n\n)+$/);
     expect(dataOf(back.body)).toEqual(['2']);
   });
 
@@ -682,9 +682,9 @@ describe.each(PLATFORMS)('%s: a client that is told nothing for long', (platform
     await joined(hub, 1);
     await hub.publish(1);
 
-    await client.until(/data: 1\n\n\r\n[\s\S]*:\n\n/);
+    await client.until(/data: 1\n\n\r\n[\s\S]*:\n\r\n/);
 
-    expect(client.body.slice(client.body.indexOf('data: 1\n\n'))).toMatch(/^data: 1\n\n(:\n\n)+$/);
+    expect(client.body.slice(client.body.indexOf('data: 1\n\n'))).toMatch(/^data: 1\n\n(:\n)+$/);
   });
 });
 

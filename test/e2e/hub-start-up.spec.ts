@@ -967,14 +967,17 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect([hub.size(), registry.size]).toEqual([0, 0]);
   });
 
-  it.each(['reset', 'lagged'])('the type %s is refused: it is what the hub itself says', async (type) => {
-    const { hub } = await start();
+  it.each(['reset', 'lagged', 'position', 'shutdown'])(
+    'the type %s is refused, as it is one of our own',
+    async (type) => {
+      const { hub } = await start();
 
-    const { code, message } = await refusal(() => hub.publish(1, { type }));
+      const { code, message } = await refusal(() => hub.publish(1, { type }));
 
-    expect(code).toBe('invalid-event');
-    expect(message).toContain(`"${type}"`);
-  });
+      expect(code).toBe('invalid-event');
+      expect(message).toContain(`"${type}"`);
+    },
+  );
 
   it.each<[object, string]>([
     [{ type: 'a\nb' }, 'The type of an event is a string without CR or LF'],

@@ -227,7 +227,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     await client.closed();
     const other = ndjson('/failing');
 
-    expect(client.body).toBe('data: 1\n\nevent: error\ndata: Internal server error\n\n');
+    expect(client.body).toBe('data: 1\n\nevent: error\ndata: {"statusCode":500,"message":"Internal server error"}\n\n');
     expect(client.complete).toBe(false);
     expect(await other.ended()).toBe('broken');
     expect(other.records).toEqual([1, { error: { statusCode: 500, message: 'Internal server error' } }]);

@@ -462,7 +462,7 @@ describe.each(PLATFORMS)('%s: stopping the sample', (platform) => {
 
       const stopped = program.stop();
 
-      expect(await metrics.end()).toMatch(/retry: \d+\n\n$/);
+      expect(await metrics.end()).toMatch(/event: shutdown\nretry: \d+\ndata: \{\}\n\n$/);
       await log.end();
       await expect(half.end()).rejects.toThrow('terminated');
       // Nest runs its hooks and then lets the signal do what it always does.

@@ -256,9 +256,9 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
 
     const bodies = clients.map(({ body }) => body.replace(/retry: \d+/, 'retry: <ms>'));
     expect(bodies.slice(0, 3).sort()).toEqual([
-      'data: x\n\nretry: <ms>\n\n',
-      'data: x\n\nretry: <ms>\n\ndata: soon back\n\n',
-      'data: x\n\nretry: <ms>\n\nevent: bye\ndata: soon back\n\n',
+      'data: x\n\nevent: shutdown\nretry: <ms>\ndata: {}\n\n',
+      'data: x\n\nevent: shutdown\nretry: <ms>\ndata: {}\n\ndata: soon back\n\n',
+      'data: x\n\nevent: shutdown\nretry: <ms>\ndata: {}\n\nevent: bye\ndata: soon back\n\n',
     ]);
     expect(bodies[3]).toBe('"x"\n{"bye":true}\n');
     expect(clients.every(({ complete }) => complete)).toBe(true);
@@ -405,7 +405,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     for (let round = 0; round < 3; round++) {
       const { get, close } = await start(platform, { controllers: [Feed] });
       const clients = [await get('/feed'), await get('/feed'), await get('/feed')];
-      await Promise.all(clients.map((client) => client.until(':\n\n')));
+      await Promise.all(clients.map((client) => client.until(':\n')));
       clients[0]?.disconnect();
       await close();
       await Promise.all(clients.map((client) => client.closed()));

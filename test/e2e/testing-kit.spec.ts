@@ -211,7 +211,10 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
   it('tells a body that broke off from one that ended', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/failing');
-    expect(await stream.rest()).toEqual([{ data: 1 }, { type: 'error', data: 'Internal server error' }]);
+    expect(await stream.rest()).toEqual([
+      { data: 1 },
+      { type: 'error', data: { statusCode: 500, message: 'Internal server error' } },
+    ]);
     expect(stream.ended).toBe('truncated');
     const half = await streamOf(app, '/feed/half');
     // Of an array, a value whose end has not come is none.

@@ -54,9 +54,11 @@ export function recordsOf(body: string): SseRecord[] {
     .filter((record) => Object.keys(record).length > 0);
 }
 
-/** The events among the records: those with data. */
+/** The events among the records: those with data, without what says only where a client is, or when to come back. */
 export function eventsOf(body: string): SseRecord[] {
-  return recordsOf(body).filter(({ data }) => data !== undefined);
+  return recordsOf(body).filter(
+    ({ data, event }) => data !== undefined && event !== 'position' && event !== 'shutdown',
+  );
 }
 
 /** The data of the events. */

@@ -19,8 +19,8 @@ export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'bo
   /** Resumes after an event, as a client does that comes back. Default: none. */
   readonly lastEventId?: string;
   /**
-   * Whether what has no data counts as an event too: heartbeats and other comments, a `retry`, an `id` alone, such as the position of a
-   * hub. Default: `false`, as for a browser's `EventSource`.
+   * Whether what says nothing to an application counts as an event too: heartbeats and other comments, a `retry` or an `id` without data,
+   * and the events of type `position` and `shutdown` that a hub or a closing server sends. Default: `false`.
    */
   readonly all?: boolean;
   /** Whether SSE data that is JSON is given as its value, and not as text. Default: `true`. */

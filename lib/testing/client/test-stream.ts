@@ -2,7 +2,7 @@ import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { inspect } from 'node:util';
 import type { Answer } from './answer.js';
-import type { EventFields, StreamEnd, StreamedEvent } from './body/streamed-event.js';
+import { type EventFields, isOwnNotice, type StreamEnd, type StreamedEvent } from './body/streamed-event.js';
 
 /** How much may wait to be taken by the test before no more is read from the socket. */
 const UNREAD_LIMIT = 1_000;
@@ -154,7 +154,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
 
   private add(events: readonly EventFields[]): void {
     for (const event of events) {
-      if (this.expectations.all || 'data' in event) {
+      if (this.expectations.all || ('data' in event && !isOwnNotice(event))) {
         // The type of the data is what the caller of streamOf() says.
         this.waiting.push(event as StreamedEvent<T>);
       }

@@ -54,7 +54,7 @@ export class EventsPanel extends Panel {
   /** The one name is for two things: an event the server sent has data, a lost connection has none. */
   failed({ data }) {
     if (data !== undefined) {
-      this.say('failed', `Failed. The server reports: ${data}`);
+      this.say('failed', `Failed. The server reports: ${JSON.parse(data).message}`);
       return;
     }
     this.lost++;

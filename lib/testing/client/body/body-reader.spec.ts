@@ -34,7 +34,29 @@ const CASES: readonly [name: string, contentType: string, body: string, events: 
   ],
   ['a byte order mark', 'text/event-stream', '\ufeffdata: a\n\n', [{ data: 'a' }]],
   ['a heartbeat', 'text/event-stream', ':\n\n', [{ comment: '' }]],
-  ['a position', 'text/event-stream', 'id: 8\n\n', [{ id: '8' }]],
+  ['an id alone', 'text/event-stream', 'id: 8\n\n', [{ id: '8' }]],
+  [
+    'a position',
+    'text/event-stream',
+    'event: position\nid: 8\ndata: {}\n\n',
+    [{ type: 'position', id: '8', data: {} }],
+  ],
+  [
+    'a heartbeat of one line before an event',
+    'text/event-stream',
+    ':\n:\nid: 8\ndata: a\n\n:\n',
+    [{ comment: '' }, { comment: '' }, { id: '8', data: 'a' }, { comment: '' }],
+  ],
+  ['an empty comment of an event', 'text/event-stream', ': \ndata: a\n\n', [{ comment: '', data: 'a' }]],
+  [
+    'comments and times without an empty line after them, before an event and at the end',
+    'text/event-stream',
+    ': hint\ndata: a\n\n: bye\nretry: 5\n',
+    [
+      { comment: 'hint', data: 'a' },
+      { comment: 'bye', retry: 5 },
+    ],
+  ],
   ['fields nobody knows, and bad ones', 'text/event-stream', 'x: y\nid: a\0b\nretry: 1s\ndata: a\n\n', [{ data: 'a' }]],
   [
     'lines of JSON',

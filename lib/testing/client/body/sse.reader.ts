@@ -4,16 +4,22 @@ import { shortened } from './json-value.js';
 import type { EventFields } from './streamed-event.js';
 
 const END_OF_LINE = /\r\n|\r|\n/g;
+/** The fields that say all they have to say in their line, and need no empty line after it. */
+const COMPLETE = new Set(['', 'retry']);
+/** What a line without a value says, at the beginning of a block. */
+const HEARTBEAT = ':';
 
 /**
  * Server-Sent Events, a block at a time (WHATWG HTML §9.2.6). Other than a browser, it gives blocks without data too, and takes an
- * event the body ends in for an error.
+ * event the body ends in for an error. A heartbeat before a block is none of its fields.
  */
 export class SseReader implements TextReader {
   private rest = '';
   /** What of the block is there. */
   private fields = new Map<string, string>();
   private afterCr = false;
+  /** Whether an event with an id has come. */
+  private hasIds = false;
 
   constructor(private readonly json: boolean) {}
 
@@ -33,16 +39,19 @@ export class SseReader implements TextReader {
   }
 
   end(): EventFields[] {
-    if (this.rest !== '' || this.fields.size > 0) {
-      const found = [...this.fields].map(([name, value]) => `${name}: ${value}`).concat(this.rest);
-      throw new AssertionError({ message: `The body ends within an event: ${shortened(found.join('\n'))}` });
+    if (this.rest === '' && [...this.fields.keys()].every((name) => COMPLETE.has(name))) {
+      return this.dispatch();
     }
-    return [];
+    const found = [...this.fields].map(([name, value]) => `${name}: ${value}`).concat(this.rest);
+    throw new AssertionError({ message: `The body ends within an event: ${shortened(found.join('\n'))}` });
   }
 
   private line(line: string): EventFields[] {
     if (line === '') {
       return this.dispatch();
+    }
+    if (this.isBareComment(line)) {
+      return [{ comment: line.slice(1).replace(/^ /, '') }];
     }
     const colon = line.indexOf(':');
     const name = colon < 0 ? line : line.slice(0, colon);
@@ -55,9 +64,15 @@ export class SseReader implements TextReader {
     return [];
   }
 
+  /** A comment that belongs to no event, without an empty line after it. Where there are ids, an event that has a comment has an id first. */
+  private isBareComment(line: string): boolean {
+    return line.startsWith(':') && this.fields.size === 0 && (line === HEARTBEAT || this.hasIds);
+  }
+
   private dispatch(): EventFields[] {
     const { fields } = this;
     this.fields = new Map();
+    this.hasIds ||= fields.has('id');
     const [data, id, type, retry, comment] = ['data', 'id', 'event', 'retry', ''].map((name) => fields.get(name));
     const event: EventFields = {
       ...(data === undefined ? {} : { data: this.valueOf(data) }),

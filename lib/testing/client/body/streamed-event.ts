@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+
 /**
  * One event or chunk of a stream under test, in the same shape whatever the format. It has the fields that came, and no others:
  * `deepStrictEqual(await stream.next(), { data: { eur: 4 }, id: '7' })`.
@@ -24,6 +26,12 @@ export interface StreamedEvent<T = unknown> {
  * `disconnected` (by the test).
  */
 export type StreamEnd = 'complete' | 'truncated' | 'disconnected';
+
+/** Whether an event is one of a hub, or of the end of the server, that says nothing to an application: a position or a time to wait. */
+export function isOwnNotice({ type, id, retry, data }: EventFields): boolean {
+  const says = type === 'position' ? id : type === 'shutdown' ? retry : undefined;
+  return says !== undefined && (data === '{}' || isDeepStrictEqual(data, {}));
+}
 
 /** The fields that came, whichever they are. */
 export type EventFields = Partial<StreamedEvent>;

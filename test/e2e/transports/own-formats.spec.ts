@@ -1,0 +1,238 @@
+import { Controller, HttpCode, HttpException, Post, RequestMethod } from '@nestjs/common';
+import {
+  ConnectedStream,
+  defineFormat,
+  type Hub,
+  InjectHub,
+  Stream,
+  type StreamConnection,
+  StreamingModule,
+} from '../../../lib/index.js';
+import { PLATFORMS } from '../../support/app.js';
+import { DRIVERS } from '../../support/drivers/index.js';
+import { deferred, Recorder } from '../../support/events.js';
+import { hubOf, joined, publishAll } from '../../support/hub.js';
+import { useApps } from '../../support/running.js';
+import { useFeeds } from '../../support/transports.js';
+
+import.meta.jest.setTimeout(30_000);
+
+/** Lines of JSON with a number that counts the records of one stream, and an error record that is the end. */
+function numbered(seen: unknown[] = []) {
+  return defineFormat<unknown>({
+    name: 'numbered',
+    mediaTypes: ['application/x-ndjson'],
+    headers: { 'X-Protocol': 'numbered/1' },
+    status: 203,
+    truncate: false,
+    perStream: () => {
+      let n = 0;
+      const record = (value: object): string => `${JSON.stringify({ n: n++, ...value })}\n`;
+      return {
+        open: () => record({ open: true }),
+        encode: (value) => record({ value }),
+        close: () => record({ close: true }),
+        error: ({ statusCode }, type, error) => {
+          seen.push(error);
+          return record({ [type]: statusCode });
+        },
+      };
+    },
+  });
+}
+
+/** Where each record of a stream is one by itself: over HTTP, what stands before the first chunk is in front of it. */
+const OPEN = { n: 0, open: true };
+
+describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
+  const start = useFeeds();
+  const clean = driver.name.startsWith('WebSocket') ? '1000' : 'complete';
+
+  it('counts the records of each stream by themselves', async () => {
+    const gate = deferred();
+    async function* feed() {
+      yield 'a';
+      await gate.promise;
+      yield 'b';
+    }
+    const { open } = await start(driver, { feed, route: { format: numbered() } });
+    const clients = [open(), open()];
+
+    await Promise.all(clients.map((client) => client.until(2)));
+    gate.resolve();
+
+    for (const client of clients) {
+      expect(await client.ended()).toBe(clean);
+      expect(client.records).toEqual([OPEN, { n: 1, value: 'a' }, { n: 2, value: 'b' }, { n: 3, close: true }]);
+    }
+  });
+
+  it('and has an error record that is the end: the body ends cleanly after it, without its close', async () => {
+    const seen: unknown[] = [];
+    const reasons = new Recorder<unknown>();
+    const error = new HttpException('said so', 402);
+    const feed = async function* () {
+      yield 'a';
+      throw error;
+    };
+    const { open, logs } = await start(driver, {
+      feed,
+      route: { format: numbered(seen) },
+      options: { hooks: { onClose: (_stream, reason) => reasons.add(reason) } },
+    });
+    const client = open();
+
+    expect(await client.ended()).toBe(clean);
+    expect(client.records).toEqual([OPEN, { n: 1, value: 'a' }, { n: 2, error: 402 }]);
+    expect(seen).toEqual([error]);
+    expect(await reasons.count(1)).toEqual([{ code: 'error', error }]);
+    expect(logs.of('error')).toHaveLength(1);
+  });
+
+  it('and has what stands before the first chunk before an error record too', async () => {
+    const gate = deferred();
+    const feed = async ({ stream }: { stream: StreamConnection }) => {
+      stream.open();
+      await gate.promise;
+      throw new Error('broken');
+    };
+    const { open } = await start(driver, { feed, route: { format: numbered() } });
+    const client = open();
+    await client.answered();
+    gate.resolve();
+
+    expect(await client.ended()).toBe(clean);
+    expect(client.records).toEqual([OPEN, { n: 1, error: 500 }]);
+  });
+
+  it('and is cut off all the same when it cannot make its error record', async () => {
+    const format = defineFormat({
+      name: 'mute',
+      mediaTypes: ['application/x-ndjson'],
+      encode: (value) => `${JSON.stringify(value)}\n`,
+      error: ({ message }) => {
+        if (message === 'unspeakable') {
+          throw new Error('no words');
+        }
+        return '';
+      },
+      truncate: false,
+    });
+    const feed = async function* ({ name }: { name: string }) {
+      yield 1;
+      throw new HttpException(name, 400);
+    };
+    const { open } = await start(driver, { feed, route: { format } });
+    const clients = [open('/feed/unspeakable'), open('/feed/silent')];
+
+    for (const client of clients) {
+      expect(driver.endings.exception).toContain(await client.ended());
+      expect(client.records).toEqual([1]);
+    }
+  });
+
+  it('has its headers, of which those that the application sets win', async () => {
+    const feed = ({ stream, name }: { stream: StreamConnection; name: string }) => {
+      if (name === 'mine') {
+        stream.header('x-protocol', 'mine');
+      }
+      return [1];
+    };
+    const { open } = await start(driver, { feed, route: { format: numbered() } });
+
+    expect((await open().answered()).headers['x-protocol']).toBe('numbered/1');
+    expect((await open('/feed/mine').answered()).headers['x-protocol']).toBe('mine');
+  });
+});
+
+describe.each(PLATFORMS)('%s: the status of a format', (platform) => {
+  const start = useApps();
+
+  it('is that of a response, unless the route or the handler names another', async () => {
+    const format = numbered();
+    @Controller()
+    class Feed {
+      @Stream('get', { format })
+      get() {
+        return [1];
+      }
+
+      @Stream('post', { format, method: RequestMethod.POST })
+      post() {
+        return [1];
+      }
+
+      @HttpCode(201)
+      @Post('route')
+      @Stream({ format })
+      route() {
+        return [1];
+      }
+
+      @Stream('handler', { format })
+      handler(@ConnectedStream() stream: StreamConnection) {
+        stream.status(202);
+        return [1];
+      }
+
+      @Stream('response', { format })
+      response() {
+        return new Response('x', { status: 207 });
+      }
+
+      @Stream('refused', { format, method: RequestMethod.POST })
+      refused() {
+        throw new HttpException('no', 409);
+      }
+
+      @Stream('chosen', { format: ['json', format] })
+      chosen() {
+        return [1];
+      }
+    }
+    const { url } = await start(platform, { controllers: [Feed] });
+    const statusOf = async (path: string, method = 'GET', headers = {}) =>
+      (await fetch(url(path), { method, headers })).status;
+
+    expect([await statusOf('/get'), await statusOf('/post', 'POST'), await statusOf('/route', 'POST')]).toEqual([
+      203, 203, 201,
+    ]);
+    expect([await statusOf('/handler'), await statusOf('/response')]).toEqual([202, 207]);
+    expect(await statusOf('/refused', 'POST')).toBe(409);
+    expect([await statusOf('/chosen'), await statusOf('/chosen', 'GET', { Accept: 'application/x-ndjson' })]).toEqual([
+      200, 203,
+    ]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: a hub in a format that keeps state', (platform) => {
+  const start = useApps();
+
+  it('numbers the records of each client by themselves, live and from the history', async () => {
+    @Controller()
+    class Feed {
+      constructor(@InjectHub('feed') private readonly hub: Hub<string>) {}
+
+      @Stream('feed', { format: numbered() })
+      feed() {
+        return this.hub.subscribe({ last: 10 });
+      }
+    }
+    const app = await start(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+    });
+    const hub = hubOf(app);
+    const early = await app.get('/feed');
+    await joined(hub, 1);
+    await publishAll(hub, ['a', 'b']);
+    await early.until('"b"}\n');
+    const late = await app.get('/feed');
+    await joined(hub, 2);
+    await hub.publish('c');
+    await Promise.all([early, late].map((client) => client.until('"c"}\n')));
+
+    const body = '{"n":0,"open":true}\n{"n":1,"value":"a"}\n{"n":2,"value":"b"}\n{"n":3,"value":"c"}\n';
+    expect([early.body, late.body]).toEqual([body, body]);
+  });
+});
