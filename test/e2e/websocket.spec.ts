@@ -626,9 +626,9 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  it('that opens while nothing comes is accepted after openDelay', async () => {
+  it('of a route that names its format is accepted after openDelay, while nothing comes', async () => {
     const app = await launch(platform, {
-      controllers: [controllerOf(() => new Promise(() => undefined))],
+      controllers: [controllerOf(() => new Promise(() => undefined), { format: 'ndjson' })],
       options: { websocket: true, openDelay: 20 },
     });
 
