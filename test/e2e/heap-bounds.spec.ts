@@ -80,4 +80,31 @@ describe.each(PLATFORMS)('%s: what is held', (platform: Platform) => {
       },
     );
   });
+
+  it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'])(
+    'for 10 subscribers that read nothing of 20 MB is no more than one queue, as they share its events: %s',
+    async (overflow) => {
+      const before = await server.settled(0);
+      await stall(10, () => `/live?overflow=${overflow}`);
+      await server.settled(10);
+      // In turns, as a queue is for what comes while a client can take no more.
+      for (let i = 0; i < 20; i++) {
+        await server.call('publish', 'live', 100, 10_000);
+      }
+
+      expect((await server.call('memory')) - before).toBeLessThan(10 * MB);
+    },
+  );
+
+  it.each([
+    ['a generator without an end', '/endless', '', 10],
+    ['one that is compressed with gzip', '/endless', 'Accept-Encoding: gzip\r\n', 20],
+    ['one that is compressed with br', '/endless', 'Accept-Encoding: br\r\n', 40],
+    ['16 MB that are pushed without a wait, with a queue of 64 KiB', '/pushed', '', 10],
+  ])('for 20 clients that read nothing of %s is a bounded amount for each', async (_what, path, headers, most) => {
+    const before = await server.settled(0);
+    await stall(20, () => path, headers);
+
+    expect((await server.settled(20)) - before).toBeLessThan(most * MB);
+  });
 });

@@ -40,10 +40,10 @@ class Streams {
     }
   }
 
-  @Stream('pushed', { format: 'text', overflow: 'drop-newest', queue: { bytes: 65_536 } })
-  pushed(@ConnectedStream() stream: StreamConnection<string>) {
+  @Stream('pushed', { format: 'bytes', overflow: 'drop-newest', queue: { bytes: 65_536 } })
+  pushed(@ConnectedStream() stream: StreamConnection<Uint8Array>) {
     for (let i = 0; i < 1_000; i++) {
-      void stream.send(KIB_16);
+      void stream.send(Buffer.alloc(16_384));
     }
   }
 
