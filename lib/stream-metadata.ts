@@ -173,12 +173,15 @@ function contradiction(route: string): StreamError {
   );
 }
 
-/** Refuses a method that another decorator, applied later, has mapped elsewhere. */
+/**
+ * Refuses a method that another decorator, applied later, has mapped elsewhere. To the same path is no contradiction: its method then
+ * counts, as in `@Post('x') @Sse('x')`.
+ */
 export function checkMapping(mark: StreamMark, handler: object, route: string): void {
   const path: unknown = Reflect.getMetadata(PATH_METADATA, handler);
   const method: unknown = Reflect.getMetadata(METHOD_METADATA, handler);
   const moved = mark.path !== undefined && String(path) !== String(mark.path === '' ? '/' : mark.path);
-  const changed = (mark.path !== undefined || mark.options.method !== undefined) && method !== mark.method;
+  const changed = mark.options.method !== undefined && method !== mark.method;
   if (moved || changed) {
     throw contradiction(route);
   }

@@ -98,7 +98,8 @@ function shapedEvent(value: StreamEvent): StreamEvent | undefined {
     return undefined;
   }
   const { data, id, type, retry, comment } = value;
-  const isEvent = hasData ? typeof data !== 'function' : isSet(comment) || isSet(retry);
+  // A method of that name is no field.
+  const isEvent = hasData ? !inherits || typeof data !== 'function' : isSet(comment) || isSet(retry);
   return isEvent ? { data, id, type, retry, comment } : undefined;
 }
 
