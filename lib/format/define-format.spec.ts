@@ -40,10 +40,67 @@ describe('defineFormat()', () => {
     ['parameters that are no string', { ...csv, parameters: {} }, 'parameters must be a string'],
     ['parameters that would be another header', { ...csv, parameters: 'a=b\r\nX: y' }, 'parameters must be'],
     ['fields that are no boolean', { ...csv, fields: 'yes' }, 'fields must be a boolean'],
+    ['a heartbeat that is true', { ...csv, heartbeat: true }, 'heartbeat must be a string, a function or false'],
+    ['headers that are a list', { ...csv, headers: [] }, 'headers must be an object of names and values'],
+    [
+      'a header whose name is none',
+      { ...csv, headers: { 'a b': 'c' } },
+      'headers must have names and values as HTTP allows',
+    ],
+    [
+      'a header with a line break',
+      { ...csv, headers: { a: 'b\r\nX: y' } },
+      'headers must have names and values as HTTP',
+    ],
+    ['a header that is no string', { ...csv, headers: { a: 1 } }, 'headers must have names and values as HTTP allows'],
+    [
+      'a header that frames the body',
+      { ...csv, headers: { 'Content-Length': '1' } },
+      'headers cannot have "Content-Length"',
+    ],
+    ['a content type', { ...csv, headers: { 'content-type': 'text/csv' } }, 'headers cannot have "content-type"'],
+    ['a status that is an error', { ...csv, status: 404 }, 'status must be a status from 200 to 299 that has a body'],
+    ['a status without a body', { ...csv, status: 204 }, 'status must be a status from 200 to 299 that has a body'],
+    ['truncate that is no boolean', { ...csv, truncate: 'no' }, 'truncate must be a boolean'],
+    ['an end by a record that there is not', { ...csv, truncate: false }, '"truncate: false" needs an error record'],
+    ['perStream that is no function', { ...csv, perStream: {} }, 'perStream must be a function'],
+    ['perStream that returns nothing', { ...csv, perStream: () => undefined }, 'perStream must return an object'],
+    [
+      'an unknown field of a state',
+      { ...csv, perStream: () => ({ enocde: () => '' }) },
+      'unknown field "perStream().enocde". Known: encode, open, close, error',
+    ],
+    [
+      'a close of a state that is no function',
+      { ...csv, perStream: () => ({ close: '' }) },
+      'perStream().close must be a',
+    ],
+    [
+      'no encode, neither of its own nor of its state',
+      { ...csv, encode: undefined, perStream: () => ({ close: () => '' }) },
+      'encode must be a function, here or in what perStream returns',
+    ],
   ])('refuses %s', (_what, format, message) => {
     expect(() => define(format)).toThrow(StreamError);
     expect(() => define(format)).toThrow(expect.objectContaining({ code: 'invalid-option' }));
     expect(() => define(format)).toThrow(message);
+  });
+
+  it('takes a state that is an object of a class, with fields of its own', () => {
+    class Counter {
+      private count = 0;
+
+      encode(value: unknown): string {
+        return `${this.count++} ${String(value)}\n`;
+      }
+    }
+    const { encode, ...others } = csv;
+    const format = defineFormat({ ...others, headers: { 'X-Rows': 'yes' }, perStream: () => new Counter() });
+    const [one, other] = [format.perStream?.(), format.perStream?.()];
+
+    expect([one?.encode?.('a'), one?.encode?.('b'), other?.encode?.('c')]).toEqual(['0 a\n', '1 b\n', '0 c\n']);
+    expect(format.headers).toEqual({ 'x-rows': 'yes' });
+    expect(typeof encode).toBe('function');
   });
 
   it.each([

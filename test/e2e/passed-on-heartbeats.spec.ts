@@ -32,7 +32,6 @@ async function open(platform: Platform, options: StreamOptions, headers: Record<
       written += text;
       body?.enqueue(Buffer.from(text));
       while (!client.body.replaceAll(':\n', '').endsWith(written.replaceAll(':\n', ''))) {
-        await client.until(/$/);
         await new Promise((resolve) => client.socket.once('data', resolve));
       }
     },
