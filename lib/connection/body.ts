@@ -14,6 +14,7 @@ import { noJson } from '../format/json-text.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
 import { type ChosenFormat, type ContentType, chooseFormat, formatOfChunk } from '../format/negotiate.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
+import { isThenable } from '../source/thenable.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import { isError, textOf } from '../util/error-text.js';
@@ -87,7 +88,8 @@ export class Body extends Outbox {
     }
   }
 
-  encode(chunk: unknown): Encoded {
+  /** Encodes a chunk. A promise where it is an event whose data are one. */
+  encode(chunk: unknown): Encoded | Promise<Encoded> {
     try {
       if (this.state !== undefined) {
         this.head();
@@ -105,12 +107,15 @@ export class Body extends Outbox {
     }
   }
 
-  private encodeEvent(event: StreamEvent): Encoded {
+  private encodeEvent(event: StreamEvent): Encoded | Promise<Encoded> {
+    const { data } = event;
+    if (isThenable(data)) {
+      return Promise.resolve(data).then((value) => this.encode({ ...event, data: value }));
+    }
     if (this.format?.fields) {
       this.hasIds ||= !isAbsent(event.id);
       return this.format.encode(event, this.hasIds);
     }
-    const { data } = event;
     const format = this.formatFor(data);
     return data === undefined ? '' : format.encode(data);
   }

@@ -1,4 +1,4 @@
-import { allAwaitedLater, isThenable } from '../source/thenable.js';
+import { allQueued, isThenable } from '../source/thenable.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { StreamConnection } from './stream-connection.js';
 
@@ -72,7 +72,7 @@ export function throughChunkHooks(
   const pass = (next: unknown): void | PromiseLike<void> => throughChunkHooks(chain, next, stream, emit, from + 1);
   const onwards = (result: unknown): void | PromiseLike<void> => {
     if (Array.isArray(result) && result !== chunk) {
-      allAwaitedLater(result);
+      allQueued(result);
       return inTurn(result, (next) => (isThenable(next) ? Promise.resolve(next).then(pass) : pass(next)));
     }
     return result === undefined ? undefined : pass(result);

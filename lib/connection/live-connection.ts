@@ -1,4 +1,4 @@
-import { awaitedLater, isThenable, onRejection } from '../source/thenable.js';
+import { isThenable, onRejection, queued } from '../source/thenable.js';
 import type { WireProtocol } from '../transport/transport.js';
 import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
@@ -92,7 +92,7 @@ export class LiveConnection extends StreamCore {
 
   send(chunk: unknown): Promise<void> {
     try {
-      return this.accept(isThenable(chunk) ? awaitedLater(chunk) : chunk);
+      return this.accept(queued(chunk));
     } catch (error) {
       this.fail(error);
       return rejected(error);

@@ -1,5 +1,5 @@
 import type { PushSource, SourceSink } from '../source/source.js';
-import { awaitedLater, isThenable, onRejection } from '../source/thenable.js';
+import { isThenable, onRejection, queued } from '../source/thenable.js';
 import type { PumpPort } from './pump.js';
 
 /** What a pushing source needs of the connection it feeds. */
@@ -42,7 +42,7 @@ export class PushReader implements SourceSink {
   /** Never throws: a producer may have nobody to catch it, and then the process would end. */
   next(given: unknown): void {
     try {
-      const chunk = isThenable(given) ? awaitedLater(given) : given;
+      const chunk = queued(given);
       if (this.ended || !this.port.admit(this.waiting)) {
         // The chunk may be left out, but not the error of one that is a promise.
         onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));

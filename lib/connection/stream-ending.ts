@@ -159,7 +159,8 @@ export abstract class StreamEnding extends StreamOpening {
     if (isFlushMark(chunk)) {
       this.body.flush();
     } else if (chunk !== undefined) {
-      this.body.put(this.body.encode(chunk));
+      const encoded = this.body.encode(chunk);
+      return encoded instanceof Promise ? encoded.then((late) => this.body.put(late)) : this.body.put(encoded);
     }
   }
 

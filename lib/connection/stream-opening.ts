@@ -254,6 +254,10 @@ export abstract class StreamOpening extends StreamConnection {
   protected write(chunk: unknown): void | PromiseLike<unknown> {
     // Encoded before the head is fixed, so that an error can still have its status.
     const encoded = this.body.encode(chunk);
+    return encoded instanceof Promise ? encoded.then((late) => this.pass(late)) : this.pass(encoded);
+  }
+
+  private pass(encoded: string | Uint8Array): void | PromiseLike<unknown> {
     if (!this.headFixed) {
       return this.writeFirst(encoded);
     }

@@ -1,5 +1,5 @@
 import type { PullSource, Step } from './source.js';
-import { allAwaitedLater } from './thenable.js';
+import { allQueued } from './thenable.js';
 
 /** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
 export class AsyncIterableSource implements PullSource {
@@ -24,7 +24,7 @@ export class IterableSource implements PullSource {
 
   /** A collection, whose promises are there from the beginning: one may reject before it is its turn. */
   static of(collection: readonly unknown[] | ReadonlySet<unknown>): IterableSource {
-    allAwaitedLater(collection);
+    allQueued(collection);
     return new IterableSource(collection[Symbol.iterator]());
   }
 

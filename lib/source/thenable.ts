@@ -13,17 +13,28 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
  *
  * The `Promise.resolve()` here and elsewhere costs nothing for a promise of Node.js, and settles once whatever other thenables do.
  */
-export function awaitedLater<T>(value: PromiseLike<T>): Promise<T> {
+function awaitedLater<T>(value: PromiseLike<T>): Promise<T> {
   const promise = Promise.resolve(value);
   onRejection(promise, () => undefined);
   return promise;
 }
 
-/** Keeps every promise of a list, of which only the first may be awaited yet, from being an unhandled rejection. */
-export function allAwaitedLater(values: Iterable<unknown>): void {
-  for (const value of values) {
+/** Returns a chunk that may have to wait for its turn. Neither its rejection nor that of its `data`, as of an event, is unhandled then. */
+export function queued(chunk: unknown): unknown {
+  if (isThenable(chunk)) {
+    return awaitedLater(chunk);
+  }
+  if (typeof chunk === 'object' && chunk !== null && Object.hasOwn(chunk, 'data')) {
+    onRejection((chunk as { readonly data: unknown }).data, () => undefined);
+  }
+  return chunk;
+}
+
+/** As {@link queued}, for a list of chunks. */
+export function allQueued(chunks: Iterable<unknown>): void {
+  for (const chunk of chunks) {
     try {
-      onRejection(value, () => undefined);
+      queued(chunk);
     } catch {
       // What throws when it is asked for then() does so again when it is its turn.
     }

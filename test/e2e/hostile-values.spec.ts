@@ -12,6 +12,7 @@ import {
   abortable,
   ConnectedStream,
   defineFormat,
+  event,
   flush,
   formatSse,
   getHubToken,
@@ -274,6 +275,47 @@ describe.each(PLATFORMS)('%s: a promise of a chunk', (platform) => {
     stream.hooks({ beforeChunk });
     return promises();
   }
+
+  it.each<[string, (events: readonly unknown[], stream: StreamConnection) => unknown]>([
+    ['an array', (events) => events],
+    ['an Observable', (events) => of(...events)],
+    ['send()', (events, stream) => pushed(stream, events)],
+    [
+      'beforeChunk',
+      (events, stream) => {
+        stream.hooks({ beforeChunk: () => [...events] });
+        return ['x'];
+      },
+    ],
+  ])('as the data of an event is awaited, in order, in %s', async (_where, produce) => {
+    const { errors, hooks } = failing();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      feed(@ConnectedStream() stream: StreamConnection) {
+        return produce([event({ id: '1', data: slow('a') }), { data: Promise.resolve({ b: 1 }) }], stream);
+      }
+
+      @Stream('rows', { format: 'ndjson' })
+      rows(@ConnectedStream() stream: StreamConnection) {
+        return produce([event({ id: '1', data: slow('a') }), event({ data: Promise.resolve({ b: 1 }) })], stream);
+      }
+
+      @Sse('failing')
+      failing(@ConnectedStream() stream: StreamConnection) {
+        return produce([{ data: slow('a') }, { data: Promise.reject(new Error('too early')) }], stream);
+      }
+    }
+    const { text, get } = await start(platform, { controllers: [Feed], options: { hooks } });
+
+    expect(await text('/feed')).toBe('id: 1\ndata: a\n\ndata: {"b":1}\n\n');
+    expect(await text('/rows')).toBe('"a"\n{"b":1}\n');
+    const client = await get('/failing');
+    await client.closed();
+    expect(client.body).toMatch(/^data: a\n\nevent: error\n/);
+    expect(client.complete).toBe(false);
+    expect(textOf((await errors.count(3))[2])).toContain('too early');
+  });
 
   it('that rejects before it is its turn is not an unhandled rejection', async () => {
     const { errors, hooks } = failing();

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Body } from '../../../connection/body.js';
 import type { StreamSettings } from '../../../connection/stream-settings.js';
 import { event, type StreamEvent } from '../../../format/event.js';
+import type { Encoded } from '../../../format/format.js';
 import { FORMATS, type StreamFormatName } from '../../../format/formats.js';
 import { HubNotice } from '../../../format/hub-event.js';
 import { chooseFormat } from '../../../format/negotiate.js';
@@ -38,15 +39,16 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     services,
   } as unknown as StreamSettings;
   const body = new Body(transport, settings, chooseFormat(FORMATS[name]), { fail: (error) => Promise.reject(error) });
+  const put = (chunk: unknown): void => body.put(body.encode(chunk) as Encoded);
   for (const step of steps) {
     if (step === 'heartbeat') {
       body.beat();
     } else if (step === 'position') {
       body.beat('a.1');
     } else if ('notice' in step) {
-      body.put(body.encode(step.notice === 'reset' ? HubNotice.reset('a.1', RESET) : HubNotice.lagged('a.1', 3)));
+      put(step.notice === 'reset' ? HubNotice.reset('a.1', RESET) : HubNotice.lagged('a.1', 3));
     } else {
-      body.put(body.encode('event' in step ? event(step.event) : step.chunk));
+      put('event' in step ? event(step.event) : step.chunk);
     }
   }
   if (fails) {
