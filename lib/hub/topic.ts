@@ -1,7 +1,7 @@
 import { StreamError } from '../errors.js';
 
 const LONGEST = 1_024;
-/** Each costs about half a kilobyte as long as the subscription lives, and a client can often choose them. */
+/** Each costs about 300 bytes as long as the subscription lives, and a client can often choose them. */
 const MOST = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
