@@ -18,8 +18,13 @@ export interface Applicant {
   readonly carrier: object;
 }
 
-interface Count {
-  open: number;
+/** A count of streams. It is the place of each stream that is in no other count: an object for each would live as long as it. */
+class Count implements Admission {
+  open = 0;
+
+  leave(): void {
+    this.open--;
+  }
 }
 
 function ipOf(request: unknown): string {
@@ -28,7 +33,7 @@ function ipOf(request: unknown): string {
 
 /** Counts open streams against limits. */
 export class StreamLimiter {
-  private readonly all: Count = { open: 0 };
+  private readonly all = new Count();
   private readonly clients = new Map<string, Count>();
   private readonly carriers = new WeakMap<object, Count>();
   private readonly perConnection: number;
@@ -55,7 +60,13 @@ export class StreamLimiter {
 
   /** Counts a stream in. */
   enter({ request, carrier }: Applicant): Admission {
-    const client = this.limits.perClient === undefined ? undefined : this.clientOf(request);
+    const { connections, perClient } = this.limits;
+    if (connections === undefined && perClient === undefined && this.perConnection !== Infinity) {
+      const count = countOf(this.carriers, carrier);
+      count.open++;
+      return count;
+    }
+    const client = perClient === undefined ? undefined : this.clientOf(request);
     return new CountedStream(
       this.all,
       this.perConnection === Infinity ? undefined : countOf(this.carriers, carrier),
@@ -68,7 +79,7 @@ export class StreamLimiter {
   }
 }
 
-/** An object and not a closure: it lives as long as its stream. */
+/** The place of a stream in several counts. An object and not a closure: it lives as long as its stream. */
 class CountedStream implements Admission {
   constructor(
     private readonly all: Count,
@@ -100,7 +111,7 @@ class CountedStream implements Admission {
 function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count: Count): unknown }, key: K): Count {
   let count = counts.get(key);
   if (!count) {
-    count = { open: 0 };
+    count = new Count();
     counts.set(key, count);
   }
   return count;

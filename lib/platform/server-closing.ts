@@ -49,7 +49,10 @@ export class ServerClosing {
     server.on('connection', add);
     server.on('secureConnection', add);
     server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-      this.silent.delete(socket);
+      if (this.silent.delete(socket)) {
+        // A listener would live as long as the stream.
+        socket.off('close', onSocketClose);
+      }
       this.unanswered.add(response);
       response.on('close', onResponseClose);
     });
