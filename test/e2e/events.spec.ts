@@ -1,4 +1,4 @@
-import { Controller } from '@nestjs/common';
+import { ClassSerializerInterceptor, Controller, UseInterceptors } from '@nestjs/common';
 import { from, of, Subject } from 'rxjs';
 import {
   defineFormat,
@@ -169,6 +169,20 @@ describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
     const app = await start(platform, { controllers: [Copied] });
 
     expect(await app.text('/copied', { Accept: 'text/event-stream' })).toBe('id: 1\ndata: copied\n\n');
+  });
+
+  it('is still an event when the ClassSerializerInterceptor of Nest has copied it', async () => {
+    @Controller()
+    @UseInterceptors(ClassSerializerInterceptor)
+    class Serialized {
+      @Stream('serialized')
+      serialized() {
+        return of(event({ id: '1', type: 't', data: { a: 1 } }));
+      }
+    }
+    const app = await start(platform, { controllers: [Serialized] });
+
+    expect(await app.text('/serialized', { Accept: 'text/event-stream' })).toBe('event: t\nid: 1\ndata: {"a":1}\n\n');
   });
 
   it('is an event when it was made by another copy of the package', async () => {
