@@ -1,6 +1,9 @@
 import { StreamError } from './errors.js';
 
-/** What a value must be: a message if it is not. */
+/**
+ * Returns what is wrong with a value, as a sentence whose subject is its name: `must be …`. Where it is an option within the value, the
+ * sentence begins with its path: `"limit" must be …`.
+ */
 export type Check = (value: unknown) => string | undefined;
 
 /** The longest that a timer of Node.js waits, in milliseconds. A timer with a longer duration fires at once. */
@@ -41,7 +44,7 @@ export function keys(checks: Readonly<Record<string, Check>>, required = false):
       const given = (value as Record<string, unknown>)[key];
       const problem = given === undefined && !required ? undefined : check(given);
       if (problem) {
-        return problem.startsWith('has ') || problem.startsWith('"') ? problem : `"${key}" ${problem}`;
+        return problem.startsWith('"') ? `"${key}.${problem.slice(1)}` : `"${key}" ${problem}`;
       }
     }
     return undefined;

@@ -582,11 +582,11 @@ describe('compression options', () => {
   it.each([
     ['gzip', 'must be an object with encodings, threshold'],
     [null, 'must be an object with encodings, threshold'],
-    [{ encodings: [] }, '"encodings" must be a list of "zstd", "br", "gzip"'],
-    [{ encodings: ['deflate'] }, '"encodings" must be a list of "zstd", "br", "gzip"'],
-    [{ encodings: 'gzip' }, '"encodings" must be a list of "zstd", "br", "gzip"'],
-    [{ encodings: ['gzip'], threshold: -1 }, '"threshold" must be a whole number of bytes'],
-    [{ encodings: ['gzip'], level: 9 }, 'has an unknown option "level". Known: encodings, threshold'],
+    [{ encodings: [] }, '"compression.encodings" must be a list of "zstd", "br", "gzip"'],
+    [{ encodings: ['deflate'] }, '"compression.encodings" must be a list of "zstd", "br", "gzip"'],
+    [{ encodings: 'gzip' }, '"compression.encodings" must be a list of "zstd", "br", "gzip"'],
+    [{ encodings: ['gzip'], threshold: -1 }, '"compression.threshold" must be a whole number of bytes'],
+    [{ encodings: ['gzip'], level: 9 }, '"compression" has an unknown option "level". Known: encodings, threshold'],
   ])('%j is refused at start-up', async (given, message) => {
     const starting = launch('express', { options: { compression: given } as unknown as StreamingModuleOptions });
 

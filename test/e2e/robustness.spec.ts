@@ -446,11 +446,11 @@ describe.each(PLATFORMS)('%s: an option', (platform) => {
   });
 
   it.each([
-    [{ shutdown: { grace: Number.POSITIVE_INFINITY } }, '"grace" must be a finite number'],
-    [{ shutdown: { retry: Number.POSITIVE_INFINITY } }, '"retry" must be a finite number'],
+    [{ shutdown: { grace: Number.POSITIVE_INFINITY } }, '"shutdown.grace" must be a number of milliseconds'],
+    [{ shutdown: { retry: Number.POSITIVE_INFINITY } }, '"shutdown.retry" must be a number of milliseconds'],
     [{ flush: { bytes: 1, ms: Number.POSITIVE_INFINITY } }, '"flush" must be "auto", "each" or { bytes, ms }'],
     [{ constructor: 1 }, 'has an unknown option "constructor"'],
-    [{ queue: { constructor: 1 } }, 'has an unknown option "constructor"'],
+    [{ queue: { constructor: 1 } }, '"queue" has an unknown option "constructor"'],
   ])('is refused: %j', async (options, problem) => {
     await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toThrow(problem);
   });

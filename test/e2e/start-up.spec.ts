@@ -102,20 +102,20 @@ const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ sendTimeout: null }, '"sendTimeout" must be'],
   [{ maxDuration: {} }, '"maxDuration" must be'],
   [{ queue: 5 }, '"queue" must be an object with items, bytes'],
-  [{ queue: { items: 0 } }, '"items" must be a number above 0'],
-  [{ queue: { events: 5 } }, '"events" is now called "items"'],
-  [{ queue: { bites: 1 } }, 'has an unknown option "bites". Did you mean "bytes"? Known: items, bytes'],
+  [{ queue: { items: 0 } }, '"queue.items" must be a number above 0'],
+  [{ queue: { events: 5 } }, '"queue.events" is now called "items"'],
+  [{ queue: { bites: 1 } }, '"queue" has an unknown option "bites". Did you mean "bytes"? Known: items, bytes'],
   [{ overflow: 'explode' }, '"overflow" must be one of "disconnect", "drop-oldest", "drop-newest"'],
   [{ errorEvent: '' }, '"errorEvent" must be a string without line breaks'],
   [{ errorEvent: 'a\nb' }, '"errorEvent" must be a string without line breaks'],
   [{ errorEvent: 7 }, '"errorEvent" must be'],
-  [{ limits: { connections: 1.5 } }, '"connections" must be a whole number above 0'],
-  [{ limits: { perClient: '2' } }, '"perClient" must be a whole number above 0'],
+  [{ limits: { connections: 1.5 } }, '"limits.connections" must be a whole number above 0'],
+  [{ limits: { perClient: '2' } }, '"limits.perClient" must be a whole number above 0'],
   [{ browser: 'yes' }, '"browser" must be true or false'],
-  [{ limits: { perConnection: 0 } }, '"perConnection" must be a whole number above 0'],
-  [{ limits: { retryAfter: -5 } }, '"retryAfter" must be a number of milliseconds above 0'],
-  [{ limits: { clientOf: 'ip' } }, '"clientOf" must be a function'],
-  [{ limits: { max: 1 } }, 'has an unknown option "max". Known: connections,'],
+  [{ limits: { perConnection: 0 } }, '"limits.perConnection" must be a whole number above 0'],
+  [{ limits: { retryAfter: -5 } }, '"limits.retryAfter" must be a number of milliseconds above 0'],
+  [{ limits: { clientOf: 'ip' } }, '"limits.clientOf" must be a function'],
+  [{ limits: { max: 1 } }, '"limits" has an unknown option "max". Known: connections,'],
   [{ HeartBeat: 1 }, 'has an unknown option "HeartBeat". Did you mean "heartbeat"? Known: '],
   [{ hearbeat: 1 }, 'has an unknown option "hearbeat". Did you mean "heartbeat"? Known: '],
   [{ sendTimeuot: 1 }, 'has an unknown option "sendTimeuot". Did you mean "sendTimeout"? Known: '],
@@ -130,9 +130,9 @@ const DURATIONS: readonly (readonly [option: string, ofRoutes: boolean, options:
   ['sendTimeout', true, (value) => ({ sendTimeout: value })],
   ['maxDuration', true, (value) => ({ maxDuration: value })],
   ['flush', true, (value) => ({ flush: { bytes: 1, ms: value } })],
-  ['retryAfter', true, (value) => ({ limits: { retryAfter: value } })],
-  ['grace', false, (value) => ({ shutdown: { grace: value } })],
-  ['retry', false, (value) => ({ shutdown: { retry: value } })],
+  ['limits.retryAfter', true, (value) => ({ limits: { retryAfter: value } })],
+  ['shutdown.grace', false, (value) => ({ shutdown: { grace: value } })],
+  ['shutdown.retry', false, (value) => ({ shutdown: { retry: value } })],
 ];
 
 describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
@@ -150,10 +150,10 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     [{ refusal: 'never' }, '"refusal" must be one of "retry", "status"'],
     [
       { shutdown: { grace: -1 } },
-      '"grace" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days)',
+      '"shutdown.grace" must be a number of milliseconds above 0 and at most 2147483647 (24.8 days)',
     ],
-    [{ shutdown: { grase: 1 } }, 'has an unknown option "grase". Did you mean "grace"? Known: grace, retry'],
-    [{ shutdown: { retry: 'soon' } }, '"retry" must be'],
+    [{ shutdown: { grase: 1 } }, '"shutdown" has an unknown option "grase". Did you mean "grace"? Known: grace, retry'],
+    [{ shutdown: { retry: 'soon' } }, '"shutdown.retry" must be'],
     [{ hooks: 'log' }, '"hooks" must be an object with hooks, a class, or several of them'],
   ] as const)('for the application: %j', async (options, problem) => {
     const { code, message } = await refusalOfModule(platform, options);
@@ -172,7 +172,8 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
 
       for (const { code, message } of refusals) {
         expect(code).toBe('invalid-option');
-        expect(message).toMatch(new RegExp(`"${option}" must be .*2147483647`));
+        expect(message).toContain(`"${option}" must be `);
+        expect(message).toContain('2147483647');
       }
     }
   });

@@ -613,12 +613,12 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
 
   it.each([
     [{ websocket: 'yes' }, '"websocket" must be an object'],
-    [{ websocket: { origin: '*' } }, 'has an unknown option "origin"'],
-    [{ websocket: { origins: ['example.com'] } }, '"origins" must be "*", a function, or a list of origins'],
-    [{ websocket: { origins: ['https://example.com/'] } }, '"origins" must be'],
-    [{ websocket: { maxPayload: 0 } }, '"maxPayload" must be a whole number above 0'],
-    [{ websocket: { messages: { events: 5 } } }, '"events" is now called "items"'],
-    [{ websocket: { messages: { items: -1 } } }, '"items" must be a whole number above 0'],
+    [{ websocket: { origin: '*' } }, '"websocket" has an unknown option "origin"'],
+    [{ websocket: { origins: ['example.com'] } }, '"websocket.origins" must be "*", a function, or a list of origins'],
+    [{ websocket: { origins: ['https://example.com/'] } }, '"websocket.origins" must be'],
+    [{ websocket: { maxPayload: 0 } }, '"websocket.maxPayload" must be a whole number above 0'],
+    [{ websocket: { messages: { events: 5 } } }, '"websocket.messages.events" is now called "items"'],
+    [{ websocket: { messages: { items: -1 } } }, '"websocket.messages.items" must be a whole number above 0'],
   ])('does not take the options %j', async (options, message) => {
     await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toMatchObject({
       code: 'invalid-option',
