@@ -10,8 +10,8 @@ export { MemoryBroker } from './broker/memory.broker.js';
 export type { StreamCloseReason } from './connection/close-reason.js';
 export type { StreamState } from './connection/connection-state.js';
 export type { StreamHooks } from './connection/hooks.js';
+export { StreamRegistry } from './connection/registry/stream-registry.js';
 export { StreamConnection } from './connection/stream-connection.js';
-export { StreamRegistry } from './connection/stream-registry.js';
 export type { OverflowPolicy } from './connection/stream-settings.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { InjectHub } from './decorators/inject-hub.decorator.js';
@@ -21,21 +21,18 @@ export { Stream } from './decorators/stream.decorator.js';
 export { StreamSignal } from './decorators/stream-signal.decorator.js';
 export { UseStreamHooks } from './decorators/use-stream-hooks.decorator.js';
 export { type StreamCloseCode, StreamError, type StreamErrorCode, StreamStateError } from './errors.js';
+export { event, type StreamEvent } from './event/event.js';
+export type { HubEvent, HubReset } from './event/hub-event.js';
 export { defineFormat } from './format/define-format.js';
-export { event, type StreamEvent } from './format/event.js';
 export type { StreamErrorBody, StreamFormat } from './format/format.js';
 export type { StreamFormatName } from './format/formats.js';
-export type { HubEvent, HubReset } from './format/hub-event.js';
 export { formatSse } from './format/sse.format.js';
 export { Hub } from './hub/hub.js';
 export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from './hub/hub.options.js';
 export type { HubOverflowPolicy } from './hub/overflow.js';
 export { HubSubscription } from './hub/subscription.js';
-export { getHubToken } from './hubs.module.js';
-export type { QueueLimits } from './queue-limits.js';
-export { abortable } from './source/abortable.js';
-export { type FlushMark, flush } from './source/flush.js';
-export { StreamingModule } from './streaming.module.js';
+export { getHubToken } from './module/hubs.module.js';
+export { StreamingModule } from './module/streaming.module.js';
 export type {
   SseOptions,
   StreamingModuleOptions,
@@ -43,4 +40,7 @@ export type {
   StreamOptions,
   StreamProtocol,
   WebSocketOptions,
-} from './streaming.options.js';
+} from './options/streaming.options.js';
+export { abortable } from './source/abortable.js';
+export { type FlushMark, flush } from './source/flush.js';
+export type { QueueLimits } from './util/queue-limits.js';

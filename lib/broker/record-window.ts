@@ -1,4 +1,4 @@
-import { LONGEST_MS } from '../checks.js';
+import { LONGEST_MS } from '../util/checks.js';
 import type { BrokerRetention } from './broker.js';
 
 /** The newest records of a log, counted up by one: at most so many, and none that is too old. */

@@ -1,4 +1,4 @@
-import { allQueued, isThenable } from '../source/thenable.js';
+import { allQueued, isThenable } from '../util/thenable.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { StreamConnection } from './stream-connection.js';
 

@@ -1,5 +1,5 @@
-import { isThenable, onRejection, queued } from '../source/thenable.js';
 import type { WireProtocol } from '../transport/transport.js';
+import { isThenable, onRejection, queued } from '../util/thenable.js';
 import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import { StreamCore } from './stream-core.js';

@@ -1,12 +1,12 @@
-import { HubNotice } from '../format/hub-event.js';
+import { HubNotice } from '../event/hub-event.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
-import { inLaterTurn } from '../scheduler.js';
 import type { Source } from '../source/source.js';
+import { inLaterTurn } from '../util/scheduler.js';
 import type { StreamCloseReason } from './close-reason.js';
 import { isOver } from './connection-state.js';
 import { LiveConnection } from './live-connection.js';
-import { PollReader } from './poll-reader.js';
-import type { Reader } from './reader.js';
+import { PollReader } from './reader/poll-reader.js';
+import type { Reader } from './reader/reader.js';
 import type { ResponseHead, StreamParts } from './stream-settings.js';
 
 /** The longest wait, in seconds: many proxies give up after 60. */

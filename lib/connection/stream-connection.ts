@@ -1,4 +1,4 @@
-import type { StreamEvent } from '../format/event.js';
+import type { StreamEvent } from '../event/event.js';
 import type { FlushMark } from '../source/flush.js';
 import type { WireProtocol } from '../transport/transport.js';
 import type { StreamState } from './connection-state.js';

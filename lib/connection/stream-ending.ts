@@ -1,8 +1,8 @@
 import { StreamError } from '../errors.js';
 import { formatSse } from '../format/sse.format.js';
 import { isFlushMark } from '../source/flush.js';
-import { after, isThenable } from '../source/thenable.js';
 import { isError } from '../util/error-text.js';
+import { after, isThenable } from '../util/thenable.js';
 import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { isOver, transition } from './connection-state.js';
 import { inTurn, type StreamHooks } from './hooks.js';

@@ -1,8 +1,8 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
 import { shownType } from '../format/page.format.js';
 import { isFlushMark } from '../source/flush.js';
-import { isThenable } from '../source/thenable.js';
-import { Body } from './body.js';
+import { isThenable } from '../util/thenable.js';
+import { Body } from './body/body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
 import { StreamConnection } from './stream-connection.js';

@@ -1,10 +1,10 @@
-import type { EventsMode } from '../format/event.js';
+import type { EventsMode } from '../event/event.js';
 import type { StreamErrorBody } from '../format/format.js';
 import type { ChosenFormat, ContentType } from '../format/negotiate.js';
-import type { QueueLimits } from '../queue-limits.js';
 import type { OutgoingHeaders, Transport } from '../transport/transport.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 import type { HookChain } from './hooks.js';
-import type { StreamRegistry } from './stream-registry.js';
+import type { StreamRegistry } from './registry/stream-registry.js';
 
 /** When gathered chunks leave. */
 export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };

@@ -1,5 +1,5 @@
+import type { HubEvent } from '../event/hub-event.js';
 import type { StreamFormat } from '../format/format.js';
-import type { HubEvent } from '../format/hub-event.js';
 import type { Losses, SharedPort } from '../source/shared-source.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import { StreamEnding } from './stream-ending.js';

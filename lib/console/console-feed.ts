@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { StreamConnection } from '../connection/stream-connection.js';
-import { event } from '../format/event.js';
-import { StreamingRuntime } from '../streaming.runtime.js';
+import { event } from '../event/event.js';
+import { StreamingRuntime } from '../module/streaming.runtime.js';
 import type { ConsoleQuery } from './console-query.js';
 import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
 

@@ -1,4 +1,4 @@
-import type { OpenStream, StreamRegistry } from '../connection/stream-registry.js';
+import type { OpenStream, StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { PROTOCOLS, rowsOf } from './console-rows.js';

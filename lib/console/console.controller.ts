@@ -17,8 +17,8 @@ import {
   VERSION_NEUTRAL,
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
+import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { StreamConnection } from '../connection/stream-connection.js';
-import { StreamRegistry } from '../connection/stream-registry.js';
 import { ConnectedStream } from '../decorators/connected-stream.decorator.js';
 import { Sse } from '../decorators/sse.decorator.js';
 import { ConsoleGuard, SameOriginGuard } from './console.guard.js';

@@ -1,6 +1,6 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { StreamError } from '../errors.js';
-import { StreamingRuntime } from '../streaming.runtime.js';
+import { StreamingRuntime } from '../module/streaming.runtime.js';
 import { consoleControllerAt } from './console.controller.js';
 import { CONSOLE_OPTIONS } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';

@@ -1,6 +1,6 @@
 import type { CanActivate, Type } from '@nestjs/common';
-import { type Check, demand, keys } from '../checks.js';
 import { StreamError } from '../errors.js';
+import { type Check, demand, keys } from '../util/checks.js';
 
 /** Options of `StreamingConsoleModule.forRoot()`. */
 export interface StreamingConsoleOptions {

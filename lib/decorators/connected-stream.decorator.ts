@@ -1,4 +1,4 @@
-import { createStreamParameter } from '../stream-parameter.js';
+import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
  * Injects the {@link StreamConnection} of this request. A method that injects it may push, and then returns

@@ -1,5 +1,5 @@
 import { Inject } from '@nestjs/common';
-import { getHubToken } from '../hubs.module.js';
+import { getHubToken } from '../module/hubs.module.js';
 
 /**
  * Injects the hub of that name, which `StreamingModule.registerHub()` has registered anywhere in the application.

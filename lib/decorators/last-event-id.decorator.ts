@@ -1,4 +1,4 @@
-import { createStreamParameter } from '../stream-parameter.js';
+import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
  * Injects the `Last-Event-ID` a reconnecting client sends (WHATWG HTML §9.2.4), or `undefined`. One that no

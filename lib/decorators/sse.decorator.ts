@@ -1,5 +1,5 @@
-import { decorateStream } from '../stream-metadata.js';
-import type { SseOptions } from '../streaming.options.js';
+import type { SseOptions } from '../options/streaming.options.js';
+import { decorateStream } from '../route/route-decorator.js';
 
 /**
  * `@Stream()` with `format: 'sse'`: Server-Sent Events. A drop-in for the decorator of the same name in

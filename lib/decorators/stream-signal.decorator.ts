@@ -1,4 +1,4 @@
-import { createStreamParameter } from '../stream-parameter.js';
+import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
  * Injects an `AbortSignal` that is aborted when the stream is over, whatever ended it, in the same turn as the

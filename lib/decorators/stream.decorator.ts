@@ -1,5 +1,5 @@
-import { decorateStream } from '../stream-metadata.js';
-import type { StreamOptions } from '../streaming.options.js';
+import type { StreamOptions } from '../options/streaming.options.js';
+import { decorateStream } from '../route/route-decorator.js';
 
 /**
  * Marks a method as a stream and maps its route: what it returns (a generator or another iterable, an

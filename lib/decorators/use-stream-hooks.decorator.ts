@@ -1,5 +1,5 @@
-import { addHooks } from '../stream-mark.js';
-import type { StreamHooksLike } from '../streaming.options.js';
+import type { StreamHooksLike } from '../options/streaming.options.js';
+import { addHooks } from '../route/route-metadata.js';
 
 /**
  * Gives hooks to all streams of a class, or to one method. Classes are resolved through DI, as with

@@ -1,4 +1,4 @@
-import type { HubReset } from './hub-event.js';
+import type { HubReset } from '../event/hub-event.js';
 
 /** What a client is told of an error. Never more than Nest's own exception filter would tell. */
 export interface StreamErrorBody {

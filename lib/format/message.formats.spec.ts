@@ -1,9 +1,9 @@
 import * as ws from 'ws';
+import { HubEvent, HubNotice } from '../event/hub-event.js';
 import { defineFormat } from './define-format.js';
 import type { StreamFormat } from './format.js';
 import { FORMATS } from './formats.js';
 import { binaryFrame, textFrame } from './frame.js';
-import { HubEvent, HubNotice } from './hub-event.js';
 import { isCustom, messageFormat } from './message.formats.js';
 import { SerializedJson } from './serialized-json.js';
 

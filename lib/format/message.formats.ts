@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
+import { isPosition, POSITION, retryText, type StreamEvent } from '../event/event.js';
 import { isBinary, toBytes } from './binary.js';
 import { bytesFormat } from './bytes.format.js';
-import { isPosition, POSITION, retryText, type StreamEvent } from './event.js';
 import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 import { ALL_FORMATS, FORMATS } from './formats.js';
 import { binaryFrame, textFrame, utf8Frame } from './frame.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { StreamEvent } from '../event/event.js';
 import { isBinary, toBytes } from './binary.js';
-import type { StreamEvent } from './event.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 import { type ChosenFormat, type ContentType, chooseFormat } from './negotiate.js';

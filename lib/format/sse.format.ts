@@ -1,6 +1,6 @@
 import { StreamError } from '../errors.js';
+import { display, fieldText, isAbsent, isPosition, POSITION, retryText, type StreamEvent } from '../event/event.js';
 import { isBinary, toBytes } from './binary.js';
-import { display, fieldText, isAbsent, isPosition, POSITION, retryText, type StreamEvent } from './event.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 

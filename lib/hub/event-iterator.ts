@@ -1,5 +1,5 @@
 import { StreamError } from '../errors.js';
-import type { HubEvent } from '../format/hub-event.js';
+import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
 import type { Subscriber } from './subscriber.js';
 

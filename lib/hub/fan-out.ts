@@ -1,6 +1,6 @@
 import type { RecordWindow } from '../broker/record-window.js';
 import type { StreamFormat } from '../format/format.js';
-import { atEndOfTurn, SLICE_MS } from '../scheduler.js';
+import { atEndOfTurn, SLICE_MS } from '../util/scheduler.js';
 import { Audience, type Listener } from './audience.js';
 import { Batch } from './batch.js';
 import type { ByteBudget } from './byte-budget.js';

@@ -7,7 +7,7 @@ import type {
   BrokerTail,
 } from '../broker/broker.js';
 import { RecordWindow } from '../broker/record-window.js';
-import type { HubReset, HubResetReason } from '../format/hub-event.js';
+import type { HubReset, HubResetReason } from '../event/hub-event.js';
 import { atMost } from '../util/at-most.js';
 import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';

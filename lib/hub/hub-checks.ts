@@ -1,6 +1,6 @@
 import type { Broker } from '../broker/broker.js';
-import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../checks.js';
 import { StreamError } from '../errors.js';
+import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../util/checks.js';
 import { CONTROL } from './topic.js';
 
 const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };

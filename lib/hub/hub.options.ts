@@ -1,6 +1,6 @@
 import type { Broker } from '../broker/broker.js';
-import type { HubEvent } from '../format/hub-event.js';
-import type { QueueLimits } from '../queue-limits.js';
+import type { HubEvent } from '../event/hub-event.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 import type { HubOverflowPolicy } from './overflow.js';
 
 /** What may be said for a hub, and otherwise for a subscriber. */

@@ -2,7 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { Observable } from 'rxjs';
 import type { Broker } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
-import type { HubEvent } from '../format/hub-event.js';
+import type { HubEvent } from '../event/hub-event.js';
 import { Attendance } from './attendance.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';

@@ -1,7 +1,7 @@
 import type { BrokerRecord } from '../broker/broker.js';
+import { HubEvent, HubNotice, type HubReset } from '../event/hub-event.js';
 import type { StreamFormat } from '../format/format.js';
 import { JSON_FORMATS } from '../format/formats.js';
-import { HubEvent, HubNotice, type HubReset } from '../format/hub-event.js';
 import { takesJsonText } from '../format/message.formats.js';
 import { SerializedJson } from '../format/serialized-json.js';
 import { SharedChunk } from '../transport/shared-chunk.js';

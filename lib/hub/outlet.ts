@@ -1,7 +1,7 @@
-import type { HubEvent } from '../format/hub-event.js';
-import type { QueueLimits } from '../queue-limits.js';
+import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
-import { answered, isThenable } from '../source/thenable.js';
+import type { QueueLimits } from '../util/queue-limits.js';
+import { answered, isThenable } from '../util/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
 import type { LogEvent } from './log-event.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';

@@ -1,5 +1,5 @@
 import { sseFormat } from '../format/sse.format.js';
-import type { QueueLimits } from '../queue-limits.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';
 

@@ -1,6 +1,6 @@
-import { HubNotice } from '../format/hub-event.js';
-import type { QueueLimits } from '../queue-limits.js';
+import { HubNotice } from '../event/hub-event.js';
 import type { Losses } from '../source/shared-source.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 
 /**

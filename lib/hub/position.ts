@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BrokerPosition } from '../broker/broker.js';
-import type { HubResetReason } from '../format/hub-event.js';
+import type { HubResetReason } from '../event/hub-event.js';
 
 // hub "." epoch "." offset; see idOf()
 const ID = /^([\w-]{4})\.(\w{1,32})\.([0-9a-z]{1,11})$/;

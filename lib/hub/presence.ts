@@ -1,5 +1,5 @@
 import { Observable, type Observer, type Operator, type Subscriber } from 'rxjs';
-import { isThenable } from '../source/thenable.js';
+import { isThenable } from '../util/thenable.js';
 import type { HubPresence } from './hub.options.js';
 
 type Listener<T> = Partial<Observer<T>> | ((value: T) => void) | null;

@@ -1,6 +1,6 @@
-import { HubNotice, type HubResetReason } from '../format/hub-event.js';
-import { inLaterTurn } from '../scheduler.js';
+import { HubNotice, type HubResetReason } from '../event/hub-event.js';
 import type { SharedPort, SharedSource } from '../source/shared-source.js';
+import { inLaterTurn } from '../util/scheduler.js';
 import type { Audience, Listener } from './audience.js';
 import type { Batch } from './batch.js';
 import type { Start } from './history.js';

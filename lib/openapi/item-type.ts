@@ -1,5 +1,5 @@
 import type { ReferenceObject, SchemaObject } from '@nestjs/swagger';
-import type { StreamOptions } from '../streaming.options.js';
+import type { StreamOptions } from '../options/streaming.options.js';
 
 type Class = abstract new (...args: never[]) => unknown;
 type ItemType = Exclude<StreamOptions['type'], undefined>;

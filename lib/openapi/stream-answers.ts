@@ -1,5 +1,5 @@
 import type { ApiHeaderOptions, ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
-import type { StreamLimits } from '../streaming.options.js';
+import type { StreamLimits } from '../options/streaming.options.js';
 
 /** What decides which errors a route may answer with before it streams. */
 export interface Refusals {

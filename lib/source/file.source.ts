@@ -1,8 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import type { Readable } from 'node:stream';
 import { StreamError } from '../errors.js';
+import { isThenable } from '../util/thenable.js';
 import type { PullSource, SourceHead, Step } from './source.js';
-import { isThenable } from './thenable.js';
 
 /** What the error handler of a `StreamableFile` may do to a response. */
 interface FileResponse {

@@ -1,5 +1,5 @@
+import { allQueued } from '../util/thenable.js';
 import type { PullSource, Step } from './source.js';
-import { allQueued } from './thenable.js';
 
 /** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
 export class AsyncIterableSource implements PullSource {

@@ -1,7 +1,7 @@
+import type { HubEvent } from '../event/hub-event.js';
 import type { StreamFormat } from '../format/format.js';
-import type { HubEvent } from '../format/hub-event.js';
-import type { QueueLimits } from '../queue-limits.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 
 /** What a client was not given, because it is too slow. */
 export interface Losses {

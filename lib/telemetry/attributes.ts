@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { StreamGroup } from '../connection/stream-figures.js';
+import type { StreamGroup } from '../connection/registry/stream-tally.js';
 
 /** What all measurements of a stream are told apart by. What is not known is left out. */
 export function attributesOf({

@@ -1,6 +1,6 @@
 import type { Meter } from '@opentelemetry/api';
-import type { MeteredStream, StreamGroup } from '../connection/stream-figures.js';
-import type { StreamRegistry } from '../connection/stream-registry.js';
+import type { StreamRegistry } from '../connection/registry/stream-registry.js';
+import type { MeteredStream, StreamGroup } from '../connection/registry/stream-tally.js';
 import { attributesOf } from './attributes.js';
 import { RunningLevel } from './running-level.js';
 import { RunningTotal } from './running-total.js';

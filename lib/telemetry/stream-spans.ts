@@ -1,6 +1,6 @@
 import type { Span, Tracer } from '@opentelemetry/api';
 import type { StreamCloseReason } from '../connection/close-reason.js';
-import type { ObservedStream } from '../connection/stream-observer.js';
+import type { ObservedStream } from '../connection/registry/stream-observer.js';
 import { isError, textOf } from '../util/error-text.js';
 import { attributesOf } from './attributes.js';
 

@@ -1,4 +1,4 @@
-import type { DeflateBlock } from './deflate-block.js';
+import type { DeflateBlock } from './compression/deflate-block.js';
 
 const CRLF = '\r\n';
 /** The size of the slices of a chunk that is too large to be written at once. */

@@ -1,5 +1,5 @@
-import { LONGEST_MS } from '../../checks.js';
 import { StreamError } from '../../errors.js';
+import { LONGEST_MS } from '../../util/checks.js';
 
 /**
  * @param name what the option is called

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
-import type { StreamRegistry } from '../../connection/stream-registry.js';
+import type { StreamRegistry } from '../../connection/registry/stream-registry.js';
 import { StreamError } from '../../errors.js';
 import { registryOf } from './running-app.js';
 

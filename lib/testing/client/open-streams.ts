@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
-import type { StreamRegistry } from '../../connection/stream-registry.js';
+import type { StreamRegistry } from '../../connection/registry/stream-registry.js';
 import { checkedTimeout } from './checked-timeout.js';
 import { registryOf } from './running-app.js';
 

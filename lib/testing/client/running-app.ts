@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import type { INestApplication } from '@nestjs/common';
-import { StreamRegistry } from '../../connection/stream-registry.js';
+import { StreamRegistry } from '../../connection/registry/stream-registry.js';
 import { StreamError } from '../../errors.js';
 
 /** What is about to listen. To ask an application for it twice would initialize it twice. */

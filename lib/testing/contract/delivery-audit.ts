@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { HubEvent, HubReset, HubResetReason } from '../../format/hub-event.js';
+import type { HubEvent, HubReset, HubResetReason } from '../../event/hub-event.js';
 import type { HubOverflowPolicy } from '../../hub/overflow.js';
 
 /** How many events the hubs of an interleaving keep: few, so that many are evicted. It stands in a file that does not need fast-check. */

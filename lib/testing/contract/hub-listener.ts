@@ -1,4 +1,4 @@
-import type { HubEvent } from '../../format/hub-event.js';
+import type { HubEvent } from '../../event/hub-event.js';
 import type { Hub } from '../../hub/hub.js';
 import type { PublishOptions } from '../../hub/hub.options.js';
 import type { HubSubscription } from '../../hub/subscription.js';

@@ -1,6 +1,6 @@
 import { AssertionError } from 'node:assert';
 import type { Broker } from '../../broker/broker.js';
-import type { HubResetReason } from '../../format/hub-event.js';
+import type { HubResetReason } from '../../event/hub-event.js';
 import type { Hub } from '../../hub/hub.js';
 import type { PublishOptions } from '../../hub/hub.options.js';
 import { tagOf } from '../../hub/position.js';

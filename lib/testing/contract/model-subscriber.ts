@@ -1,5 +1,5 @@
 import { StreamError } from '../../errors.js';
-import type { HubEvent } from '../../format/hub-event.js';
+import type { HubEvent } from '../../event/hub-event.js';
 import type { HubSubscription } from '../../hub/subscription.js';
 import { DeliveryAudit, type Given, type Logged, type Visit } from './delivery-audit.js';
 

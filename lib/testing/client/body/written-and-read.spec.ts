@@ -1,11 +1,11 @@
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
-import { Body } from '../../../connection/body.js';
+import { Body } from '../../../connection/body/body.js';
 import type { StreamSettings } from '../../../connection/stream-settings.js';
-import { event, type StreamEvent } from '../../../format/event.js';
+import { event, type StreamEvent } from '../../../event/event.js';
+import { HubNotice } from '../../../event/hub-event.js';
 import type { Encoded } from '../../../format/format.js';
 import { FORMATS, type StreamFormatName } from '../../../format/formats.js';
-import { HubNotice } from '../../../format/hub-event.js';
 import { chooseFormat } from '../../../format/negotiate.js';
 import type { Transport } from '../../../transport/transport.js';
 import { readerFor } from './body-reader.js';

@@ -1,0 +1,184 @@
+import type { Transport } from '../../transport/transport.js';
+import type { FlushPolicy, StreamSettings } from '../stream-settings.js';
+import { Outbox } from './outbox.js';
+
+/** A client that takes what it is given, as long as `takes` says so. */
+function setup(flush: FlushPolicy = 'auto') {
+  const client = { taken: [] as string[], takes: true, failures: [] as unknown[] };
+  const transport = {
+    write(data: string | Uint8Array) {
+      client.taken.push(Buffer.from(data as Uint8Array).toString());
+      return client.takes;
+    },
+  } as Transport;
+  let time = 0;
+  const registry = { now: () => ++time };
+  const owner = { fail: (error: unknown) => client.failures.push(error) };
+  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as StreamSettings, owner);
+  return { outbox, client };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const KIB_16 = 'x'.repeat(16_384);
+
+describe('An outbox', () => {
+  it('gathers what comes in one turn into one write, at its end', async () => {
+    const { outbox, client } = setup();
+
+    outbox.add('a');
+    outbox.add(Buffer.from('b'));
+    await Promise.resolve();
+    outbox.add('c');
+    expect(client.taken).toEqual([]);
+    expect(outbox.size).toBe(3);
+    await turn();
+    await turn();
+
+    expect(client.taken).toEqual(['abc']);
+    expect(outbox.empty).toBe(true);
+  });
+
+  it('writes as soon as 16 KiB are gathered', () => {
+    const { outbox, client } = setup();
+
+    outbox.add('a');
+    outbox.add(KIB_16);
+
+    expect(client.taken).toEqual([`a${KIB_16}`]);
+  });
+
+  it('writes each chunk by itself when told so', () => {
+    const { outbox, client } = setup('each');
+
+    outbox.add('a');
+    outbox.add(Buffer.from('b'));
+
+    expect(client.taken).toEqual(['a', 'b']);
+  });
+
+  it('writes after so many bytes when told so', () => {
+    const { outbox, client } = setup({ bytes: 3, ms: 60_000 });
+
+    for (const chunk of ['a', 'b', 'cd', 'e']) {
+      outbox.add(chunk);
+    }
+
+    expect(client.taken).toEqual(['abcd']);
+  });
+
+  it('queues what comes while the client can take no more, and sends it in order when it can', () => {
+    const { outbox, client } = setup('each');
+    client.takes = false;
+    outbox.add('a');
+    outbox.add('b');
+    outbox.add(Buffer.from('ü'));
+    outbox.add('d');
+
+    expect(outbox.blocked).toBe(true);
+    expect(client.taken).toEqual(['a']);
+    expect([outbox.queuedItems, outbox.queuedBytes]).toEqual([3, 4]);
+    client.takes = true;
+    outbox.onDrain();
+
+    expect(client.taken.join('')).toBe('abüd');
+    expect(outbox.blocked).toBe(false);
+    expect([outbox.queuedItems, outbox.queuedBytes, outbox.size]).toEqual([0, 0, 0]);
+  });
+
+  it('goes on queueing when a drain was not enough', () => {
+    const { outbox, client } = setup();
+    client.takes = false;
+    outbox.add(KIB_16);
+    outbox.add(KIB_16);
+    outbox.add(KIB_16);
+
+    outbox.onDrain();
+
+    expect(client.taken).toHaveLength(2);
+    expect(outbox.blocked).toBe(true);
+    expect(outbox.queuedItems).toBe(1);
+  });
+
+  it('does not write while the client can take no more, not even when told to flush', async () => {
+    const { outbox, client } = setup();
+    outbox.add('a');
+    outbox.blocked = true;
+
+    outbox.flush();
+    await turn();
+    await turn();
+    expect(client.taken).toEqual([]);
+    outbox.onDrain();
+
+    expect(client.taken).toEqual(['a']);
+  });
+
+  it('writes a large chunk in slices, as far as the client takes it', () => {
+    const { outbox, client } = setup();
+    const large = Array.from({ length: 200_000 }, (_, i) => String(i % 10)).join('');
+    client.takes = false;
+    outbox.add(large);
+    outbox.add('end');
+
+    expect(client.taken.map(({ length }) => length)).toEqual([65_536]);
+    expect(outbox.queuedBytes).toBe(200_000 - 65_536 + 3);
+    outbox.onDrain();
+    expect(client.taken).toHaveLength(2);
+    client.takes = true;
+    outbox.onDrain();
+
+    expect(client.taken.join('') === `${large}end`).toBe(true);
+  });
+
+  it('drops the oldest chunk of which nothing has been sent', () => {
+    const { outbox, client } = setup();
+    client.takes = false;
+    outbox.add('x'.repeat(70_000));
+    outbox.add('oldest');
+    outbox.add('newest');
+
+    expect(outbox.dropOldest()).toBe(true);
+    expect(outbox.dropOldest()).toBe(true);
+    expect(outbox.dropOldest()).toBe(false);
+    expect(outbox.queuedBytes).toBe(70_000 - 65_536);
+    client.takes = true;
+    outbox.onDrain();
+
+    expect(client.taken.join('')).toBe('x'.repeat(70_000));
+  });
+
+  it('notes when the client was seen to take something', () => {
+    const { outbox } = setup('each');
+    const before = outbox.progressAt;
+
+    outbox.add('a');
+    const written = outbox.progressAt;
+    outbox.onDrain();
+
+    expect(written).toBeGreaterThan(before);
+    expect(outbox.progressAt).toBeGreaterThan(written);
+  });
+
+  it('keeps small binary chunks as they were when they came', () => {
+    const { outbox, client } = setup();
+    const chunk = Buffer.from('first');
+    outbox.add(chunk);
+    chunk.fill('!');
+
+    outbox.flush();
+
+    expect(client.taken).toEqual(['first']);
+  });
+
+  it('forgets everything when told so', async () => {
+    const { outbox, client } = setup();
+    outbox.add('a');
+
+    outbox.clear();
+    await turn();
+    await turn();
+
+    expect(client.taken).toEqual([]);
+    expect(outbox.empty).toBe(true);
+  });
+});

@@ -1,0 +1,101 @@
+import type { StreamFormat } from '../format/format.js';
+import { EVENT, MARK } from './event.js';
+
+/** What a hub event is made of. */
+export interface HubEventParts<T> {
+  readonly id: string;
+  readonly type?: string;
+  readonly data: T;
+  readonly topic?: string;
+  readonly key?: string;
+}
+
+/**
+ * What was published to a hub, as its subscribers see it. It is shared by all of them: treat it as read-only.
+ *
+ * Its `data` has been through JSON, whatever the broker: a `Date` has become a string.
+ */
+export class HubEvent<T = unknown> {
+  /** Names its place: a client that comes back with it gets what followed. Opaque. */
+  readonly id: string;
+  /** As it was published. Default: none, which clients call `message`. */
+  readonly type: string | undefined;
+  readonly data: T;
+  readonly #topic: string | undefined;
+  readonly #key: string | undefined;
+
+  /** @internal */
+  constructor({ id, type, data, topic, key }: HubEventParts<T>) {
+    this.id = id;
+    this.type = type;
+    this.data = data;
+    this.#topic = topic;
+    this.#key = key;
+  }
+
+  // Not among its own keys: those are what makes it an event to a format.
+
+  /** The topic it was published to, if any. */
+  get topic(): string | undefined {
+    return this.#topic;
+  }
+
+  /** What it supersedes others by, under the overflow policy `latest`. */
+  get key(): string | undefined {
+    return this.#key;
+  }
+
+  /** Marks it as an event for other copies of the package. @internal */
+  get [MARK](): symbol {
+    return EVENT;
+  }
+
+  /** @internal */
+  encode(format: StreamFormat): string | Uint8Array {
+    return format.encode(format.fields ? this : this.data);
+  }
+}
+
+/** Why a client cannot go on where it was. */
+export type HubResetReason =
+  /** What followed is not in the history any more. */
+  | 'evicted'
+  /** The log has begun anew since: the server was restarted, or its store was. */
+  | 'epoch'
+  /** The id is of another hub. */
+  | 'hub'
+  /** The id is none of ours. */
+  | 'malformed';
+
+/** The data of an event of type `reset`: something was missed. What the history holds follows. */
+export interface HubReset {
+  readonly reason: HubResetReason;
+  /** The id of the oldest event there is, with which what follows begins. `null`: there is none. */
+  readonly oldest: string | null;
+}
+
+/** What a hub has to say itself, among the events. */
+export class HubNotice extends HubEvent {
+  readonly #write: (format: StreamFormat) => string | Uint8Array;
+
+  private constructor(parts: HubEventParts<unknown>, write: (format: StreamFormat) => string | Uint8Array) {
+    super(parts);
+    this.#write = write;
+  }
+
+  /** Something was missed, and what follows comes after this id. */
+  static reset(id: string, data: HubReset): HubNotice {
+    return new HubNotice({ id, type: 'reset', data }, (format) =>
+      format.fields ? format.encode({ type: 'reset', id, data }) : (format.reset?.(data) ?? ''),
+    );
+  }
+
+  /** So many were dropped after this id. */
+  static lagged(id: string, dropped: number): HubNotice {
+    return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped, id) ?? '');
+  }
+
+  override encode(format: StreamFormat): string | Uint8Array {
+    return this.#write(format);
+  }
+}

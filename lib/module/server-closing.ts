@@ -1,0 +1,107 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { StreamLogger } from '../connection/stream-settings.js';
+import { transportOf } from '../transport/transport-of.js';
+import { pathOf } from '../websocket/path-matcher.js';
+
+/** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
+const KEEP_ALIVE_MS = 1;
+
+interface ClosingParts {
+  readonly logger: StreamLogger;
+  /** Whether a path may be one of a stream route. */
+  isOurs(path: string): boolean;
+  /** How long requests to stream routes may go on without an answer when the server has been closed, in milliseconds. */
+  readonly patience: number;
+}
+
+/**
+ * Has a server be closed in a limited time. Node.js waits for every connection that is not idle, and so for those on which nothing was ever
+ * sent, which browsers and undici open in advance, and for requests that are never answered, as when a guard waits for ever.
+ */
+export class ServerClosing {
+  /** Connections on which no request has come yet, with the number of bytes that had come when they were made: those of a handshake of TLS. */
+  private readonly silent = new Map<Socket, number>();
+  private readonly unanswered = new Set<ServerResponse>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly server: Server,
+    private readonly parts: ClosingParts,
+  ) {}
+
+  /** Called once, before the server listens. */
+  watch(): void {
+    const { server } = this;
+    const { close } = server;
+    const onSocketClose = this.forgetter();
+    const onResponseClose = this.answered();
+    const add = (socket: Socket): void => {
+      if (!this.silent.has(socket)) {
+        this.silent.set(socket, socket.bytesRead);
+        socket.on('close', onSocketClose);
+        if (this.timer && !server.listening) {
+          // It was accepted, or its handshake of TLS begun, before the server was closed.
+          socket.destroy();
+        }
+      }
+    };
+    server.on('connection', add);
+    server.on('secureConnection', add);
+    server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+      if (this.silent.delete(socket)) {
+        // A listener would live as long as the stream.
+        socket.off('close', onSocketClose);
+      }
+      this.unanswered.add(response);
+      response.on('close', onResponseClose);
+    });
+    server.close = (done) => {
+      const closed = Reflect.apply(close, server, [done]) as typeof server;
+      this.begin();
+      return closed;
+    };
+  }
+
+  private begin(): void {
+    const { server, parts } = this;
+    // For connections whose response is still under way. Those that are idle are closed by now.
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
+    for (const [socket, before] of this.silent) {
+      if (socket.bytesRead === before) {
+        socket.destroy();
+      }
+    }
+    this.timer ??= setTimeout(() => this.giveUp(), parts.patience).unref();
+    server.once('close', () => clearTimeout(this.timer));
+  }
+
+  private giveUp(): void {
+    const { isOurs, logger, patience } = this.parts;
+    for (const response of this.unanswered) {
+      const { method, url } = response.req;
+      const path = pathOf(url);
+      if (isOurs(path)) {
+        logger.warn(
+          `${method} ${path} was given up: it was not answered within ${patience} ms of the server being closed`,
+        );
+        transportOf(response).destroy('shutdown');
+      }
+    }
+  }
+
+  /** A listener that is one for all sockets: a closure for each would live as long as it. */
+  private forgetter(): (this: Socket) => void {
+    const { silent } = this;
+    return function onClose(this: Socket) {
+      silent.delete(this);
+    };
+  }
+
+  private answered(): (this: ServerResponse) => void {
+    const { unanswered } = this;
+    return function onClose(this: ServerResponse) {
+      unanswered.delete(this);
+    };
+  }
+}

@@ -1,0 +1,177 @@
+import {
+  type BeforeApplicationShutdown,
+  ConfigurableModuleBuilder,
+  type DynamicModule,
+  Global,
+  Inject,
+  Logger,
+  Module,
+  type NestModule,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  type OnModuleInit,
+} from '@nestjs/common';
+import {
+  ApplicationConfig,
+  DiscoveryModule,
+  DiscoveryService,
+  HttpAdapterHost,
+  ModuleRef,
+  ModulesContainer,
+} from '@nestjs/core';
+import { StreamRegistry } from '../connection/registry/stream-registry.js';
+import type { HubOptions } from '../hub/hub.options.js';
+import { checkHubOptions } from '../hub/hub-checks.js';
+import { describeStreams } from '../openapi/describe-streams.js';
+import { validateOptions } from '../options/options-validation.js';
+import type { StreamingModuleOptions } from '../options/streaming.options.js';
+import { interceptSend } from '../platform/fastify.head.js';
+import { closeSessions } from '../platform/fastify.sessions.js';
+import { StreamRoutes } from '../route/route-explorer.js';
+import { versionParameterOf } from '../route/version-parameter.js';
+import { Telemetry } from '../telemetry/telemetry.js';
+import { stackOf, textOf } from '../util/error-text.js';
+import { HUB_DEFINITIONS } from './hub-registrar.js';
+import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
+import { markModule } from './module-check.js';
+import { StreamingRuntime } from './streaming.runtime.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
+  new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
+
+function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
+  validateOptions('module', options, 'StreamingModule.forRoot()');
+  const logger = new Logger('StreamingModule');
+  return new StreamingRuntime(options, {
+    error: (message, ...errors) => safely(() => logger.error(message, ...errors.map(stackOf))),
+    warn: (message) => safely(() => logger.warn(message)),
+    debug: (message) => safely(() => logger.debug(message)),
+  });
+}
+
+/** Where a stream logs, nobody is left to catch what the logger of the application throws. */
+function safely(log: () => void): void {
+  try {
+    log();
+  } catch (error) {
+    process.emitWarning(`The logger of the application threw: ${textOf(error)}`);
+  }
+}
+
+/**
+ * Import it once, in the root module, and `@Stream()` and `@Sse()` work in every controller.
+ *
+ * @throws {StreamError} at start-up: `invalid-option` for an option that is unknown, of a wrong type or
+ * contradicts another, `invalid-hook` for hooks that are none, `module-duplicate` when it is imported twice
+ *
+ * @example
+ * ```ts
+ * @Module({ imports: [StreamingModule.forRoot({ heartbeat: 10_000 })] })
+ * export class AppModule {}
+ * ```
+ */
+@Global()
+@Module({
+  imports: [DiscoveryModule, HubsModule],
+  providers: [
+    { provide: StreamingRuntime, useFactory: createRuntime, inject: [MODULE_OPTIONS_TOKEN] },
+    {
+      provide: StreamRegistry,
+      useFactory: (runtime: StreamingRuntime) => runtime.registry,
+      inject: [StreamingRuntime],
+    },
+    { provide: describeStreams, useFactory: describeStreams, inject: [StreamingRuntime, DiscoveryService] },
+  ],
+  exports: [StreamRegistry, StreamingRuntime],
+})
+export class StreamingModule
+  extends ConfigurableModuleClass
+  implements NestModule, OnModuleInit, OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+{
+  private routes: StreamRoutes | undefined;
+  private telemetry: Telemetry | undefined;
+
+  constructor(
+    @Inject(StreamingRuntime) private readonly runtime: StreamingRuntime,
+    @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
+    @Inject(ApplicationConfig) private readonly config: ApplicationConfig,
+    @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
+    @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+  ) {
+    super();
+  }
+
+  /** Options for all streams of the application. Default: see {@link StreamingModuleOptions}. */
+  static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
+    return super.forRoot(options);
+  }
+
+  /** As `forRoot()`, with the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
+  static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
+    return super.forRootAsync(options);
+  }
+
+  /**
+   * Registers hubs, to be injected with `@InjectHub()` in any module of the application.
+   *
+   * @throws {StreamError} `invalid-option`; at start-up `duplicate-hub` for a name that is registered already
+   *
+   * @example
+   * ```ts
+   * @Module({ imports: [StreamingModule.registerHub({ name: 'prices', history: { limit: 5_000 } })] })
+   * export class PricesModule {}
+   * ```
+   */
+  static registerHub(...hubs: readonly HubOptions[]): DynamicModule {
+    for (const options of hubs) {
+      checkHubOptions(options);
+      registerHubToken(options.name);
+    }
+    return { module: HubRegistration, providers: [{ provide: HUB_DEFINITIONS, useValue: hubs }] };
+  }
+
+  /** Called after all providers are there and before the first route is registered: when routes can still be prepared. */
+  configure(): void {
+    const adapter = this.host.httpAdapter;
+    if (!adapter) {
+      return;
+    }
+    const instance = adapter.getInstance<object>();
+    this.runtime.serve(instance);
+    if (adapter.getType() === 'fastify') {
+      interceptSend(instance as Parameters<typeof interceptSend>[0]);
+      closeSessions(instance as Parameters<typeof closeSessions>[0]);
+    }
+    const routes = new StreamRoutes(this.runtime, this.discovery);
+    this.routes = routes;
+    this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
+    this.runtime.versionParameter = versionParameterOf(this.config.getVersioning());
+    this.routes.plan();
+    this.routes.intercept(this.config);
+  }
+
+  async onModuleInit(): Promise<void> {
+    await this.routes?.resolveHooks(this.moduleRef);
+    const { registry } = this.runtime;
+    this.telemetry = await Telemetry.start(registry, () => this.runtime.hubs ?? []);
+  }
+
+  /** Called after gateways have been registered, and before the server listens. */
+  async onApplicationBootstrap(): Promise<void> {
+    if (this.routes) {
+      const paths = this.routes.paths(this.config, this.modules, ({ webSockets }) => webSockets);
+      await this.runtime.websocket?.open(this.host.httpAdapter, paths);
+    }
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.runtime.shutdown();
+  }
+
+  onApplicationShutdown(): void {
+    this.telemetry?.stop();
+  }
+}
+
+markModule(StreamingModule);

@@ -1,0 +1,146 @@
+import { defineFormat } from '../format/define-format.js';
+import type { StreamFormat } from '../format/format.js';
+import { FORMATS } from '../format/formats.js';
+import { broker } from '../hub/hub-checks.js';
+import { CONTENT_CODINGS } from '../transport/compression/encoders.js';
+import {
+  type Check,
+  callable,
+  count,
+  demand,
+  duration,
+  keys,
+  LONGEST_MS,
+  milliseconds,
+  oneOf,
+  queueLimits,
+  size,
+} from '../util/checks.js';
+
+function isFormat(value: unknown): boolean {
+  try {
+    return defineFormat(value as StreamFormat) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function isOrigin(value: unknown): boolean {
+  try {
+    return typeof value === 'string' && new URL(value).origin === value;
+  } catch {
+    return false;
+  }
+}
+
+const format: Check = (value) => {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const known = (each: unknown): boolean => (typeof each === 'string' ? Object.hasOwn(FORMATS, each) : isFormat(each));
+  return list.length > 0 && list.every(known)
+    ? undefined
+    : `must be one or several of ${Object.keys(FORMATS).join(', ')} or of defineFormat()`;
+};
+
+const flushPolicy: Check = (value) =>
+  value === 'auto' || value === 'each' || keys({ bytes: count, ms: milliseconds }, true)(value) === undefined
+    ? undefined
+    : `must be "auto", "each" or { bytes, ms }, both above 0, "ms" at most ${LONGEST_MS} (24.8 days)`;
+
+const hooks: Check = (value) => {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return list.every((each) => (typeof each === 'object' && each !== null) || typeof each === 'function')
+    ? undefined
+    : 'must be an object with hooks, a class, or several of them';
+};
+
+const encodings: Check = (value) =>
+  Array.isArray(value) && value.length > 0 && value.every((each) => CONTENT_CODINGS.includes(each))
+    ? undefined
+    : `must be a list of ${CONTENT_CODINGS.map((each) => `"${each}"`).join(', ')}`;
+
+const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be true or false');
+
+const threshold: Check = (value) =>
+  Number.isInteger(value) && (value as number) >= 0 ? undefined : 'must be a whole number of bytes';
+
+const compressed = keys({ encodings, threshold });
+const compression: Check = (value) => (typeof value === 'boolean' ? undefined : compressed(value));
+
+const openDelay: Check = (value) => {
+  if (value === false) {
+    return 'of false is now called "first-chunk"';
+  }
+  const problem = value === 0 || value === 'first-chunk' ? undefined : milliseconds(value);
+  return problem && `${problem}, or 0, or "first-chunk"`;
+};
+
+const BEHAVIOR: Readonly<Record<string, Check>> = {
+  format,
+  flush: flushPolicy,
+  openDelay,
+  heartbeat: duration,
+  sendTimeout: duration,
+  maxDuration: duration,
+  queue: queueLimits(size),
+  overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest'),
+  errorEvent: (value) =>
+    typeof value === 'string' && /^[^\r\n]+$/.test(value) ? undefined : 'must be a string without line breaks',
+  events: oneOf('shape', 'explicit'),
+  compression,
+  browser: flag,
+  limits: keys({
+    connections: count,
+    perClient: count,
+    perConnection: (value) => (value === false ? undefined : count(value)),
+    clientOf: callable,
+    retryAfter: milliseconds,
+  }),
+};
+
+const method: Check = (value) => (Number.isInteger(value) ? undefined : 'must be a RequestMethod');
+const type: Check = (value) => {
+  const [first, ...more]: unknown[] = Array.isArray(value) ? value : [value];
+  return typeof first === 'function' && more.length === 0
+    ? undefined
+    : 'must be a class, an array of one, or a function that returns one of them';
+};
+const openapi: Check = (value) => (value === false ? undefined : oneOf('3.0', '3.1', '3.2')(value));
+const protocols: Check = (value) => {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return list.length > 0 && list.every((each) => each === 'http' || each === 'websocket')
+    ? undefined
+    : 'must be "http", "websocket" or a list of them';
+};
+const origins: Check = (value) =>
+  value === '*' || typeof value === 'function' || (Array.isArray(value) && value.every(isOrigin))
+    ? undefined
+    : 'must be "*", a function, or a list of origins such as "https://example.com"';
+const webSocketOptions = keys({ origins, maxPayload: count, maxFragments: count, messages: queueLimits(count) });
+const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : webSocketOptions(value));
+const pending: Check = (value) =>
+  typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';
+
+const CHECKS = {
+  module: keys({
+    ...BEHAVIOR,
+    hooks,
+    broker,
+    openapi,
+    websocket,
+    refusal: oneOf('retry', 'status'),
+    shutdown: keys({
+      grace: (value) => (value === 0 ? undefined : milliseconds(value)),
+      retry: duration,
+    }),
+  }),
+  Stream: keys({ ...BEHAVIOR, method, protocols, type }),
+  Sse: keys({ ...BEHAVIOR, method, protocols, type, maxPendingDataLength: pending }),
+};
+
+/**
+ * Refuses options that are unknown or of a wrong type.
+ * @param where what they were given to, as the message names it
+ */
+export function validateOptions(kind: keyof typeof CHECKS, options: unknown, where: string): void {
+  demand(CHECKS[kind], options, where);
+}

@@ -1,0 +1,153 @@
+import type { LiveConnection } from '../connection/live-connection.js';
+import { StreamError } from '../errors.js';
+import type { PlatformResponse } from '../platform/platform.js';
+import type { PushSource } from '../source/source.js';
+import { isObservable } from '../source/source-of.js';
+import { isThenable } from '../util/thenable.js';
+import { interceptable, originalOf } from './interceptable.js';
+import type { StreamParameter, StreamParameterKind } from './route-parameter.js';
+import type { StreamPlan } from './route-plan.js';
+
+/** Calls the handler, with what the exchange has for its parameters. */
+export type Invoke = (exchange: StreamExchange) => unknown;
+
+/** One request to a stream route, from guards to the first byte. */
+export class StreamExchange {
+  readonly connection: LiveConnection;
+  /** Whether an interceptor, and not the handler, has the result in the end. */
+  intercepted = false;
+  private returned: { readonly value: unknown } | undefined;
+  /** Whether the stream was admitted; unknown until the handler is to be called. */
+  private admitted: boolean | undefined;
+  /** Whether the handler may push. */
+  private readonly claimed: boolean;
+  private readonly carrier: object;
+
+  constructor(
+    private readonly plan: StreamPlan,
+    parameters: readonly StreamParameter[],
+    response: PlatformResponse,
+  ) {
+    const { connection, carrier } = plan.connect(response);
+    this.connection = connection;
+    this.carrier = carrier;
+    this.claimed = parameters.some(({ kind }) => kind === 'connection');
+  }
+
+  /** Returns the value of a parameter. */
+  valueOf(kind: StreamParameterKind): unknown {
+    switch (kind) {
+      case 'connection':
+        return this.connection;
+      case 'signal':
+        return this.connection.signal;
+      case 'last-event-id':
+        return this.connection.lastEventId;
+    }
+  }
+
+  /** Calls the handler and sends what it returns. For Nest: settles when exception filters are no longer needed. */
+  run(invoke: Invoke): Promise<void> | undefined {
+    const { connection } = this;
+    if (connection.state !== 'new') {
+      return undefined;
+    }
+    try {
+      if (this.enter()) {
+        this.receive(invoke(this));
+      }
+    } catch (error) {
+      connection.fail(error);
+    }
+    return connection.opened();
+  }
+
+  /** Calls the handler, maybe not for the first time, for the interceptors to have its result. */
+  invoke(invoke: Invoke): unknown {
+    if (this.connection.state !== 'new') {
+      return undefined;
+    }
+    if (!this.enter()) {
+      return undefined;
+    }
+    const note = (value: unknown): unknown => {
+      this.returned = { value };
+      if (this.live) {
+        this.connection.expectChunks();
+      }
+      return interceptable(value);
+    };
+    const result = invoke(this);
+    return isThenable(result) ? Promise.resolve(result).then(note) : note(result);
+  }
+
+  /** Sends what the handler or the interceptors returned, once it is there if it is a promise. */
+  receive(result: unknown): void {
+    try {
+      if (isThenable(result)) {
+        Promise.resolve(result).then(
+          (value) => this.deliver(value),
+          (error: unknown) => this.connection.fail(error),
+        );
+      } else {
+        this.deliver(result);
+      }
+    } catch (error) {
+      this.connection.fail(error);
+    }
+  }
+
+  /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */
+  get live(): boolean | undefined {
+    return this.returned && isObservable(this.returned.value);
+  }
+
+  /** Sends what comes out of the interceptors. */
+  read(source: PushSource): void {
+    if (this.connection.state === 'new') {
+      this.connection.attachSource(source);
+    }
+  }
+
+  /** Releases a result that is not sent. */
+  discard(value: unknown): void {
+    this.connection.discard(originalOf(value));
+  }
+
+  /**
+   * Counts the stream in, once, however often and whether or not the handler is called.
+   * @returns whether it may go on: if not, its client has been answered
+   */
+  enter(): boolean {
+    if (this.admitted === undefined) {
+      const admissions = this.plan.admit(this.connection, this.carrier);
+      this.admitted = admissions !== undefined;
+      if (admissions) {
+        this.connection.begin(admissions);
+        if (this.claimed) {
+          this.connection.expectMessages();
+        }
+      }
+    }
+    return this.admitted;
+  }
+
+  private deliver(value: unknown): void {
+    try {
+      const admitted = this.enter();
+      // Of a stream that is over, it is discarded.
+      this.connection.attach(originalOf(value));
+      if (!admitted) {
+        return;
+      }
+      if ((value === undefined || value === null) && !this.claimed && !this.plan.hooked) {
+        throw new StreamError(
+          'invalid-source',
+          `${this.connection.route} returned nothing and cannot push: return a stream, or inject @ConnectedStream()`,
+        );
+      }
+    } catch (error) {
+      this.connection.fail(error);
+    }
+  }
+}

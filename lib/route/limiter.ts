@@ -1,0 +1,118 @@
+import type { Admission } from '../connection/stream-settings.js';
+import { DEFAULTS, type StreamLimits } from '../options/streaming.options.js';
+import { answered } from '../util/thenable.js';
+
+/** Why a stream is refused. */
+export interface OverLimit {
+  readonly status: 429 | 503;
+  readonly message: string;
+  /** After which time the client may try again, in milliseconds. */
+  readonly retryAfter: number;
+}
+
+/** Who opens a stream. */
+export interface Applicant {
+  /** The platform's request. */
+  readonly request: unknown;
+  /** What carries the stream: a socket, or a session of HTTP/2. */
+  readonly carrier: object;
+}
+
+/** A count of streams. It is the place of each stream that is in no other count: an object for each would live as long as it. */
+class Count implements Admission {
+  open = 0;
+
+  leave(): void {
+    this.open--;
+  }
+}
+
+function ipOf(request: unknown): string {
+  return (request as { readonly ip?: string }).ip ?? '';
+}
+
+/** Counts open streams against limits. */
+export class StreamLimiter {
+  private readonly all = new Count();
+  private readonly clients = new Map<string, Count>();
+  private readonly carriers = new WeakMap<object, Count>();
+  private readonly perConnection: number;
+
+  constructor(private readonly limits: StreamLimits) {
+    this.perConnection = limits.perConnection || Infinity;
+  }
+
+  /** Returns why one more stream is too many, or `undefined` if there is room for it. */
+  over({ request, carrier }: Applicant): OverLimit | undefined {
+    const { connections = Infinity, perClient = Infinity, retryAfter = DEFAULTS.retryAfter } = this.limits;
+    if (this.all.open >= connections) {
+      return { status: 503, message: `All ${connections} streams are in use: try again later`, retryAfter };
+    }
+    if (perClient !== Infinity && (this.clients.get(this.clientOf(request))?.open ?? 0) >= perClient) {
+      return { status: 429, message: `Too many streams: ${perClient} per client`, retryAfter };
+    }
+    const { perConnection } = this;
+    if (perConnection !== Infinity && (this.carriers.get(carrier)?.open ?? 0) >= perConnection) {
+      return { status: 429, message: `Too many streams: ${perConnection} per connection`, retryAfter };
+    }
+    return undefined;
+  }
+
+  /** Counts a stream in. */
+  enter({ request, carrier }: Applicant): Admission {
+    const { connections, perClient } = this.limits;
+    if (connections === undefined && perClient === undefined && this.perConnection !== Infinity) {
+      const count = countOf(this.carriers, carrier);
+      count.open++;
+      return count;
+    }
+    const client = perClient === undefined ? undefined : this.clientOf(request);
+    return new CountedStream(
+      this.all,
+      this.perConnection === Infinity ? undefined : countOf(this.carriers, carrier),
+      client === undefined ? undefined : { clients: this.clients, client },
+    );
+  }
+
+  private clientOf(request: unknown): string {
+    return answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
+  }
+}
+
+/** The place of a stream in several counts. An object and not a closure: it lives as long as its stream. */
+class CountedStream implements Admission {
+  constructor(
+    private readonly all: Count,
+    private readonly ofCarrier: Count | undefined,
+    private readonly of: { readonly clients: Map<string, Count>; readonly client: string } | undefined,
+  ) {
+    all.open++;
+    if (ofCarrier) {
+      ofCarrier.open++;
+    }
+    if (of) {
+      countOf(of.clients, of.client).open++;
+    }
+  }
+
+  leave(): void {
+    this.all.open--;
+    if (this.ofCarrier) {
+      this.ofCarrier.open--;
+    }
+    const count = this.of?.clients.get(this.of.client);
+    if (this.of && count && --count.open === 0) {
+      this.of.clients.delete(this.of.client);
+    }
+  }
+}
+
+/** The count that is kept for a key, made if there is none yet. */
+function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count: Count): unknown }, key: K): Count {
+  let count = counts.get(key);
+  if (!count) {
+    count = new Count();
+    counts.set(key, count);
+  }
+  return count;
+}

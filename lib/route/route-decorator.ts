@@ -1,0 +1,188 @@
+import 'reflect-metadata';
+import { Req, RequestMapping, RequestMethod, Res, SseSignal, type Type } from '@nestjs/common';
+import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
+import { StreamError } from '../errors.js';
+import { ModuleCheck } from '../module/module-check.js';
+import { isResponse } from '../platform/platform.js';
+import type { StreamExchange } from './exchange.js';
+import { serve } from './route-handler.js';
+import { markOf, type StreamMark, setMark } from './route-metadata.js';
+import { kindOf, misplaced, type StreamParameter, type StreamParameterKind } from './route-parameter.js';
+
+const OURS = Symbol('nestjs-streaming:ours');
+
+/** A decorated parameter, as Nest notes it. */
+interface Parameter {
+  readonly index: number;
+  readonly factory?: object;
+  /** What is ours of it: the response behind the parameters of the user, or what stands in for a parameter of a stream. */
+  [OURS]?: { readonly standsFor?: readonly [name: string, parameter: Parameter] };
+}
+
+type Handler = (this: object, ...args: unknown[]) => unknown;
+
+/** `@Stream()` and `@Sse()`: a path and options, or options alone. */
+export function decorateStream(
+  decorator: StreamMark['decorator'],
+  pathOrOptions: string | readonly string[] | StreamMark['options'] | undefined,
+  options: StreamMark['options'],
+): MethodDecorator {
+  const mapped = typeof pathOrOptions === 'string' || Array.isArray(pathOrOptions);
+  const given = (mapped ? options : (pathOrOptions ?? options)) as StreamMark['options'];
+  return markStream({
+    decorator,
+    options: decorator === 'Sse' ? { format: 'sse', ...given } : given,
+    path: mapped ? (pathOrOptions as string | readonly string[]) : undefined,
+    method: given.method ?? RequestMethod.GET,
+  });
+}
+
+/** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
+function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
+  return (target, key, descriptor: PropertyDescriptor) => {
+    const original = descriptor.value as Handler;
+    if (markOf(original)) {
+      throw new StreamError(
+        'invalid-option',
+        `${target.constructor.name}.${String(key)} has both @Stream() and @Sse(): keep one`,
+      );
+    }
+    restoreParameters(target.constructor, key);
+    const mark: StreamMark = { ...options, parameters: takeParametersOver(target, key) };
+    const index = injectResponse(target, key);
+    descriptor.value = handlerOf(original, index, mark);
+    for (const name of Reflect.getMetadataKeys(original)) {
+      Reflect.defineMetadata(name, Reflect.getMetadata(name, original), descriptor.value);
+    }
+    setMark(descriptor.value, mark);
+    mapRoute(mark, target, key, descriptor);
+  };
+}
+
+/** The method around the method. Called by hand, as in a unit test, it is the method itself. */
+function handlerOf(original: Handler, index: number, mark: StreamMark): Handler {
+  const handler: Handler = function (...args) {
+    const response = args[index];
+    return isResponse(response)
+      ? serve(this.constructor, mark, response, (exchange) =>
+          original.apply(this, filledIn(args.slice(0, index), mark.parameters, exchange)),
+        )
+      : original.apply(this, args);
+  };
+  Object.defineProperty(handler, 'name', { value: original.name, configurable: true });
+  Object.defineProperty(handler, 'length', { value: original.length, configurable: true });
+  return handler;
+}
+
+function filledIn(args: unknown[], parameters: readonly StreamParameter[], exchange: StreamExchange): unknown[] {
+  for (const { index, kind } of parameters) {
+    args[index] = exchange.valueOf(kind);
+  }
+  return args;
+}
+
+/**
+ * Takes the parameters of a stream from Nest, which would run pipes on them: until the method is called, the request stands in for each, as
+ * no pipe is run on a request. They stay in Nest's metadata, where an overriding method inherits them.
+ */
+function takeParametersOver(target: object, key: string | symbol): readonly StreamParameter[] {
+  const controller = target.constructor;
+  const taken: StreamParameter[] = [];
+  for (const [name, parameter] of Object.entries(parametersOf(controller, key))) {
+    const kind = streamKindOf(parameter);
+    if (kind) {
+      const { [name]: _, ...others } = parametersOf(controller, key);
+      Reflect.defineMetadata(ROUTE_ARGS_METADATA, others, controller, key);
+      injectAs(Req(), target, key, parameter.index)[OURS] = { standsFor: [name, parameter] };
+      taken.push({ index: parameter.index, kind });
+    }
+  }
+  return taken;
+}
+
+/** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
+function injectResponse(target: object, key: string | symbol): number {
+  const index = Math.max(-1, ...Object.values(parametersOf(target.constructor, key)).map((each) => each.index)) + 1;
+  Object.assign(injectAs(Res(), target, key, index), { [OURS]: {}, pipes: [ModuleCheck] });
+  return index;
+}
+
+/** Applies a parameter decorator of Nest. @returns what Nest notes of it */
+function injectAs(decorator: ParameterDecorator, target: object, key: string | symbol, index: number): Parameter {
+  const before = Object.values(parametersOf(target.constructor, key));
+  decorator(target, key, index);
+  const noted = Object.values(parametersOf(target.constructor, key)).find((each) => !before.includes(each));
+  return noted ?? { index };
+}
+
+/** Takes back what was done to the parameters of a method of a base class: one that overrides it need not be a stream. */
+export function restoreParameters(controller: object, key: string | symbol): void {
+  const parameters = Object.entries(parametersOf(controller, key));
+  if (parameters.some(([, parameter]) => parameter[OURS])) {
+    const theirs = parameters.map(([name, parameter]) =>
+      parameter[OURS] ? parameter[OURS].standsFor : ([name, parameter] as const),
+    );
+    const restored = Object.fromEntries(theirs.filter((each) => each !== undefined));
+    Reflect.defineMetadata(ROUTE_ARGS_METADATA, restored, controller, key);
+  }
+}
+
+/** Refuses a route that is no stream and has a parameter of one. */
+export function checkNoStream(controller: Type, key: string, handler: object): void {
+  const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => kindOf(factory));
+  if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
+    throw misplaced(`${controller.name}.${key}`);
+  }
+}
+
+/** What `@SseSignal()` of `@nestjs/common` notes of a parameter: it is given the signal of our stream, otherwise it would be undefined. */
+const SSE_SIGNAL = factoryOf(SseSignal);
+
+function streamKindOf({ factory }: Parameter): StreamParameterKind | undefined {
+  return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : kindOf(factory);
+}
+
+/** What a decorator made by Nest's `createParamDecorator()` notes of a parameter: the same for all of them. */
+function factoryOf(decorator: () => ParameterDecorator): Parameter['factory'] {
+  class Probe {}
+  decorator()(Probe.prototype, 'probe', 0);
+  return Object.values(parametersOf(Probe, 'probe'))[0]?.factory;
+}
+
+function parametersOf(controller: object, key: string | symbol): Record<string, Parameter> {
+  return (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, key) ?? {}) as Record<string, Parameter>;
+}
+
+function mapRoute(mark: StreamMark, target: object, key: string | symbol, descriptor: PropertyDescriptor): void {
+  const handler: object = descriptor.value;
+  const mapped = Reflect.hasMetadata(PATH_METADATA, handler);
+  if (mapped && mark.path === undefined) {
+    return;
+  }
+  if (mapped) {
+    throw contradiction(`${target.constructor.name}.${String(key)}`);
+  }
+  const path = mark.path ?? '/';
+  RequestMapping({ path: typeof path === 'string' ? path : [...path], method: mark.method })(target, key, descriptor);
+}
+
+function contradiction(route: string): StreamError {
+  return new StreamError(
+    'invalid-option',
+    `${route} is mapped twice, by its stream decorator and by another: give the path to one of them only`,
+  );
+}
+
+/**
+ * Refuses a method that another decorator, applied later, has mapped elsewhere. To the same path is no contradiction: its method then
+ * counts, as in `@Post('x') @Sse('x')`.
+ */
+export function checkMapping(mark: StreamMark, handler: object, route: string): void {
+  const path: unknown = Reflect.getMetadata(PATH_METADATA, handler);
+  const method: unknown = Reflect.getMetadata(METHOD_METADATA, handler);
+  const moved = mark.path !== undefined && String(path) !== String(mark.path === '' ? '/' : mark.path);
+  const changed = mark.options.method !== undefined && method !== mark.method;
+  if (moved || changed) {
+    throw contradiction(route);
+  }
+}

@@ -1,0 +1,182 @@
+import { type NestInterceptor, type RequestMethod, Scope, type ScopeOptions, type Type } from '@nestjs/common';
+import {
+  HTTP_CODE_METADATA,
+  INTERCEPTORS_METADATA,
+  METHOD_METADATA,
+  REDIRECT_METADATA,
+  RENDER_METADATA,
+  SCOPE_OPTIONS_METADATA,
+  SSE_METADATA,
+} from '@nestjs/common/constants.js';
+import {
+  type ApplicationConfig,
+  type DiscoveryService,
+  MetadataScanner,
+  ModuleRef,
+  type ModulesContainer,
+} from '@nestjs/core';
+import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
+import type { HookChain, StreamHooks } from '../connection/hooks.js';
+import { HOOK_NAMES } from '../connection/hooks.js';
+import { StreamError } from '../errors.js';
+import type { StreamingRuntime } from '../module/streaming.runtime.js';
+import { validateOptions } from '../options/options-validation.js';
+import type { StreamHooksLike } from '../options/streaming.options.js';
+import { checkMapping, checkNoStream, restoreParameters } from './route-decorator.js';
+import { hooksOf, markOf, type StreamMark } from './route-metadata.js';
+import { fullPaths } from './route-paths.js';
+import { StreamPlan } from './route-plan.js';
+import { planSettings } from './route-settings.js';
+import { streamingInterceptor } from './stream.interceptor.js';
+
+/** One stream route of the application. */
+export interface StreamRoute {
+  readonly controller: Type;
+  readonly key: string;
+  readonly handler: object;
+  readonly mark: StreamMark;
+  readonly name: string;
+  readonly module:
+    | { readonly metatype: Type; getProviderByKey(token: unknown): { readonly instance: unknown } }
+    | undefined;
+}
+
+/** Finds the stream routes of an application and makes their plans. */
+export class StreamRoutes {
+  readonly routes: readonly StreamRoute[];
+  private readonly plans = new Map<StreamRoute, StreamPlan>();
+
+  constructor(
+    private readonly runtime: StreamingRuntime,
+    discovery: DiscoveryService,
+  ) {
+    const scanner = new MetadataScanner();
+    this.routes = discovery.getControllers().flatMap((wrapper) => {
+      const controller = wrapper.metatype as Type | null;
+      const prototype = (controller?.prototype ?? {}) as Record<string, unknown>;
+      return scanner.getAllMethodNames(prototype).flatMap((key) => {
+        const handler = prototype[key] as object;
+        const mark = markOf(handler);
+        if (!mark && controller) {
+          restoreParameters(controller, key);
+          checkNoStream(controller, key, handler);
+        }
+        return mark && controller
+          ? [
+              {
+                controller,
+                key,
+                handler,
+                mark,
+                name: `${controller.name}.${key}`,
+                module: wrapper.host as StreamRoute['module'],
+              },
+            ]
+          : [];
+      });
+    });
+  }
+
+  /** Checks the options of every route and makes its plan. */
+  plan(): void {
+    for (const route of this.routes) {
+      const { mark, handler, name } = route;
+      checkMapping(mark, handler, name);
+      for (const metadata of [SSE_METADATA, RENDER_METADATA, REDIRECT_METADATA]) {
+        if (Reflect.hasMetadata(metadata, handler)) {
+          throw new StreamError(
+            'invalid-option',
+            `${name} is a stream, and also has @Render(), @Redirect() or the @Sse() of @nestjs/common: keep one`,
+          );
+        }
+      }
+      validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
+      const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
+      const hasStatus = Reflect.hasMetadata(HTTP_CODE_METADATA, handler);
+      const plan = new StreamPlan(planSettings(this.runtime, mark, { route: name, method, hasStatus }));
+      this.plans.set(route, plan);
+      this.runtime.addPlan(route.controller, mark, plan);
+    }
+  }
+
+  /**
+   * Puts our interceptor before all others of a route, where the result is the final one, as Nest's own
+   * response handling has it. Routes without any need none, and are faster for it.
+   */
+  intercept(config: ApplicationConfig): void {
+    const global = config.getGlobalInterceptors();
+    if (this.routes.length > 0 && (global.length > 0 || config.getGlobalRequestInterceptors().length > 0)) {
+      global.unshift(streamingInterceptor);
+      return;
+    }
+    for (const { controller, handler } of this.routes) {
+      const outermost = [controller, handler].find((target) => Reflect.hasMetadata(INTERCEPTORS_METADATA, target));
+      if (outermost) {
+        const others = Reflect.getMetadata(INTERCEPTORS_METADATA, outermost) as (
+          | NestInterceptor
+          | Type<NestInterceptor>
+        )[];
+        Reflect.defineMetadata(
+          INTERCEPTORS_METADATA,
+          [streamingInterceptor, ...others.filter((each) => each !== streamingInterceptor)],
+          outermost,
+        );
+      }
+    }
+  }
+
+  /** The full paths of all routes, or of those with a certain plan. */
+  paths(
+    config: ApplicationConfig,
+    modules: ModulesContainer,
+    of: (plan: StreamPlan) => boolean = () => true,
+  ): string[] {
+    return [...this.plans]
+      .filter(([, plan]) => of(plan))
+      .flatMap(([{ controller, handler, module }]) =>
+        fullPaths({ controller, handler, module: module?.metatype }, config, modules),
+      );
+  }
+
+  /** Resolves the hooks of every route, outermost first. */
+  async resolveHooks(moduleRef: ModuleRef): Promise<void> {
+    const own = [this.runtime.options.hooks ?? []].flat();
+    const ofApplication = await resolveAll(own, moduleRef, 'StreamingModule.forRoot()');
+    for (const [route, plan] of this.plans) {
+      const ref = (route.module?.getProviderByKey(ModuleRef).instance as ModuleRef | undefined) ?? moduleRef;
+      const given = [...hooksOf(route.controller), ...hooksOf(route.handler)];
+      plan.useHooks([...ofApplication, ...(await resolveAll(given, ref, route.name))]);
+    }
+  }
+}
+
+function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, where: string): Promise<HookChain> {
+  return Promise.all(hooks.map((each) => resolveOne(each, moduleRef, where)));
+}
+
+async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
+  const resolved = typeof hooks === 'function' ? await instanceOf(hooks, moduleRef, where) : hooks;
+  if (!HOOK_NAMES.some((name) => typeof resolved[name] === 'function')) {
+    throw new StreamError('invalid-hook', `The hooks of ${where} have none of ${HOOK_NAMES.join(', ')}`);
+  }
+  return resolved;
+}
+
+/** The provider of that class if there is one, else an instance of our own. */
+async function instanceOf(hooks: Type<StreamHooks>, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
+  const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, hooks) as ScopeOptions | undefined;
+  if (options?.scope === Scope.REQUEST) {
+    throw new StreamError(
+      'invalid-hook',
+      `${hooks.name}, a hook of ${where}, is request-scoped, but serves all requests: take what you need from stream.request`,
+    );
+  }
+  try {
+    return moduleRef.get(hooks, { strict: false });
+  } catch (error) {
+    if (error instanceof UnknownElementException) {
+      return moduleRef.create(hooks);
+    }
+    throw error;
+  }
+}

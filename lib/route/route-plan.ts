@@ -1,0 +1,261 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Http2ServerRequest } from 'node:http2';
+import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
+import { having, type StreamHooks } from '../connection/hooks.js';
+import { LiveConnection } from '../connection/live-connection.js';
+import { PollingConnection } from '../connection/polling-connection.js';
+import type {
+  Admission,
+  ResponseHead,
+  StreamParts,
+  StreamServices,
+  StreamSettings,
+} from '../connection/stream-settings.js';
+import type { StreamFormat } from '../format/format.js';
+import { ALL_FORMATS } from '../format/formats.js';
+import { type ChosenFormat, chooseFormat, negotiateFormat } from '../format/negotiate.js';
+import { PAGE } from '../format/page.format.js';
+import { sseFormat } from '../format/sse.format.js';
+import { DEFAULTS } from '../options/streaming.options.js';
+import { lastEventIdOf } from '../platform/last-event-id.js';
+import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
+import { waitOf } from '../platform/prefer.js';
+import { type CompressionSettings, negotiateCoding } from '../transport/compression/content-coding.js';
+import { CompressedTransport } from '../transport/compression/transport.js';
+import type { Transport } from '../transport/transport.js';
+import { transportOf } from '../transport/transport-of.js';
+import { upgradeOf } from '../transport/websocket/upgrade.js';
+import { jittered } from '../util/retry-delay.js';
+import type { WebSocketPlan } from '../websocket/websocket-plan.js';
+import type { OverLimit, StreamLimiter } from './limiter.js';
+
+const UPGRADE_REQUIRED = 426;
+const HEADER_TOO_LARGE = 431;
+/** The longest `Accept` that is read, in characters: to weigh one of 16 kB takes milliseconds. Browsers send 200. */
+const LONGEST_ACCEPT = 1_024;
+
+/** How streams are refused while the application closes. */
+const CLOSING: OverLimit = {
+  status: 503,
+  message: 'The server is shutting down: try another, or later',
+  retryAfter: DEFAULTS.retryAfter,
+};
+
+let connections = 0;
+
+/** All that is known of a route before a request comes. */
+export interface PlanParts {
+  readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services'>;
+  readonly services: StreamServices;
+  /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
+  readonly formats: readonly StreamFormat[] | undefined;
+  /** The status that Nest gives the route, where a format may have another. */
+  readonly defaultStatus: number | undefined;
+  /** Nothing: bodies are sent as they are. */
+  readonly compression: CompressionSettings | undefined;
+  /** Those of the application and those of the route. */
+  readonly limiters: readonly StreamLimiter[];
+  readonly isDraining: () => boolean;
+  /** Matches what is not negotiated in `Accept`, as it is the version of a route. */
+  readonly versionParameter: RegExp | undefined;
+  /** Whether an `EventSource` is refused with 200 and `retry`. */
+  readonly refusesWithRetry: boolean;
+  /** Whether a browser that navigates to it gets a page. */
+  readonly browser: boolean;
+  /** Whether it answers over HTTP. */
+  readonly http: boolean;
+  /** How it answers upgrades, if it does. */
+  readonly websocket: WebSocketPlan | undefined;
+}
+
+/** A connection, and what it is one of. */
+interface Connected {
+  readonly connection: LiveConnection;
+  /** What carries it, and perhaps others: a socket, or a session of HTTP/2. */
+  readonly carrier: object;
+}
+
+/** How requests to one route are served. */
+export class StreamPlan {
+  private settings: StreamSettings;
+  private readonly only: ChosenFormat | undefined;
+  /** What a client gets that takes anything. */
+  private readonly whenAny: ChosenFormat | 'auto';
+
+  constructor(private readonly parts: PlanParts) {
+    const { formats, settings, services } = parts;
+    this.settings = { ...settings, services, hooks: [], chunkHooks: [] };
+    const [first] = formats ?? [];
+    this.whenAny = first ? chooseFormat(first) : 'auto';
+    this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
+  }
+
+  /** Gives the hooks of the route, once they are resolved. */
+  useHooks(hooks: readonly StreamHooks[]): void {
+    this.settings = { ...this.settings, hooks, chunkHooks: having(hooks, 'beforeChunk') };
+  }
+
+  /** Whether there are hooks that may push, when the handler does not. */
+  get hooked(): boolean {
+    return having(this.settings.hooks, 'onOpen').length > 0;
+  }
+
+  /** Whether it answers upgrades. */
+  get webSockets(): boolean {
+    return this.parts.websocket !== undefined;
+  }
+
+  /** Makes the connection for a request, or refuses it, as for its `Accept`. */
+  connect(response: PlatformResponse): Connected {
+    const { raw, request, head } = exchangeOn(response);
+    const { settings } = this;
+    const upgrade = this.parts.websocket && upgradeOf(raw);
+    if (upgrade) {
+      const parts = this.parts.websocket.connect(upgrade, request);
+      const connection = new LiveConnection({ id: ++connections, request, head, settings, ...parts });
+      return { connection, carrier: raw.req.socket };
+    }
+    if (!this.parts.http) {
+      throw upgradeRequired(raw.req, head);
+    }
+    const navigates = isNavigation(raw.req);
+    if (navigates && (this.parts.browser || !this.only)) {
+      head.vary('Sec-Fetch-Mode');
+    }
+    const chosen = navigates && this.parts.browser ? PAGE : (this.only ?? this.negotiate(raw.req, head));
+    if (chosen !== 'auto' && chosen.format.status !== undefined && raw.statusCode === this.parts.defaultStatus) {
+      head.status(chosen.format.status);
+    }
+    const wait = waitOf(raw.req);
+    const parts: StreamParts = {
+      id: ++connections,
+      request,
+      transport: this.transportFor(raw, head),
+      head,
+      settings,
+      chosen: chosen === 'auto' ? undefined : chosen,
+      lastEventId: lastEventIdOf(raw.req, settings.services.logger),
+      shown: navigates && !this.only,
+      reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
+    };
+    const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
+    return { connection, carrier: carrierOf(raw.req) };
+  }
+
+  /**
+   * Counts a stream in, or refuses it.
+   * @param carrier what carries it
+   * @returns how it is counted out, or `undefined` if its client has been told to come back later
+   * @throws {HttpException} what any other client is to get
+   */
+  admit(connection: LiveConnection, carrier: object): readonly Admission[] | undefined {
+    const applicant = { request: connection.request, carrier };
+    const { isDraining, limiters } = this.parts;
+    if (isDraining()) {
+      return this.refuse(connection, CLOSING, this.settings.services.retryDelay());
+    }
+    for (const limiter of limiters) {
+      const over = limiter.over(applicant);
+      if (over) {
+        return this.refuse(connection, over, jittered(over.retryAfter));
+      }
+    }
+    return limiters.map((limiter) => limiter.enter(applicant));
+  }
+
+  /** Has an `EventSource` come back later, where its status would be 503; throws for all others. */
+  private refuse(connection: LiveConnection, refused: OverLimit, retry: number | undefined): undefined {
+    connection.header('Retry-After', String(Math.ceil(refused.retryAfter / 1_000)));
+    if (refused === CLOSING && connection.protocol === 'http/1.1') {
+      // It would be closed with the server, perhaps while the next request is on its way.
+      connection.header('Connection', 'close');
+    }
+    if (refused.status === 503 && connection.turnAway({ code: 'server-closed' }, retry)) {
+      return undefined;
+    }
+    throw new HttpException(refused.message, refused.status);
+  }
+
+  private transportFor(raw: ServerResponse<IncomingMessage>, head: ResponseHead): Transport {
+    const transport = transportOf(raw);
+    const { compression } = this.parts;
+    if (!compression) {
+      return transport;
+    }
+    head.vary('Accept-Encoding');
+    const choice = negotiateCoding(raw.req, compression);
+    if (choice === 'identity') {
+      return transport;
+    }
+    if (choice) {
+      return new CompressedTransport(transport, raw, choice);
+    }
+    head.release();
+    throw notAcceptable('No encoding', [...compression.encodings, 'identity']);
+  }
+
+  private negotiate(request: IncomingMessage, head: ResponseHead): ChosenFormat | 'auto' {
+    const { formats = ALL_FORMATS } = this.parts;
+    head.vary('Accept');
+    const accept = this.acceptOf(request, head);
+    const chosen = negotiateFormat(accept, formats, this.whenAny);
+    if (chosen) {
+      return chosen;
+    }
+    head.release();
+    throw notAcceptable(
+      'Nothing',
+      formats.flatMap(({ mediaTypes }) => mediaTypes),
+    );
+  }
+
+  /** The media types that the client accepts, without the version of the route. */
+  private acceptOf({ headers: { accept } }: IncomingMessage, head: ResponseHead): string | undefined {
+    const { versionParameter } = this.parts;
+    if (accept !== undefined && accept.length > LONGEST_ACCEPT) {
+      head.release();
+      // Not as if it were absent: the client might not be able to read what it then gets.
+      throw new HttpException(
+        `Accept is longer than ${LONGEST_ACCEPT} characters: send a shorter one`,
+        HEADER_TOO_LARGE,
+      );
+    }
+    return versionParameter ? accept?.replace(versionParameter, '') : accept;
+  }
+}
+
+/** Whether a request is that of an `EventSource`: a GET for an event stream and nothing else. */
+function isEventSource({ method, headers }: IncomingMessage, format: StreamFormat): boolean {
+  return (
+    format === sseFormat && method === 'GET' && /^\s*text\/event-stream\s*(?:;[^,]*)?$/i.test(headers.accept ?? '')
+  );
+}
+
+/** Whether somebody opens it in a browser, as in the address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
+function isNavigation({ method, headers }: IncomingMessage): boolean {
+  return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers.accept?.includes('text/html') === true;
+}
+
+/** What carries a request, and perhaps others: its socket, or its session of HTTP/2. */
+function carrierOf(request: IncomingMessage | Http2ServerRequest): object {
+  return 'stream' in request ? (request.stream.session ?? request.stream) : request.socket;
+}
+
+function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptableException {
+  return new NotAcceptableException({
+    statusCode: HttpStatus.NOT_ACCEPTABLE,
+    message: `${what} here is acceptable: there is ${acceptable.join(', ')}`,
+    error: 'Not Acceptable',
+    acceptable,
+  });
+}
+
+/** The answer of a route that is for WebSockets alone (RFC 9110 §15.5.22). HTTP/2 has no such headers. */
+function upgradeRequired({ httpVersionMajor }: IncomingMessage, head: ResponseHead): HttpException {
+  head.release();
+  if (httpVersionMajor === 1) {
+    head.header('Upgrade', 'websocket');
+    head.header('Connection', 'Upgrade');
+  }
+  return new HttpException('This stream is for WebSockets: open one', UPGRADE_REQUIRED);
+}

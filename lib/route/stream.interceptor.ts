@@ -1,0 +1,124 @@
+import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
+import { type Observable, of } from 'rxjs';
+import { ObservableSource } from '../source/observable.source.js';
+import type { PushSource, SourceSink } from '../source/source.js';
+import { onRejection } from '../util/thenable.js';
+import type { StreamExchange } from './exchange.js';
+import { exchangeIn } from './route-handler.js';
+import { markOf } from './route-metadata.js';
+
+/** What the interceptors make of a handler's result: the values of an Observable one by one, anything else whole. */
+class InterceptedSource implements PushSource {
+  readonly kind = 'push';
+  private readonly source: ObservableSource;
+  private held: { readonly value: unknown } | undefined;
+  private live = false;
+
+  constructor(
+    result: Observable<unknown>,
+    private readonly exchange: StreamExchange,
+  ) {
+    this.source = new ObservableSource(result);
+  }
+
+  start(sink: SourceSink): void {
+    this.source.start({
+      next: (value) => this.next(value, sink),
+      error: (error) => {
+        this.release();
+        sink.error(error);
+      },
+      complete: () => this.complete(sink),
+      detach: () => sink.detach(),
+    });
+  }
+
+  stop(): void {
+    this.source.stop();
+    this.release();
+  }
+
+  /** Never throws: nobody is there to catch it. */
+  private next(value: unknown, sink: SourceSink): void {
+    try {
+      // An interceptor that answers by itself with several values means each of them.
+      if (this.live || (this.exchange.live ?? this.held !== undefined)) {
+        this.send(value, sink);
+      } else {
+        this.hold(value);
+      }
+    } catch (error) {
+      // It has not ended by itself, as after an error of its own: an interval would go on forever.
+      this.stop();
+      sink.error(error);
+    }
+  }
+
+  /** Keeps the last value, as Nest's own routes do. */
+  private hold(value: unknown): void {
+    onRejection(value, () => undefined);
+    if (this.held?.value !== value) {
+      this.release();
+      this.held = { value };
+    }
+  }
+
+  private send(value: unknown, sink: SourceSink): void {
+    if (!this.exchange.enter()) {
+      this.stop();
+      return;
+    }
+    const { held } = this;
+    this.live = true;
+    this.held = undefined;
+    if (held) {
+      sink.next(held.value);
+    }
+    sink.next(value);
+  }
+
+  /** Releases a result that is not sent, as another one took its place or nobody is left to take it. */
+  private release(): void {
+    const { held } = this;
+    this.held = undefined;
+    if (held) {
+      this.exchange.discard(held.value);
+    }
+  }
+
+  private complete(sink: SourceSink): void {
+    if (this.live || this.exchange.live) {
+      sink.complete();
+    } else {
+      const { held } = this;
+      this.held = undefined;
+      sink.detach();
+      this.exchange.receive(held?.value);
+    }
+  }
+}
+
+/** Has the result of a stream route after all other interceptors. Without others it is not needed. */
+class StreamingInterceptor implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
+    const mark = context.getType() === 'http' ? markOf(context.getHandler()) : undefined;
+    if (!mark) {
+      return next.handle();
+    }
+    const exchange = exchangeIn(context, mark);
+    if (exchange.intercepted) {
+      return next.handle();
+    }
+    exchange.intercepted = true;
+    return this.serve(exchange, next);
+  }
+
+  private async serve(exchange: StreamExchange, next: CallHandler): Promise<Observable<unknown>> {
+    exchange.read(new InterceptedSource(next.handle(), exchange));
+    await exchange.connection.opened();
+    return of(undefined);
+  }
+}
+
+/** It has no state: one serves every application of the process. */
+export const streamingInterceptor: NestInterceptor = new StreamingInterceptor();

@@ -1,0 +1,112 @@
+import type { StreamCloseCode } from '../../errors.js';
+import type { SharedChunk } from '../shared-chunk.js';
+import type { Transport, TransportListener } from '../transport.js';
+import type { BodyCoding } from './body-coding.js';
+import { type ContentCoding, type Encoder, encoderOf } from './encoders.js';
+
+/** A body with an encoder of its own, which flushes with every write: no chunk waits for the next. */
+export class EncodedBody implements BodyCoding {
+  private readonly encoder: Encoder;
+  /** Whether the transport can take no more. */
+  private held = false;
+  /** Whether the connection waits for room. */
+  private awaited = false;
+  /** Whether nothing more comes from the connection, which still wants to see that the client takes something. */
+  private ending = false;
+  private onEncoded: (() => void) | undefined;
+
+  constructor(
+    coding: ContentCoding,
+    private readonly transport: Transport,
+    private readonly listener: TransportListener,
+  ) {
+    this.encoder = encoderOf(coding);
+    this.encoder.on('data', (encoded: Buffer) => this.pass(encoded));
+    this.encoder.on('drain', () => this.tellRoom());
+    this.encoder.on('error', (error) => this.listener.fail(error));
+  }
+
+  get bufferedAmount(): number {
+    return this.encoder.writableLength + this.encoder.readableLength;
+  }
+
+  write(data: string | Uint8Array): boolean {
+    if (!this.encoder.destroyed && data.length > 0) {
+      this.encoder.write(data);
+    }
+    this.awaited = this.held || this.encoder.writableNeedDrain;
+    return !this.awaited;
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.write(chunk.bytes);
+  }
+
+  end(data: string | Uint8Array | undefined, why: StreamCloseCode): void {
+    this.ending = true;
+    this.encoder.once('end', () => this.attempt(() => this.transport.end(undefined, why)));
+    this.encoder.end(data);
+  }
+
+  truncate(data: string | Uint8Array = ''): void {
+    const { encoder, transport } = this;
+    if (encoder.destroyed) {
+      // It failed, so this cannot be encoded either.
+      transport.truncate();
+      return;
+    }
+    this.ending = true;
+    this.write(data);
+    encoder.flush(() => {
+      this.onEncoded = () => {
+        this.release();
+        transport.truncate();
+      };
+      this.noteEncoded();
+    });
+  }
+
+  onDrain(): void {
+    this.held = false;
+    this.encoder.resume();
+    this.tellRoom();
+  }
+
+  release(): void {
+    this.onEncoded = undefined;
+    this.encoder.destroy();
+  }
+
+  private pass(encoded: Buffer): void {
+    this.attempt(() => {
+      if (!this.transport.write(encoded)) {
+        this.held = true;
+        this.encoder.pause();
+      }
+    });
+    this.noteEncoded();
+  }
+
+  /** Runs when the encoder says so: nobody is there to catch what the transport throws, as when the head cannot be written. */
+  private attempt(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.release();
+      this.listener.fail(error);
+    }
+  }
+
+  private noteEncoded(): void {
+    if (this.onEncoded && this.encoder.readableLength === 0 && !this.encoder.destroyed) {
+      this.onEncoded();
+    }
+  }
+
+  private tellRoom(): void {
+    if ((this.awaited || this.ending) && !this.held && !this.encoder.writableNeedDrain) {
+      this.awaited = false;
+      this.listener.onDrain();
+    }
+  }
+}

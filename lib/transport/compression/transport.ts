@@ -1,0 +1,161 @@
+import type { StreamCloseCode } from '../../errors.js';
+import type { SharedChunk } from '../shared-chunk.js';
+import type { OutgoingHeaders, Transport, TransportListener } from '../transport.js';
+import type { BodyCoding, BodySink } from './body-coding.js';
+import type { CodingChoice } from './content-coding.js';
+import { EncodedBody } from './encoded-body.js';
+import { encodedHead, isFixed, type KnownHeaders } from './encoded-head.js';
+import { GzipBlocks } from './gzip-blocks.js';
+
+const NOBODY: TransportListener = {
+  endless: false,
+  onDrain: () => undefined,
+  onFinish: () => undefined,
+  onClose: () => undefined,
+  fail: () => undefined,
+};
+
+/**
+ * Another transport, with the body encoded as the client accepts it (RFC 9110 §8.4). Whether it is encoded is decided when the
+ * first of it leaves: a body that is whole by then, and short, is not worth it.
+ */
+export class CompressedTransport implements Transport, TransportListener {
+  private listener = NOBODY;
+  private head: OutgoingHeaders = [];
+  private coding: BodyCoding | undefined;
+  /** Where the body goes, once that is decided. */
+  private sink: BodySink | undefined;
+
+  constructor(
+    private readonly inner: Transport,
+    private readonly response: KnownHeaders,
+    private readonly choice: CodingChoice,
+  ) {}
+
+  get protocol(): Transport['protocol'] {
+    return this.inner.protocol;
+  }
+
+  get headers(): Readonly<Record<string, string>> {
+    return this.inner.headers;
+  }
+
+  get hasBody(): boolean {
+    return this.inner.hasBody;
+  }
+
+  get bufferedAmount(): number {
+    return this.inner.bufferedAmount + (this.coding?.bufferedAmount ?? 0);
+  }
+
+  get closed(): boolean {
+    return this.inner.closed;
+  }
+
+  get queued(): boolean {
+    return this.inner.queued;
+  }
+
+  get endless(): boolean {
+    return this.listener.endless;
+  }
+
+  listen(listener: TransportListener): void {
+    this.listener = listener;
+    this.inner.listen(this);
+  }
+
+  begin(headers: OutgoingHeaders): void {
+    this.head = headers;
+    if (isFixed(this.response, headers)) {
+      this.leave();
+    } else if (!this.hasBody) {
+      // What it says of the body has to be true of that of a GET (RFC 9110 §8.6).
+      this.head = encodedHead(undefined, this.response, headers);
+      this.leave();
+    }
+  }
+
+  flushHead(): void {
+    this.sinkFor();
+    this.inner.flushHead();
+  }
+
+  write(data: string | Uint8Array): boolean {
+    return this.sinkFor().write(data);
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.sinkFor().writeShared(chunk);
+  }
+
+  end(data: string | Uint8Array | undefined, why: StreamCloseCode): void {
+    this.sinkFor(data ?? '').end(data, why);
+  }
+
+  truncate(data: string | Uint8Array = ''): void {
+    this.sinkFor(data).truncate(data);
+  }
+
+  probe(): void {
+    this.inner.probe();
+  }
+
+  check(interval: number, now: number): void {
+    this.inner.check?.(interval, now);
+  }
+
+  destroy(why: StreamCloseCode): void {
+    this.release();
+    this.inner.destroy(why);
+  }
+
+  onDrain(): void {
+    (this.coding ?? this.listener).onDrain();
+  }
+
+  onFinish(): void {
+    this.listener.onFinish();
+  }
+
+  onClose(): void {
+    this.release();
+    this.listener.onClose();
+  }
+
+  fail(error: unknown): void {
+    this.listener.fail(error);
+  }
+
+  /** @param whole all there is, if nothing follows */
+  private sinkFor(whole?: string | Uint8Array): BodySink {
+    if (this.sink) {
+      return this.sink;
+    }
+    const short = whole !== undefined && Buffer.byteLength(whole) < this.choice.threshold;
+    return short ? this.leave() : this.encode();
+  }
+
+  /** Has the body sent as it is. */
+  private leave(): BodySink {
+    this.inner.begin(this.head);
+    this.sink = this.inner;
+    return this.inner;
+  }
+
+  private encode(): BodySink {
+    const { inner, listener, response } = this;
+    const coding = listener.endless ? this.choice.shared : this.choice.coding;
+    const blocks = listener.endless && coding === 'gzip';
+    this.coding = blocks ? new GzipBlocks(inner, listener) : new EncodedBody(coding, inner, listener);
+    inner.begin(encodedHead(coding, response, this.head));
+    this.sink = this.coding;
+    return this.coding;
+  }
+
+  private release(): void {
+    this.coding?.release();
+    this.coding = undefined;
+    this.sink = this.inner;
+  }
+}

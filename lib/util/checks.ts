@@ -1,0 +1,110 @@
+import { StreamError } from '../errors.js';
+
+/**
+ * Returns what is wrong with a value, as a sentence whose subject is its name: `must be …`. Where it is an option within the value, the
+ * sentence begins with its path: `"limit" must be …`.
+ */
+export type Check = (value: unknown) => string | undefined;
+
+/** The longest that a timer of Node.js waits, in milliseconds. A timer with a longer duration fires at once. */
+export const LONGEST_MS = 2 ** 31 - 1;
+
+export const milliseconds: Check = (value) =>
+  typeof value === 'number' && value > 0 && value <= LONGEST_MS
+    ? undefined
+    : `must be a number of milliseconds above 0 and at most ${LONGEST_MS} (24.8 days)`;
+export const duration: Check = (value) => {
+  const problem = value === false ? undefined : milliseconds(value);
+  return problem && `${problem}, or false`;
+};
+export const count: Check = (value) =>
+  Number.isInteger(value) && (value as number) > 0 ? undefined : 'must be a whole number above 0';
+export const size: Check = (value) => (typeof value === 'number' && value > 0 ? undefined : 'must be a number above 0');
+export const finite: Check = (value) =>
+  Number.isFinite(value) && (value as number) > 0 ? undefined : 'must be a finite number above 0';
+export const callable: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
+
+export const oneOf =
+  (...values: string[]): Check =>
+  (value) =>
+    values.includes(value as string) ? undefined : `must be one of ${values.map((each) => `"${each}"`).join(', ')}`;
+
+/** An object with these keys, each as its check says or left out; with `required`, none may be. */
+export function keys(checks: Readonly<Record<string, Check>>, required = false): Check {
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      return `must be an object with ${Object.keys(checks).join(', ')}`;
+    }
+    for (const key of Object.keys(value)) {
+      if (!Object.hasOwn(checks, key)) {
+        return unknown(key, Object.keys(checks));
+      }
+    }
+    for (const [key, check] of Object.entries(checks)) {
+      const given = (value as Record<string, unknown>)[key];
+      const problem = given === undefined && !required ? undefined : check(given);
+      if (problem) {
+        return problem.startsWith('"') ? `"${key}.${problem.slice(1)}` : `"${key}" ${problem}`;
+      }
+    }
+    return undefined;
+  };
+}
+
+function unknown(key: string, known: readonly string[]): string {
+  const nearest = nearestOf(key, known);
+  const suggestion = nearest === undefined ? '' : ` Did you mean "${nearest}"?`;
+  return `has an unknown option "${key}".${suggestion} Known: ${known.join(', ')}`;
+}
+
+/** The name that a misspelt one is most likely to be. Returns `undefined` when none is near: a third of it may be wrong. */
+function nearestOf(misspelt: string, names: readonly string[]): string | undefined {
+  const most = Math.ceil(misspelt.length / 3);
+  const near = names
+    .filter((name) => Math.abs(name.length - misspelt.length) <= most)
+    .map((name) => ({ name, edits: editsBetween(misspelt.toLowerCase(), name.toLowerCase()) }))
+    .filter(({ edits }) => edits <= most);
+  return near.sort((a, b) => a.edits - b.edits)[0]?.name;
+}
+
+/** How many characters have to be added, removed, replaced or swapped with the next one (optimal string alignment). */
+function editsBetween(a: string, b: string): number {
+  let before: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const replaced = (last[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
+      const swaps = a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1];
+      current[column] = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        replaced,
+        swaps ? (before[column - 2] ?? 0) + 1 : Infinity,
+      );
+    }
+    before = last;
+    last = current;
+  }
+  return last[b.length] ?? 0;
+}
+
+/** The limits of a queue, each as the check says. */
+export function queueLimits(each: Check): Check {
+  const known = keys({ items: each, bytes: each });
+  return (value) =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, 'events')
+      ? '"events" is now called "items"'
+      : known(value);
+}
+
+/**
+ * Refuses what is unknown or of a wrong type.
+ * @param where what it was given to, as the message names it
+ */
+export function demand(check: Check, value: unknown, where: string): void {
+  const problem = check(value);
+  if (problem) {
+    throw new StreamError('invalid-option', `${where}: ${problem}`);
+  }
+}

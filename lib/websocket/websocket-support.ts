@@ -1,0 +1,91 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { HttpServer } from '@nestjs/common';
+import type { StreamLogger } from '../connection/stream-settings.js';
+import { StreamError } from '../errors.js';
+import { DEFAULTS, type WebSocketOptions } from '../options/streaming.options.js';
+import type { WebSocketServerLike } from '../transport/websocket/ws.js';
+import { isNotInstalled } from '../util/optional-package.js';
+import { protocolOf } from './handshake.js';
+import { pathMatcher } from './path-matcher.js';
+import { UpgradeGate } from './upgrade-gate.js';
+
+/** In how many pieces a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
+const CHUNKS = 1_024;
+/** … so that those of a large message may not all be smaller than this. */
+const BYTES_PER_CHUNK = 256;
+
+/** What is used of the package ws. */
+interface WsModule {
+  readonly WebSocketServer: new (options: object) => WebSocketServerLike;
+}
+
+/** @throws {StreamError} `module-missing` when `ws` is not installed */
+async function importWs(): Promise<WsModule> {
+  try {
+    return await import('ws');
+  } catch (cause) {
+    throw isNotInstalled('ws', cause)
+      ? new StreamError(
+          'module-missing',
+          'StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
+          { cause },
+        )
+      : cause;
+  }
+}
+
+type Handle = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** The WebSockets of an application. */
+export class WebSocketSupport {
+  private gate: UpgradeGate | undefined;
+
+  constructor(
+    readonly options: WebSocketOptions,
+    private readonly logger: StreamLogger,
+  ) {}
+
+  /**
+   * Takes the upgrades of these paths.
+   * @throws {StreamError} `module-missing` when `ws` is not installed
+   */
+  async open(adapter: HttpServer, paths: readonly string[]): Promise<void> {
+    const { WebSocketServer } = await importWs();
+    this.gate = new UpgradeGate({
+      server: adapter.getHttpServer() as Server,
+      webSockets: this.serverOf(WebSocketServer),
+      logger: this.logger,
+      isOurs: pathMatcher(paths),
+      handle: handlerOf(adapter),
+    });
+    this.gate.open();
+  }
+
+  async close(): Promise<void> {
+    await this.gate?.close();
+  }
+
+  private serverOf(Constructor: WsModule['WebSocketServer']): WebSocketServerLike {
+    const { maxPayload = DEFAULTS.maxPayload, maxFragments = DEFAULTS.maxFragments } = this.options;
+    return new Constructor({
+      noServer: true,
+      clientTracking: false,
+      // What is sent is framed once for all clients.
+      perMessageDeflate: false,
+      // Pings are answered by the transport.
+      autoPong: false,
+      maxPayload,
+      maxFragments,
+      maxBufferedChunks: CHUNKS + Math.ceil(maxPayload / BYTES_PER_CHUNK),
+      handleProtocols: (_offered: ReadonlySet<string>, request: IncomingMessage) => protocolOf(request) ?? false,
+    });
+  }
+}
+
+/** Express is a request handler; Fastify has one. */
+function handlerOf(adapter: HttpServer): Handle {
+  const instance = adapter.getInstance() as Handle & { readonly routing?: Handle };
+  return adapter.getType() === 'fastify'
+    ? (request, response) => instance.routing?.(request, response)
+    : (request, response) => instance(request, response);
+}
