@@ -1,6 +1,6 @@
 import type { EventsMode } from '../event/event.js';
 import type { StreamErrorBody } from '../format/format.js';
-import type { ChosenFormat, ContentType } from '../format/negotiate.js';
+import type { ChosenFormat, ContentType, FormatOfChunk } from '../format/negotiate.js';
 import type { OutgoingHeaders, Transport } from '../transport/transport.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import type { HookChain } from './hooks.js';
@@ -20,6 +20,8 @@ export interface StreamSettings {
   readonly openDelay: number;
   /** Whether the route names its format. If not, what its handler returns may be a `Response`, which has a status of its own. */
   readonly namesFormat: boolean;
+  /** Picks the format of a stream in which the first chunk decides. */
+  readonly formatOfChunk: FormatOfChunk;
   readonly heartbeat: number;
   /** Whether the route itself asks for heartbeats: a returned `Response` of Server-Sent Events then has them too. */
   readonly heartbeatOfRoute: boolean;

@@ -1,6 +1,6 @@
 import { defineFormat } from './define-format.js';
 import { ALL_FORMATS, FORMATS, type StreamFormatName } from './formats.js';
-import { chooseFormat, formatOfChunk, negotiateFormat } from './negotiate.js';
+import { byFirstChunk, chooseFormat, negotiateFormat } from './negotiate.js';
 
 /** The content type for an `Accept`, where the route has no list of its own. */
 function ofAll(accept: string | undefined): string | undefined {
@@ -130,6 +130,8 @@ describe('a malformed Accept', () => {
 });
 
 describe('the first chunk', () => {
+  const formatOfChunk = byFirstChunk(() => undefined);
+
   it.each([
     ['a string', 'x', 'text/plain; charset=utf-8'],
     ['a Buffer', Buffer.from('x'), 'application/octet-stream'],

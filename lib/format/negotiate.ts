@@ -1,7 +1,7 @@
 import Negotiator from 'negotiator';
 import { isBinary } from './binary.js';
 import { bytesFormat } from './bytes.format.js';
-import type { StreamFormat } from './format.js';
+import type { Encoded, StreamFormat } from './format.js';
 import { ndjsonFormat } from './ndjson.format.js';
 import { textFormat } from './text.format.js';
 
@@ -65,14 +65,25 @@ function offersOf(format: StreamFormat): { format: StreamFormat; mediaType: stri
   return format.mediaTypes.map((mediaType) => ({ format, mediaType, offered: `${mediaType}; ${parameters}` }));
 }
 
-const TEXT = chooseFormat(textFormat);
-const BYTES = chooseFormat(bytesFormat);
+/** Picks the format of a stream by its first chunk. */
+export type FormatOfChunk = (chunk: unknown) => ChosenFormat;
+
 const NDJSON = chooseFormat(ndjsonFormat);
 
-/** What the first chunk asks for: text for a string, bytes for binary, else NDJSON. */
-export function formatOfChunk(chunk: unknown): ChosenFormat {
-  if (typeof chunk === 'string') {
-    return TEXT;
-  }
-  return isBinary(chunk) ? BYTES : NDJSON;
+/**
+ * Makes what picks the format by the first chunk: text for a string, bytes for binary, else NDJSON.
+ * @param onMixed called when an object follows in a stream of text or bytes, in which nothing separates it from what is before it
+ */
+export function byFirstChunk(onMixed: (format: string) => void): FormatOfChunk {
+  const [text, bytes] = [textFormat, bytesFormat].map((format) => {
+    const chosen = chooseFormat(format);
+    const encode = (value: unknown): Encoded => {
+      if (typeof value === 'object' && !isBinary(value)) {
+        onMixed(format.name);
+      }
+      return format.encode(value);
+    };
+    return { ...chosen, format: { ...format, encode } };
+  }) as [ChosenFormat, ChosenFormat];
+  return (chunk) => (typeof chunk === 'string' ? text : isBinary(chunk) ? bytes : NDJSON);
 }

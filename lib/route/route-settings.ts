@@ -4,6 +4,7 @@ import { StreamError } from '../errors.js';
 import type { EventsMode } from '../event/event.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
+import { byFirstChunk, type FormatOfChunk } from '../format/negotiate.js';
 import type { StreamingRuntime } from '../module/streaming.runtime.js';
 import { DEFAULTS, type StreamBehavior } from '../options/streaming.options.js';
 import type { CompressionSettings } from '../transport/compression/content-coding.js';
@@ -46,6 +47,7 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
       route: route.route,
       ...durationsOf(merged, runtime),
       namesFormat: formats !== undefined,
+      formatOfChunk: formatOfChunk(route.route, runtime.services.logger),
       heartbeatOfRoute: typeof options.heartbeat === 'number',
       flush: merged.flush ?? 'auto',
       queue: queueOf(application, options),
@@ -68,6 +70,19 @@ export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route:
     http,
     websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route.route, runtime.services.logger),
   };
+}
+
+/** Picks the format of a stream by its first chunk, and warns once where a later one does not fit. */
+function formatOfChunk(route: string, logger: StreamLogger): FormatOfChunk {
+  let warned = false;
+  return byFirstChunk((format) => {
+    if (!warned) {
+      warned = true;
+      logger.warn(
+        `${route}: an object was sent in a stream of ${format}, which the first chunk chose: clients cannot tell where it begins and ends. Name a format, such as { format: 'ndjson' }`,
+      );
+    }
+  });
 }
 
 /** Which chunks are events. On a route of one format with fields, such as SSE, those too that look like Nest's `MessageEvent`. */

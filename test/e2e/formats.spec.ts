@@ -6,11 +6,13 @@ import {
   event,
   Stream,
   type StreamConnection,
+  StreamingModule,
   type StreamOptions,
 } from '../../lib/index.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
-import { useApps } from '../support/running.js';
+import { hubOf, joined, publishAll } from '../support/hub.js';
+import { type RunningApp, useApps } from '../support/running.js';
 
 const start = useApps();
 
@@ -91,6 +93,52 @@ describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform
       expect((await get(platform, accept, rows)).status).toBe(406);
     }
     expect((await get(platform, ', text/event-stream;;', rows)).type).toBe('text/event-stream');
+  });
+});
+
+describe.each(PLATFORMS)('%s: a route without a format', (platform) => {
+  const WARNING = /^warn Sources\.source: an object was sent in a stream of (text|bytes).*Name a format/;
+  const warningsOf = (app: RunningApp) => app.logs.of('warn');
+
+  it.each([
+    ['text', ['a', { b: 1 }, { c: 2 }]],
+    ['text', ['a', [1], null]],
+    ['text', [event({ data: 'a' }), event({ data: { b: 1 } })]],
+    ['bytes', [Buffer.from('a'), 'b', { b: 1 }]],
+  ])('whose first chunk is %s warns once of objects that follow: %j', async (format, chunks) => {
+    const app = await start(platform, { controllers: [controllerOf(() => chunks)] });
+    await app.text('/source');
+    await app.text('/source');
+
+    expect(warningsOf(app)).toEqual([expect.stringMatching(WARNING)]);
+    expect(warningsOf(app)[0]).toContain(`a stream of ${format}`);
+  });
+
+  it.each([
+    ['strings, numbers and bytes', ['a', 1, true, Buffer.from('b')], {}, '*/*'],
+    ['objects, and then strings', [{ a: 1 }, 'b'], {}, '*/*'],
+    ['what the client asked for as text', ['a', { b: 1 }], {}, 'text/plain'],
+    ['what the route names text', ['a', { b: 1 }], { format: 'text' }, '*/*'],
+  ] as const)('or with one does not warn of %s', async (_what, chunks, options, accept) => {
+    const app = await start(platform, { controllers: [controllerOf(() => chunks, options)] });
+    await app.text('/source', { Accept: accept });
+
+    expect(warningsOf(app)).toEqual([]);
+  });
+
+  it('warns once of objects that a hub sends to clients of text', async () => {
+    const app = await start(platform, {
+      controllers: [controllerOf(() => hubOf(app).subscribe())],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+    });
+    const hub = hubOf(app);
+    const clients = [await app.get('/source'), await app.get('/source')] as const;
+    await joined(hub, 2);
+    await publishAll(hub, ['a', { b: 1 }, { c: 2 }]);
+    await Promise.all(clients.map((client) => client.until('{"c":2}')));
+
+    expect(clients[0].body).toBe('a{"b":1}\n{"c":2}\n');
+    expect(warningsOf(app)).toEqual([expect.stringMatching(WARNING)]);
   });
 });
 

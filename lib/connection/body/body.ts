@@ -12,7 +12,7 @@ import {
 import { JSON_FORMATS } from '../../format/formats.js';
 import { noJson } from '../../format/json-text.js';
 import { ndjsonFormat } from '../../format/ndjson.format.js';
-import { type ChosenFormat, type ContentType, chooseFormat, formatOfChunk } from '../../format/negotiate.js';
+import { type ChosenFormat, type ContentType, chooseFormat } from '../../format/negotiate.js';
 import { PASSTHROUGH } from '../../format/passthrough.js';
 import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
@@ -137,7 +137,7 @@ export class Body extends Outbox {
     if (this.format) {
       return this.format;
     }
-    const chosen = formatOfChunk(data);
+    const chosen = this.settings.formatOfChunk(data);
     this.choose(chosen);
     return chosen.format;
   }
