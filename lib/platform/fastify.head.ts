@@ -2,6 +2,7 @@ import { type IncomingMessage, type ServerResponse, validateHeaderName, validate
 import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
 import type { ContentType } from '../format/negotiate.js';
+import { onceSocketCloses } from '../transport/socket-close.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
 import { CONTENT_TYPE, typeInstead } from './content-type.js';
 import { CONTENT_LENGTH, checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
@@ -126,9 +127,36 @@ export function interceptSend(instance: FastifyLike): void {
   });
 }
 
+/** Fastify's listener, which runs its `onResponse` hooks and writes its log: it is the same for both events, and takes itself away. */
+function complete(this: ServerResponse): void {
+  const onError = this.listeners('error');
+  for (const listener of this.listeners('finish').filter((each) => onError.includes(each))) {
+    Reflect.apply(listener, this, []);
+  }
+}
+
+/**
+ * Has Fastify count a response as completed when its connection closes. By itself it waits for the events `finish` and `error`, and a
+ * response over HTTP/1 that is cut off, or whose client leaves, has neither of them.
+ */
+function completeWhenClosed(raw: ServerResponse<IncomingMessage>): void {
+  if (raw.listenerCount('error') === 0) {
+    // Fastify has neither hooks nor a log.
+    return;
+  }
+  raw.on('close', complete);
+  if (raw.socket === null) {
+    // It waits behind another response of its connection: Node.js does not emit `close` while it does.
+    const stop = onceSocketCloses(raw.req.socket, () => complete.call(raw));
+    raw.on('close', stop);
+  }
+}
+
 /** On Fastify the head is the reply's until its `onSend` hooks have run, and then Node's. */
 export class FastifyHead implements ResponseHead {
-  constructor(private readonly reply: FastifyReplyLike) {}
+  constructor(private readonly reply: FastifyReplyLike) {
+    completeWhenClosed(reply.raw);
+  }
 
   status(code: number): void {
     this.reply.code(code);
@@ -175,5 +203,7 @@ export class FastifyHead implements ResponseHead {
 
   abandon(): void {
     this.reply.hijack();
+    // Its `close` may have been emitted before there was a stream.
+    complete.call(this.reply.raw);
   }
 }
