@@ -17,15 +17,23 @@ export default defineConfig({
   ignoreDeadLinks: [/^(\.\/)?\.\.\//],
   themeConfig: {
     search: { provider: 'local' },
-    nav: [page('Quick start', 'quick-start'), page('Guides', 'lifecycle-and-hooks'), ...reference],
+    nav: [page('Quick start', 'quick-start'), page('Options', 'options'), page('Comparison', 'comparison')],
     sidebar: {
       '/': [
-        { text: 'Start', items: [page('Quick start', 'quick-start'), page('Coming from Nest’s @Sse()', 'migrating')] },
+        {
+          text: 'Start',
+          items: [
+            page('Quick start', 'quick-start'),
+            page('Comparison', 'comparison'),
+            page('Coming from Nest’s @Sse()', 'migrating'),
+          ],
+        },
         {
           text: 'Streams',
           items: [
             page('LLM tokens', 'llm-tokens'),
             page('Exports', 'exports'),
+            page('Sources', 'sources'),
             page('Formats and events', 'formats'),
             page('Lifecycle and hooks', 'lifecycle-and-hooks'),
             page('Errors and cancellation', 'errors-and-cancellation'),
@@ -46,6 +54,7 @@ export default defineConfig({
             page('OpenAPI', 'openapi'),
           ],
         },
+        { text: 'Reference', items: [page('Options', 'options'), page('Error codes', 'error-codes'), ...reference] },
       ],
     },
   },
