@@ -154,7 +154,9 @@ export class StreamingModule
   async onModuleInit(): Promise<void> {
     await this.routes?.resolveHooks(this.moduleRef);
     const { registry } = this.runtime;
-    this.telemetry = await Telemetry.start(registry, () => this.runtime.hubs ?? []);
+    const hubs = () => this.runtime.hubs ?? [];
+    const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
+    this.telemetry = await Telemetry.start(registry, hubs, paths);
   }
 
   /** Called after gateways have been registered, and before the server listens. */

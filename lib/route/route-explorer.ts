@@ -138,6 +138,18 @@ export class StreamRoutes {
       );
   }
 
+  /** The path template of every route that has exactly one, by its `Class.method`. */
+  pathsByName(config: ApplicationConfig, modules: ModulesContainer): ReadonlyMap<string, string> {
+    const all = new Map<string, Set<string>>();
+    for (const { name, controller, handler, module } of this.routes) {
+      const paths = fullPaths({ controller, handler, module: module?.metatype }, config, modules);
+      all.set(name, new Set([...(all.get(name) ?? []), ...paths]));
+    }
+    return new Map(
+      [...all].flatMap(([name, paths]) => (paths.size === 1 ? [[name, ...paths] as [string, string]] : [])),
+    );
+  }
+
   /** Resolves the hooks of every route, outermost first. */
   async resolveHooks(moduleRef: ModuleRef): Promise<void> {
     const own = [this.runtime.options.hooks ?? []].flat();

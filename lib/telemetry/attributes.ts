@@ -1,11 +1,34 @@
 import type { Attributes } from '@opentelemetry/api';
 import type { StreamGroup } from '../connection/registry/stream-tally.js';
+import { isError, kindOf } from '../util/error-text.js';
 
-/** What all measurements of a stream are told apart by. What is not known is left out. */
-export function attributesOf({
-  route,
-  format,
-  protocol,
-}: Pick<StreamGroup, 'route' | 'format' | 'protocol'>): Attributes {
-  return format === undefined ? { route, protocol } : { route, format, protocol };
+/** The code of a close reason. */
+export const CLOSE_CODE = 'nestjs_streaming.close_code';
+
+/** Returns the attributes by which all measurements of a stream are told apart. What is not known is left out. */
+export type AttributesOf = (stream: Pick<StreamGroup, 'route' | 'format' | 'protocol'>) => Attributes;
+
+/**
+ * Makes the attributes of streams: those of the semantic conventions of OpenTelemetry where there is one, and others under
+ * `nestjs_streaming.`.
+ * @param paths the path templates of routes, by `Class.method`
+ */
+export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
+  return ({ route, format, protocol }) => {
+    const path = paths.get(route);
+    const [name, version] = protocol.split('/');
+    return {
+      'nestjs_streaming.route': route,
+      ...(format !== undefined && { 'nestjs_streaming.format': format }),
+      ...(path !== undefined && { 'http.route': path }),
+      'network.protocol.name': name,
+      ...(version !== undefined && { 'network.protocol.version': version }),
+    };
+  };
+}
+
+/** Returns `error.type`: the name of the class of an error, or `_OTHER` for what has none. */
+export function errorType(error: unknown): Attributes {
+  const name = isError(error) ? kindOf(error) : '';
+  return { 'error.type': /^[\w$]+$/.test(name) ? name : '_OTHER' };
 }

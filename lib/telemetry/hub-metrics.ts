@@ -36,7 +36,7 @@ export class HubMetrics {
 
   /** Reports what has come since the last time. */
   report(): void {
-    const hubs = [...this.hubs()].map((hub) => ({ hub, attributes: { hub: hub.name } }));
+    const hubs = [...this.hubs()].map((hub) => ({ hub, attributes: { 'nestjs_streaming.hub': hub.name } }));
     for (const { hub, attributes } of hubs) {
       this.published.report(hub.published, attributes);
     }

@@ -1,7 +1,8 @@
 import type { Meter } from '@opentelemetry/api';
+import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { MeteredStream, StreamGroup } from '../connection/registry/stream-tally.js';
-import { attributesOf } from './attributes.js';
+import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 import { RunningLevel } from './running-level.js';
 import { RunningTotal } from './running-total.js';
 
@@ -23,6 +24,7 @@ export class StreamMetrics {
   constructor(
     meter: Meter,
     private readonly registry: StreamRegistry,
+    private readonly attributesOf: AttributesOf,
   ) {
     const total = (name: string, unit: string, description: string): RunningTotal =>
       new RunningTotal(meter.createCounter(`nestjs_streaming.${name}`, { unit, description }));
@@ -40,7 +42,7 @@ export class StreamMetrics {
     );
     this.timeToFirstByte = seconds('time_to_first_byte', 'From the handler to the head', FIRST_BYTE_SECONDS);
     this.duration = seconds('duration', 'From the handler to the end', DURATION_SECONDS);
-    this.ended = total('streams.ended', '{stream}', 'Streams that have ended, by reason');
+    this.ended = total('streams.ended', '{stream}', 'Streams that have ended, by the code of their close reason');
     this.totals = [
       { of: 'opened', total: total('streams.opened', '{stream}', 'Streams that were opened') },
       { of: 'resumed', total: total('streams.resumed', '{stream}', 'Streams resumed after a Last-Event-ID') },
@@ -52,22 +54,23 @@ export class StreamMetrics {
   }
 
   opened(stream: MeteredStream, milliseconds: number): void {
-    this.timeToFirstByte.record(milliseconds / 1_000, attributesOf(stream));
+    this.timeToFirstByte.record(milliseconds / 1_000, this.attributesOf(stream));
   }
 
-  closed(stream: MeteredStream, milliseconds: number): void {
-    this.duration.record(milliseconds / 1_000, attributesOf(stream));
+  closed(stream: MeteredStream, { code, error }: StreamCloseReason, milliseconds: number): void {
+    const failure = code === 'error' ? errorType(error) : {};
+    this.duration.record(milliseconds / 1_000, { ...this.attributesOf(stream), ...failure });
   }
 
   /** Reports what has come since the last time. */
   report(): void {
-    const groups = this.registry.snapshot().groups.map((group) => ({ group, attributes: attributesOf(group) }));
+    const groups = this.registry.snapshot().groups.map((group) => ({ group, attributes: this.attributesOf(group) }));
     for (const { group, attributes } of groups) {
       for (const { of, total } of this.totals) {
         total.report(group[of] as number, attributes);
       }
-      for (const [reason, count] of Object.entries(group.ended)) {
-        this.ended.report(count, { ...attributes, reason });
+      for (const [code, count] of Object.entries(group.ended)) {
+        this.ended.report(count, { ...attributes, [CLOSE_CODE]: code });
       }
     }
     this.open.report(groups.map(({ group, attributes }) => ({ value: group.open, attributes })));

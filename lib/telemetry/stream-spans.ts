@@ -2,7 +2,7 @@ import type { Span, Tracer } from '@opentelemetry/api';
 import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream } from '../connection/registry/stream-observer.js';
 import { isError, textOf } from '../util/error-text.js';
-import { attributesOf } from './attributes.js';
+import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 
 /** `SpanStatusCode.ERROR`. The name itself is there only when the package is installed. */
 const ERROR = 2;
@@ -11,10 +11,13 @@ const ERROR = 2;
 export class StreamSpans {
   private readonly spans = new Map<ObservedStream, Span>();
 
-  constructor(private readonly tracer: Tracer) {}
+  constructor(
+    private readonly tracer: Tracer,
+    private readonly attributesOf: AttributesOf,
+  ) {}
 
   began(stream: ObservedStream): void {
-    const attributes = { ...attributesOf(stream), 'stream.id': stream.id };
+    const attributes = { ...this.attributesOf(stream), 'nestjs_streaming.stream.id': stream.id };
     this.spans.set(stream, this.tracer.startSpan(`stream ${stream.route}`, { attributes }));
   }
 
@@ -31,18 +34,19 @@ export class StreamSpans {
     }
     const { chunks, bytes, lost } = stream.body;
     span.setAttributes({
-      ...attributesOf(stream),
-      reason: code,
-      chunks,
-      bytes,
-      dropped: lost?.dropped ?? 0,
-      lagged: lost?.lagged ?? 0,
-      resumed: (stream.lastEventId ?? '') !== '',
+      ...this.attributesOf(stream),
+      [CLOSE_CODE]: code,
+      'nestjs_streaming.stream.chunks': chunks,
+      'nestjs_streaming.stream.bytes': bytes,
+      'nestjs_streaming.stream.dropped': lost?.dropped ?? 0,
+      'nestjs_streaming.stream.lagged': lost?.lagged ?? 0,
+      'nestjs_streaming.stream.resumed': (stream.lastEventId ?? '') !== '',
     });
     if (error !== undefined) {
       recordException(span, error);
     }
     if (code === 'error') {
+      span.setAttributes(errorType(error));
       span.setStatus({ code: ERROR, message: textOf(error) });
     }
     span.end();

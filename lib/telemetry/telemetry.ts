@@ -3,6 +3,7 @@ import type { ObservedStream, StreamObserver } from '../connection/registry/stre
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
 import { isNotInstalled } from '../util/optional-package.js';
+import { attributesBy } from './attributes.js';
 import { HubMetrics } from './hub-metrics.js';
 import { StreamMetrics } from './stream-metrics.js';
 import { StreamSpans } from './stream-spans.js';
@@ -23,23 +24,30 @@ export class Telemetry implements StreamObserver {
     private readonly api: OpenTelemetry,
     registry: StreamRegistry,
     hubs: () => Iterable<Hub>,
+    paths: ReadonlyMap<string, string>,
   ) {
     const { metrics, trace } = api;
     const meter = metrics.getMeter(NAME);
-    this.streams = new StreamMetrics(meter, registry);
+    const attributesOf = attributesBy(paths);
+    this.streams = new StreamMetrics(meter, registry, attributesOf);
     this.hubs = new HubMetrics(meter, hubs);
-    this.spans = new StreamSpans(trace.getTracer(NAME));
+    this.spans = new StreamSpans(trace.getTracer(NAME), attributesOf);
     this.collection = meter.createObservableGauge('nestjs_streaming.collection');
     this.collection.addCallback(this.collect);
   }
 
   /**
    * Begins, if `@opentelemetry/api` is installed. Without an SDK, which the application sets up before, that does nothing.
-   * @param hubs those there are by now
+   * @param hubs returns the hubs there are by now
+   * @param paths returns the path templates of routes, by `Class.method`
    */
-  static async start(registry: StreamRegistry, hubs: () => Iterable<Hub>): Promise<Telemetry | undefined> {
+  static async start(
+    registry: StreamRegistry,
+    hubs: () => Iterable<Hub>,
+    paths: () => ReadonlyMap<string, string>,
+  ): Promise<Telemetry | undefined> {
     const api = await importApi();
-    const telemetry = api && new Telemetry(api, registry, hubs);
+    const telemetry = api && new Telemetry(api, registry, hubs, paths());
     registry.observer = telemetry;
     return telemetry;
   }
@@ -61,7 +69,7 @@ export class Telemetry implements StreamObserver {
   }
 
   ended(stream: ObservedStream, reason: StreamCloseReason, duration: number): void {
-    this.guard(() => this.streams.closed(stream, duration));
+    this.guard(() => this.streams.closed(stream, reason, duration));
     this.guard(() => this.spans.ended(stream, reason));
   }
 

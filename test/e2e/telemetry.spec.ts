@@ -1,4 +1,4 @@
-import { Controller, type INestApplication, NotFoundException, Query } from '@nestjs/common';
+import { Controller, type INestApplication, NotFoundException, Param, Query } from '@nestjs/common';
 import { SpanStatusCode, trace } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { MetricReader } from '@opentelemetry/sdk-metrics';
@@ -70,8 +70,18 @@ class Feed {
   }
 }
 
-const NUMBERS = { route: 'Feed.numbers', format: 'ndjson', protocol: 'http/1.1' };
-const LIVE = { route: 'Feed.live', format: 'sse', protocol: 'http/1.1' };
+/** The attributes of a stream over HTTP/1.1, whose path is named after its method. */
+const attributesOf = (method: string, format?: string) => ({
+  'nestjs_streaming.route': `Feed.${method}`,
+  ...(format !== undefined && { 'nestjs_streaming.format': format }),
+  'http.route': `/${method}`,
+  'network.protocol.name': 'http',
+  'network.protocol.version': '1.1',
+});
+const NUMBERS = attributesOf('numbers', 'ndjson');
+const LIVE = attributesOf('live', 'sse');
+const HUB = { 'nestjs_streaming.hub': 'feed' };
+const CLOSE_CODE = 'nestjs_streaming.close_code';
 
 /** Has every request be a span, as the instrumentation of node:http does. */
 const traceRequests = (over: Recorder) => (app: INestApplication) => {
@@ -114,7 +124,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('streams.opened')).toEqual([{ attributes: NUMBERS, value: 2 }]);
     expect(await exported.points('streams.open')).toEqual([{ attributes: NUMBERS, value: 0 }]);
     expect(await exported.points('streams.ended')).toEqual([
-      { attributes: { ...NUMBERS, reason: 'completed' }, value: 2 },
+      { attributes: { ...NUMBERS, [CLOSE_CODE]: 'completed' }, value: 2 },
     ]);
     expect(await exported.points('chunks.sent')).toEqual([{ attributes: NUMBERS, value: 8 }]);
     expect(await exported.points('bytes.sent')).toEqual([{ attributes: NUMBERS, value: 16 }]);
@@ -143,7 +153,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('streams.open')).toEqual([{ attributes: LIVE, value: 1 }]);
     expect(await exported.points('chunks.sent')).toEqual([{ attributes: LIVE, value: 21 }]);
     expect(await exported.points('streams.ended')).toEqual([
-      { attributes: { ...LIVE, reason: 'client-closed' }, value: 1 },
+      { attributes: { ...LIVE, [CLOSE_CODE]: 'client-closed' }, value: 1 },
     ]);
   });
 
@@ -155,9 +165,11 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     await close();
     await client.closed();
 
-    expect(await exported.points('streams.ended')).toEqual([{ attributes: { ...LIVE, reason: 'shutdown' }, value: 1 }]);
+    expect(await exported.points('streams.ended')).toEqual([
+      { attributes: { ...LIVE, [CLOSE_CODE]: 'shutdown' }, value: 1 },
+    ]);
     expect(await exported.points('bytes.sent')).toEqual([{ attributes: LIVE, value: client.body.length }]);
-    expect(await exported.points('hub.published')).toEqual([{ attributes: { hub: 'feed' }, value: 1 }]);
+    expect(await exported.points('hub.published')).toEqual([{ attributes: HUB, value: 1 }]);
   });
 
   it('what is open in several applications of one process adds up, until they close', async () => {
@@ -176,8 +188,8 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     ];
     const each = (open: number, subscribers: number, history: number) => [
       [{ attributes: LIVE, value: open }],
-      [{ attributes: { hub: 'feed' }, value: subscribers }],
-      [{ attributes: { hub: 'feed' }, value: history }],
+      [{ attributes: HUB, value: subscribers }],
+      [{ attributes: HUB, value: history }],
     ];
     expect(await levels()).toEqual(each(3, 3, 1));
     await other.close();
@@ -191,8 +203,8 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     const before = streams.seen.length;
     const client = await get('/undecided', { 'Last-Event-ID': '7' });
     const stream = (await streams.count(before + 1))[before] as StreamConnection;
-    const undecided = { route: 'Feed.undecided', protocol: 'http/1.1' };
-    const decided = { ...undecided, format: 'ndjson' };
+    const undecided = attributesOf('undecided');
+    const decided = attributesOf('undecided', 'ndjson');
     expect(await exported.points('streams.open')).toEqual([{ attributes: undecided, value: 1 }]);
     expect(await exported.points('streams.resumed')).toEqual([]);
 
@@ -218,6 +230,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     await ended.count(1);
     const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.thrown');
     expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message: '[Object: null prototype] {}' });
+    expect(span?.attributes).toMatchObject({ 'error.type': '_OTHER' });
   });
 
   it('applications of one process add up', async () => {
@@ -242,11 +255,80 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     await text('/pushed');
     await ended.count(1);
 
-    const attributes = { route: 'Feed.pushed', format: 'ndjson', protocol: 'http/1.1' };
+    const attributes = attributesOf('pushed', 'ndjson');
     expect(await exported.points('chunks.dropped')).toEqual([{ attributes, value: 19 }]);
     expect(await exported.points('streams.lagged')).toEqual([{ attributes, value: 1 }]);
     const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.pushed');
-    expect(span?.attributes).toMatchObject({ chunks: 12, dropped: 19, lagged: 1 });
+    expect(span?.attributes).toMatchObject({
+      'nestjs_streaming.stream.chunks': 12,
+      'nestjs_streaming.stream.dropped': 19,
+      'nestjs_streaming.stream.lagged': 1,
+    });
+  });
+
+  it('the duration of a stream that failed has the class of its error, and that of others has none', async () => {
+    const { get, text, exported, ended } = await start();
+    await text('/numbers', NDJSON);
+    await (await get('/broken', { Connection: 'close' })).closed();
+    await ended.count(2);
+
+    const measured = await exported.points<Histogram>('streams.duration');
+    expect(measured.map(({ attributes }) => attributes)).toEqual([
+      NUMBERS,
+      { ...attributesOf('broken', 'sse'), 'error.type': 'TypeError' },
+    ]);
+    expect((await exported.points('streams.ended')).map(({ attributes }) => attributes)).toEqual([
+      { ...NUMBERS, [CLOSE_CODE]: 'completed' },
+      { ...attributesOf('broken', 'sse'), [CLOSE_CODE]: 'error' },
+    ]);
+  });
+
+  it('a route is known by the path it is mapped at, with prefix and parameters, unless it has several', async () => {
+    @Controller({ path: 'users/:user', version: '1' })
+    class Users {
+      @Stream('letters/:letter', { format: 'ndjson' })
+      *letters(@Param('letter') letter: string) {
+        yield letter;
+      }
+
+      @Stream(['here', 'there'], { format: 'ndjson' })
+      *both() {
+        yield 1;
+      }
+    }
+    const exported = telemetry();
+    const ended = new Recorder();
+    const { text } = await launch(platform, {
+      controllers: [Users],
+      options: { hooks: { onClose: (_stream, { code }) => ended.add(code) } },
+      configure: (app) => void app.setGlobalPrefix('api').enableVersioning(),
+    });
+    await text('/api/v1/users/7/letters/a');
+    await text('/api/v1/users/8/letters/b');
+    await text('/api/v1/users/9/here');
+    await ended.count(3);
+
+    expect(
+      (await exported.points('streams.opened')).map(({ attributes, value }) => [attributes['http.route'], value]),
+    ).toEqual([
+      ['/api/v1/users/:user/letters/:letter', 2],
+      [undefined, 1],
+    ]);
+  });
+
+  it('no topic of a hub and nothing of a client is an attribute of a measurement', async () => {
+    const { get, exported, hub } = await start();
+    const client = await get('/live?user=user-17', { 'Last-Event-ID': 'unknown-id' });
+    await joined(hub, 1);
+    await publishAll(hub, range(1, 2), { topic: 'topic-17' });
+    await eventsUntil(client, 2);
+
+    const names = Object.keys(await exported.units()).map((name) => name.replace('nestjs_streaming.', ''));
+    const points = (await Promise.all(names.map((name) => exported.points<unknown>(name)))).flat();
+    expect(new Set(points.flatMap(({ attributes }) => Object.keys(attributes)))).toEqual(
+      new Set([...Object.keys(LIVE), 'nestjs_streaming.hub']),
+    );
+    expect(points.map(({ attributes }) => JSON.stringify(attributes)).join()).not.toMatch(/17|unknown/);
   });
 
   it('times are measured in seconds, the first byte as soon as it is sent', async () => {
@@ -258,7 +340,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     await clock.advance(1_000);
     await client.until('\r\n\r\n');
 
-    const attributes = { route: 'Feed.silent', format: 'ndjson', protocol: 'http/1.1' };
+    const attributes = attributesOf('silent', 'ndjson');
     const times = { attributes, value: expect.objectContaining({ count: 1, sum: 1, max: 1 }) };
     expect(await exported.points<Histogram>('streams.time_to_first_byte')).toEqual([times]);
     expect(await exported.points<Histogram>('streams.duration')).toEqual([]);
@@ -277,7 +359,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     await get('/live');
     await joined(hub, 1);
 
-    const attributes = { hub: 'feed' };
+    const attributes = HUB;
     expect(await exported.points('hub.subscribers')).toEqual([{ attributes, value: 1 }]);
     expect(await exported.points('hub.published')).toEqual([{ attributes, value: 4 }]);
     expect(await exported.points('hub.history')).toEqual([{ attributes, value: 4 }]);
@@ -334,7 +416,9 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
       'nestjs_streaming_streams_resumed_total counter',
       'nestjs_streaming_streams_time_to_first_byte histogram',
     ]);
-    expect(page).toMatch(/^nestjs_streaming_streams_open\{route="Feed.live",format="sse",protocol="http\/1.1".*\} 1$/m);
+    expect(page).toMatch(
+      /^nestjs_streaming_streams_open\{nestjs_streaming_route="Feed.live",nestjs_streaming_format="sse",http_route="\/live",network_protocol_name="http",network_protocol_version="1.1".*\} 1$/m,
+    );
   });
 
   it('a stream is a span in the trace of its request', async () => {
@@ -349,13 +433,13 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(stream?.spanContext().traceId).toBe(request?.spanContext().traceId);
     expect(stream?.attributes).toEqual({
       ...NUMBERS,
-      'stream.id': expect.stringMatching(/^[0-9a-z]+$/),
-      reason: 'completed',
-      chunks: 3,
-      bytes: 6,
-      dropped: 0,
-      lagged: 0,
-      resumed: true,
+      'nestjs_streaming.stream.id': expect.stringMatching(/^[0-9a-z]+$/),
+      [CLOSE_CODE]: 'completed',
+      'nestjs_streaming.stream.chunks': 3,
+      'nestjs_streaming.stream.bytes': 6,
+      'nestjs_streaming.stream.dropped': 0,
+      'nestjs_streaming.stream.lagged': 0,
+      'nestjs_streaming.stream.resumed': true,
     });
     expect(stream?.events.map(({ name }) => name)).toEqual(['first byte']);
     expect(stream?.status).toEqual({ code: SpanStatusCode.UNSET });
@@ -372,7 +456,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     client.disconnect();
     await ended.count(1);
     const [span] = exported.spans.filter(({ name }) => name === 'stream Feed.live');
-    expect(span?.attributes).toMatchObject({ reason: 'client-closed', chunks: 1 });
+    expect(span?.attributes).toMatchObject({ [CLOSE_CODE]: 'client-closed', 'nestjs_streaming.stream.chunks': 1 });
   });
 
   it.each([
@@ -386,7 +470,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
 
     const [span] = exported.spans.filter(({ name }) => name === `stream ${route}`);
     expect(span?.status).toEqual({ code: SpanStatusCode.ERROR, message });
-    expect(span?.attributes).toMatchObject({ reason: 'error' });
+    expect(span?.attributes).toMatchObject({ [CLOSE_CODE]: 'error', 'error.type': type });
     expect(span?.events.map(({ name }) => name)).toEqual(events);
     expect(span?.events.at(-1)?.attributes).toMatchObject({ 'exception.type': type, 'exception.message': message });
   });

@@ -1,0 +1,38 @@
+import { attributesBy, errorType } from './attributes.js';
+
+const attributesOf = attributesBy(new Map([['Feed.prices', '/prices/:symbol']]));
+
+describe('the attributes of a stream', () => {
+  it.each([
+    ['http/1.1', { 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }],
+    ['http/2', { 'network.protocol.name': 'http', 'network.protocol.version': '2' }],
+    ['websocket', { 'network.protocol.name': 'websocket' }],
+  ] as const)('name the protocol %s as the semantic conventions do', (protocol, expected) => {
+    expect(attributesOf({ route: 'Feed.prices', format: 'sse', protocol })).toEqual({
+      'nestjs_streaming.route': 'Feed.prices',
+      'nestjs_streaming.format': 'sse',
+      'http.route': '/prices/:symbol',
+      ...expected,
+    });
+  });
+
+  it('leave out a path that is not known and a format that is not decided', () => {
+    expect(attributesOf({ route: 'Feed.other', format: undefined, protocol: 'websocket' })).toEqual({
+      'nestjs_streaming.route': 'Feed.other',
+      'network.protocol.name': 'websocket',
+    });
+  });
+});
+
+describe('the type of an error', () => {
+  class OrderRefused extends Error {}
+
+  it.each([
+    ['the name of its class', new OrderRefused('no'), 'OrderRefused'],
+    ['_OTHER where its class has no name', new (class extends Error {})(), '_OTHER'],
+    ['_OTHER for what is no error', 'order 17 was refused', '_OTHER'],
+    ['_OTHER for what cannot be described', Proxy.revocable({}, {}).proxy, '_OTHER'],
+  ])('is %s', (_what, error, type) => {
+    expect(errorType(error)).toEqual({ 'error.type': type });
+  });
+});
