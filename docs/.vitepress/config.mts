@@ -42,7 +42,16 @@ export default defineConfig({
             page('Compression', 'compression'),
           ],
         },
-        { text: 'Hubs', items: [page('Hubs', 'hubs'), page('Brokers', 'brokers')] },
+        {
+          text: 'Hubs',
+          items: [
+            page('Hubs', 'hubs'),
+            page('Resume', 'resume'),
+            page('Slow consumers', 'slow-consumers'),
+            page('Long polling', 'long-polling'),
+            page('Brokers', 'brokers'),
+          ],
+        },
         {
           text: 'In production',
           items: [
