@@ -93,11 +93,15 @@ export class PollingConnection extends LiveConnection {
       super.fixHead();
       return;
     }
-    const whole = this.wholeBody();
-    this.describe(head, poll.id, whole);
+    this.describe(head, poll.id, this.wholeLength());
     super.fixHead();
     body.whole = false;
-    body.insert(whole);
+    if (!this.parts.transport.hasBody) {
+      body.clear();
+    } else if (body.size > LARGE) {
+      body.sendHeld();
+    }
+    // What is smaller leaves with the end.
   }
 
   protected override flushHead(): void {
@@ -133,7 +137,7 @@ export class PollingConnection extends LiveConnection {
   }
 
   /** Sets what an answer is told with. `204` says that there is nothing, `Last-Event-ID` where to go on. */
-  private describe(head: ResponseHead, id: string | undefined, { length }: Uint8Array): void {
+  private describe(head: ResponseHead, id: string | undefined, length: number): void {
     if (length === 0) {
       head.status(204);
     } else {
@@ -146,19 +150,18 @@ export class PollingConnection extends LiveConnection {
     head.vary('Prefer');
   }
 
-  /** Takes the body out of its queue: only its head is missing. What follows are bytes, sent at the pace of the client. */
-  private wholeBody(): Uint8Array {
+  /** Ends the body, of which only the head is missing, and returns its length. What follows are bytes, sent at the pace of the client. */
+  private wholeLength(): number {
     const { body } = this;
     const { contentType } = body;
     const empty = body.empty && body.half === '';
     if (!empty) {
       body.close();
     }
-    const whole = Buffer.from(body.take());
     const { name, headers } = body.format ?? PASSTHROUGH.format;
     const format = { ...PASSTHROUGH.format, name, headers };
     body.choose({ format, contentType: empty ? undefined : contentType });
-    return whole;
+    return body.size;
   }
 
   /** A handler that opens its stream, and then waits for something before it returns, is not waited for. */
@@ -174,15 +177,17 @@ export class PollingConnection extends LiveConnection {
       return;
     }
     this.held = false;
-    this.body.whole = false;
-    if (this.current === 'open') {
-      this.attempt(() => {
-        // Without a chunk, an onOpen hook that takes its time comes first.
-        if (!this.body.empty || this.gate === undefined) {
-          this.flushHead();
-          this.body.flush();
-        }
-      });
+    if (this.current !== 'open') {
+      // What ends already sends all of it with the end.
+      this.body.whole = this.current !== 'new';
+      return;
     }
+    this.attempt(() => {
+      // Without a chunk, an onOpen hook that takes its time comes first.
+      if (!this.body.empty || this.gate === undefined) {
+        this.flushHead();
+      }
+      this.body.sendHeld();
+    });
   }
 }

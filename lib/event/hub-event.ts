@@ -23,14 +23,22 @@ export class HubEvent<T = unknown> {
   readonly data: T;
   readonly #topic: string | undefined;
   readonly #key: string | undefined;
+  readonly #shared: ((format: StreamFormat) => string | Uint8Array) | undefined;
 
-  /** @internal */
-  constructor({ id, type, data, topic, key }: HubEventParts<T>) {
+  /**
+   * @param shared encodes it once for all connections of a format
+   * @internal
+   */
+  constructor(
+    { id, type, data, topic, key }: HubEventParts<T>,
+    shared?: (format: StreamFormat) => string | Uint8Array,
+  ) {
     this.id = id;
     this.type = type;
     this.data = data;
     this.#topic = topic;
     this.#key = key;
+    this.#shared = shared;
   }
 
   // Not among its own keys: those are what makes it an event to a format.
@@ -53,6 +61,11 @@ export class HubEvent<T = unknown> {
   /** @internal */
   encode(format: StreamFormat): string | Uint8Array {
     return format.encode(format.fields ? this : this.data);
+  }
+
+  /** As {@link encode}, for a format that keeps no state: the same memory for all who are sent it. @internal */
+  encodeShared(format: StreamFormat): string | Uint8Array {
+    return this.#shared ? this.#shared(format) : this.encode(format);
   }
 }
 

@@ -78,7 +78,7 @@ export class LogEvent implements Evictable {
       return source;
     }
     if (!this.made) {
-      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) });
+      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) }, (format) => this.piece(format));
       this.budget?.use(this);
     }
     return this.made;
@@ -115,6 +115,16 @@ export class LogEvent implements Evictable {
   leaveHistory(): void {
     this.budget?.release(this);
     this.budget = undefined;
+  }
+
+  /** What a single connection is written: of a large event the bytes that all others are written too. */
+  private piece(format: StreamFormat): string | Uint8Array {
+    const encoded = this.encode(format);
+    if (encoded.length < CHUNK) {
+      return encoded;
+    }
+    const { partial, bytes } = this.share(format);
+    return partial ?? bytes;
   }
 
   private encodingFor(format: StreamFormat): Encoding {

@@ -81,6 +81,27 @@ describe.each(PLATFORMS)('%s: what is held', (platform: Platform) => {
     );
   });
 
+  it.each([
+    ['text/event-stream', 200, 5_000],
+    ['application/json', 200, 5_000],
+    ['application/x-ndjson', 1, 1_000_000],
+  ])(
+    'for 100 long polls of which none can be answered yet is little more than one answer: %s, %i × %i bytes',
+    async (accept, count, size) => {
+      const poll = `GET /feed HTTP/1.1\r\nHost: test\r\nAccept: ${accept}\r\nPrefer: wait=50\r\n\r\n`;
+      const before = await server.settled(0);
+      // The response before them on their connections does not end.
+      const sockets = await stall(5, () => '/endless');
+      for (const socket of sockets) {
+        socket.write(poll.repeat(20));
+      }
+      await server.settled(105);
+      await server.call('publish', 'feed', count, size);
+
+      expect((await server.settled(105)) - before).toBeLessThan(30 * MB);
+    },
+  );
+
   it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'])(
     'for 10 subscribers that read nothing of 20 MB is no more than one queue, as they share its events: %s',
     async (overflow) => {

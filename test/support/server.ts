@@ -23,7 +23,7 @@ class Streams {
     @InjectHub('live') private readonly live: Hub,
   ) {}
 
-  @Stream('feed', { format: ['sse', 'ndjson', 'text'], compression: { encodings: ['gzip', 'br'] } })
+  @Stream('feed', { format: ['sse', 'ndjson', 'json', 'text'], compression: { encodings: ['gzip', 'br'] } })
   subscribe(@LastEventId() after?: string, @Query('topic') topic?: string | string[]) {
     return this.feed.subscribe({ topic, after });
   }

@@ -96,7 +96,8 @@ export class Body extends Outbox {
       }
       if (chunk instanceof HubEvent) {
         this.hasIds = true;
-        return chunk.encode(this.formatFor(chunk.data));
+        const format = this.formatFor(chunk.data);
+        return this.state === undefined ? chunk.encodeShared(format) : chunk.encode(format);
       }
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
@@ -242,6 +243,9 @@ export class Body extends Outbox {
 
   /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
   admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
+    if (this.whole) {
+      return 'take';
+    }
     const { items, bytes } = this.settings.queue;
     const full = (): boolean => this.queuedItems + alsoWaiting >= items || this.queuedBytes >= bytes;
     if (!full()) {
@@ -305,6 +309,13 @@ export class Body extends Outbox {
 
   private putFrame(encoded: Encoded): void {
     const before = this.begun ? (this.format?.separator ?? '') : this.head();
+    if (this.whole) {
+      // Nothing is dropped, and what many are sent is not copied.
+      this.begun = true;
+      this.add(before);
+      this.add(encoded);
+      return;
+    }
     // One piece, so that a chunk that is dropped takes what stands before it along.
     this.add(joined(before, encoded));
     if (!this.begun) {

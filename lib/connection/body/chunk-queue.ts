@@ -28,11 +28,13 @@ export class ChunkQueue {
     this.keepsFirst = true;
   }
 
-  /** Takes chunks from the front until they amount to so much. */
+  /** Takes chunks from the front that amount to no more than `size`, but at least one. */
   take(size: number): Chunk[] {
     let count = 0;
-    for (let taken = 0; taken < size && count < this.chunks.length; count++) {
-      taken += (this.chunks[count] as Chunk).length;
+    let taken = this.chunks[0]?.length ?? 0;
+    while (count < this.chunks.length && (count === 0 || taken <= size)) {
+      count++;
+      taken += this.chunks[count]?.length ?? 0;
     }
     this.keepsFirst = false;
     return this.remove(0, count);

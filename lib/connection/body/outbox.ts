@@ -102,9 +102,9 @@ export class Outbox {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
     }
-    if (this.blocked) {
+    if (this.blocked || this.whole) {
       this.queue ??= new ChunkQueue();
-      this.queue.push(chunk);
+      this.queue.push(this.blocked ? chunk : owned(chunk));
       return;
     }
     if (typeof chunk === 'string' && this.parts === undefined) {
@@ -151,7 +151,15 @@ export class Outbox {
     }
   }
 
-  /** Takes what is gathered, for a write that is also the last. Only when nothing is queued. */
+  /** Sends what was held back, piece by piece as the client takes it. */
+  sendHeld(): void {
+    this.whole = false;
+    if (!this.blocked) {
+      this.onDrain();
+    }
+  }
+
+  /** Takes what is gathered, for one write. */
   take(): string | Uint8Array {
     const { text, parts } = this;
     this.text = '';
@@ -185,6 +193,9 @@ export class Outbox {
    * @throws {StreamError} `invalid-header` when the body is whole and not as long as it was declared
    */
   takeLast(whole: boolean): string | Uint8Array {
+    for (const chunk of this.queue?.take(Infinity) ?? []) {
+      this.gatherBytes(chunk);
+    }
     const rest = this.take();
     const length = this.bytes + Buffer.byteLength(rest);
     if (this.declared !== Infinity) {
@@ -242,8 +253,8 @@ export class Outbox {
       this.parts = this.text === '' ? [] : [Buffer.from(this.text)];
       this.text = '';
     }
-    // Small ones are copied: their producer may use the memory again as soon as it is asked for more.
-    this.parts.push(typeof chunk === 'string' || chunk.length < GATHER ? Buffer.from(chunk) : chunk);
+    const own = owned(chunk);
+    this.parts.push(typeof own === 'string' ? Buffer.from(own) : own);
   }
 
   private write(data: string | Uint8Array): void {
@@ -297,4 +308,9 @@ export class Outbox {
       }
     });
   }
+}
+
+/** Copies small bytes: their producer may use the memory again as soon as it is asked for more. */
+function owned(chunk: string | Uint8Array): string | Uint8Array {
+  return typeof chunk === 'string' || chunk.length >= GATHER ? chunk : Buffer.from(chunk);
 }
