@@ -41,6 +41,12 @@ describe('A record window', () => {
     expect(window.after(1, FOREVER)).toEqual(['r2', 'r3', 'r4', 'r5']);
   });
 
+  it('gives the record with a number, and nothing in place of one that it does not have', () => {
+    const window = filled(5, 3);
+
+    expect([2, 3, 5, 6].map((number) => window.at(number))).toEqual([undefined, 'r3', 'r5', undefined]);
+  });
+
   it('keeps so many of the newest, however many come', () => {
     const window = filled(3, 3);
     for (let n = 4; n <= 5_000; n++) {

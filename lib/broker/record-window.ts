@@ -46,6 +46,13 @@ export class RecordWindow<R> {
     return this.records.slice(from, from + count) as R[];
   }
 
+  /** Returns the record with a number; `undefined` if it is no longer there, or not there yet. */
+  at(number: number): R | undefined {
+    // First, as it evicts. The clock is read once: between two looks at it, records may expire.
+    const { oldest } = this;
+    return number < oldest ? undefined : this.records[this.start + number - oldest];
+  }
+
   /** Forgets all records, and goes on counting. */
   clear(): void {
     while (this.start < this.records.length) {

@@ -2,6 +2,7 @@ import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { History } from './history.js';
 import type { LogEvent } from './log-event.js';
 
+const { jest } = import.meta;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 function range(from: number, to: number): number[] {
@@ -56,6 +57,11 @@ class Server implements Broker {
       after();
     }
     this.told = this.log.length;
+  }
+
+  /** Delivers a record once more. */
+  redeliver(offset: number): void {
+    this.listener(this.log.slice(offset - 1, offset));
   }
 
   hang(): void {
@@ -145,5 +151,35 @@ describe('What comes while the broker does not answer', () => {
     expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(101, 9_100));
     expect(history.window.after(0, 100_000)).toHaveLength(9_100);
     expect(warnings).toEqual([]);
+  });
+});
+
+describe('A record that the broker delivers twice', () => {
+  it.each([60_000, 59_999, 59_998])('is known, also while it expires: %i ms after it was made', async (age) => {
+    let now = Date.now();
+    const clock = jest.spyOn(Date, 'now').mockImplementation(() => now);
+    try {
+      const server = new Server();
+      const { history, heard, warnings } = historyOf(server);
+      await history.open();
+      server.grow(1);
+      now += 30_000;
+      server.grow(1);
+      server.tell();
+
+      now += age - 30_000;
+      // Time goes on between two looks at the clock.
+      clock.mockImplementation(() => now++);
+      server.redeliver(1);
+
+      expect(heard.map(({ isNotice, event }) => [isNotice, event.data])).toEqual([
+        [false, '1'],
+        [false, '2'],
+      ]);
+      expect(warnings).toEqual([]);
+      history.window.clear();
+    } finally {
+      clock.mockRestore();
+    }
   });
 });

@@ -116,7 +116,7 @@ export class History {
   oldestStart(number: number): number {
     const start = Math.min(this.window.oldest - 1, number);
     // It is told of that already.
-    return start < number && this.window.after(start, 1)[0]?.isNotice ? start + 1 : start;
+    return start < number && this.window.at(start + 1)?.isNotice ? start + 1 : start;
   }
 
   /** Where one begins who has had everything up to that id. */
@@ -182,8 +182,7 @@ export class History {
 
   /** Whether it is one that was told before: some brokers repeat themselves. Another one in its place is another life of the log. */
   private knows(record: BrokerRecord): boolean {
-    const number = this.last - (this.offset - record.offset);
-    const [event] = number < this.window.oldest ? [] : this.window.after(number - 1, 1);
+    const event = this.window.at(this.last - (this.offset - record.offset));
     return record.epoch === this.epoch && (event?.is(record) ?? true);
   }
 

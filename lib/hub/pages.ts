@@ -76,43 +76,18 @@ export class Pages {
     if (known) {
       return known.batch;
     }
-    const { batch, selected } = this.select(after, count, audience);
+    const events = this.history.after(after, count);
+    if (events[0]?.seq !== after + 1) {
+      // It has expired since the oldest was asked for.
+      return undefined;
+    }
+    const { batch, selected } = select(events, after, audience);
     if (!format) {
       return batch;
     }
     const key = place + selected;
     audience.notePage(place, key);
     return this.share(key, batch);
-  }
-
-  /** A page for an audience, and which of its events are selected: an empty text for all of them. */
-  private select(
-    after: number,
-    count: number,
-    audience: Audience,
-  ): { readonly batch: Batch; readonly selected: string } {
-    const heard: LogEvent[] = [];
-    let low = 0;
-    let high = 0;
-    let bytes = 0;
-    let read = 0;
-    for (const event of this.history.after(after, count)) {
-      if (bytes >= PAGE_BYTES) {
-        break;
-      }
-      if (audience.hears(event)) {
-        heard.push(event);
-        bytes += event.size;
-        // Shifts count modulo 32.
-        low |= read < 32 ? 1 << read : 0;
-        high |= read < 32 ? 0 : 1 << read;
-      }
-      read++;
-    }
-    return {
-      batch: new Batch(after + 1, after + read, heard, audience.format),
-      selected: heard.length === read ? '' : ` ${low} ${high}`,
-    };
   }
 
   private share(key: string, batch: Batch): Batch {
@@ -125,4 +100,34 @@ export class Pages {
     this.budget.use(page);
     return batch;
   }
+}
+
+/** A page of the events that an audience hears, and which those are: an empty text for all of them. */
+function select(
+  events: readonly LogEvent[],
+  after: number,
+  audience: Audience,
+): { readonly batch: Batch; readonly selected: string } {
+  const heard: LogEvent[] = [];
+  let low = 0;
+  let high = 0;
+  let bytes = 0;
+  let read = 0;
+  for (const event of events) {
+    if (bytes >= PAGE_BYTES) {
+      break;
+    }
+    if (audience.hears(event)) {
+      heard.push(event);
+      bytes += event.size;
+      // Shifts count modulo 32.
+      low |= read < 32 ? 1 << read : 0;
+      high |= read < 32 ? 0 : 1 << read;
+    }
+    read++;
+  }
+  return {
+    batch: new Batch(after + 1, after + read, heard, audience.format),
+    selected: heard.length === read ? '' : ` ${low} ${high}`,
+  };
 }
