@@ -20,7 +20,6 @@ export type StreamErrorCode =
   | 'not-serializable'
   | 'invalid-header'
   | 'invalid-topic'
-  | 'unknown-hub'
   | 'duplicate-hub'
   | 'hub-closed'
   | 'module-missing'

@@ -1,7 +1,7 @@
-import { Inject, Injectable } from '@nestjs/common';
+import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { StreamConnection } from '../connection/stream-connection.js';
 import { event } from '../event/event.js';
-import { StreamingRuntime } from '../module/streaming.runtime.js';
+import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
 
@@ -10,14 +10,16 @@ const INTERVAL_MS = 1_000;
 const REMEMBERED_MS = 120_000;
 
 /** Looks at all streams and hubs once a second, for all who watch; when nobody does, not at all. */
-@Injectable()
 export class ConsoleFeed {
   private readonly viewers = new Map<StreamConnection, ConsoleQuery>();
   private latest: ConsoleSnapshot | undefined;
   private samples: ConsoleSample[] = [];
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(@Inject(StreamingRuntime) private readonly runtime: StreamingRuntime) {}
+  constructor(
+    private readonly registry: StreamRegistry,
+    private readonly hubs: Iterable<Hub>,
+  ) {}
 
   /** Has a stream show what matches: first the last minutes, then what there is, then what there is every second. */
   add(stream: StreamConnection, query: ConsoleQuery): void {
@@ -53,9 +55,8 @@ export class ConsoleFeed {
   }
 
   private look(): ConsoleSnapshot {
-    const { registry, hubs } = this.runtime;
     const isOwn = (stream: StreamConnection): boolean => this.viewers.has(stream);
-    const snapshot = new ConsoleSnapshot(registry, hubs ?? [], isOwn, this.latest);
+    const snapshot = new ConsoleSnapshot(this.registry, this.hubs, isOwn, this.latest);
     this.latest = snapshot;
     const from = snapshot.sample.at - REMEMBERED_MS;
     this.samples = [...this.samples.filter(({ at }) => at > from), snapshot.sample];

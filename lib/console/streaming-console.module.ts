@@ -1,6 +1,7 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { StreamError } from '../errors.js';
-import { StreamingRuntime } from '../module/streaming.runtime.js';
+import { HubRegistrar } from '../module/hub-registrar.js';
 import { consoleControllerAt } from './console.controller.js';
 import { CONSOLE_OPTIONS } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';
@@ -33,8 +34,11 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
         { provide: CONSOLE_OPTIONS, useFactory: () => checkConsoleOptions(options) },
         {
           provide: ConsoleFeed,
-          useFactory: (runtime?: StreamingRuntime) => new ConsoleFeed(runtimeFor(runtime)),
-          inject: [{ token: StreamingRuntime, optional: true }],
+          useFactory: createFeed,
+          inject: [
+            { token: StreamRegistry, optional: true },
+            { token: HubRegistrar, optional: true },
+          ],
         },
       ],
     };
@@ -45,12 +49,12 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
   }
 }
 
-function runtimeFor(runtime: StreamingRuntime | undefined): StreamingRuntime {
-  if (!runtime) {
+function createFeed(streams: StreamRegistry | undefined, hubs: HubRegistrar | undefined): ConsoleFeed {
+  if (!streams || !hubs) {
     throw new StreamError(
       'module-missing',
       'StreamingConsoleModule.forRoot() needs StreamingModule.forRoot() among the imports of the application',
     );
   }
-  return runtime;
+  return new ConsoleFeed(streams, hubs);
 }

@@ -2,9 +2,10 @@ import { Inject } from '@nestjs/common';
 import { getHubToken } from '../module/hubs.module.js';
 
 /**
- * Injects the hub of that name, which `StreamingModule.registerHub()` has registered anywhere in the application.
+ * Injects the hub of that name, which any module of the application may have registered with `StreamingModule.registerHub()`.
  *
- * The application does not start when there is none: `StreamError` `unknown-hub`, which names those there are.
+ * If no module has, the application does not start: Nest reports that it cannot resolve the dependency `StreamingHub_` and the name.
+ * With `@Optional()`, `undefined` is injected.
  *
  * @example
  * ```ts

@@ -21,7 +21,6 @@ import {
 } from '@nestjs/core';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { HubOptions } from '../hub/hub.options.js';
-import { checkHubOptions } from '../hub/hub-checks.js';
 import { describeStreams } from '../openapi/describe-streams.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
@@ -31,8 +30,8 @@ import { StreamRoutes } from '../route/route-explorer.js';
 import { versionParameterOf } from '../route/version-parameter.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { stackOf, textOf } from '../util/error-text.js';
-import { HUB_DEFINITIONS } from './hub-registrar.js';
-import { HubRegistration, HubsModule, registerHubToken } from './hubs.module.js';
+import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
+import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';
 import { markModule } from './module-check.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 
@@ -72,7 +71,7 @@ function safely(log: () => void): void {
  */
 @Global()
 @Module({
-  imports: [DiscoveryModule, HubsModule],
+  imports: [DiscoveryModule, HubRegistrarModule],
   providers: [
     { provide: StreamingRuntime, useFactory: createRuntime, inject: [MODULE_OPTIONS_TOKEN] },
     {
@@ -80,9 +79,14 @@ function safely(log: () => void): void {
       useFactory: (runtime: StreamingRuntime) => runtime.registry,
       inject: [StreamingRuntime],
     },
+    {
+      provide: DEFAULT_BROKER,
+      useFactory: ({ options }: StreamingRuntime) => options.broker,
+      inject: [StreamingRuntime],
+    },
     { provide: describeStreams, useFactory: describeStreams, inject: [StreamingRuntime, DiscoveryService] },
   ],
-  exports: [StreamRegistry, StreamingRuntime],
+  exports: [StreamRegistry, DEFAULT_BROKER],
 })
 export class StreamingModule
   extends ConfigurableModuleClass
@@ -98,6 +102,7 @@ export class StreamingModule
     @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
     @Inject(ModuleRef) private readonly moduleRef: ModuleRef,
     @Inject(ModulesContainer) private readonly modules: ModulesContainer,
+    @Inject(HubRegistrar) private readonly hubs: HubRegistrar,
   ) {
     super();
   }
@@ -115,7 +120,9 @@ export class StreamingModule
   /**
    * Registers hubs, to be injected with `@InjectHub()` in any module of the application.
    *
-   * @throws {StreamError} `invalid-option`; at start-up `duplicate-hub` for a name that is registered already
+   * An unknown name is Nest's own error at start-up, "Nest can't resolve dependencies", which names who injects it.
+   *
+   * @throws {StreamError} `invalid-option`; `duplicate-hub` for a name that is registered twice, here or at start-up
    *
    * @example
    * ```ts
@@ -124,11 +131,7 @@ export class StreamingModule
    * ```
    */
   static registerHub(...hubs: readonly HubOptions[]): DynamicModule {
-    for (const options of hubs) {
-      checkHubOptions(options);
-      registerHubToken(options.name);
-    }
-    return { module: HubRegistration, providers: [{ provide: HUB_DEFINITIONS, useValue: hubs }] };
+    return hubsModuleOf(hubs);
   }
 
   /** Called after all providers are there and before the first route is registered: when routes can still be prepared. */
@@ -154,9 +157,8 @@ export class StreamingModule
   async onModuleInit(): Promise<void> {
     await this.routes?.resolveHooks(this.moduleRef);
     const { registry } = this.runtime;
-    const hubs = () => this.runtime.hubs ?? [];
     const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
-    this.telemetry = await Telemetry.start(registry, hubs, paths);
+    this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
   }
 
   /** Called after gateways have been registered, and before the server listens. */
@@ -168,7 +170,7 @@ export class StreamingModule
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await this.runtime.shutdown();
+    await this.runtime.shutdown(this.hubs);
   }
 
   onApplicationShutdown(): void {

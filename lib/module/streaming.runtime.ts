@@ -3,7 +3,6 @@ import { ServiceUnavailableException } from '@nestjs/common';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { StreamLogger, StreamServices } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
-import type { Hub } from '../hub/hub.js';
 import { DEFAULTS, type StreamingModuleOptions } from '../options/streaming.options.js';
 import { instanceOf, type PlatformResponse } from '../platform/platform.js';
 import { describeError } from '../route/error-body.js';
@@ -40,11 +39,11 @@ export function runtimeOf(response: PlatformResponse): StreamingRuntime {
   );
 }
 
-/** What the end of an application needs of its hubs. */
-interface RunningHubs extends Iterable<Hub> {
-  /** Resolves when what was published has been given to all who could take it. */
+/** What the shutdown of an application needs of its hubs. */
+interface RunningHubs {
+  /** Resolves when every subscriber with room for it has received what was published. */
   settled(): Promise<unknown>;
-  /** Ends what still listens. Others can be published to until they are closed. */
+  /** Ends all subscriptions. The hubs can still publish, to other processes, until they are closed. */
   endSubscriptions(): void;
 }
 
@@ -57,8 +56,6 @@ export class StreamingRuntime {
   /** The WebSockets of the application, if it takes any. */
   readonly websocket: WebSocketSupport | undefined;
   private readonly plans = new Map<object, Map<object, StreamPlan>>();
-  /** The hubs of the application, if it has any. */
-  hubs: RunningHubs | undefined;
   /** Matches the parameter of `Accept` that holds the version of a route, where versions are in media types. */
   versionParameter: RegExp | undefined;
   private draining = false;
@@ -129,13 +126,13 @@ export class StreamingRuntime {
   readonly isDraining = (): boolean => this.draining;
 
   /** Refuses new streams, says farewell, lets streams end by themselves for a while, and closes the rest. */
-  async shutdown(): Promise<void> {
+  async shutdown(hubs: RunningHubs): Promise<void> {
     const { grace = DEFAULTS.grace } = this.options.shutdown ?? {};
     this.draining = true;
     for (const stream of this.registry.open) {
       stream.announceShutdown(this.retryDelay());
     }
-    await this.endEndless();
+    await this.endEndless(hubs);
     await this.registry.emptied(grace);
     for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });
@@ -155,11 +152,11 @@ export class StreamingRuntime {
   }
 
   /** Closes the streams that would not end in the grace anyway: those that hear a hub, straight or through a generator. */
-  private async endEndless(): Promise<void> {
-    await this.hubs?.settled();
+  private async endEndless(hubs: RunningHubs): Promise<void> {
+    await hubs.settled();
     const endless = [...this.registry.open].filter((stream) => stream.endless);
     const over = Promise.all(endless.map((stream) => stream.end({ code: 'shutdown' })));
-    this.hubs?.endSubscriptions();
+    hubs.endSubscriptions();
     await atMost(FORCE_CLOSE_AFTER_MS, over);
     for (const stream of endless) {
       stream.cut({ code: 'shutdown' });

@@ -1,31 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import {
-  Catch,
-  Controller,
-  type ExceptionFilter,
-  Get,
-  type INestApplication,
-  Inject,
-  Injectable,
-  Module,
-  Optional,
-  Query,
-  Res,
-  Scope,
-  type Type,
-  UseFilters,
-  UseGuards,
-} from '@nestjs/common';
-import { LazyModuleLoader } from '@nestjs/core';
+import { Controller, type INestApplication, Res, type Type } from '@nestjs/common';
 import type { RecordWindow } from '../../lib/broker/record-window.js';
 import {
   type Broker,
   type BrokerPosition,
   type BrokerRecord,
   ConnectedStream,
-  getHubToken,
   Hub,
   type HubEvent,
   type HubOptions,
@@ -125,118 +107,6 @@ describe('fastify: a handler that sends the head itself', () => {
     expect(client.received).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
     expect(client.head).toContain('x-own: 1\r\n');
     expect(client.body).toBe(`id: ${ids[1]}\ndata: missed\n\nid: ${last}\ndata: live\n\n`);
-  });
-});
-
-describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
-  const UNKNOWN = 'not registered';
-  const KNOWN = () => StreamingModule.registerHub({ name: 'feed' });
-
-  @Injectable()
-  class UnknownPipe {
-    constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
-    transform(value: unknown): unknown {
-      return value;
-    }
-  }
-
-  @Injectable({ scope: Scope.REQUEST })
-  class UnknownGuard {
-    constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
-    canActivate(): boolean {
-      return true;
-    }
-  }
-
-  @Catch()
-  class UnknownFilter implements ExceptionFilter {
-    constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
-    catch(): void {
-      return;
-    }
-  }
-
-  @Controller()
-  class Piped {
-    @Get()
-    get(@Query('q', UnknownPipe) q: string): string {
-      return q;
-    }
-  }
-
-  @Controller()
-  class Guarded {
-    @Get()
-    @UseGuards(UnknownGuard)
-    get(): string {
-      return 'got';
-    }
-  }
-
-  @Controller()
-  class Filtered {
-    @Get()
-    @UseFilters(UnknownFilter)
-    get(): string {
-      return 'got';
-    }
-  }
-
-  it.each([
-    ['a pipe', Piped, 'UnknownPipe'],
-    ['a guard of every request', Guarded, 'UnknownGuard'],
-    ['an exception filter', Filtered, 'UnknownFilter'],
-  ])('in %s has the start fail', async (_where, controller, user) => {
-    const starting = launch(platform, { imports: [KNOWN()], controllers: [controller] });
-
-    await expect(starting).rejects.toMatchObject({
-      code: 'unknown-hub',
-      message: expect.stringContaining(`${user} injects the hub "${UNKNOWN}", which is not registered`),
-    });
-  });
-
-  it('in a module that is loaded later fails that, and the application goes on', async () => {
-    @Injectable()
-    class Late {
-      constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
-    }
-    @Module({ providers: [Late] })
-    class LateModule {}
-    const app = await launch(platform, { imports: [KNOWN()] });
-
-    const loading = app.app.get(LazyModuleLoader).load(() => LateModule);
-
-    await expect(loading.then((module) => module.get(Late).hub.publish(1))).rejects.toMatchObject({
-      code: 'unknown-hub',
-      message: expect.stringContaining('Registered with StreamingModule.registerHub(): "feed"'),
-    });
-    expect(await hubOf(app).publish(1)).toEqual(expect.any(String));
-  });
-
-  it('is nothing to those to whom it is optional, and a known one is there', async () => {
-    @Injectable()
-    class Tolerant {
-      @Optional()
-      @InjectHub(UNKNOWN)
-      readonly property: Hub | undefined;
-
-      constructor(
-        @Optional() @InjectHub(UNKNOWN) readonly unknown: Hub | undefined,
-        @Optional() @InjectHub('feed') readonly known: Hub | undefined,
-        @Inject('made') readonly made: unknown,
-      ) {}
-    }
-    const made = {
-      provide: 'made',
-      useFactory: (hub?: Hub) => hub ?? 'none',
-      inject: [{ token: getHubToken(UNKNOWN), optional: true }],
-    };
-
-    const { app } = await launch(platform, { imports: [KNOWN()], providers: [Tolerant, made] });
-
-    const { known, ...rest } = app.get(Tolerant);
-    expect(known).toBe(hubOf({ app }));
-    expect([rest.property, rest.unknown, rest.made]).toEqual([undefined, undefined, 'none']);
   });
 });
 

@@ -2,8 +2,10 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import {
   type CanActivate,
+  Catch,
   Controller,
   type DynamicModule,
+  type ExceptionFilter,
   Get,
   type INestApplication,
   Inject,
@@ -12,15 +14,17 @@ import {
   Module,
   type NestMiddleware,
   type NestModule,
+  Optional,
   Param,
   Post,
   Query,
   Scope,
   type Type,
+  UseFilters,
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
-import { APP_GUARD, NestFactory } from '@nestjs/core';
+import { APP_GUARD, LazyModuleLoader, NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import {
@@ -38,6 +42,7 @@ import {
   type SubscribeOptions,
   UseStreamHooks,
 } from '../../lib/index.js';
+import { StreamingRuntime } from '../../lib/module/streaming.runtime.js';
 import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { deferred } from '../support/events.js';
 import { dataOf, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
@@ -116,9 +121,6 @@ class Noting extends MemoryBroker {
 const UNKNOWN = 'nowhere';
 const HUBS = () => StreamingModule.registerHub({ name: 'prices' }, { name: 'orders' });
 
-/** Who was called with a hub that is not there. */
-const used: { readonly hub: Hub }[] = [];
-
 @Injectable()
 class ByConstructor {
   constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
@@ -164,6 +166,25 @@ class UnknownInterceptor {
   }
 }
 
+@Injectable({ scope: Scope.REQUEST })
+class UnknownGuardPerRequest extends UnknownGuard {}
+
+@Injectable()
+class UnknownPipe {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  transform(value: unknown): unknown {
+    return value;
+  }
+}
+
+@Catch()
+class UnknownFilter implements ExceptionFilter {
+  constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
+  catch(): void {
+    return;
+  }
+}
+
 @Injectable()
 class UnknownHooks {
   constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
@@ -176,7 +197,6 @@ class UnknownHooks {
 class UnknownMiddleware implements NestMiddleware {
   constructor(@InjectHub(UNKNOWN) readonly hub: Hub) {}
   use(_request: unknown, _response: unknown, next: () => void): void {
-    used.push(this);
     next();
   }
 }
@@ -192,6 +212,32 @@ class WithMiddleware implements NestModule {
 class GuardedRoutes {
   @Get()
   @UseGuards(UnknownGuard)
+  get(): string {
+    return 'got';
+  }
+}
+
+@Controller()
+class PerRequestRoutes {
+  @Get()
+  @UseGuards(UnknownGuardPerRequest)
+  get(): string {
+    return 'got';
+  }
+}
+
+@Controller()
+class PipedRoutes {
+  @Get()
+  get(@Query('q', UnknownPipe) q: string): string {
+    return q;
+  }
+}
+
+@Controller()
+class FilteredRoutes {
+  @Get()
+  @UseFilters(UnknownFilter)
   get(): string {
     return 'got';
   }
@@ -230,49 +276,71 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     ['a global guard', 'UnknownGuard', { providers: [{ provide: APP_GUARD, useClass: UnknownGuard }] }],
     ['a guard of a route', 'UnknownGuard', { controllers: [GuardedRoutes] }],
     ['an interceptor of a route', 'UnknownInterceptor', { controllers: [InterceptedRoutes] }],
-  ])('injected into %s is refused, with the names of those there are', async (_where, user, root) => {
-    const { code, message } = await refusal(() => boot(platform, [StreamingModule.forRoot(), HUBS()], root));
+    ['a guard of every request', 'UnknownGuardPerRequest', { controllers: [PerRequestRoutes] }],
+    ['a pipe', 'UnknownPipe', { controllers: [PipedRoutes] }],
+    ['an exception filter', 'UnknownFilter', { controllers: [FilteredRoutes] }],
+    ['stream hooks', 'UnknownHooks', { controllers: [HookedRoutes] }],
+    ['middleware', 'UnknownMiddleware', { imports: [StreamingModule.forRoot(), HUBS(), WithMiddleware] }],
+  ])('that is injected into %s is named by the error of Nest at start-up', async (_where, user, root) => {
+    const starting = boot(platform, [StreamingModule.forRoot(), HUBS()], root);
 
-    expect(code).toBe('unknown-hub');
-    expect(message).toContain(`injects the hub "${UNKNOWN}", which is not registered`);
-    expect(message).toContain('Registered with StreamingModule.registerHub(): "prices", "orders"');
+    await expect(starting).rejects.toThrow(
+      expect.objectContaining({ message: expect.stringContaining(`"StreamingHub_${UNKNOWN}"`) }),
+    );
     if (user !== 'ALIAS') {
-      expect(message).toContain(user);
+      await expect(starting).rejects.toThrow(user);
     }
   });
 
-  it('injected into what Nest makes later, as stream hooks and middleware, is refused its use at the latest', async () => {
-    const started = boot(platform, [StreamingModule.forRoot(), HUBS(), WithMiddleware], {
-      controllers: [HookedRoutes],
-    });
+  it('in a module that is loaded later fails the loading of that module, and the application goes on', async () => {
+    @Module({ providers: [ByConstructor] })
+    class LateModule {}
+    const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
 
-    const { code, message } = await refusal(async () => {
-      const app = await started;
-      const response = await fetch(await app.getUrl());
-      expect([response.status, await response.text()]).toEqual([200, 'got']);
-      const [{ hub } = {}] = used;
-      await hub?.publish(1);
-    });
+    const loading = app.get(LazyModuleLoader).load(() => LateModule);
 
-    expect(code).toBe('unknown-hub');
-    expect(message).toContain(`the hub "${UNKNOWN}", which is not registered`);
-    expect(message).toContain('Registered with StreamingModule.registerHub(): "prices", "orders"');
+    await expect(loading).rejects.toThrow(`"StreamingHub_${UNKNOWN}"`);
+    expect(await hubOf({ app }, 'prices').publish(1)).toEqual(expect.any(String));
   });
 
-  it('is refused where none is registered', async () => {
-    const { message } = await refusal(() =>
-      boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] }),
-    );
+  it('is undefined where it is optional, and a known hub is injected there', async () => {
+    @Injectable()
+    class Tolerant {
+      @Optional()
+      @InjectHub(UNKNOWN)
+      readonly property: Hub | undefined;
 
-    expect(message).toMatch(/Registered with StreamingModule\.registerHub\(\): none$/);
+      constructor(
+        @Optional() @InjectHub(UNKNOWN) readonly unknown: Hub | undefined,
+        @Optional() @InjectHub('prices') readonly known: Hub | undefined,
+        @Inject('MADE') readonly made: unknown,
+      ) {}
+    }
+    const made = {
+      provide: 'MADE',
+      useFactory: (hub?: Hub) => hub ?? 'none',
+      inject: [{ token: getHubToken(UNKNOWN), optional: true }],
+    };
+
+    const app = await boot(platform, [StreamingModule.forRoot(), HUBS()], { providers: [Tolerant, made] });
+
+    const { known, ...rest } = app.get(Tolerant);
+    expect(known).toBe(hubOf({ app }, 'prices'));
+    expect([rest.property, rest.unknown, rest.made]).toEqual([undefined, undefined, 'none']);
   });
 
   it('of another application of the process does not hinder this one', async () => {
-    await refusal(() => boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] }));
+    await expect(boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] })).rejects.toThrow(UNKNOWN);
 
     const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
 
     expect(hubOf({ app }, 'prices').name).toBe('prices');
+  });
+
+  it('of another application is not injected either', async () => {
+    await boot(platform, [StreamingModule.forRoot(), StreamingModule.registerHub({ name: UNKNOWN })]);
+
+    await expect(boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] })).rejects.toThrow(UNKNOWN);
   });
 });
 
@@ -505,6 +573,43 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(app.get(getHubToken('orders'))).toBeInstanceOf(Hub);
   });
 
+  it('by a module that is loaded later is opened then, and closed with the application', async () => {
+    const [broker, own] = [new Noting(), new Noting()];
+    @Injectable()
+    class Late {
+      constructor(
+        @InjectHub('late') readonly late: Hub,
+        @InjectHub('prices') readonly prices: Hub,
+      ) {}
+    }
+    @Module({
+      imports: [StreamingModule.registerHub({ name: 'late' }, { name: 'own', broker: own })],
+      providers: [Late],
+    })
+    class LateModule {}
+    const { app, close } = await launch(platform, { imports: [HUBS()], options: { broker } });
+    expect(broker.seen).not.toContain('open late');
+
+    const { late, prices } = (await app.get(LazyModuleLoader).load(() => LateModule)).get(Late);
+    await late.publish('in time');
+    await close();
+
+    expect(prices).toBe(hubOf({ app }, 'prices'));
+    expect(broker.seen).toEqual(expect.arrayContaining(['open late', 'append late in time', 'stop late', 'close']));
+    expect(own.seen).toEqual(['open own', 'stop own', 'close']);
+    expect((await refusal(() => late.publish('too late'))).code).toBe('hub-closed');
+  });
+
+  it('by a module that is loaded later under a name that is taken fails the loading of that module', async () => {
+    @Module({ imports: [StreamingModule.registerHub({ name: 'prices' })] })
+    class LateModule {}
+    const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
+
+    const { code } = await refusal(() => app.get(LazyModuleLoader).load(() => LateModule));
+
+    expect(code).toBe('duplicate-hub');
+  });
+
   it('in one application is not heard in another of the same process', async () => {
     @Controller()
     class Prices {
@@ -537,6 +642,43 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
 
     expect(await hubOf(two, 'prices').publish('still')).toEqual(expect.any(String));
     expect((await refusal(() => hubOf(one, 'prices').publish('not'))).code).toBe('hub-closed');
+  });
+});
+
+describe('A hub in an application context without HTTP', () => {
+  it.each<[string, Imports]>([
+    ['with forRoot()', [StreamingModule.forRoot(), HUBS()]],
+    ['without forRoot()', [HUBS()]],
+  ])('is injected, publishes, and is closed with the context: %s', async (_how, imports) => {
+    @Injectable()
+    class Worker {
+      constructor(@InjectHub('prices') readonly hub: Hub) {}
+    }
+    const root = { module: class Root {}, imports, providers: [Worker] };
+    const context = await NestFactory.createApplicationContext(root, { logger: false, abortOnError: false });
+    const { hub } = context.get(Worker);
+    const events = hub.subscribe()[Symbol.asyncIterator]();
+    const heard = events.next();
+
+    await hub.publish('published');
+    expect((await heard).value?.data).toBe('published');
+    await context.close();
+
+    expect(await events.next()).toEqual({ done: true, value: undefined });
+    expect((await refusal(() => hub.publish('too late'))).code).toBe('hub-closed');
+  });
+});
+
+describe.each(PLATFORMS)('%s: what StreamingModule provides to an application', (platform) => {
+  it('does not include what its streams share', async () => {
+    @Injectable()
+    class Curious {
+      constructor(@Inject(StreamingRuntime) readonly runtime: unknown) {}
+    }
+
+    await expect(boot(platform, [StreamingModule.forRoot()], { providers: [Curious] })).rejects.toThrow(
+      'StreamingRuntime',
+    );
   });
 });
 
