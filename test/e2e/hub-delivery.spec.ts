@@ -9,7 +9,6 @@ import {
   type INestApplication,
   type NestInterceptor,
   Query,
-  type Type,
   UseGuards,
   UseInterceptors,
 } from '@nestjs/common';
@@ -21,7 +20,6 @@ import {
   event,
   Hub,
   type HubEvent,
-  type HubOptions,
   type HubPresence,
   HubSubscription,
   InjectHub,
@@ -30,39 +28,17 @@ import {
   Stream,
   type StreamConnection,
   type StreamHooks,
-  StreamingModule,
   type StreamingModuleOptions,
   StreamSignal,
   UseStreamHooks,
 } from '../../lib/index.js';
-import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
+import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
-import {
-  dataOf,
-  eventsOf,
-  hubOf,
-  joined,
-  NDJSON,
-  PublishLoop,
-  publishAll,
-  range,
-  recordsOf,
-  SSE,
-} from '../support/hub.js';
-import { countWrites, type RunningApp, turns, useApps } from '../support/running.js';
+import { dataOf, eventsOf, joined, NDJSON, PublishLoop, publishAll, range, recordsOf, SSE } from '../support/hub.js';
+import { useHubApps } from '../support/hub-feed.js';
+import { countWrites, turns } from '../support/running.js';
 
-const launch = useApps();
-
-/** An application with the hub `feed`. */
-async function start(
-  platform: Platform,
-  controllers: Type[],
-  { hub = {}, ...setup }: Omit<AppSetup, 'controllers'> & { hub?: Partial<HubOptions> } = {},
-): Promise<RunningApp & { readonly hub: Hub }> {
-  const imports = [StreamingModule.registerHub({ name: 'feed', ...hub })];
-  const app = await launch(platform, { ...setup, controllers, imports });
-  return { ...app, hub: hubOf(app) };
-}
+const start = useHubApps();
 
 @Controller()
 class Feed {
