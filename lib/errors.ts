@@ -1,4 +1,4 @@
-/** Why a stream ended. See {@link StreamCloseReason}. */
+/** Why a stream ended: see {@link StreamCloseReason}. */
 export type StreamCloseCode =
   | 'client-closed'
   | 'completed'
@@ -11,7 +11,6 @@ export type StreamCloseCode =
 
 /** Every `code` a {@link StreamError} can have. */
 export type StreamErrorCode =
-  | StreamCloseCode
   | 'invalid-option'
   | 'invalid-state'
   | 'invalid-source'
@@ -25,19 +24,7 @@ export type StreamErrorCode =
   | 'module-missing'
   | 'module-duplicate';
 
-/**
- * Base of every error this package throws. `code` says which, `message` says what to do about it.
- *
- * The reason of an aborted {@link StreamSignal} is a `StreamError` too; its `code` is then the
- * {@link StreamCloseCode} of the stream.
- *
- * @example
- * ```ts
- * signal.addEventListener('abort', () => {
- *   if (signal.reason.code === 'client-closed') upstream.cancel();
- * });
- * ```
- */
+/** Base of every error that this package throws, except {@link StreamCloseError}. `code` identifies it, and `message` says what to do about it. */
 export class StreamError extends Error {
   override readonly name: string = 'StreamError';
   /** The HTTP status Nest's exception filter answers with, where the error is a client's. Default: none, which is 500. */
@@ -58,9 +45,30 @@ export class StreamError extends Error {
 }
 
 /**
- * Thrown by what the state of a stream does not allow, such as `header()` once the head is on its
- * way. Its `code` is `invalid-state`.
+ * Says why a stream is over. The signal of a stream is aborted with it, and pending calls of `send()` reject with it. With the code `error`, `cause` is
+ * the error that the stream failed with.
+ *
+ * @example
+ * ```ts
+ * signal.addEventListener('abort', () => {
+ *   const { code } = signal.reason as StreamCloseError;
+ *   if (code === 'client-closed') upstream.cancel();
+ * });
+ * ```
  */
+export class StreamCloseError extends Error {
+  override readonly name: string = 'StreamCloseError';
+
+  constructor(
+    readonly code: StreamCloseCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** Thrown by an operation that the state of a stream does not allow, such as `header()` after the head was sent. Its `code` is `invalid-state`. */
 export class StreamStateError extends StreamError {
   override readonly name: string = 'StreamStateError';
 

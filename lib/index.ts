@@ -20,7 +20,13 @@ export { Sse } from './decorators/sse.decorator.js';
 export { Stream } from './decorators/stream.decorator.js';
 export { StreamSignal } from './decorators/stream-signal.decorator.js';
 export { UseStreamHooks } from './decorators/use-stream-hooks.decorator.js';
-export { type StreamCloseCode, StreamError, type StreamErrorCode, StreamStateError } from './errors.js';
+export {
+  type StreamCloseCode,
+  StreamCloseError,
+  StreamError,
+  type StreamErrorCode,
+  StreamStateError,
+} from './errors.js';
 export { event, type StreamEvent } from './event/event.js';
 export type { HubEvent, HubReset } from './event/hub-event.js';
 export { defineFormat } from './format/define-format.js';

@@ -1,5 +1,5 @@
 import { ServiceUnavailableException } from '@nestjs/common';
-import { StreamError, type StreamHooks } from 'nestjs-streaming';
+import { StreamCloseError, type StreamHooks } from 'nestjs-streaming';
 
 /**
  * For streams that have an end: one that the server closes before it, because it is shutting down, fails
@@ -10,7 +10,9 @@ export const WHOLE_OR_FAILED: StreamHooks = {
     // The source that came to its end by itself has not aborted anything.
     if (signal.aborted) {
       const reason: unknown = signal.reason;
-      throw new ServiceUnavailableException(reason instanceof StreamError ? reason.code : 'closed', { cause: reason });
+      throw new ServiceUnavailableException(reason instanceof StreamCloseError ? reason.code : 'closed', {
+        cause: reason,
+      });
     }
   },
 };

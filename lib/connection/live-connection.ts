@@ -16,7 +16,7 @@ function rejected(error: unknown): Promise<never> {
   return optional(Promise.reject(error));
 }
 
-/** What a client sends that can send nothing. */
+/** The messages of a client that cannot send any. */
 const NO_MESSAGES: AsyncIterable<never> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
 };
@@ -59,7 +59,14 @@ export class LiveConnection extends StreamCore {
   }
 
   get messages(): AsyncIterable<string | Uint8Array> {
-    return this.parts.transport.receive?.(() => this.attempt(() => this.openEmpty())) ?? NO_MESSAGES;
+    const { transport } = this.parts;
+    if (!transport.receive) {
+      return NO_MESSAGES;
+    }
+    return {
+      // Not in the getter: what only looks at a stream, such as a logger, must not pause its client.
+      [Symbol.asyncIterator]: () => this.receive()[Symbol.asyncIterator](),
+    };
   }
 
   get signal(): AbortSignal {
@@ -123,6 +130,10 @@ export class LiveConnection extends StreamCore {
 
   protected override get unsent(): Promise<void> | undefined {
     return this.sends;
+  }
+
+  private receive(): AsyncIterable<string | Uint8Array> {
+    return this.parts.transport.receive?.(() => this.attempt(() => this.openEmpty())) ?? NO_MESSAGES;
   }
 
   private accept(chunk: unknown): Promise<void> {

@@ -46,13 +46,14 @@ export abstract class StreamConnection<T = unknown> {
   abstract readonly bufferedAmount: number;
 
   /**
-   * What a WebSocket client sends: text as strings, binary as bytes. To read it opens the stream, as a client sends nothing before. It
-   * ends with the stream; over HTTP it has ended already.
+   * The messages of a WebSocket client: text as strings, binary as bytes. Reading them opens the stream, because a client sends nothing
+   * before that. The iteration ends with the stream. Over HTTP there are no messages, and it ends at once.
    *
-   * What waits to be read is bounded (`websocket.messages`): then the client is not read from until it is. As long as nobody has asked
-   * for it, it is kept within the same bounds where `@ConnectedStream()` is injected, and dropped otherwise.
+   * Messages that wait to be read are bounded (`websocket.messages`). Once an iteration has begun, a client that exceeds the bounds is not
+   * read from until there is room. Before that, messages are kept within the same bounds where `@ConnectedStream()` is injected, and
+   * dropped otherwise.
    *
-   * @throws {StreamStateError} when it is read a second time
+   * @throws {StreamStateError} when a second iteration begins
    *
    * @example
    * ```ts
@@ -64,7 +65,7 @@ export abstract class StreamConnection<T = unknown> {
    */
   abstract readonly messages: AsyncIterable<string | Uint8Array>;
 
-  /** Aborted when the stream is over or the server is ending it. Its reason is a `StreamError` with the close code. */
+  /** Aborted when the stream is over, or when the server begins to end it. Its reason is a {@link StreamCloseError}. */
   abstract readonly signal: AbortSignal;
 
   /**
@@ -89,8 +90,8 @@ export abstract class StreamConnection<T = unknown> {
    * Sends a chunk. Resolves when the client can take more: wait for it, and a slow client slows you down. What you do
    * not wait for is held in the stream's queue, within its bounds (`queue`, `overflow`).
    *
-   * Rejects with a `StreamError` whose code is the close code when the stream ends before, and with a
-   * {@link StreamStateError} when it has ended already. A rejection nobody handles is not an unhandled one.
+   * Rejects with a {@link StreamCloseError} when the stream ends before that, and with a {@link StreamStateError} when it has
+   * ended already. A rejection that is not handled does not count as an unhandled rejection.
    */
   abstract send(chunk: T | StreamEvent<T> | FlushMark): Promise<void>;
 

@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamCloseError } from '../errors.js';
 import { formatSse } from '../format/sse.format.js';
 import { isFlushMark } from '../source/flush.js';
 import { isError } from '../util/error-text.js';
@@ -116,9 +116,9 @@ export abstract class StreamEnding extends StreamOpening {
   }
 
   /** Why the stream is over, as the signal and rejected sends tell it. */
-  protected closeError(): StreamError {
+  protected closeError(): StreamCloseError {
     const { code, error } = this.reason ?? { code: 'completed' as const };
-    return new StreamError(
+    return new StreamCloseError(
       code,
       `${this.name}: ${messageOf(code)}`,
       error === undefined ? undefined : { cause: error },

@@ -1,9 +1,8 @@
 import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
- * Injects an `AbortSignal` that is aborted when the stream is over, whatever ended it, in the same turn as the
- * client's going. Its reason is a {@link StreamError} with the {@link StreamCloseCode}.
- * Pipes are not run on it.
+ * Injects an `AbortSignal` that is aborted when the stream ends, whatever ended it. When the client disconnects, that happens in the same turn.
+ * Its reason is a {@link StreamCloseError}. Pipes do not run on it.
  *
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamCloseError, StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
 import type { Subscriber } from './subscriber.js';
@@ -86,7 +86,7 @@ export class EventIterator implements AsyncIterator<HubEvent, undefined>, Shared
 
   overflow(): void {
     this.fail(
-      new StreamError(
+      new StreamCloseError(
         'slow-consumer',
         'The iteration is too slow for what is published: raise "queue", or let "overflow" drop',
       ),

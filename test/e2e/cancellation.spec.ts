@@ -7,8 +7,8 @@ import {
   ConnectedStream,
   Sse,
   Stream,
+  StreamCloseError,
   type StreamConnection,
-  StreamError,
   type StreamHooks,
   StreamSignal,
 } from '../../lib/index.js';
@@ -28,7 +28,7 @@ class Witness extends Recorder {
   on(signal: AbortSignal): void {
     signal.addEventListener('abort', () => {
       const { reason } = signal;
-      this.add(`aborted ${reason instanceof StreamError ? reason.code : String(reason)}`);
+      this.add(`aborted ${reason instanceof StreamCloseError ? reason.code : String(reason)}`);
     });
   }
 }
@@ -455,7 +455,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
                 yield* abortable(source, signal);
               }
             } catch (error) {
-              witness.add(`threw ${error instanceof StreamError ? error.code : String(error)}`);
+              witness.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
               throw error;
             } finally {
               witness.add('finally');
@@ -531,7 +531,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
             await stream.send(KIB_64);
           }
         } catch (error) {
-          witness.add(`rejected ${error instanceof StreamError ? error.code : String(error)}`);
+          witness.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
         }
       }
     }

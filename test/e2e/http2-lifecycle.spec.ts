@@ -14,8 +14,8 @@ import { interval } from 'rxjs';
 import {
   ConnectedStream,
   Stream,
+  type StreamCloseError,
   type StreamConnection,
-  type StreamError,
   StreamingModule,
   StreamSignal,
 } from '../../lib/index.js';
@@ -58,7 +58,7 @@ describe('HTTP/2: the end of a stream', () => {
       @Stream('feed')
       feed(@ConnectedStream() stream: StreamConnection, @StreamSignal() signal: AbortSignal) {
         stream.hooks({ onClose: (_stream, reason) => seen.add(`onClose ${reason.code}`) });
-        signal.addEventListener('abort', () => seen.add(`aborted ${(signal.reason as StreamError).code}`));
+        signal.addEventListener('abort', () => seen.add(`aborted ${(signal.reason as StreamCloseError).code}`));
         void stream.send('x');
         late = () => stream.send('late');
       }

@@ -16,6 +16,7 @@ import {
   flush,
   Sse,
   Stream,
+  type StreamCloseError,
   type StreamConnection,
   StreamError,
   type StreamOptions,
@@ -849,7 +850,7 @@ describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
     class Tail {
       @Stream('tail', { format: 'text' })
       tail(@ConnectedStream() stream: StreamConnection<string>, @StreamSignal() signal: AbortSignal): void {
-        signal.addEventListener('abort', () => heard.add(`signal ${(signal.reason as StreamError).code}`));
+        signal.addEventListener('abort', () => heard.add(`signal ${(signal.reason as StreamCloseError).code}`));
         stream.hooks({ onClose: (_, { code }) => heard.add(`hook ${code}`) });
         void stream.send('x');
       }

@@ -572,6 +572,26 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       client.socket.terminate();
     });
 
+    it('do not hold their client back because somebody looks at stream.messages', async () => {
+      const app = await start(
+        (stream) => {
+          expect(stream.messages).toBeDefined();
+          void stream.send('open');
+        },
+        { websocket: { messages: { items: 1 } } },
+      );
+      const client = await WebSocketClient.open(app.url('/feed'));
+
+      for (let i = 0; i < 100; i++) {
+        client.socket.send('x'.repeat(1_000));
+      }
+      client.socket.ping();
+      await once(client.socket, 'pong');
+
+      client.socket.close();
+      expect(await over.count(1)).toMatchObject([{ code: 'client-closed' }]);
+    });
+
     it('that wait to be read hold their client back, and are all read in the end', async () => {
       const go = deferred();
       const held = deferred<AsyncIterator<string | Uint8Array>>();

@@ -1,4 +1,4 @@
-import { StreamError } from '../../errors.js';
+import { type StreamCloseError, StreamError } from '../../errors.js';
 import { eventIn, isAbsent, type StreamEvent } from '../../event/event.js';
 import { HubEvent } from '../../event/hub-event.js';
 import { joined } from '../../format/binary.js';
@@ -284,7 +284,7 @@ export class Body extends Outbox {
   }
 
   /** Forgets what waits, and whoever waits for it. */
-  release(reason: () => StreamError): void {
+  release(reason: () => StreamCloseError): void {
     this.silent = true;
     this.clear();
     this.waiters?.reject(reason);

@@ -1,8 +1,8 @@
-import type { StreamError } from '../../errors.js';
+import type { StreamCloseError } from '../../errors.js';
 
 interface Waiter {
   resolve(): void;
-  reject(error: StreamError): void;
+  reject(error: StreamCloseError): void;
 }
 
 /** Those who wait for the client to take more. */
@@ -23,7 +23,7 @@ export class Waiters {
   }
 
   /** There never will be. */
-  reject(reason: () => StreamError): void {
+  reject(reason: () => StreamCloseError): void {
     for (const waiter of this.waiting.splice(0)) {
       waiter.reject(reason());
     }

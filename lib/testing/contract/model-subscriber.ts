@@ -1,4 +1,4 @@
-import { StreamError } from '../../errors.js';
+import { StreamCloseError } from '../../errors.js';
 import type { HubEvent } from '../../event/hub-event.js';
 import type { HubSubscription } from '../../hub/subscription.js';
 import { DeliveryAudit, type Given, type Logged, type Visit } from './delivery-audit.js';
@@ -47,7 +47,7 @@ export class ModelSubscriber {
       }
     } catch (error) {
       this.slow =
-        this.visit.overflow === 'disconnect' && error instanceof StreamError && error.code === 'slow-consumer';
+        this.visit.overflow === 'disconnect' && error instanceof StreamCloseError && error.code === 'slow-consumer';
       this.failure = this.slow ? undefined : error;
     } finally {
       void this.asked.shift();

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { Observable } from 'rxjs';
-import { abortable, type StreamConnection, StreamError, type StreamHooks } from '../../../lib/index.js';
+import { abortable, StreamCloseError, type StreamConnection, type StreamHooks } from '../../../lib/index.js';
 import { DRIVERS } from '../../support/drivers/index.js';
 import { type Deferred, deferred, Recorder } from '../../support/events.js';
 import { quiet, turns } from '../../support/running.js';
@@ -18,7 +18,7 @@ class Witness extends Recorder {
   on(signal: AbortSignal): void {
     signal.addEventListener('abort', () => {
       const { reason } = signal;
-      this.add(`aborted ${reason instanceof StreamError ? reason.code : String(reason)}`);
+      this.add(`aborted ${reason instanceof StreamCloseError ? reason.code : String(reason)}`);
     });
   }
 }
@@ -221,7 +221,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
           yield 'x';
           await abortable(NEVER, signal);
         } catch (error) {
-          witness.add(`threw ${error instanceof StreamError ? error.code : String(error)}`);
+          witness.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
           throw error;
         } finally {
           witness.add('finally');
@@ -277,7 +277,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
           await stream.send(KIB_64);
         }
       } catch (error) {
-        witness.add(`rejected ${error instanceof StreamError ? error.code : String(error)}`);
+        witness.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
       }
     };
     const { open, peers } = await start(driver, {
