@@ -100,8 +100,15 @@ export abstract class StreamEnding extends StreamOpening {
 
   /** Hears of an error that comes too late to be the stream's. */
   late(error: unknown): void {
-    if (error !== this.controller?.signal.reason && !isAbortError(error)) {
-      this.parts.settings.services.logger.error(`${this.name} threw after it was over`, error);
+    const { transport, settings } = this.parts;
+    const { logger } = settings.services;
+    if (error === this.controller?.signal.reason || isAbortError(error)) {
+      return;
+    }
+    if (transport.saysAborted?.(error)) {
+      logger.debug(`${this.name}: its client left before it had sent its whole request`);
+    } else {
+      logger.error(`${this.name} threw after it was over`, error);
     }
   }
 

@@ -25,13 +25,16 @@ describe('the attributes of a stream', () => {
 });
 
 describe('the type of an error', () => {
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+
   class OrderRefused extends Error {}
 
   it.each([
     ['the name of its class', new OrderRefused('no'), 'OrderRefused'],
     ['_OTHER where its class has no name', new (class extends Error {})(), '_OTHER'],
     ['_OTHER for what is no error', 'order 17 was refused', '_OTHER'],
-    ['_OTHER for what cannot be described', Proxy.revocable({}, {}).proxy, '_OTHER'],
+    ['_OTHER for what cannot be described', revoked.proxy, '_OTHER'],
   ])('is %s', (_what, error, type) => {
     expect(errorType(error)).toEqual({ 'error.type': type });
   });

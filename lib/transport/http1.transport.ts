@@ -7,6 +7,7 @@ import { onceSocketCloses } from './socket-close.js';
 import { STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import { LINGER_MS } from './truncation.js';
+import { saysAborted } from './upload.js';
 
 /** Silence after which TCP keep-alive probes start. */
 const PROBE_AFTER_MS = 15_000;
@@ -165,6 +166,10 @@ export class Http1Transport implements Transport {
 
   probe(): void {
     this.response.socket?.setKeepAlive(true, PROBE_AFTER_MS);
+  }
+
+  saysAborted(error: unknown): boolean {
+    return saysAborted(error, this.response.req);
   }
 
   destroy(): void {

@@ -5,6 +5,7 @@ import type { SharedChunk } from './shared-chunk.js';
 import { STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import { LINGER_MS } from './truncation.js';
+import { saysAborted } from './upload.js';
 
 /** An error code (RFC 9113 §7). Not CANCEL: the client of Node.js then ends the body as if that were whole. */
 const INTERNAL_ERROR = 0x2;
@@ -124,6 +125,10 @@ export class Http2Transport implements Transport {
         this.probe();
       }
     }
+  }
+
+  saysAborted(error: unknown): boolean {
+    return saysAborted(error, this.response.req);
   }
 
   destroy(): void {

@@ -63,6 +63,8 @@ export interface Transport {
    * @param onWait called when it is read and there is nothing yet
    */
   receive?(onWait: () => void): AsyncIterable<string | Uint8Array>;
+  /** Whether an error says no more than that the client left before it had sent its whole request. Without it, none does. */
+  saysAborted?(error: unknown): boolean;
   /** Drops the connection at once. `onClose` follows. */
   destroy(why: StreamCloseCode): void;
 }

@@ -101,6 +101,10 @@ export class CompressedTransport implements Transport, TransportListener {
     this.inner.probe();
   }
 
+  saysAborted(error: unknown): boolean {
+    return this.inner.saysAborted?.(error) === true;
+  }
+
   check(interval: number, now: number): void {
     this.inner.check?.(interval, now);
   }
