@@ -22,7 +22,8 @@ export type StreamErrorCode =
   | 'duplicate-hub'
   | 'hub-closed'
   | 'module-missing'
-  | 'module-duplicate';
+  | 'module-duplicate'
+  | 'unknown-route';
 
 /** Base of every error that this package throws, except {@link StreamCloseError}. `code` identifies it, and `message` says what to do about it. */
 export class StreamError extends Error {

@@ -1,13 +1,14 @@
 import { HubNotice } from '../event/hub-event.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Source } from '../source/source.js';
+import type { ResponseHead } from '../transport/response-head.js';
 import { inLaterTurn } from '../util/scheduler.js';
 import type { StreamCloseReason } from './close-reason.js';
 import { isOver } from './connection-state.js';
 import { LiveConnection } from './live-connection.js';
 import { PollReader } from './reader/poll-reader.js';
 import type { Reader } from './reader/reader.js';
-import type { ResponseHead, StreamParts } from './stream-settings.js';
+import type { StreamParts } from './stream-settings.js';
 
 /** The longest wait, in seconds: many proxies give up after 60. */
 const LONGEST_WAIT = 55;

@@ -1,5 +1,5 @@
 import type { SourceHead } from '../source/source.js';
-import type { ResponseHead } from './stream-settings.js';
+import type { ResponseHead } from '../transport/response-head.js';
 
 /** Gives a response the status and headers of a source that has them. */
 export function transfer({ status, headers }: SourceHead, head: ResponseHead): void {

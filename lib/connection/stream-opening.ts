@@ -1,12 +1,13 @@
 import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
 import { shownType } from '../format/page.format.js';
 import { isFlushMark } from '../source/flush.js';
+import type { CommittedHead } from '../transport/response-head.js';
 import { isThenable } from '../util/thenable.js';
 import { Body } from './body/body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
 import { StreamConnection } from './stream-connection.js';
-import type { CommittedHead, StreamParts } from './stream-settings.js';
+import type { StreamParts } from './stream-settings.js';
 
 /** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used where there is such a hook only. */
 const openingBy = new AsyncLocalStorage<object>();

@@ -1,8 +1,10 @@
 import type { EventsMode } from '../event/event.js';
 import type { StreamErrorBody } from '../format/format.js';
-import type { ChosenFormat, ContentType, FormatOfChunk } from '../format/negotiate.js';
-import type { OutgoingHeaders, Transport } from '../transport/transport.js';
+import type { ChosenFormat, FormatOfChunk } from '../format/negotiate.js';
+import type { ResponseHead } from '../transport/response-head.js';
+import type { Transport } from '../transport/transport.js';
 import type { QueueLimits } from '../util/queue-limits.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 import type { HookChain } from './hooks.js';
 import type { StreamRegistry } from './registry/stream-registry.js';
 
@@ -49,43 +51,6 @@ export interface StreamServices {
   retryDelay(): number | undefined;
   /** What a client may know of an error. */
   describeError(error: unknown): StreamErrorBody;
-}
-
-export interface StreamLogger {
-  error(message: string, error?: unknown): void;
-  warn(message: string): void;
-  debug(message: string): void;
-}
-
-/** The head of a response once it is fixed. */
-export interface CommittedHead {
-  /** The headers that the response does not know yet. */
-  readonly headers: OutgoingHeaders;
-  /** The length of the body in bytes, where the application has set `Content-Length`. */
-  readonly length: number | undefined;
-  /** The names of headers that the application has set and that are not sent: the server frames the message, the format has its own type. */
-  readonly dropped: readonly string[];
-}
-
-/** The head of the response, before it is sent. */
-export interface ResponseHead {
-  status(code: number): void;
-  header(name: string, value: string | readonly string[]): void;
-  /**
-   * Fixes the head, with this content type and these headers (their names in lower case) where none of that name is set;
-   * the body is ours from then on. A content type that clients need to read the body replaces another one.
-   * @throws {StreamError} `invalid-header` when `Content-Length` is not one number of bytes
-   */
-  commit(
-    contentType: ContentType | undefined,
-    defaults: Readonly<Record<string, string>>,
-  ): CommittedHead | PromiseLike<CommittedHead>;
-  /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */
-  vary(name: string): void;
-  /** Takes back the headers that frame the body of the stream: an exception filter responds with another body. */
-  release(): void;
-  /** Gives a response up whose client is gone before there was a head. */
-  abandon(): void;
 }
 
 /** The place of a stream in the counts of the limits. */

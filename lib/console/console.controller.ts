@@ -26,19 +26,19 @@ import { ConsoleFeed } from './console-feed.js';
 import { PAGE, PAGE_HEADERS } from './console-page.js';
 import { consoleQuery } from './console-query.js';
 
-/** What `@ApiExcludeController()` of `@nestjs/swagger`, which need not be there, notes. */
+/** The metadata key of `@ApiExcludeController()`. `@nestjs/swagger` itself may not be installed. */
 const EXCLUDED_FROM_OPENAPI = 'swagger/apiExcludeController';
 
-/** The page, its feed, and its button. Its own responses, so that no interceptor of the application changes them. */
-class ConsoleController {
+/** What the page, its feed and its button do. */
+class ConsoleActions {
   constructor(
-    @Inject(ConsoleFeed) private readonly feed: ConsoleFeed,
-    @Inject(StreamRegistry) private readonly streams: StreamRegistry,
-    @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
+    private readonly feed: ConsoleFeed,
+    private readonly streams: StreamRegistry,
+    private readonly host: HttpAdapterHost,
   ) {}
 
-  @Get()
-  page(@Res() response: unknown): void {
+  /** Responds with the page. The response is not Nest's, so that no interceptor of the application changes it. */
+  page(response: unknown): void {
     const { httpAdapter } = this.host;
     for (const [name, value] of Object.entries(PAGE_HEADERS)) {
       httpAdapter.setHeader(response, name, value);
@@ -46,23 +46,14 @@ class ConsoleController {
     httpAdapter.reply(response, PAGE, 200);
   }
 
-  @Sse('events', { maxDuration: false, protocols: 'http' })
-  @UseGuards(SameOriginGuard)
-  events(
-    @ConnectedStream() stream: StreamConnection,
-    @Query('filter') filter?: unknown,
-    @Query('sort') sort?: unknown,
-  ): void {
+  watch(stream: StreamConnection, filter: unknown, sort: unknown): void {
     this.feed.add(stream, consoleQuery(filter, sort));
   }
 
-  /** Answers at once: a client that takes nothing has until `sendTimeout`. */
-  @Post('close')
-  @UseGuards(SameOriginGuard)
-  @HttpCode(202)
-  close(@Headers('content-type') type: string | undefined, @Body() body: unknown): { readonly closing: string } {
-    // Not what a form can send: a page of another site would have to ask first (CORS).
-    if (!/^application\/json\s*(;|$)/i.test(type ?? '')) {
+  /** Closes a stream. Does not wait until it is closed: a client that reads nothing has until `sendTimeout`. */
+  close(contentType: string | undefined, body: unknown): { readonly closing: string } {
+    // JSON cannot be sent by a form: a page of another site would have to ask first (CORS).
+    if (!/^application\/json\s*(;|$)/i.test(contentType ?? '')) {
       throw new UnsupportedMediaTypeException('Send the id of a stream as JSON: {"id":"…"}');
     }
     const id = (body as { readonly id?: unknown } | null | undefined)?.id;
@@ -70,18 +61,50 @@ class ConsoleController {
       throw new BadRequestException('Send the id of a stream as JSON: {"id":"…"}');
     }
     if (![...this.streams].some((stream) => stream.id === id)) {
-      throw new NotFoundException('There is no such stream, or not any more');
+      throw new NotFoundException('There is no open stream with this id');
     }
     void this.streams.close((stream) => stream.id === id);
     return { closing: id };
   }
 }
 
-/** The controller at a path: applications of one process, or one of them twice, may have it at several. */
+/** Returns a controller at a path. Each call makes a class of its own: an application, or several in one process, may have several consoles. */
 export function consoleControllerAt(path: string): Type {
   @Controller({ path, version: VERSION_NEUTRAL })
   @SetMetadata(EXCLUDED_FROM_OPENAPI, [true])
   @UseGuards(ConsoleGuard)
-  class StreamingConsole extends ConsoleController {}
+  class StreamingConsole {
+    private readonly actions: ConsoleActions;
+
+    constructor(
+      @Inject(ConsoleFeed) feed: ConsoleFeed,
+      @Inject(StreamRegistry) streams: StreamRegistry,
+      @Inject(HttpAdapterHost) host: HttpAdapterHost,
+    ) {
+      this.actions = new ConsoleActions(feed, streams, host);
+    }
+
+    @Get()
+    page(@Res() response: unknown): void {
+      this.actions.page(response);
+    }
+
+    @Sse('events', { maxDuration: false, protocols: 'http' })
+    @UseGuards(SameOriginGuard)
+    events(
+      @ConnectedStream() stream: StreamConnection,
+      @Query('filter') filter: unknown,
+      @Query('sort') sort: unknown,
+    ) {
+      this.actions.watch(stream, filter, sort);
+    }
+
+    @Post('close')
+    @UseGuards(SameOriginGuard)
+    @HttpCode(202)
+    close(@Headers('content-type') type: string | undefined, @Body() body: unknown): { readonly closing: string } {
+      return this.actions.close(type, body);
+    }
+  }
   return StreamingConsole;
 }

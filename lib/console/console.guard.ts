@@ -6,19 +6,17 @@ import {
   Inject,
   Injectable,
   type OnModuleInit,
-  Scope,
-  type ScopeOptions,
-  type Type,
 } from '@nestjs/common';
-import { SCOPE_OPTIONS_METADATA } from '@nestjs/common/constants.js';
 import { ModuleRef } from '@nestjs/core';
-import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import { StreamError } from '../errors.js';
 import { isSameOrigin } from '../platform/same-origin.js';
+import { instanceFromDI } from '../route/instance-from-di.js';
 import { incomingOf } from './incoming.js';
 import { isGuard, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
+
+const ROLE = { code: 'invalid-option', is: 'the guard of the console', requestIn: 'the context' } as const;
 
 /** 127.0.0.0/8, also as IPv6 has it, and ::1. */
 const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
@@ -55,7 +53,7 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
   async onModuleInit(): Promise<void> {
     const { guard } = this.options;
     if (guard) {
-      this.guard = typeof guard === 'function' ? await this.instanceOf(guard) : guard;
+      this.guard = typeof guard === 'function' ? await instanceFromDI(guard, this.moduleRef, ROLE) : guard;
     }
     if (!isGuard(this.guard)) {
       throw new StreamError(
@@ -67,25 +65,6 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
 
   canActivate(context: ExecutionContext): ReturnType<CanActivate['canActivate']> {
     return this.guard.canActivate(context);
-  }
-
-  /** The provider of that class if any module has one, else an instance of our own. */
-  private async instanceOf(guard: Type<CanActivate>): Promise<CanActivate> {
-    const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, guard) as ScopeOptions | undefined;
-    if (options?.scope === Scope.REQUEST) {
-      throw new StreamError(
-        'invalid-option',
-        `${guard.name}, the guard of the console, is request-scoped, but serves all requests: take what you need from the context`,
-      );
-    }
-    try {
-      return this.moduleRef.get(guard, { strict: false });
-    } catch (error) {
-      if (error instanceof UnknownElementException) {
-        return this.moduleRef.create(guard);
-      }
-      throw error;
-    }
   }
 }
 

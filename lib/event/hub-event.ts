@@ -1,7 +1,16 @@
-import type { StreamFormat } from '../format/format.js';
 import { EVENT, MARK } from './event.js';
 
-/** What a hub event is made of. */
+/** The part of a {@link StreamFormat} that writes the events of a hub. */
+interface HubEventFormat {
+  readonly name: string;
+  readonly mediaTypes: readonly string[];
+  readonly fields?: boolean;
+  encode(value: unknown): string | Uint8Array;
+  lagged?(dropped: number, id?: string): string | Uint8Array;
+  reset?(reset: HubReset): string | Uint8Array;
+}
+
+/** The parts of a hub event. */
 export interface HubEventParts<T> {
   readonly id: string;
   readonly type?: string;
@@ -23,7 +32,7 @@ export class HubEvent<T = unknown> {
   readonly data: T;
   readonly #topic: string | undefined;
   readonly #key: string | undefined;
-  readonly #shared: ((format: StreamFormat) => string | Uint8Array) | undefined;
+  readonly #shared: ((format: HubEventFormat) => string | Uint8Array) | undefined;
 
   /**
    * @param shared encodes it once for all connections of a format
@@ -31,7 +40,7 @@ export class HubEvent<T = unknown> {
    */
   constructor(
     { id, type, data, topic, key }: HubEventParts<T>,
-    shared?: (format: StreamFormat) => string | Uint8Array,
+    shared?: (format: HubEventFormat) => string | Uint8Array,
   ) {
     this.id = id;
     this.type = type;
@@ -59,12 +68,12 @@ export class HubEvent<T = unknown> {
   }
 
   /** @internal */
-  encode(format: StreamFormat): string | Uint8Array {
+  encode(format: HubEventFormat): string | Uint8Array {
     return format.encode(format.fields ? this : this.data);
   }
 
   /** As {@link encode}, for a format that keeps no state: the same memory for all who are sent it. @internal */
-  encodeShared(format: StreamFormat): string | Uint8Array {
+  encodeShared(format: HubEventFormat): string | Uint8Array {
     return this.#shared ? this.#shared(format) : this.encode(format);
   }
 }
@@ -89,9 +98,9 @@ export interface HubReset {
 
 /** What a hub has to say itself, among the events. */
 export class HubNotice extends HubEvent {
-  readonly #write: (format: StreamFormat) => string | Uint8Array;
+  readonly #write: (format: HubEventFormat) => string | Uint8Array;
 
-  private constructor(parts: HubEventParts<unknown>, write: (format: StreamFormat) => string | Uint8Array) {
+  private constructor(parts: HubEventParts<unknown>, write: (format: HubEventFormat) => string | Uint8Array) {
     super(parts);
     this.#write = write;
   }
@@ -108,7 +117,7 @@ export class HubNotice extends HubEvent {
     return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped, id) ?? '');
   }
 
-  override encode(format: StreamFormat): string | Uint8Array {
+  override encode(format: HubEventFormat): string | Uint8Array {
     return this.#write(format);
   }
 }

@@ -26,13 +26,13 @@ import { validateOptions } from '../options/options-validation.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
 import { interceptSend } from '../platform/fastify.head.js';
 import { closeSessions } from '../platform/fastify.sessions.js';
-import { StreamRoutes } from '../route/route-explorer.js';
-import { versionParameterOf } from '../route/version-parameter.js';
+import { markModule } from '../route/module-check.js';
+import { StreamRoutes, streamRoutesOf } from '../route/route-explorer.js';
+import { versionParameterOf } from '../route/route-paths.js';
 import { Telemetry } from '../telemetry/telemetry.js';
-import { stackOf, textOf } from '../util/error-text.js';
+import { safeLogger } from '../util/stream-logger.js';
 import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
 import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';
-import { markModule } from './module-check.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
@@ -40,21 +40,7 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIO
 
 function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
   validateOptions('module', options, 'StreamingModule.forRoot()');
-  const logger = new Logger('StreamingModule');
-  return new StreamingRuntime(options, {
-    error: (message, ...errors) => safely(() => logger.error(message, ...errors.map(stackOf))),
-    warn: (message) => safely(() => logger.warn(message)),
-    debug: (message) => safely(() => logger.debug(message)),
-  });
-}
-
-/** Where a stream logs, nobody is left to catch what the logger of the application throws. */
-function safely(log: () => void): void {
-  try {
-    log();
-  } catch (error) {
-    process.emitWarning(`The logger of the application threw: ${textOf(error)}`);
-  }
+  return new StreamingRuntime(options, safeLogger(new Logger('StreamingModule')));
 }
 
 /**
@@ -84,7 +70,12 @@ function safely(log: () => void): void {
       useFactory: ({ options }: StreamingRuntime) => options.broker,
       inject: [StreamingRuntime],
     },
-    { provide: describeStreams, useFactory: describeStreams, inject: [StreamingRuntime, DiscoveryService] },
+    {
+      provide: describeStreams,
+      useFactory: (runtime: StreamingRuntime, discovery: DiscoveryService) =>
+        describeStreams(streamRoutesOf(discovery), runtime.options),
+      inject: [StreamingRuntime, DiscoveryService],
+    },
   ],
   exports: [StreamRegistry, DEFAULT_BROKER],
 })
@@ -141,12 +132,12 @@ export class StreamingModule
       return;
     }
     const instance = adapter.getInstance<object>();
-    this.runtime.serve(instance);
+    this.runtime.plans.serve(instance);
     if (adapter.getType() === 'fastify') {
       interceptSend(instance as Parameters<typeof interceptSend>[0]);
       closeSessions(instance as Parameters<typeof closeSessions>[0]);
     }
-    const routes = new StreamRoutes(this.runtime, this.discovery);
+    const routes = new StreamRoutes(this.runtime, streamRoutesOf(this.discovery));
     this.routes = routes;
     this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
     this.runtime.versionParameter = versionParameterOf(this.config.getVersioning());
@@ -165,7 +156,7 @@ export class StreamingModule
   async onApplicationBootstrap(): Promise<void> {
     if (this.routes) {
       const paths = this.routes.paths(this.config, this.modules, ({ webSockets }) => webSockets);
-      await this.runtime.websocket?.open(this.host.httpAdapter, paths);
+      await this.runtime.webSockets?.open(this.host.httpAdapter, paths);
     }
   }
 

@@ -1,13 +1,11 @@
 import { HttpStatus, RequestMethod } from '@nestjs/common';
 import { HTTP_CODE_METADATA, METHOD_METADATA } from '@nestjs/common/constants.js';
-import type { DiscoveryService } from '@nestjs/core';
 import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
 import type { StreamFormat } from '../format/format.js';
 import { HubSubscription } from '../hub/subscription.js';
-import type { StreamingRuntime } from '../module/streaming.runtime.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
-import { type StreamRoute, StreamRoutes } from '../route/route-explorer.js';
+import type { StreamRoute } from '../route/route-explorer.js';
 import { formatsOf } from '../route/route-settings.js';
 import { isNotInstalled } from '../util/optional-package.js';
 import { itemSchemaOf } from './item-type.js';
@@ -33,19 +31,21 @@ const given = new WeakMap<object, ReadonlyMap<string, unknown>>();
  * Gives the stream routes of an application what `SwaggerModule.createDocument()` reads, if `@nestjs/swagger` is
  * installed. It is called while providers are made: a document may be created before the application is initialized.
  */
-export async function describeStreams(runtime: StreamingRuntime, discovery: DiscoveryService): Promise<void> {
-  const { routes } = new StreamRoutes(runtime, discovery);
+export async function describeStreams(
+  routes: readonly StreamRoute[],
+  application: StreamingModuleOptions,
+): Promise<void> {
   for (const { handler } of routes) {
     takeBack(handler);
   }
-  const swagger = routes.length > 0 && runtime.options.openapi !== false && (await importSwagger());
+  const swagger = routes.length > 0 && application.openapi !== false && (await importSwagger());
   if (swagger) {
     // Several controllers may inherit one method: all are noted before the first is written.
     for (const { handler } of routes) {
       noteGiven(swagger, handler);
     }
     for (const route of routes) {
-      new StreamDescription(swagger, route, runtime.options).write();
+      new StreamDescription(swagger, route, application).write();
     }
   }
 }

@@ -171,21 +171,3 @@ export interface StreamingModuleOptions extends StreamBehavior {
     readonly retry?: number | false;
   };
 }
-
-export const DEFAULTS = {
-  openDelay: 1_000,
-  heartbeat: 15_000,
-  sendTimeout: 30_000,
-  maxDuration: false,
-  items: 65_536,
-  bytes: 4 * 1024 * 1024,
-  threshold: 1_024,
-  retryAfter: 5_000,
-  perConnection: 1_000,
-  grace: 5_000,
-  retry: 3_000,
-  maxPayload: 65_536,
-  maxFragments: 256,
-  messages: 64,
-  messageBytes: 65_536,
-} as const;

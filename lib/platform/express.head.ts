@@ -1,9 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
-import type { ContentType } from '../format/negotiate.js';
-import { CONTENT_TYPE, typeInstead } from './content-type.js';
+import type { BodyType, CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { framed, releaseFraming } from './framing.js';
-import { withVary } from './vary.js';
+import { CONTENT_TYPE, typeInstead, withVary } from './headers.js';
 
 export interface ExpressResponse extends ServerResponse<IncomingMessage> {
   readonly app: object;
@@ -32,7 +30,7 @@ export class ExpressHead implements ResponseHead {
     this.response.setHeader('Vary', withVary(this.response.getHeader('Vary'), name));
   }
 
-  commit(contentType: ContentType | undefined, defaults: Readonly<Record<string, string>>): CommittedHead {
+  commit(contentType: BodyType | undefined, defaults: Readonly<Record<string, string>>): CommittedHead {
     const own = this.response.getHeader(CONTENT_TYPE);
     const type = typeInstead(own, contentType);
     if (type !== undefined) {

@@ -1,12 +1,10 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
-import type { CommittedHead, ResponseHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
-import type { ContentType } from '../format/negotiate.js';
+import type { BodyType, CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { onceSocketCloses } from '../transport/socket-close.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
-import { CONTENT_TYPE, typeInstead } from './content-type.js';
 import { CONTENT_LENGTH, checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
-import { withVary } from './vary.js';
+import { CONTENT_TYPE, typeInstead, withVary } from './headers.js';
 
 /** What is used of Fastify's reply. */
 export interface FastifyReplyLike {
@@ -51,7 +49,7 @@ class TakenBody {
   }
 
   constructor(
-    private readonly contentType: ContentType | undefined,
+    private readonly contentType: BodyType | undefined,
     private readonly defaults: Readonly<Record<string, string>>,
   ) {}
 
@@ -181,7 +179,7 @@ export class FastifyHead implements ResponseHead {
   }
 
   commit(
-    contentType: ContentType | undefined,
+    contentType: BodyType | undefined,
     defaults: Readonly<Record<string, string>>,
   ): CommittedHead | Promise<CommittedHead> {
     // Once the reply has been sent, an exception filter can no longer answer.

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
-import type { CommittedHead } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
+import type { CommittedHead } from '../transport/response-head.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
 
 /** Headers about a connection, or about how a message is framed on it: the server sets them (RFC 9110 §7.6.1, RFC 9113 §8.2.2). */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { StreamLogger } from '../connection/stream-settings.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 
 const LONGEST = 1_024;
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ResponseHead } from '../connection/stream-settings.js';
+import type { ResponseHead } from '../transport/response-head.js';
 import { ExpressHead, type ExpressResponse } from './express.head.js';
 import { FastifyHead, type FastifyReplyLike } from './fastify.head.js';
 
@@ -28,7 +28,7 @@ export function exchangeOn(response: PlatformResponse): PlatformExchange {
     : { raw: response, request: response.req, head: new ExpressHead(response) };
 }
 
-/** What the HTTP adapter calls its instance. */
-export function instanceOf(response: PlatformResponse): object {
+/** Returns the instance of the HTTP adapter that a response belongs to. */
+export function adapterInstanceOf(response: PlatformResponse): object {
   return isFastify(response) ? response.server : response.app;
 }

@@ -1,5 +1,6 @@
 import type { Admission } from '../connection/stream-settings.js';
-import { DEFAULTS, type StreamLimits } from '../options/streaming.options.js';
+import { DEFAULTS } from '../options/defaults.js';
+import type { StreamLimits } from '../options/streaming.options.js';
 import { answered } from '../util/thenable.js';
 
 /** Why a stream is refused. */
@@ -44,7 +45,7 @@ export class StreamLimiter {
 
   /** Returns why one more stream is too many, or `undefined` if there is room for it. */
   over({ request, carrier }: Applicant): OverLimit | undefined {
-    const { connections = Infinity, perClient = Infinity, retryAfter = DEFAULTS.retryAfter } = this.limits;
+    const { connections = Infinity, perClient = Infinity, retryAfter = DEFAULTS.limits.retryAfter } = this.limits;
     if (this.all.open >= connections) {
       return { status: 503, message: `All ${connections} streams are in use: try again later`, retryAfter };
     }

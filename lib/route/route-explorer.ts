@@ -1,11 +1,10 @@
-import { type NestInterceptor, type RequestMethod, Scope, type ScopeOptions, type Type } from '@nestjs/common';
+import type { NestInterceptor, RequestMethod, Type } from '@nestjs/common';
 import {
   HTTP_CODE_METADATA,
   INTERCEPTORS_METADATA,
   METHOD_METADATA,
   REDIRECT_METADATA,
   RENDER_METADATA,
-  SCOPE_OPTIONS_METADATA,
   SSE_METADATA,
 } from '@nestjs/common/constants.js';
 import {
@@ -15,13 +14,13 @@ import {
   ModuleRef,
   type ModulesContainer,
 } from '@nestjs/core';
-import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
 import type { HookChain, StreamHooks } from '../connection/hooks.js';
 import { HOOK_NAMES } from '../connection/hooks.js';
 import { StreamError } from '../errors.js';
-import type { StreamingRuntime } from '../module/streaming.runtime.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamHooksLike } from '../options/streaming.options.js';
+import { instanceFromDI } from './instance-from-di.js';
+import type { RouteContext } from './route-context.js';
 import { checkMapping, checkNoStream, restoreParameters } from './route-decorator.js';
 import { hooksOf, markOf, type StreamMark } from './route-metadata.js';
 import { fullPaths } from './route-paths.js';
@@ -41,41 +40,43 @@ export interface StreamRoute {
     | undefined;
 }
 
-/** Finds the stream routes of an application and makes their plans. */
+/** Finds the stream routes of an application. */
+export function streamRoutesOf(discovery: DiscoveryService): readonly StreamRoute[] {
+  const scanner = new MetadataScanner();
+  return discovery.getControllers().flatMap((wrapper) => {
+    const controller = wrapper.metatype as Type | null;
+    const prototype = (controller?.prototype ?? {}) as Record<string, unknown>;
+    return scanner.getAllMethodNames(prototype).flatMap((key) => {
+      const handler = prototype[key] as object;
+      const mark = markOf(handler);
+      if (!mark && controller) {
+        restoreParameters(controller, key);
+        checkNoStream(controller, key, handler);
+      }
+      return mark && controller
+        ? [
+            {
+              controller,
+              key,
+              handler,
+              mark,
+              name: `${controller.name}.${key}`,
+              module: wrapper.host as StreamRoute['module'],
+            },
+          ]
+        : [];
+    });
+  });
+}
+
+/** The stream routes of an application, with their plans. */
 export class StreamRoutes {
-  readonly routes: readonly StreamRoute[];
   private readonly plans = new Map<StreamRoute, StreamPlan>();
 
   constructor(
-    private readonly runtime: StreamingRuntime,
-    discovery: DiscoveryService,
-  ) {
-    const scanner = new MetadataScanner();
-    this.routes = discovery.getControllers().flatMap((wrapper) => {
-      const controller = wrapper.metatype as Type | null;
-      const prototype = (controller?.prototype ?? {}) as Record<string, unknown>;
-      return scanner.getAllMethodNames(prototype).flatMap((key) => {
-        const handler = prototype[key] as object;
-        const mark = markOf(handler);
-        if (!mark && controller) {
-          restoreParameters(controller, key);
-          checkNoStream(controller, key, handler);
-        }
-        return mark && controller
-          ? [
-              {
-                controller,
-                key,
-                handler,
-                mark,
-                name: `${controller.name}.${key}`,
-                module: wrapper.host as StreamRoute['module'],
-              },
-            ]
-          : [];
-      });
-    });
-  }
+    private readonly context: RouteContext,
+    private readonly routes: readonly StreamRoute[],
+  ) {}
 
   /** Checks the options of every route and makes its plan. */
   plan(): void {
@@ -93,9 +94,9 @@ export class StreamRoutes {
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
       const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
       const hasStatus = Reflect.hasMetadata(HTTP_CODE_METADATA, handler);
-      const plan = new StreamPlan(planSettings(this.runtime, mark, { route: name, method, hasStatus }));
+      const plan = new StreamPlan(planSettings(this.context, mark, { route: name, method, hasStatus }));
       this.plans.set(route, plan);
-      this.runtime.addPlan(route.controller, mark, plan);
+      this.context.plans.add(route.controller, mark, plan);
     }
   }
 
@@ -152,7 +153,7 @@ export class StreamRoutes {
 
   /** Resolves the hooks of every route, outermost first. */
   async resolveHooks(moduleRef: ModuleRef): Promise<void> {
-    const own = [this.runtime.options.hooks ?? []].flat();
+    const own = [this.context.options.hooks ?? []].flat();
     const ofApplication = await resolveAll(own, moduleRef, 'StreamingModule.forRoot()');
     for (const [route, plan] of this.plans) {
       const ref = (route.module?.getProviderByKey(ModuleRef).instance as ModuleRef | undefined) ?? moduleRef;
@@ -167,28 +168,16 @@ function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, whe
 }
 
 async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
-  const resolved = typeof hooks === 'function' ? await instanceOf(hooks, moduleRef, where) : hooks;
+  const resolved =
+    typeof hooks === 'function'
+      ? await instanceFromDI(hooks, moduleRef, {
+          code: 'invalid-hook',
+          is: `a hook of ${where}`,
+          requestIn: 'stream.request',
+        })
+      : hooks;
   if (!HOOK_NAMES.some((name) => typeof resolved[name] === 'function')) {
     throw new StreamError('invalid-hook', `The hooks of ${where} have none of ${HOOK_NAMES.join(', ')}`);
   }
   return resolved;
-}
-
-/** The provider of that class if there is one, else an instance of our own. */
-async function instanceOf(hooks: Type<StreamHooks>, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
-  const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, hooks) as ScopeOptions | undefined;
-  if (options?.scope === Scope.REQUEST) {
-    throw new StreamError(
-      'invalid-hook',
-      `${hooks.name}, a hook of ${where}, is request-scoped, but serves all requests: take what you need from stream.request`,
-    );
-  }
-  try {
-    return moduleRef.get(hooks, { strict: false });
-  } catch (error) {
-    if (error instanceof UnknownElementException) {
-      return moduleRef.create(hooks);
-    }
-    throw error;
-  }
 }

@@ -1,15 +1,15 @@
 import type { ExecutionContext } from '@nestjs/common';
-import { runtimeOf } from '../module/streaming.runtime.js';
 import type { PlatformResponse } from '../platform/platform.js';
 import { type Invoke, StreamExchange } from './exchange.js';
 import type { StreamMark } from './route-metadata.js';
+import { RoutePlans } from './route-plans.js';
 
 const EXCHANGE = Symbol('nestjs-streaming:exchange');
 
 type Exchanging = PlatformResponse & { [EXCHANGE]?: StreamExchange };
 
 function createExchange(controller: object, mark: StreamMark, response: PlatformResponse): StreamExchange {
-  return new StreamExchange(runtimeOf(response).planOf(controller, mark), mark.parameters, response);
+  return new StreamExchange(RoutePlans.of(response).planOf(controller, mark), mark.parameters, response);
 }
 
 /** The exchange an interceptor is called for. */

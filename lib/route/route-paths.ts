@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import type { Type } from '@nestjs/common';
+import { type Type, type VersioningOptions, VersioningType } from '@nestjs/common';
 import { METHOD_METADATA, MODULE_PATH, PATH_METADATA, VERSION_METADATA } from '@nestjs/common/constants.js';
 import type { ApplicationConfig, ModulesContainer } from '@nestjs/core';
 import { RoutePathFactory } from '@nestjs/core/router/route-path-factory.js';
@@ -48,4 +48,16 @@ export function fullPaths(route: Mapped, config: ApplicationConfig, modules: Mod
       ),
     ),
   );
+}
+
+/**
+ * Returns what matches the parameter that holds the version of a route in `Accept: application/json;v=2`. To Nest it is not a
+ * parameter of the media type, and media types are negotiated without it. Returns `undefined` where versions are elsewhere.
+ */
+export function versionParameterOf(versioning: VersioningOptions | undefined): RegExp | undefined {
+  if (versioning?.type !== VersioningType.MEDIA_TYPE) {
+    return undefined;
+  }
+  const key = versioning.key.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`;[ \\t]*${key}(?:"(?:[^"\\\\]|\\\\.)*"|[^,;"])*`, 'gi');
 }

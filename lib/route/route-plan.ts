@@ -4,27 +4,21 @@ import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/commo
 import { having, type StreamHooks } from '../connection/hooks.js';
 import { LiveConnection } from '../connection/live-connection.js';
 import { PollingConnection } from '../connection/polling-connection.js';
-import type {
-  Admission,
-  ResponseHead,
-  StreamParts,
-  StreamServices,
-  StreamSettings,
-} from '../connection/stream-settings.js';
+import type { Admission, StreamParts, StreamServices, StreamSettings } from '../connection/stream-settings.js';
 import type { StreamFormat } from '../format/format.js';
 import { ALL_FORMATS } from '../format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from '../format/negotiate.js';
 import { PAGE } from '../format/page.format.js';
 import { sseFormat } from '../format/sse.format.js';
-import { DEFAULTS } from '../options/streaming.options.js';
+import { DEFAULTS } from '../options/defaults.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
 import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
 import { waitOf } from '../platform/prefer.js';
 import { type CompressionSettings, negotiateCoding } from '../transport/compression/content-coding.js';
 import { CompressedTransport } from '../transport/compression/transport.js';
+import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
 import { transportOf } from '../transport/transport-of.js';
-import { upgradeOf } from '../transport/websocket/upgrade.js';
 import { jittered } from '../util/retry-delay.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
 import type { OverLimit, StreamLimiter } from './limiter.js';
@@ -38,7 +32,7 @@ const LONGEST_ACCEPT = 1_024;
 const CLOSING: OverLimit = {
   status: 503,
   message: 'The server is shutting down: try another, or later',
-  retryAfter: DEFAULTS.retryAfter,
+  retryAfter: DEFAULTS.limits.retryAfter,
 };
 
 let connections = 0;
@@ -109,10 +103,9 @@ export class StreamPlan {
   connect(response: PlatformResponse): Connected {
     const { raw, request, head } = exchangeOn(response);
     const { settings } = this;
-    const upgrade = this.parts.websocket && upgradeOf(raw);
-    if (upgrade) {
-      const parts = this.parts.websocket.connect(upgrade, request);
-      const connection = new LiveConnection({ id: ++connections, request, head, settings, ...parts });
+    const webSocket = this.parts.websocket?.connect(raw, request);
+    if (webSocket) {
+      const connection = new LiveConnection({ id: ++connections, request, head, settings, ...webSocket });
       return { connection, carrier: raw.req.socket };
     }
     if (!this.parts.http) {

@@ -1,74 +1,81 @@
 import { HttpStatus, RequestMethod } from '@nestjs/common';
-import type { StreamLogger } from '../connection/stream-settings.js';
+import type { StreamServices, StreamSettings } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
-import type { EventsMode } from '../event/event.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
 import { byFirstChunk, type FormatOfChunk } from '../format/negotiate.js';
-import type { StreamingRuntime } from '../module/streaming.runtime.js';
-import { DEFAULTS, type StreamBehavior } from '../options/streaming.options.js';
+import { DEFAULTS, given } from '../options/defaults.js';
+import type { StreamBehavior } from '../options/streaming.options.js';
 import type { CompressionSettings } from '../transport/compression/content-coding.js';
-import { CONTENT_CODINGS, hasEncoder } from '../transport/compression/encoders.js';
+import { hasEncoder } from '../transport/compression/encoders.js';
 import type { QueueLimits } from '../util/queue-limits.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 import { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { StreamLimiter } from './limiter.js';
+import type { RouteContext } from './route-context.js';
 import type { StreamMark } from './route-metadata.js';
 import type { PlanParts } from './route-plan.js';
-
-const COMPRESSION: CompressionSettings = { encodings: CONTENT_CODINGS, threshold: DEFAULTS.threshold };
 
 interface MappedRoute {
   /** `Class.method` */
   readonly route: string;
-  /** What it is mapped with. */
+  /** The HTTP method of the route. */
   readonly method: RequestMethod | undefined;
-  /** Whether `@HttpCode()` names its status. */
+  /** Whether `@HttpCode()` sets its status. */
   readonly hasStatus: boolean;
 }
 
-/** The options of a route over those of the application over the defaults. */
-export function planSettings(runtime: StreamingRuntime, mark: StreamMark, route: MappedRoute): PlanParts {
+/** Merges the options of a route with those of the application and the defaults, in this order of precedence. */
+export function planSettings(context: RouteContext, mark: StreamMark, route: MappedRoute): PlanParts {
   const { decorator, options } = mark;
-  const application = runtime.options;
+  const { options: application, services, limiter, versionParameter } = context;
   const merged: StreamBehavior = { ...application, ...given(options) };
   const formats = formatsOf(merged.format);
-  if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
-    throw new StreamError('invalid-option', `@Sse() of ${route.route}: "format" is sse. For others use @Stream()`);
-  }
-  const { method } = route;
   const where = `@${decorator}() of ${route.route}`;
-  const { http, websocket } = protocolsOf(runtime, options, method, where);
+  if (decorator === 'Sse' && formats?.some(({ name }) => name !== 'sse')) {
+    throw new StreamError('invalid-option', `${where}: "format" is sse. For other formats use @Stream()`);
+  }
+  const { http, websocket } = protocolsOf(context, options, route.method, where);
   if (!websocket) {
     refuseUseless(options, formats, where);
   }
   refuseShape(options, formats, where);
   return {
     settings: {
-      route: route.route,
-      ...durationsOf(merged, runtime),
-      namesFormat: formats !== undefined,
-      formatOfChunk: formatOfChunk(route.route, runtime.services.logger),
+      ...settingsOf(merged, route.route, formats, services),
       heartbeatOfRoute: typeof options.heartbeat === 'number',
-      flush: merged.flush ?? 'auto',
       queue: queueOf(application, options),
-      overflow: merged.overflow ?? 'disconnect',
-      errorEvent: merged.errorEvent ?? 'error',
-      dropped: new Set(),
-      events: eventsOf(merged.events, formats),
     },
-    services: runtime.services,
+    services,
     formats,
     defaultStatus: defaultStatusOf(route),
-    compression: compressionOf(application.compression, options.compression, runtime.services.logger),
-    limiters: [runtime.limiter, options.limits && new StreamLimiter(options.limits)].filter(
-      (each) => each !== undefined,
-    ),
-    isDraining: runtime.isDraining,
-    versionParameter: runtime.versionParameter,
-    browser: merged.browser === true,
-    refusesWithRetry: application.refusal !== 'status',
+    compression: compressionOf(application.compression, options.compression, services.logger),
+    limiters: options.limits ? [limiter, new StreamLimiter(options.limits)] : [limiter],
+    isDraining: () => context.isDraining(),
+    versionParameter,
+    browser: merged.browser ?? DEFAULTS.browser,
+    refusesWithRetry: (application.refusal ?? DEFAULTS.refusal) === 'retry',
     http,
-    websocket: websocket && new WebSocketPlan(websocket.options, formats?.[0], route.route, runtime.services.logger),
+    websocket: websocket && new WebSocketPlan(websocket, formats?.[0], route.route, services.logger),
+  };
+}
+
+function settingsOf(
+  merged: StreamBehavior,
+  route: string,
+  formats: readonly StreamFormat[] | undefined,
+  services: StreamServices,
+) {
+  return {
+    route,
+    ...durationsOf(merged, services),
+    namesFormat: formats !== undefined,
+    formatOfChunk: formatOfChunk(route, services.logger),
+    flush: merged.flush ?? DEFAULTS.flush,
+    overflow: merged.overflow ?? DEFAULTS.overflow,
+    errorEvent: merged.errorEvent ?? DEFAULTS.errorEvent,
+    dropped: new Set<string>(),
+    events: eventsOf(merged.events, formats),
   };
 }
 
@@ -85,15 +92,18 @@ function formatOfChunk(route: string, logger: StreamLogger): FormatOfChunk {
   });
 }
 
-/** Which chunks are events. On a route of one format with fields, such as SSE, those too that look like Nest's `MessageEvent`. */
-function eventsOf(events: StreamBehavior['events'], formats: readonly StreamFormat[] | undefined): EventsMode {
+/** Returns which chunks are events. On a route with one format that has fields, such as SSE, objects that look like Nest's `MessageEvent` are too. */
+function eventsOf(
+  events: StreamBehavior['events'],
+  formats: readonly StreamFormat[] | undefined,
+): StreamSettings['events'] {
   if (formats?.some((format) => format.events === false)) {
     return 'explicit';
   }
   return events ?? (formats?.length === 1 && formats[0]?.fields ? 'shape' : 'explicit');
 }
 
-/** Refuses to take the objects for events which a format wants as data. */
+/** Refuses `events: 'shape'` where a format takes all objects as data. */
 function refuseShape(
   options: StreamMark['options'],
   formats: readonly StreamFormat[] | undefined,
@@ -108,7 +118,7 @@ function refuseShape(
   }
 }
 
-/** The status that Nest gives a route by its method. `undefined`: the route names its own, which no format may change. */
+/** Returns the status that Nest gives a route by its method, or `undefined` if the route names its own, which no format may change. */
 function defaultStatusOf({ method, hasStatus }: MappedRoute): number | undefined {
   if (hasStatus) {
     return undefined;
@@ -116,8 +126,8 @@ function defaultStatusOf({ method, hasStatus }: MappedRoute): number | undefined
   return method === RequestMethod.POST ? HttpStatus.CREATED : HttpStatus.OK;
 }
 
-/** The durations of a route, which the clock is made fine enough for. */
-function durationsOf(options: StreamBehavior, { registry }: StreamingRuntime) {
+/** Returns the durations of a route, and makes the clock of the streams fine enough for them. */
+function durationsOf(options: StreamBehavior, { registry }: StreamServices) {
   const durations = {
     openDelay: options.openDelay === 'first-chunk' ? Infinity : (options.openDelay ?? DEFAULTS.openDelay),
     heartbeat: milliseconds(options.heartbeat, DEFAULTS.heartbeat),
@@ -132,21 +142,20 @@ function durationsOf(options: StreamBehavior, { registry }: StreamingRuntime) {
 
 function queueOf(application: StreamBehavior, options: StreamMark['options']): QueueLimits {
   return {
-    items: DEFAULTS.items,
-    bytes: DEFAULTS.bytes,
+    ...DEFAULTS.queue,
     ...given(application.queue),
     ...pendingLimits(options.maxPendingDataLength),
     ...given(options.queue),
   };
 }
 
-/** What a route can be asked for over. WebSockets are opened with GET. */
+/** Returns the protocols that clients can request a route over. WebSockets are opened with GET. */
 function protocolsOf(
-  { websocket }: StreamingRuntime,
+  { websocket }: RouteContext,
   { protocols }: StreamMark['options'],
   method: RequestMethod | undefined,
   where: string,
-): { readonly http: boolean; readonly websocket: StreamingRuntime['websocket'] } {
+): { readonly http: boolean; readonly websocket: RouteContext['websocket'] } {
   const list = protocols === undefined ? undefined : [protocols].flat();
   const opens = method === RequestMethod.GET || method === RequestMethod.ALL;
   if (list?.includes('websocket') && !websocket) {
@@ -161,7 +170,7 @@ function protocolsOf(
   };
 }
 
-/** The formats a route offers. Nothing: all, as the first chunk has it. */
+/** Returns the formats that a route offers, or `undefined` if it offers all and the first chunk decides. */
 export function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | undefined {
   if (format === undefined) {
     return undefined;
@@ -180,10 +189,10 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
   return length === 0 || length === Infinity ? { items: Infinity, bytes: Infinity } : { bytes: length };
 }
 
-/** Lists of encodings of which this Node.js has none. The log has named them already. */
+/** Lists of encodings of which this Node.js has none, and about which a warning has been logged. */
 const useless = new WeakSet<object>();
 
-/** The compression of a route over that of the application over the defaults, without encodings that this Node.js does not have. */
+/** Merges the compression of a route with that of the application and the defaults, and leaves out encodings that this Node.js does not have. */
 function compressionOf(
   application: StreamBehavior['compression'],
   route: StreamBehavior['compression'],
@@ -192,7 +201,7 @@ function compressionOf(
   if (!(route ?? application)) {
     return undefined;
   }
-  const wanted: CompressionSettings = { ...COMPRESSION, ...givenObject(application), ...givenObject(route) };
+  const wanted: CompressionSettings = { ...DEFAULTS.compression, ...givenObject(application), ...givenObject(route) };
   const encodings = wanted.encodings.filter(hasEncoder);
   if (encodings.length > 0) {
     return { encodings, threshold: wanted.threshold };
@@ -210,13 +219,8 @@ function givenObject<T extends object>(options: T | boolean | undefined): Partia
   return typeof options === 'object' ? given(options) : {};
 }
 
-/** Without what is undefined: that is as if it had not been given. */
-function given<T extends object>(options: T | undefined): Partial<T> {
-  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
-}
-
-function milliseconds(given: number | false | undefined, byDefault: number | false): number {
-  const value = given ?? byDefault;
+function milliseconds(option: number | false | undefined, byDefault: number | false): number {
+  const value = option ?? byDefault;
   return value === false ? Infinity : value;
 }
 

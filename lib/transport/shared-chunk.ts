@@ -1,5 +1,3 @@
-import type { DeflateBlock } from './compression/deflate-block.js';
-
 const CRLF = '\r\n';
 /** The size of the slices of a chunk that is too large to be written at once. */
 const SLICE = 65_536;
@@ -7,6 +5,17 @@ const SLICE = 65_536;
 const SURROGATE_MASK = 0xfc00;
 const HIGH_SURROGATE = 0xd800;
 const LOW_SURROGATE = 0xdc00;
+
+/** The data of a chunk as deflate blocks that fit into any gzip body. */
+export interface DeflatedChunk {
+  readonly encoded: SharedChunk;
+  /** The CRC-32 of the data before it was encoded. */
+  readonly crc: number;
+  /** The factor by which the CRC-32 of the bytes before the data is multiplied. */
+  readonly crcShift: number;
+  /** The number of bytes of the data before it was encoded. */
+  readonly size: number;
+}
 
 /** Bytes that go to many connections at once, framed for them once. */
 export class SharedChunk {
@@ -16,8 +25,8 @@ export class SharedChunk {
   readonly bytes: Buffer;
   /** How many bytes the data has. */
   readonly size: number;
-  /** For connections that are sent gzip, once there is one. */
-  deflated: DeflateBlock | undefined;
+  /** For connections with gzip; `undefined` until the first of them writes the chunk. */
+  deflated: DeflatedChunk | undefined;
   /** The data, if it is text that may begin or end within a character: each client may have another half of it. */
   readonly partial: string | undefined;
   private cut: readonly SharedChunk[] | undefined;

@@ -1,12 +1,12 @@
 import { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
-import type { StreamLogger } from '../connection/stream-settings.js';
+import { pathOf } from '../platform/path-matcher.js';
 import { Upgrade } from '../transport/websocket/upgrade.js';
 import type { WebSocketServerLike } from '../transport/websocket/ws.js';
 import { atMost } from '../util/at-most.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 import { type HandshakeProblem, handshakeProblem, protocolOf, wantsWebSocket } from './handshake.js';
-import { pathOf } from './path-matcher.js';
 
 /** How long others who listen for upgrades may leave one alone before it is refused, in milliseconds. */
 const PATIENCE_MS = 3_000;

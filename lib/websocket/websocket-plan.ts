@@ -1,17 +1,27 @@
+import type { ServerResponse } from 'node:http';
 import { BadRequestException, ForbiddenException } from '@nestjs/common';
-import type { StreamLogger } from '../connection/stream-settings.js';
 import type { StreamFormat } from '../format/format.js';
 import { isCustom, messageFormat, PASSTHROUGH_MESSAGES } from '../format/message.formats.js';
 import type { ChosenFormat } from '../format/negotiate.js';
-import { DEFAULTS, type WebSocketOptions } from '../options/streaming.options.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
 import { isSameOrigin } from '../platform/same-origin.js';
 import { type WebSocketParts, WebSocketTransport } from '../transport/websocket/transport.js';
-import type { Upgrade } from '../transport/websocket/upgrade.js';
+import { upgradeOf } from '../transport/websocket/upgrade.js';
+import type { QueueLimits } from '../util/queue-limits.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 import { answered } from '../util/thenable.js';
 import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 
-/** What a connection is made of that is a WebSocket. */
+/** The WebSockets of an application, with nothing left out. */
+export interface WebSocketSettings {
+  /** The other origins whose pages may open one. */
+  readonly origins: '*' | readonly string[] | ((origin: string, request: unknown) => boolean);
+  readonly maxPayload: number;
+  readonly maxFragments: number;
+  readonly messages: QueueLimits;
+}
+
+/** The parts of a connection that is a WebSocket. */
 interface WebSocketConnectionParts {
   readonly transport: WebSocketTransport;
   readonly chosen: ChosenFormat;
@@ -29,15 +39,15 @@ export class WebSocketPlan {
   private readonly parts: WebSocketParts;
 
   constructor(
-    private readonly options: WebSocketOptions,
-    /** The first of the route. Nothing: all. */
+    private readonly settings: WebSocketSettings,
+    /** The first format of the route; `undefined` if it offers all. */
     private readonly format: StreamFormat | undefined,
     route: string,
     private readonly logger: StreamLogger,
   ) {
-    const { messages, maxPayload = DEFAULTS.maxPayload, maxFragments = DEFAULTS.maxFragments } = options;
+    const { messages, maxPayload, maxFragments } = settings;
     this.parts = {
-      messages: { items: messages?.items ?? DEFAULTS.messages, bytes: messages?.bytes ?? DEFAULTS.messageBytes },
+      messages,
       limits: { maxPayload, maxFragments },
       note: (message) => logger.debug(`${route} ${message}`),
       warn: (message) => logger.warn(`${route} ${message}`),
@@ -45,10 +55,15 @@ export class WebSocketPlan {
   }
 
   /**
-   * Makes the parts for an upgrade, or refuses it.
-   * @param request the platform's
+   * Makes the parts of the connection for an upgrade. Returns `undefined` if the response is not that of an upgrade.
+   * @param request that of the platform
+   * @throws {HttpException} if the upgrade is refused
    */
-  connect(upgrade: Upgrade, request: unknown): WebSocketConnectionParts {
+  connect(response: ServerResponse, request: unknown): WebSocketConnectionParts | undefined {
+    const upgrade = upgradeOf(response);
+    if (!upgrade) {
+      return undefined;
+    }
     const events = upgrade.protocol === EVENTS_PROTOCOL;
     this.checkOrigin(upgrade.request.headers.origin, request);
     if (events && isCustom(this.format)) {
@@ -64,7 +79,7 @@ export class WebSocketPlan {
 
   /** Browsers send cookies with a WebSocket of any page, and do not ask (RFC 6455 §10.2): without this, every page could use those of its reader. */
   private checkOrigin(origin: string | undefined, request: unknown): void {
-    const { origins = [] } = this.options;
+    const { origins } = this.settings;
     if (origins === '*' || isSameOrigin(request)) {
       return;
     }

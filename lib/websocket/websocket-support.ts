@@ -1,13 +1,13 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { HttpServer } from '@nestjs/common';
-import type { StreamLogger } from '../connection/stream-settings.js';
 import { StreamError } from '../errors.js';
-import { DEFAULTS, type WebSocketOptions } from '../options/streaming.options.js';
+import { pathMatcher } from '../platform/path-matcher.js';
 import type { WebSocketServerLike } from '../transport/websocket/ws.js';
 import { isNotInstalled } from '../util/optional-package.js';
+import type { StreamLogger } from '../util/stream-logger.js';
 import { protocolOf } from './handshake.js';
-import { pathMatcher } from './path-matcher.js';
 import { UpgradeGate } from './upgrade-gate.js';
+import type { WebSocketSettings } from './websocket-plan.js';
 
 /** In how many pieces a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
 const CHUNKS = 1_024;
@@ -41,7 +41,7 @@ export class WebSocketSupport {
   private gate: UpgradeGate | undefined;
 
   constructor(
-    readonly options: WebSocketOptions,
+    readonly settings: WebSocketSettings,
     private readonly logger: StreamLogger,
   ) {}
 
@@ -66,7 +66,7 @@ export class WebSocketSupport {
   }
 
   private serverOf(Constructor: WsModule['WebSocketServer']): WebSocketServerLike {
-    const { maxPayload = DEFAULTS.maxPayload, maxFragments = DEFAULTS.maxFragments } = this.options;
+    const { maxPayload, maxFragments } = this.settings;
     return new Constructor({
       noServer: true,
       clientTracking: false,

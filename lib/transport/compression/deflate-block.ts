@@ -1,5 +1,5 @@
 import { constants, crc32, deflateRawSync } from 'node:zlib';
-import { SharedChunk } from '../shared-chunk.js';
+import { type DeflatedChunk, SharedChunk } from '../shared-chunk.js';
 import { crcShift } from './crc32.js';
 
 /** Text up to it may be what other clients are sent as well: heartbeats, positions, the events that pass the same filter. */
@@ -7,9 +7,8 @@ const COMMON = 4_096;
 const COMMON_BLOCKS = 64;
 
 /** Bytes as deflate blocks that refer to nothing before them and end at a byte: they fit into any gzip body (RFC 1951, RFC 1952). */
-export class DeflateBlock {
+export class DeflateBlock implements DeflatedChunk {
   readonly encoded: SharedChunk;
-  /** Of the bytes, before they were encoded. */
   readonly crc: number;
   readonly crcShift: number;
   readonly size: number;
@@ -24,7 +23,7 @@ export class DeflateBlock {
 }
 
 /** The block of a chunk, made once for all its connections. */
-export function blockOf(chunk: SharedChunk): DeflateBlock {
+export function blockOf(chunk: SharedChunk): DeflatedChunk {
   chunk.deflated ??= new DeflateBlock(chunk.bytes);
   return chunk.deflated;
 }

@@ -1,9 +1,9 @@
 import type { StreamCloseCode } from '../../errors.js';
-import type { SharedChunk } from '../shared-chunk.js';
+import type { DeflatedChunk, SharedChunk } from '../shared-chunk.js';
 import type { Transport, TransportListener } from '../transport.js';
 import type { BodyCoding } from './body-coding.js';
 import { combineCrc } from './crc32.js';
-import { blockOf, type DeflateBlock, ownBlockOf } from './deflate-block.js';
+import { blockOf, ownBlockOf } from './deflate-block.js';
 
 /** Magic number, deflate, no flags, no time, of an unknown system (RFC 1952 §2.3). */
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
@@ -53,7 +53,7 @@ export class GzipBlocks implements BodyCoding {
     return;
   }
 
-  private put(block: DeflateBlock): boolean {
+  private put(block: DeflatedChunk): boolean {
     this.count(block);
     if (this.begun) {
       return this.transport.writeShared(block.encoded);
@@ -74,7 +74,7 @@ export class GzipBlocks implements BodyCoding {
     return parts;
   }
 
-  private count({ crc, crcShift, size }: DeflateBlock): void {
+  private count({ crc, crcShift, size }: DeflatedChunk): void {
     this.crc = combineCrc(this.crc, crc, crcShift);
     this.size = (this.size + size) >>> 0;
   }

@@ -1,9 +1,6 @@
 import { StreamStateError } from '../../errors.js';
 import type { QueueLimits } from '../../util/queue-limits.js';
-import { PackedMessages } from './packed-messages.js';
-
-/** A text message, or a binary one. */
-export type Message = string | Uint8Array;
+import { type Message, PackedMessages } from './packed-messages.js';
 
 /** What an inbox asks of its connection. */
 interface InboxFlow {

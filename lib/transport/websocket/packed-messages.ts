@@ -1,4 +1,5 @@
-import type { Message } from './inbox.js';
+/** A text message, or a binary one. */
+export type Message = string | Uint8Array;
 
 /** Bytes before each message: whether it is binary, and its length. */
 const HEAD_BYTES = 5;

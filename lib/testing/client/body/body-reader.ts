@@ -1,18 +1,12 @@
 import { JsonArrayReader } from './json-array.reader.js';
 import { JsonSeqReader, NdjsonReader } from './json-lines.reader.js';
 import { SseReader } from './sse.reader.js';
-import type { EventFields } from './streamed-event.js';
+import type { EventFields, TextReader } from './streamed-event.js';
 
 /** Bytes of a body → the events in them. One for each body. */
 export interface BodyReader {
   read(bytes: Buffer): EventFields[];
-  /** What the end of the body completes. Throws if that is in the middle of something. */
-  end(): EventFields[];
-}
-
-/** Text of a body → the events in it. */
-export interface TextReader {
-  read(text: string): EventFields[];
+  /** Returns the events that the end of the body completes. Throws if the body ends within one. */
   end(): EventFields[];
 }
 

@@ -1,7 +1,6 @@
 import { AssertionError } from 'node:assert';
-import type { TextReader } from './body-reader.js';
 import { jsonValue, shortened } from './json-value.js';
-import type { EventFields } from './streamed-event.js';
+import type { EventFields, TextReader } from './streamed-event.js';
 
 /** What matters between the values of an array, and within them. */
 const TOKEN = /["\\[\]{},]/g;

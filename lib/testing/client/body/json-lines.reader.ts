@@ -1,14 +1,14 @@
 import { AssertionError } from 'node:assert';
-import type { TextReader } from './body-reader.js';
 import { jsonValue, shortened } from './json-value.js';
-import type { EventFields } from './streamed-event.js';
+import type { EventFields, TextReader } from './streamed-event.js';
 
-/** NDJSON: one JSON value a line. An empty line is a heartbeat. */
-export class NdjsonReader implements TextReader {
-  private line = 0;
+/** Splits text that comes in pieces into lines. */
+class Lines {
   private rest = '';
+  private count = 0;
 
-  read(text: string): EventFields[] {
+  /** Returns the events of the lines that a piece of text completes. */
+  read(text: string, event: (line: string, number: number) => EventFields): EventFields[] {
     const [head = '', ...lines] = text.split('\n');
     this.rest += head;
     const last = lines.pop();
@@ -17,32 +17,52 @@ export class NdjsonReader implements TextReader {
     }
     const first = this.rest;
     this.rest = last;
-    return [first, ...lines].map((line) => this.event(line));
+    return [first, ...lines].map((line) => event(line, ++this.count));
+  }
+
+  /** Returns the event of the last line, if it did not end with a line feed. */
+  end(event: (line: string, number: number) => EventFields): EventFields[] {
+    return this.rest === '' ? [] : [event(this.rest, ++this.count)];
+  }
+}
+
+/** Returns the event of a line with one JSON value. An empty line is a heartbeat. */
+function eventOf(line: string, number: number): EventFields {
+  return line.trim() === '' ? { comment: '' } : { data: jsonValue(line, `Line ${number} of the body`) };
+}
+
+/** NDJSON: one JSON value a line. */
+export class NdjsonReader implements TextReader {
+  private readonly lines = new Lines();
+
+  read(text: string): EventFields[] {
+    return this.lines.read(text, eventOf);
   }
 
   end(): EventFields[] {
-    return this.rest === '' ? [] : [this.event(this.rest)];
-  }
-
-  protected event(line: string): EventFields {
-    this.line++;
-    return line.trim() === '' ? { comment: '' } : { data: jsonValue(line, `Line ${this.line} of the body`) };
+    return this.lines.end(eventOf);
   }
 }
 
 const RECORD_SEPARATOR = '\x1e';
 
 /** JSON text sequences (RFC 7464 §2.2): a record separator before each value, a line feed behind it. Lone separators are heartbeats. */
-export class JsonSeqReader extends NdjsonReader {
-  protected override event(line: string): EventFields {
-    if (!line.startsWith(RECORD_SEPARATOR)) {
-      throw new AssertionError({ message: `A JSON text has no record separator before it: ${shortened(line)}` });
-    }
-    return super.event(line.replaceAll(RECORD_SEPARATOR, ''));
+export class JsonSeqReader implements TextReader {
+  private readonly lines = new Lines();
+
+  read(text: string): EventFields[] {
+    return this.lines.read(text, recordOf);
   }
 
-  override end(): EventFields[] {
-    // What comes last may be a heartbeat.
-    return super.end().filter((event) => event.comment === undefined);
+  end(): EventFields[] {
+    // The last record may be a heartbeat.
+    return this.lines.end(recordOf).filter((event) => event.comment === undefined);
   }
+}
+
+function recordOf(line: string, number: number): EventFields {
+  if (!line.startsWith(RECORD_SEPARATOR)) {
+    throw new AssertionError({ message: `A JSON text has no record separator before it: ${shortened(line)}` });
+  }
+  return eventOf(line.replaceAll(RECORD_SEPARATOR, ''), number);
 }

@@ -1,7 +1,6 @@
 import { AssertionError } from 'node:assert';
-import type { TextReader } from './body-reader.js';
 import { shortened } from './json-value.js';
-import type { EventFields } from './streamed-event.js';
+import type { EventFields, TextReader } from './streamed-event.js';
 
 const END_OF_LINE = /\r\n|\r|\n/g;
 /** The fields that say all they have to say in their line, and need no empty line after it. */

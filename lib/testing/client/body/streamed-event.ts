@@ -35,3 +35,10 @@ export function isOwnNotice({ type, id, retry, data }: EventFields): boolean {
 
 /** The fields that came, whichever they are. */
 export type EventFields = Partial<StreamedEvent>;
+
+/** Reads the events out of the text of a body. */
+export interface TextReader {
+  read(text: string): EventFields[];
+  /** Returns the events that the end of the body completes. Throws if the body ends within one. */
+  end(): EventFields[];
+}

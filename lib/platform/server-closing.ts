@@ -1,8 +1,8 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { StreamLogger } from '../connection/stream-settings.js';
 import { transportOf } from '../transport/transport-of.js';
-import { pathOf } from '../websocket/path-matcher.js';
+import type { StreamLogger } from '../util/stream-logger.js';
+import { pathOf } from './path-matcher.js';
 
 /** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
 const KEEP_ALIVE_MS = 1;

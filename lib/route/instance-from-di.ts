@@ -1,0 +1,38 @@
+import 'reflect-metadata';
+import { Scope, type ScopeOptions, type Type } from '@nestjs/common';
+import { SCOPE_OPTIONS_METADATA } from '@nestjs/common/constants.js';
+import type { ModuleRef } from '@nestjs/core';
+import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
+import { StreamError, type StreamErrorCode } from '../errors.js';
+
+/** How an error message names the role of a class. */
+interface Role {
+  readonly code: StreamErrorCode;
+  /** Such as "a hook of Feed.prices". */
+  readonly is: string;
+  /** Where an instance finds what belongs to one request. */
+  readonly requestIn: string;
+}
+
+/**
+ * Returns the provider of a class if any module has one, else a new instance with its dependencies injected.
+ *
+ * @throws {StreamError} with the code of the role if the class is request-scoped: one instance serves all requests
+ */
+export async function instanceFromDI<T>(type: Type<T>, moduleRef: ModuleRef, role: Role): Promise<T> {
+  const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, type) as ScopeOptions | undefined;
+  if (options?.scope === Scope.REQUEST) {
+    throw new StreamError(
+      role.code,
+      `${type.name}, ${role.is}, is request-scoped, but serves all requests: take what you need from ${role.requestIn}`,
+    );
+  }
+  try {
+    return moduleRef.get(type, { strict: false });
+  } catch (error) {
+    if (error instanceof UnknownElementException) {
+      return moduleRef.create(type);
+    }
+    throw error;
+  }
+}
