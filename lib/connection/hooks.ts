@@ -1,4 +1,4 @@
-import { allQueued, isThenable } from '../util/thenable.js';
+import { isThenable, shelter, shelterAll } from '../util/thenable.js';
 import type { StreamCloseReason } from './close-reason.js';
 import type { StreamConnection } from './stream-connection.js';
 
@@ -72,7 +72,7 @@ export function throughChunkHooks(
   const pass = (next: unknown): void | PromiseLike<void> => throughChunkHooks(chain, next, stream, emit, from + 1);
   const onwards = (result: unknown): void | PromiseLike<void> => {
     if (Array.isArray(result) && result !== chunk) {
-      allQueued(result);
+      shelterAll(result);
       return inTurn(result, (next) => (isThenable(next) ? Promise.resolve(next).then(pass) : pass(next)));
     }
     return result === undefined ? undefined : pass(result);
@@ -82,5 +82,9 @@ export function throughChunkHooks(
     return emit(chunk) as void | PromiseLike<void>;
   }
   const result = hooks.beforeChunk?.(chunk, stream);
-  return isThenable(result) ? Promise.resolve(result).then(onwards) : onwards(result);
+  if (!isThenable(result)) {
+    return onwards(result);
+  }
+  shelter(chunk);
+  return Promise.resolve(result).then(onwards);
 }

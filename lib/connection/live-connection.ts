@@ -1,5 +1,5 @@
 import type { WireProtocol } from '../transport/transport.js';
-import { isThenable, onRejection, queued } from '../util/thenable.js';
+import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
 import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import { StreamCore } from './stream-core.js';
@@ -142,10 +142,12 @@ export class LiveConnection extends StreamCore {
     const error = illegal('send', state, isOver(state) ? this.closeError() : undefined);
     if (error) {
       onRejection(chunk, (late) => this.late(late));
+      shelter(chunk);
       return rejected(error);
     }
     if (!this.admit(this.sendsWaiting)) {
       onRejection(chunk, (late) => this.fail(late));
+      shelter(chunk);
       return isOver(this.current) ? rejected(this.closeError()) : SENT;
     }
     const wait = this.callerOpens ? this.take(chunk) : this.inTurn(chunk);
@@ -160,7 +162,11 @@ export class LiveConnection extends StreamCore {
   }
 
   private inTurn(chunk: unknown): void | PromiseLike<unknown> {
-    return this.sends ? this.sends.then(() => this.emit(chunk)) : this.emit(chunk);
+    if (!this.sends) {
+      return this.emit(chunk);
+    }
+    shelter(chunk);
+    return this.sends.then(() => this.emit(chunk));
   }
 
   /** Keeps sends in order behind a hook that takes its time. */

@@ -4,7 +4,7 @@ import { eventStreamPassthrough, PASSTHROUGH } from '../format/passthrough.js';
 import type { Source, SourceHead } from '../source/source.js';
 import { discard, sourceOf } from '../source/source-of.js';
 import type { TransportListener } from '../transport/transport.js';
-import { isThenable } from '../util/thenable.js';
+import { isThenable, shelter } from '../util/thenable.js';
 import { isOver } from './connection-state.js';
 import type { StreamHooks } from './hooks.js';
 import type { PushPort } from './reader/push-reader.js';
@@ -180,6 +180,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     try {
       return sourceOf(value);
     } catch (cause) {
+      shelter(value);
       if (cause instanceof StreamError) {
         throw new StreamError(cause.code, `${this.parts.settings.route}: ${cause.message}`, { cause });
       }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage, type AsyncResource } from 'node:async_hooks';
 import { shownType } from '../format/page.format.js';
 import { isFlushMark } from '../source/flush.js';
 import type { CommittedHead } from '../transport/response-head.js';
-import { isThenable } from '../util/thenable.js';
+import { isThenable, shelter } from '../util/thenable.js';
 import { Body } from './body/body.js';
 import { isOver, type StreamState, transition } from './connection-state.js';
 import { type HookChain, having, inTurn, type StreamHooks, throughChunkHooks } from './hooks.js';
@@ -46,7 +46,11 @@ export abstract class StreamOpening extends StreamConnection {
 
   /** Takes a chunk. A promise when the next one has to wait for it. */
   emit(chunk: unknown): void | PromiseLike<unknown> {
-    return this.gate === undefined ? this.take(chunk) : this.gate.then(() => this.take(chunk));
+    if (this.gate === undefined) {
+      return this.take(chunk);
+    }
+    shelter(chunk);
+    return this.gate.then(() => this.take(chunk));
   }
 
   /** Runs in the context of the request. */
@@ -100,7 +104,7 @@ export abstract class StreamOpening extends StreamConnection {
   /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
   protected take(chunk: unknown): void | PromiseLike<unknown> {
     if (isThenable(chunk)) {
-      return Promise.resolve(chunk).then((value) => (isOver(this.current) ? undefined : this.take(value)));
+      return Promise.resolve(chunk).then((value) => (isOver(this.current) ? shelter(value) : this.take(value)));
     }
     if (isFlushMark(chunk)) {
       return this.body.flush();
@@ -110,7 +114,10 @@ export abstract class StreamOpening extends StreamConnection {
     }
     if (this.current === 'new') {
       this.commit();
-      return this.gate ? this.gate.then(() => this.hook(chunk)) : this.hook(chunk);
+      if (this.gate) {
+        shelter(chunk);
+        return this.gate.then(() => this.hook(chunk));
+      }
     }
     return this.hook(chunk);
   }

@@ -3,6 +3,7 @@ import type { Observable } from 'rxjs';
 import type { Broker } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
+import { shelter } from '../util/thenable.js';
 import { Attendance } from './attendance.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';
@@ -128,9 +129,14 @@ export class Hub<T = unknown> {
    * what the broker throws
    */
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
-    this.demandOpen('publish');
-    checkPublishOptions(this.name, options);
-    return this.publisher.publish(entryOf(data, options));
+    try {
+      this.demandOpen('publish');
+      checkPublishOptions(this.name, options);
+      return this.publisher.publish(entryOf(data, options));
+    } catch (error) {
+      shelter(data);
+      throw error;
+    }
   }
 
   /**

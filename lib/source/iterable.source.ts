@@ -1,4 +1,4 @@
-import { allQueued } from '../util/thenable.js';
+import { shelterAll } from '../util/thenable.js';
 import type { PullSource, Step } from './source.js';
 
 /** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
@@ -24,7 +24,7 @@ export class IterableSource implements PullSource {
 
   /** A collection, whose promises are there from the beginning: one may reject before it is its turn. */
   static of(collection: readonly unknown[] | ReadonlySet<unknown>): IterableSource {
-    allQueued(collection);
+    shelterAll(collection);
     return new IterableSource(collection[Symbol.iterator]());
   }
 

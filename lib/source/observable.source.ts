@@ -1,3 +1,4 @@
+import { shelter } from '../util/thenable.js';
 import type { PushSource, SourceSink } from './source.js';
 
 /** What is needed of an Observable, whichever copy of rxjs it comes from. */
@@ -18,9 +19,8 @@ export class ObservableSource implements PushSource {
   start(sink: SourceSink): void {
     const subscription = this.observable.subscribe({
       next: (value) => {
-        if (!this.stopped) {
-          sink.next(value);
-        }
+        // One that emits within one turn goes on after it was stopped.
+        this.stopped ? shelter(value) : sink.next(value);
       },
       error: (error) => sink.error(error),
       complete: () => sink.complete(),

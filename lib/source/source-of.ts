@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { StreamError } from '../errors.js';
 import { isBinary } from '../format/binary.js';
 import { kindOf } from '../util/error-text.js';
+import { shelter } from '../util/thenable.js';
 import { type FileLike, FileSource } from './file.source.js';
 import { AsyncIterableSource, IterableSource } from './iterable.source.js';
 import { ObservableSource, type Subscribable } from './observable.source.js';
@@ -159,7 +160,7 @@ export function sourceOf(value: unknown): Source {
 
 /** Releases what a method returned when nobody will read it. */
 export function discard(value: unknown): unknown {
-  return isStream(value) ? sourceOf(value).stop() : undefined;
+  return isStream(value) ? sourceOf(value).stop() : shelter(value);
 }
 
 /** Whether a value is a stream beyond doubt, and not data that could be iterated too. */

@@ -194,7 +194,7 @@ class Neighbour {
 }
 
 describe.each(PLATFORMS)('%s: a chunk that cannot be sent fails its stream and nothing else', (platform) => {
-  it.each(Object.entries(ORIGINS))('from %s', async (where, origin) => {
+  it.each(Object.entries(ORIGINS))('from %s', async (_where, origin) => {
     const { errors, hooks } = failing();
     let make: () => unknown = () => undefined;
     @Controller()
@@ -209,10 +209,7 @@ describe.each(PLATFORMS)('%s: a chunk that cannot be sent fails its stream and n
     const neighbour = await get('/neighbour');
     await neighbour.until('1;');
 
-    // While a chunk waits for a promise before it, nobody looks for promises in it.
-    const waits = where.includes('behind') || where.includes('array of');
-    const chunks = CHUNKS.filter(([what]) => !waits || what !== 'a promise that rejects in an object');
-    for (const [index, [what, hostile, message]] of chunks.entries()) {
+    for (const [index, [what, hostile, message]] of CHUNKS.entries()) {
       make = hostile;
       const client = await get('/feed', { connection: 'close' });
       await client.closed();
@@ -328,6 +325,55 @@ describe.each(PLATFORMS)('%s: a promise of a chunk', (platform) => {
     await expect(text('/source')).rejects.toThrow();
     expect(textOf((await errors.count(1))[0])).toContain('too early');
   });
+
+  const nested = (): object => ({ items: [{ late: Promise.reject(new Error('nested')) }] });
+
+  it.each<[string, (stream: StreamConnection) => unknown]>([
+    ['a list behind another that fails', () => [nested(), nested()]],
+    ['a Set', () => new Set([slow('a'), nested(), nested()])],
+    ['an Observable that goes on behind one that fails', () => of(nested(), nested())],
+    ['an Observable behind a promise', () => of(slow('a'), nested())],
+    ['a chunk behind a slow hook', (stream) => hookedBy(stream, { beforeChunk: (chunk) => slow(chunk) }, [nested()])],
+    ['a chunk behind a slow onOpen', (stream) => hookedBy(stream, { onOpen: () => slow('a') }, [nested()])],
+    [
+      'a chunk of a hook, behind a slow hook',
+      (stream) => {
+        stream.hooks({ beforeChunk: nested });
+        return hookedBy(stream, { beforeChunk: (chunk) => slow(chunk) }, ['x']);
+      },
+    ],
+    ['an array of a hook', (stream) => hookedBy(stream, { beforeChunk: () => [slow('a'), nested()] }, ['x'])],
+    ['send() behind a promise', (stream) => pushed(stream, [slow('a'), nested()])],
+    ['send() behind what fails', (stream) => pushed(stream, [nested(), nested()])],
+    ['the data of an event', () => [slow('a'), event({ data: nested() })]],
+    ['an event of a wrong type', () => [event({ type: 'a\nb', data: nested() })]],
+    ['a chunk with a BigInt before it', () => [{ big: 1n, ...nested() }]],
+    [
+      'a chunk with a getter that throws before it',
+      () => [Object.defineProperty(nested(), 'a', { get: broken, enumerable: true })],
+    ],
+    ['a chunk whose toJSON() throws', () => [{ ...nested(), toJSON: broken }]],
+    ['what is no stream', nested],
+  ])('in an object that waits or is not read is not an unhandled rejection: %s', async (_where, produce) => {
+    const { errors, hooks } = failing();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'sse', events: 'explicit' })
+      feed(@ConnectedStream() stream: StreamConnection) {
+        return produce(stream);
+      }
+    }
+    const { get } = await start(platform, { controllers: [Feed], options: { hooks } });
+
+    const client = await get('/feed', { connection: 'close' });
+    await client.closed();
+    await errors.count(1);
+  });
+
+  function hookedBy(stream: StreamConnection, hooks: StreamHooks, chunks: unknown[]): unknown[] {
+    stream.hooks(hooks);
+    return chunks;
+  }
 
   it('that is left out, as its stream is over or its queue full, is not an unhandled rejection', async () => {
     const seen = new Recorder<StreamConnection>();

@@ -17,7 +17,7 @@ import { PASSTHROUGH } from '../../format/passthrough.js';
 import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
-import { isThenable } from '../../util/thenable.js';
+import { isThenable, shelter } from '../../util/thenable.js';
 import type { StreamSettings } from '../stream-settings.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
@@ -102,6 +102,7 @@ export class Body extends Outbox {
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
     } catch (cause) {
+      shelter(chunk);
       const code = isError(cause) && cause instanceof StreamError ? cause.code : 'not-serializable';
       const how = this.format ? ` as ${this.format.name}` : '';
       throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${textOf(cause)}`, { cause });

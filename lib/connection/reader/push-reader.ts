@@ -1,5 +1,5 @@
 import type { PushSource, SourceSink } from '../../source/source.js';
-import { isThenable, onRejection, queued } from '../../util/thenable.js';
+import { isThenable, onRejection, queued, shelter } from '../../util/thenable.js';
 import type { PumpPort } from './pump.js';
 
 /** What a pushing source needs of the connection it feeds. */
@@ -46,9 +46,10 @@ export class PushReader implements SourceSink {
       if (this.ended || !this.port.admit(this.waiting)) {
         // The chunk may be left out, but not the error of one that is a promise.
         onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));
+        shelter(chunk);
         return;
       }
-      const wait = this.tail ? this.tail.then(() => this.port.emit(chunk)) : this.port.emit(chunk);
+      const wait = this.tail ? this.behind(this.tail, chunk) : this.port.emit(chunk);
       if (isThenable(wait)) {
         this.follow(wait);
       }
@@ -75,6 +76,11 @@ export class PushReader implements SourceSink {
 
   detach(): void {
     this.ended = true;
+  }
+
+  private behind(tail: Promise<unknown>, chunk: unknown): Promise<unknown> {
+    shelter(chunk);
+    return tail.then(() => this.port.emit(chunk));
   }
 
   /** Chunks keep their order, also behind a promise or a hook that takes its time. */
