@@ -5,6 +5,7 @@ import { JSON_FORMATS } from '../format/formats.js';
 import { takesJsonText } from '../format/message.formats.js';
 import { SerializedJson } from '../format/serialized-json.js';
 import { SharedChunk } from '../transport/shared-chunk.js';
+import { EVENT_COST } from '../util/queue-limits.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 
 /** About as much is written at once: what a slow client has not taken of it waits outside of the bounds of its queue. */
@@ -24,7 +25,7 @@ interface Encoding {
  * kept within the budget of its hub, and else made again; later as long as somebody has it in a backlog.
  */
 export class LogEvent implements Evictable {
-  /** Bytes that wait with it: those of its data, about. */
+  /** How many bytes its data has. */
   readonly size: number;
   private made: HubEvent | undefined;
   private encodings: Encoding[] = [];
@@ -40,6 +41,11 @@ export class LogEvent implements Evictable {
     private budget?: ByteBudget,
   ) {
     this.size = source instanceof HubNotice ? 0 : Buffer.byteLength(source.data);
+  }
+
+  /** What it counts for in a queue. */
+  get weight(): number {
+    return this.isNotice ? 0 : this.size + EVENT_COST;
   }
 
   static reset(seq: number, id: string, data: HubReset): LogEvent {

@@ -111,8 +111,8 @@ export abstract class Outlet {
     }
   }
 
-  protected sendOne({ event, isNotice, size }: LogEvent, port: SharedPort): void {
-    const wait = isNotice ? port.tell(event) : port.emit(event, size);
+  protected sendOne({ event, isNotice, weight }: LogEvent, port: SharedPort): void {
+    const wait = isNotice ? port.tell(event) : port.emit(event, weight);
     if (isThenable(wait)) {
       this.waiting = true;
       Promise.resolve(wait).then(

@@ -1,5 +1,5 @@
 import { sseFormat } from '../format/sse.format.js';
-import type { QueueLimits } from '../util/queue-limits.js';
+import { EVENT_COST, type QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';
 
@@ -18,6 +18,11 @@ function event(n: number, { key, topic, size = 1 }: Given = {}): LogEvent {
 
 function reset(n: number): LogEvent {
   return LogEvent.reset(n, `id${n}`, { reason: 'evicted', oldest: null });
+}
+
+/** How many bytes a queue has to allow for events of these sizes. */
+function room(...sizes: number[]): number {
+  return sizes.reduce((sum, size) => sum + size + EVENT_COST, 0);
 }
 
 function setup(policy: HubOverflowPolicy, queue: Partial<QueueLimits> = {}) {
@@ -66,7 +71,7 @@ describe('A backlog', () => {
   });
 
   it('has room again for what was taken, in events and in bytes', () => {
-    const { backlog, push, all } = setup('disconnect', { items: 2, bytes: 10 });
+    const { backlog, push, all } = setup('disconnect', { items: 2, bytes: room(5, 5) });
     expect(push([{ size: 5 }, { size: 5 }])).toEqual([true, true]);
     backlog.take(0);
 
@@ -100,13 +105,13 @@ describe('A backlog of policy disconnect', () => {
   });
 
   it('gives the subscriber up with one byte too many', () => {
-    const { push } = setup('disconnect', { bytes: 10 });
+    const { push } = setup('disconnect', { bytes: room(4, 6, 0) });
 
     expect(push([{ size: 4 }, { size: 6 }, { size: 1 }])).toEqual([true, true, false]);
   });
 
   it('counts bytes, not characters', () => {
-    const { backlog } = setup('disconnect', { bytes: 5 });
+    const { backlog } = setup('disconnect', { bytes: room(4, 1) });
     const record = { encoding: 'text' as const, epoch: 'e', offset: 1, time: 0 };
 
     expect(backlog.push(new LogEvent(1, 'id1', { ...record, data: 'üü' }))).toBe(true);
@@ -114,7 +119,7 @@ describe('A backlog of policy disconnect', () => {
   });
 
   it('gives the subscriber up for an event that is larger than may wait', () => {
-    const { push } = setup('disconnect', { bytes: 10 });
+    const { push } = setup('disconnect', { bytes: room(10) });
 
     expect(push([{ size: 11 }])).toEqual([false]);
   });
@@ -130,7 +135,7 @@ describe('A backlog of policy drop-oldest', () => {
   });
 
   it('drops as many as the bytes of the next one need', () => {
-    const { push, all } = setup('drop-oldest', { items: 10, bytes: 10 });
+    const { push, all } = setup('drop-oldest', { items: 10, bytes: room(3, 3, 4) });
 
     push([{ size: 3 }, { size: 3 }, { size: 3 }, { size: 5 }]);
 
@@ -149,7 +154,7 @@ describe('A backlog of policy drop-oldest', () => {
   });
 
   it('drops an event that is larger than may wait, and all before it', () => {
-    const { push, all } = setup('drop-oldest', { items: 10, bytes: 10 });
+    const { push, all } = setup('drop-oldest', { items: 10, bytes: room(10) });
 
     push([{ size: 1 }, { size: 1 }, { size: 11 }, { size: 12 }]);
     expect(push([{ size: 1 }])).toEqual([true]);
@@ -160,7 +165,7 @@ describe('A backlog of policy drop-oldest', () => {
   });
 
   it('is not empty while there is something to be said', () => {
-    const { backlog, push, all } = setup('drop-oldest', { bytes: 10 });
+    const { backlog, push, all } = setup('drop-oldest', { bytes: room(10) });
 
     push([{ size: 11 }]);
 
@@ -190,7 +195,7 @@ describe('A backlog of policy drop-newest', () => {
   });
 
   it('takes a smaller one where a larger one did not fit', () => {
-    const { push, all } = setup('drop-newest', { bytes: 10 });
+    const { push, all } = setup('drop-newest', { bytes: room(8, 2) });
 
     push([{ size: 8 }, { size: 3 }, { size: 2 }, { size: 1 }]);
 
@@ -198,9 +203,9 @@ describe('A backlog of policy drop-newest', () => {
   });
 
   it('drops an event that is larger than may wait, alone', () => {
-    const { push, all } = setup('drop-newest', { bytes: 10 });
+    const { push, all } = setup('drop-newest', { bytes: room(1, 1) });
 
-    push([{ size: 1 }, { size: 11 }, { size: 1 }]);
+    push([{ size: 1 }, { size: 300 }, { size: 1 }]);
 
     expect(all()).toEqual([1, -1, 3]);
   });
@@ -265,7 +270,7 @@ describe('A backlog of policy latest', () => {
   });
 
   it('frees the bytes of what is superseded', () => {
-    const { push, all } = setup('latest', { items: 10, bytes: 10 });
+    const { push, all } = setup('latest', { items: 10, bytes: room(4, 6) });
 
     push([{ size: 4 }, { key: 'a', size: 6 }, { key: 'a', size: 6 }, { key: 'a', size: 5 }]);
 

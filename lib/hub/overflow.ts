@@ -84,7 +84,7 @@ export class Backlog {
   }
 
   private fits(event: LogEvent): boolean {
-    return this.items < this.limits.items && this.bytes + event.size <= this.limits.bytes;
+    return this.items < this.limits.items && this.bytes + event.weight <= this.limits.bytes;
   }
 
   private makeRoom(event: LogEvent): void {
@@ -105,7 +105,7 @@ export class Backlog {
     this.gap = undefined;
     this.waiting.set(key, event);
     this.items++;
-    this.bytes += event.size;
+    this.bytes += event.weight;
   }
 
   private drop(key: unknown): void {
@@ -121,7 +121,7 @@ export class Backlog {
     this.waiting.delete(key);
     if (item instanceof LogEvent) {
       this.items--;
-      this.bytes -= item.size;
+      this.bytes -= item.weight;
     } else if (item === this.gap) {
       this.gap = undefined;
     }

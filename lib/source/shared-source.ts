@@ -23,7 +23,7 @@ export interface SharedPort {
   writeShared(chunk: SharedChunk): boolean;
   /**
    * Takes a chunk; a promise when the next one has to wait for it.
-   * @param bytes those of its data, as a queue counts them
+   * @param bytes what it counts for in a queue
    */
   emit(chunk: HubEvent, bytes: number): void | PromiseLike<unknown>;
   /** Takes what the hub has to say itself, past the hooks. */

@@ -2,6 +2,18 @@
 export interface QueueLimits {
   /** The largest number of items: chunks, events or messages. */
   readonly items: number;
-  /** The largest number of bytes that these items have together. */
+  /**
+   * About how many bytes of memory these items may take together. Each counts for more than its content: a text for 32 bytes more, an array of
+   * bytes or an event of a hub for 200, a chunk that waits for a hook or a promise for 700.
+   */
   readonly bytes: number;
 }
+
+/** Measured: what holds a text of one character, in an array. */
+export const TEXT_COST = 32;
+/** Measured: what holds an array of one byte. */
+export const BYTES_COST = 200;
+/** Measured: an event of a hub as long as one subscriber waits for it. */
+export const EVENT_COST = 200;
+/** Measured: the promises of a chunk that waits for the chunk before it. */
+export const PROMISE_COST = 700;

@@ -28,6 +28,7 @@ import {
   StreamingModule,
   type SubscribeOptions,
 } from '../../lib/index.js';
+import { EVENT_COST } from '../../lib/util/queue-limits.js';
 import { SharedStore, SharedStoreBroker } from '../contract/shared-store.js';
 import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
@@ -269,7 +270,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
 
   it.each<[string, SubscribeOptions['queue'], string[][]]>([
     ['items', { items: 2 }, [['1', '2'], ['3', '4'], ['5']]],
-    ['bytes', { bytes: 2 }, [['1', '2'], ['3', '4'], ['5']]],
+    ['bytes', { bytes: 2 * (1 + EVENT_COST) }, [['1', '2'], ['3', '4'], ['5']]],
     ['less than an event', { bytes: 0.5 }, [['1'], ['2'], ['3'], ['4'], ['5']]],
   ])(
     'gets no more in one answer than its queue may hold, and the rest with the next (%s)',

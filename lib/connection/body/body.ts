@@ -17,6 +17,7 @@ import { PASSTHROUGH } from '../../format/passthrough.js';
 import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
+import { PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, shelter } from '../../util/thenable.js';
 import type { StreamSettings } from '../stream-settings.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
@@ -248,7 +249,8 @@ export class Body extends Outbox {
       return 'take';
     }
     const { items, bytes } = this.settings.queue;
-    const full = (): boolean => this.queuedItems + alsoWaiting >= items || this.queuedBytes >= bytes;
+    const full = (): boolean =>
+      this.queuedItems + alsoWaiting >= items || this.queuedCost + alsoWaiting * PROMISE_COST >= bytes;
     if (!full()) {
       return 'take';
     }

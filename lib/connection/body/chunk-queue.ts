@@ -1,8 +1,12 @@
+import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
+
 type Chunk = string | Uint8Array;
 
 /** Chunks that wait for a client that can take no more, and what they amount to. */
 export class ChunkQueue {
   bytes = 0;
+  /** About how many bytes of memory they take: more than they have. */
+  cost = 0;
   private chunks: Chunk[] = [];
   /** Whether the first has to stay: it is the rest of a chunk of which some has been sent, or what others build on. */
   private keepsFirst = false;
@@ -13,13 +17,13 @@ export class ChunkQueue {
 
   push(chunk: Chunk): void {
     this.chunks.push(chunk);
-    this.bytes += Buffer.byteLength(chunk);
+    this.count(chunk, 1);
   }
 
   /** Puts the rest of a chunk before all others. */
   putBack(rest: Uint8Array): void {
     this.chunks.unshift(rest);
-    this.bytes += rest.length;
+    this.count(rest, 1);
     this.keepsFirst = true;
   }
 
@@ -48,8 +52,14 @@ export class ChunkQueue {
   private remove(from: number, count: number): Chunk[] {
     const removed = this.chunks.splice(from, count);
     for (const chunk of removed) {
-      this.bytes -= Buffer.byteLength(chunk);
+      this.count(chunk, -1);
     }
     return removed;
+  }
+
+  private count(chunk: Chunk, sign: 1 | -1): void {
+    const bytes = Buffer.byteLength(chunk);
+    this.bytes += sign * bytes;
+    this.cost += sign * (bytes + (typeof chunk === 'string' ? TEXT_COST : BYTES_COST));
   }
 }

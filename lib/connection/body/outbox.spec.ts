@@ -1,4 +1,5 @@
 import type { Transport } from '../../transport/transport.js';
+import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
 import type { FlushPolicy, StreamSettings } from '../stream-settings.js';
 import { Outbox } from './outbox.js';
 
@@ -83,6 +84,22 @@ describe('An outbox', () => {
     expect(client.taken.join('')).toBe('abüd');
     expect(outbox.blocked).toBe(false);
     expect([outbox.queuedItems, outbox.queuedBytes, outbox.size]).toEqual([0, 0, 0]);
+  });
+
+  it('counts what its queue takes in memory beside its bytes', () => {
+    const { outbox, client } = setup('each');
+    client.takes = false;
+    outbox.add('sent');
+
+    outbox.add('a');
+    expect(outbox.queuedCost).toBe(1 + TEXT_COST);
+    outbox.add(Buffer.from('bc'));
+    expect(outbox.queuedCost).toBe(3 + TEXT_COST + BYTES_COST);
+    outbox.dropOldest();
+    expect(outbox.queuedCost).toBe(2 + BYTES_COST);
+    client.takes = true;
+    outbox.onDrain();
+    expect(outbox.queuedCost).toBe(0);
   });
 
   it('goes on queueing when a drain was not enough', () => {

@@ -77,6 +77,11 @@ export class Outbox {
     return this.queue?.bytes ?? 0;
   }
 
+  /** About how many bytes of memory what is queued takes. */
+  get queuedCost(): number {
+    return this.queue?.cost ?? 0;
+  }
+
   /** About how many bytes wait here. */
   get size(): number {
     return this.gathered + this.queuedBytes;
