@@ -1,7 +1,9 @@
 import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
+import { EVENT_COST } from '../util/queue-limits.js';
 import { History } from './history.js';
 import type { LogEvent } from './log-event.js';
 
+const MIB = 1024 * 1024;
 const { jest } = import.meta;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -43,10 +45,16 @@ class Server implements Broker {
     return this.log.slice(after, after + count);
   }
 
-  /** Somebody publishes so many. */
-  grow(count: number): void {
+  /** Somebody publishes so many, of a size. */
+  grow(count: number, size = 0): void {
     for (const offset of range(this.log.length + 1, this.log.length + count)) {
-      this.log.push({ data: String(offset), encoding: 'text', epoch: 'e', offset, time: Date.now() });
+      this.log.push({
+        data: String(offset).padStart(size, '0'),
+        encoding: 'text',
+        epoch: 'e',
+        offset,
+        time: Date.now(),
+      });
     }
   }
 
@@ -88,9 +96,10 @@ function historyOf(server: Server, limit = 10_000) {
   return { history, heard, warnings };
 }
 
-/** How many records wait for the broker to answer. */
+/** How many bytes of data wait for the broker to answer, with those that hold each record. */
 function held(history: History): number {
-  return (Reflect.get(history, 'held') as unknown[] | undefined)?.length ?? 0;
+  const records = (Reflect.get(history, 'held') as BrokerRecord[] | undefined) ?? [];
+  return records.reduce((sum, { data }) => sum + data.length + EVENT_COST, 0);
 }
 
 /** As many turns as it takes for a figure to be that. */
@@ -121,7 +130,8 @@ describe('What comes while the broker does not answer', () => {
       server.grow(5_000);
     }
     await turn();
-    expect(most).toBeLessThanOrEqual(4_096);
+    expect(most).toBeLessThanOrEqual(MIB);
+    expect(most).toBeGreaterThan(MIB / 2);
     expect(heard).toHaveLength(10);
     server.goOn();
     server.tell();
@@ -129,6 +139,34 @@ describe('What comes while the broker does not answer', () => {
 
     expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(1, 35_010));
     expect(heard.map(({ seq }) => seq)).toEqual(range(1, 35_010));
+    expect([held(history), warnings]).toEqual([0, []]);
+  });
+
+  it('is bounded by what it takes in memory, however large the records are', async () => {
+    const server = new Server();
+    const { history, heard, warnings } = historyOf(server);
+    await history.open();
+    server.hang();
+    let most = 0;
+    for (const lost of [3, 0]) {
+      server.grow(300, 10_000);
+      server.tell({
+        lost,
+        after: () => {
+          most = Math.max(most, held(history));
+        },
+      });
+    }
+    // One that is larger than may wait is the only one that does.
+    server.grow(1, 2 * MIB);
+    server.tell();
+    expect(most).toBeLessThanOrEqual(MIB);
+    expect(held(history)).toBe(2 * MIB + EVENT_COST);
+
+    server.goOn();
+    await until(() => heard.length, 601);
+
+    expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(1, 601));
     expect([held(history), warnings]).toEqual([0, []]);
   });
 
@@ -142,7 +180,7 @@ describe('What comes while the broker does not answer', () => {
     server.grow(9_000);
     server.tell();
 
-    expect(held(history)).toBeLessThanOrEqual(4_096);
+    expect(held(history)).toBeLessThanOrEqual(MIB);
     server.goOn();
     await open;
     await until(() => heard.length, 9_000);

@@ -9,14 +9,15 @@ import type {
 import { RecordWindow } from '../broker/record-window.js';
 import type { HubReset, HubResetReason } from '../event/hub-event.js';
 import { atMost } from '../util/at-most.js';
+import { EVENT_COST } from '../util/queue-limits.js';
 import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { idOf, offsetOf, tagOf } from './position.js';
 
 /** How many records are read from the broker at once. */
 const PAGE = 512;
-/** How many records may wait for the broker to answer: if it is more, they are read from it too. */
-const HELD = 4_096;
+/** About how many bytes of memory the records may take that wait for the broker to answer: if it is more, they are read from it too. */
+const HELD = 1024 * 1024;
 /** How many bytes are kept of what is made of the records of a hub: encoded events, decoded data, pages of the history. */
 const BUDGET = 16 * 1024 * 1024;
 /** How long a broker may take to end a tail, in milliseconds. */
@@ -48,6 +49,7 @@ export class History {
   private tail: BrokerTail | undefined;
   /** What comes while something else has to be read first. */
   private held: BrokerRecord[] | undefined = [];
+  private heldCost = 0;
 
   /**
    * @param tell is given every event, once
@@ -167,17 +169,27 @@ export class History {
   private receive(records: readonly BrokerRecord[]): void {
     for (const record of records) {
       if (this.held) {
-        this.held.length = this.held.length < HELD ? this.held.length : 0;
-        this.held.push(record);
+        this.hold(record, this.held);
       } else if (this.follows(record)) {
         this.tell(this.add(record));
       } else if (this.misses(record)) {
-        this.held = [record];
+        this.held = [];
+        this.hold(record, this.held);
         void this.recover();
       } else if (!this.knows(record)) {
         this.beginAnew(record, 'epoch');
       }
     }
+  }
+
+  private hold(record: BrokerRecord, held: BrokerRecord[]): void {
+    const cost = Buffer.byteLength(record.data) + EVENT_COST;
+    this.heldCost += cost;
+    if (this.heldCost > HELD) {
+      held.length = 0;
+      this.heldCost = cost;
+    }
+    held.push(record);
   }
 
   /** Whether it is one that was told before: some brokers repeat themselves. Another one in its place is another life of the log. */
@@ -257,6 +269,7 @@ export class History {
   private release(reason?: HubResetReason): void {
     const [first, ...rest] = this.held ?? [];
     this.held = undefined;
+    this.heldCost = 0;
     if (first && reason && !this.follows(first)) {
       this.beginAnew(first, first.epoch === this.epoch ? reason : 'epoch');
       this.receive(rest);
