@@ -14,7 +14,7 @@ import { useFakeClock } from '../../lib/testing/index.js';
 import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
 import { Recorder } from '../support/events.js';
 import { useSessions } from '../support/http2-client.js';
-import { eventsUntil, hubOf, joined, NDJSON, publishAll, range, recordsOf, SSE } from '../support/hub.js';
+import { eventsOf, eventsUntil, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
 import { useApps } from '../support/running.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
@@ -212,7 +212,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     await hub.publish('last');
     await client.until('data: last\n\n');
 
-    const records = recordsOf(client.body).filter(({ data }) => data !== undefined);
+    const records = eventsOf(client.body);
     const notices = records.filter(({ event }) => event === 'lagged');
     const dropped = notices.reduce(
       (sum, { data }) => sum + (JSON.parse(String(data)) as { dropped: number }).dropped,

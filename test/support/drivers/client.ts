@@ -164,12 +164,18 @@ export abstract class BodyClient extends StreamClient {
     } else {
       this.lastEventId = event.get('id') ?? this.lastEventId;
       const data = event.get('data');
+      const type = event.get('event');
       event.clear();
-      if (data !== undefined) {
+      if (data !== undefined && !isOfTheStream(type)) {
         this.take(valueIn(data));
       }
     }
   }
+}
+
+/** Whether an event of this type is about the stream itself: where its client is, or when to come back. */
+export function isOfTheStream(type: unknown): boolean {
+  return type === 'position' || type === 'shutdown';
 }
 
 /** JSON as its value, and text that is none as it is. */

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type ClientOptions, WebSocket } from 'ws';
-import { StreamClient, valueIn } from './client.js';
+import { isOfTheStream, StreamClient, valueIn } from './client.js';
 
 /** The subprotocol in which events have an id and a type. */
 export const EVENTS = 'events.v1+json';
@@ -50,7 +50,7 @@ export class WebSocketClient extends StreamClient {
   private hear(value: unknown): void {
     if (this.socket.protocol !== EVENTS) {
       this.take(value);
-    } else if (typeof value === 'object' && value !== null && 'data' in value) {
+    } else if (typeof value === 'object' && value !== null && 'data' in value && !isOfTheStream(typeOf(value))) {
       this.take(value.data);
     }
   }
@@ -62,4 +62,8 @@ export class WebSocketClient extends StreamClient {
     });
     response.on('close', () => this.endedAs(response.complete ? 'complete' : 'broken'));
   }
+}
+
+function typeOf(event: object): unknown {
+  return 'type' in event ? event.type : undefined;
 }
