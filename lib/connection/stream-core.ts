@@ -67,7 +67,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
     this.reached = true;
     this.parts.admissions = admissions;
     const { registry } = this.parts.settings.services;
-    this.beganAt = registry.clock();
+    this.beganAt = registry.clock.read();
     this.context = new AsyncResource('StreamConnection');
     registry.add(this);
     this.body.progress();
@@ -192,7 +192,7 @@ export abstract class StreamCore extends StreamSharing implements TransportListe
   protected wake(age: number, silence: number): void {
     const { settings, transport } = this.parts;
     if (this.current === 'open' && this.headFixed) {
-      transport.check?.(settings.heartbeat, settings.services.registry.now());
+      transport.check?.(settings.heartbeat, settings.services.registry.clock.now());
     }
     if (this.current === 'new' && age >= settings.openDelay) {
       this.openSilent();

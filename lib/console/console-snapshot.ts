@@ -50,7 +50,7 @@ export class ConsoleSnapshot {
   ) {
     const at = Date.now();
     this.streams = [...registry.open];
-    this.now = registry.clock();
+    this.now = registry.clock.read();
     const seconds = before && (at - before.sample.at) / 1000;
     const rate = (now: number, then: number | undefined, earlier: number | null | undefined): number | null => {
       if (seconds === undefined || then === undefined || seconds < SHORTEST_S) {

@@ -96,7 +96,7 @@ export class StreamingRuntime implements RouteContext {
       stream.cut({ code: 'shutdown' });
     }
     await this.webSockets?.close();
-    this.registry.rest();
+    this.registry.clock.stop();
   }
 
   /** Returns after which time a client should reconnect, or `undefined` if it is not told. Random, so that clients do not all reconnect at once. */

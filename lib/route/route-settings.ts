@@ -135,7 +135,7 @@ function durationsOf(options: StreamBehavior, { registry }: StreamServices) {
     maxDuration: milliseconds(options.maxDuration, DEFAULTS.maxDuration),
   };
   for (const duration of Object.values(durations).filter((each) => each > 0)) {
-    registry.observe(duration);
+    registry.clock.observe(duration);
   }
   return durations;
 }

@@ -23,7 +23,7 @@ function setup(flush: FlushPolicy = 'auto') {
     hasBody: true,
   } as unknown as Transport;
   let now = 0;
-  const registry = { now: () => now };
+  const registry = { clock: { now: () => now } };
   const settings = { flush, route: 'Feed.prices', services: { registry } } as unknown as StreamSettings;
   const body = new Body(transport, settings, chooseFormat(sseFormat), { fail: () => undefined });
   const later = (): void => {

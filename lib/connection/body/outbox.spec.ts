@@ -13,7 +13,7 @@ function setup(flush: FlushPolicy = 'auto') {
     },
   } as Transport;
   let time = 0;
-  const registry = { now: () => ++time };
+  const registry = { clock: { now: () => ++time } };
   const owner = { fail: (error: unknown) => client.failures.push(error) };
   const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as StreamSettings, owner);
   return { outbox, client };

@@ -89,7 +89,7 @@ export class Outbox {
 
   /** Notes that the client took something, or is not expected to have. */
   progress(): void {
-    this.progressAt = this.settings.services.registry.now();
+    this.progressAt = this.settings.services.registry.clock.now();
   }
 
   /** Adds a chunk to what has to be written. A string is text that the next string continues. */

@@ -119,14 +119,9 @@ class Tally implements StreamFigures {
   }
 }
 
-class Group extends Tally implements StreamGroup {
-  constructor(
-    readonly route: string,
-    readonly format: string | undefined,
-    readonly protocol: WireProtocol,
-  ) {
-    super();
-  }
+/** The streams that have these in common, and their figures. */
+interface Group extends Pick<StreamGroup, 'route' | 'format' | 'protocol'> {
+  readonly figures: Tally;
 }
 
 /** Figures of streams, by route, format and protocol. */
@@ -135,7 +130,7 @@ export class StreamTally {
 
   /** Counts a stream that is over. */
   ended(stream: MeteredStream, code: StreamCloseCode, duration: number): void {
-    const group = this.groupOf(stream);
+    const group = this.figuresOf(stream);
     group.begin(stream);
     group.count(stream);
     group.end(code, duration);
@@ -145,10 +140,10 @@ export class StreamTally {
   snapshot(open: Iterable<MeteredStream>): StreamSnapshot {
     const now = new StreamTally();
     for (const group of this.all()) {
-      now.groupOf(group).add(group);
+      now.figuresOf(group).add(group.figures);
     }
     for (const stream of open) {
-      const group = now.groupOf(stream);
+      const group = now.figuresOf(stream);
       group.open++;
       if (stream.openedAt !== undefined) {
         group.begin(stream);
@@ -156,10 +151,10 @@ export class StreamTally {
       group.count(stream);
     }
     const totals = new Tally();
-    const groups = [...now.all()];
-    for (const group of groups) {
-      totals.add(group);
-    }
+    const groups = [...now.all()].map(({ figures, ...group }) => {
+      totals.add(figures);
+      return { ...group, ...figures };
+    });
     return { totals, groups };
   }
 
@@ -169,7 +164,7 @@ export class StreamTally {
     }
   }
 
-  private groupOf({ route, format, protocol }: Pick<StreamGroup, 'route' | 'format' | 'protocol'>): Group {
+  private figuresOf({ route, format, protocol }: Pick<StreamGroup, 'route' | 'format' | 'protocol'>): Tally {
     let groups = this.groups.get(route);
     if (!groups) {
       groups = [];
@@ -177,10 +172,10 @@ export class StreamTally {
     }
     let group = groups.find((each) => each.format === format && each.protocol === protocol);
     if (!group) {
-      group = new Group(route, format, protocol);
+      group = { route, format, protocol, figures: new Tally() };
       groups.push(group);
     }
-    return group;
+    return group.figures;
   }
 }
 

@@ -42,9 +42,10 @@ export function useFakeClock(app: INestApplication): FakeClock {
   }
   faked.add(registry);
   const { clock } = registry;
-  let now = clock();
+  const { read } = clock;
+  let now = read();
   let restored = false;
-  registry.follow(() => now, true);
+  clock.follow(() => now, true);
   return {
     advance: async (ms) => {
       if (!(ms >= 0 && Number.isFinite(ms))) {
@@ -53,8 +54,8 @@ export function useFakeClock(app: INestApplication): FakeClock {
       // What has been sent is to arrive before the time goes on.
       await turn();
       for (const end = now + ms; now < end; ) {
-        now = Math.min(end, now + registry.tickMs);
-        registry.tick();
+        now = Math.min(end, now + clock.tickMs);
+        clock.tick();
         await turn();
       }
     },
@@ -64,8 +65,8 @@ export function useFakeClock(app: INestApplication): FakeClock {
         restored = true;
         faked.delete(registry);
         // On from there: for open streams, the time never goes back.
-        const ahead = now - clock();
-        registry.follow(() => clock() + ahead, false);
+        const ahead = now - read();
+        clock.follow(() => read() + ahead, false);
       }
     },
   };

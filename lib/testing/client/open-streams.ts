@@ -53,7 +53,7 @@ export async function expectOpenStreams(
 }
 
 function unexpected(registry: StreamRegistry, count: number, timeout: number): AssertionError {
-  const now = registry.clock();
+  const now = registry.clock.read();
   const open = [...registry.open].map(
     ({ id, route, state, beganAt }) => `stream ${id} of ${route}, ${state}, for ${now - beganAt} ms`,
   );

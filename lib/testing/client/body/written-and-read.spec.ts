@@ -30,7 +30,7 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     probe: () => undefined,
     hasBody: true,
   } as unknown as Transport;
-  const services = { registry: { now: () => 0 } };
+  const services = { registry: { clock: { now: () => 0 } } };
   const settings = {
     flush: 'each',
     route: 'Feed.all',
