@@ -50,6 +50,6 @@ function encoded(data: unknown): Pick<BrokerEntry, 'data' | 'encoding'> {
   try {
     return { data: jsonText(data), encoding: 'json' };
   } catch (cause) {
-    throw new StreamError('not-serializable', `What is published has no JSON form: ${textOf(cause)}`, { cause });
+    throw new StreamError('not-serializable', `The published data cannot be sent: ${textOf(cause)}`, { cause });
   }
 }

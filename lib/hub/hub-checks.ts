@@ -20,12 +20,12 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
 };
 
 const HUB = keys({
-  ...BEHAVIOR,
   name: (value) =>
     typeof value === 'string' && value !== '' && value.length <= LONGEST_NAME && !CONTROL.test(value)
       ? undefined
       : 'must be 1 to 128 characters without control characters',
   history: (value) => (value === false ? undefined : keys({ limit: count, ttl: finite })(value)),
+  ...BEHAVIOR,
   broker,
 });
 
@@ -45,9 +45,10 @@ const PUBLISH = keys({ topic: () => undefined, type: () => undefined, key: () =>
 
 export function checkHubOptions(options: unknown): void {
   const name = (options as { readonly name?: unknown } | undefined)?.name;
-  demand(HUB, options, `StreamingModule.registerHub() of ${JSON.stringify(name)}`);
+  const where = 'StreamingModule.registerHub()';
+  demand(HUB, options, name === undefined ? where : `${where} of ${JSON.stringify(name)}`);
   // A name is the one thing that cannot be left out.
-  demand(keys({ name: text }, true), { name }, 'StreamingModule.registerHub()');
+  demand(keys({ name: text }, true), { name }, where);
 }
 
 export function checkSubscribeOptions(hub: string, options: { readonly after?: unknown }): void {

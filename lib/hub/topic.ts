@@ -10,16 +10,16 @@ export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 export function checkTopic(topic: unknown): asserts topic is string {
   const problem =
     typeof topic !== 'string'
-      ? `a string, not ${topic === null ? 'null' : typeof topic}`
+      ? `be a string, not ${topic === null ? 'null' : typeof topic}`
       : topic === ''
-        ? 'not empty: leave it out to mean all'
+        ? 'not be empty: leave it out to publish without a topic, or to subscribe to all'
         : Buffer.byteLength(topic) > LONGEST
-          ? `at most ${LONGEST} bytes long`
+          ? `be at most ${LONGEST} bytes long`
           : CONTROL.test(topic)
-            ? 'without control characters'
+            ? 'not contain control characters'
             : undefined;
   if (problem !== undefined) {
-    throw new StreamError('invalid-topic', `A topic has to be ${problem}`, { statusCode: 400 });
+    throw new StreamError('invalid-topic', `A topic must ${problem}`, { statusCode: 400 });
   }
 }
 

@@ -20,6 +20,7 @@ import {
   ModulesContainer,
 } from '@nestjs/core';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
+import { StreamError } from '../errors.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { describeStreams } from '../openapi/describe-streams.js';
 import { validateOptions } from '../options/options-validation.js';
@@ -38,7 +39,13 @@ import { StreamingRuntime } from './streaming.runtime.js';
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
 
-function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
+function createRuntime(options: StreamingModuleOptions | undefined): StreamingRuntime {
+  if (options === undefined) {
+    throw new StreamError(
+      'module-missing',
+      'StreamingModule has no options: import StreamingModule.forRoot(), not StreamingModule. The factory of forRootAsync() must return an object',
+    );
+  }
   validateOptions('module', options, 'StreamingModule.forRoot()');
   return new StreamingRuntime(options, safeLogger(new Logger('StreamingModule')));
 }
@@ -59,7 +66,7 @@ function createRuntime(options: StreamingModuleOptions): StreamingRuntime {
 @Module({
   imports: [DiscoveryModule, HubRegistrarModule],
   providers: [
-    { provide: StreamingRuntime, useFactory: createRuntime, inject: [MODULE_OPTIONS_TOKEN] },
+    { provide: StreamingRuntime, useFactory: createRuntime, inject: [{ token: MODULE_OPTIONS_TOKEN, optional: true }] },
     {
       provide: StreamRegistry,
       useFactory: (runtime: StreamingRuntime) => runtime.registry,

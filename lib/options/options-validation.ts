@@ -12,9 +12,11 @@ import {
   keys,
   LONGEST_MS,
   milliseconds,
+  notString,
   oneOf,
   queueLimits,
   size,
+  suggestion,
 } from '../util/checks.js';
 
 function isFormat(value: unknown): boolean {
@@ -36,9 +38,12 @@ function isOrigin(value: unknown): boolean {
 const format: Check = (value) => {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   const known = (each: unknown): boolean => (typeof each === 'string' ? Object.hasOwn(FORMATS, each) : isFormat(each));
-  return list.length > 0 && list.every(known)
-    ? undefined
-    : `must be one or several of ${Object.keys(FORMATS).join(', ')} or of defineFormat()`;
+  if (list.length > 0 && list.every(known)) {
+    return undefined;
+  }
+  const names = Object.keys(FORMATS);
+  const wrong = list.find((each) => !known(each));
+  return `must be one or several of ${names.join(', ')} or of defineFormat()${notString(wrong)}${suggestion(wrong, names)}`;
 };
 
 const flushPolicy: Check = (value) =>

@@ -6,7 +6,7 @@ import { isResponse } from '../platform/platform.js';
 import type { StreamExchange } from './exchange.js';
 import { ModuleCheck } from './module-check.js';
 import { serve } from './route-handler.js';
-import { markOf, type StreamMark, setMark } from './route-metadata.js';
+import { hooksOf, markOf, type StreamMark, setMark } from './route-metadata.js';
 import { kindOf, misplaced, type StreamParameter, type StreamParameterKind } from './route-parameter.js';
 
 const OURS = Symbol('nestjs-streaming:ours');
@@ -127,11 +127,17 @@ export function restoreParameters(controller: object, key: string | symbol): voi
   }
 }
 
-/** Refuses a route that is no stream and has a parameter of one. */
+/** Refuses a method that is no stream and has a parameter or the hooks of one. */
 export function checkNoStream(controller: Type, key: string, handler: object): void {
   const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => kindOf(factory));
   if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
     throw misplaced(`${controller.name}.${key}`);
+  }
+  if (hooksOf(handler).length > 0) {
+    throw new StreamError(
+      'invalid-option',
+      `${controller.name}.${key} has @UseStreamHooks(), but neither @Stream() nor @Sse()`,
+    );
   }
 }
 

@@ -168,6 +168,12 @@ function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, whe
 }
 
 async function resolveOne(hooks: StreamHooksLike, moduleRef: ModuleRef, where: string): Promise<StreamHooks> {
+  if ((hooks ?? undefined) === undefined) {
+    throw new StreamError(
+      'invalid-hook',
+      `A hook of ${where} is ${String(hooks)}. A class is undefined where two files import each other: move one of them`,
+    );
+  }
   const resolved =
     typeof hooks === 'function'
       ? await instanceFromDI(hooks, moduleRef, {

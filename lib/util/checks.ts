@@ -15,7 +15,7 @@ export const milliseconds: Check = (value) =>
     : `must be a number of milliseconds above 0 and at most ${LONGEST_MS} (24.8 days)`;
 export const duration: Check = (value) => {
   const problem = value === false ? undefined : milliseconds(value);
-  return problem && `${problem}, or false`;
+  return problem && `${problem}, or false${notString(value)}`;
 };
 export const count: Check = (value) =>
   Number.isInteger(value) && (value as number) > 0 ? undefined : 'must be a whole number above 0';
@@ -27,7 +27,20 @@ export const callable: Check = (value) => (typeof value === 'function' ? undefin
 export const oneOf =
   (...values: string[]): Check =>
   (value) =>
-    values.includes(value as string) ? undefined : `must be one of ${values.map((each) => `"${each}"`).join(', ')}`;
+    values.includes(value as string)
+      ? undefined
+      : `must be one of ${values.map((each) => `"${each}"`).join(', ')}${notString(value)}${suggestion(value, values)}`;
+
+/** Ends the sentence `must be …` with the string that was given in its place. Empty for other values. */
+export function notString(value: unknown): string {
+  return typeof value === 'string' ? `, not ${JSON.stringify(value)}` : '';
+}
+
+/** A sentence with the name that a misspelt one is most likely to be. Empty when none is near. */
+export function suggestion(misspelt: unknown, names: readonly string[]): string {
+  const nearest = typeof misspelt === 'string' ? nearestOf(misspelt, names) : undefined;
+  return nearest === undefined ? '' : `. Did you mean "${nearest}"?`;
+}
 
 /** An object with these keys, each as its check says or left out; with `required`, none may be. */
 export function keys(checks: Readonly<Record<string, Check>>, required = false): Check {
@@ -52,9 +65,7 @@ export function keys(checks: Readonly<Record<string, Check>>, required = false):
 }
 
 function unknown(key: string, known: readonly string[]): string {
-  const nearest = nearestOf(key, known);
-  const suggestion = nearest === undefined ? '' : ` Did you mean "${nearest}"?`;
-  return `has an unknown option "${key}".${suggestion} Known: ${known.join(', ')}`;
+  return `has an unknown option "${key}"${suggestion(key, known) || '.'} Known: ${known.join(', ')}`;
 }
 
 /** The name that a misspelt one is most likely to be. Returns `undefined` when none is near: a third of it may be wrong. */

@@ -71,6 +71,19 @@ describe.each(PLATFORMS)('%s: without StreamingModule.forRoot()', (platform) => 
     await app.close();
   });
 
+  it.each([
+    ['StreamingModule itself', StreamingModule],
+    [
+      'a forRootAsync() whose factory returns nothing',
+      StreamingModule.forRootAsync({ useFactory: () => undefined as unknown as object }),
+    ],
+  ])('an application that imports %s does not start', async (_what, module) => {
+    await expect(create(platform, { imports: [module], controllers: [Numbers] })).rejects.toMatchObject({
+      code: 'module-missing',
+      message: expect.stringContaining('import StreamingModule.forRoot(), not StreamingModule.'),
+    });
+  });
+
   it('an application with a hub and a stream does not start', async () => {
     const hub = StreamingModule.registerHub({ name: 'prices' });
     const started = async () => {

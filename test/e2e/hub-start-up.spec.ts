@@ -386,7 +386,7 @@ describe('registerHub() refuses', () => {
     [{ name: null }, '"name" must be'],
     [undefined, 'must be an object'],
     [null, 'must be an object'],
-    ['prices', 'must be an object'],
+    ['prices', 'StreamingModule.registerHub(): must be an object with name, history, overflow, queue, broker'],
     [['prices'], 'must be an object'],
     [{ name: 'a', historie: 5 }, 'has an unknown option "historie". Did you mean "history"? Known: '],
     [{ name: 'a', history: true }, 'must be an object with limit, ttl'],
@@ -1021,13 +1021,13 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
   });
 
   it.each<[string, unknown, string]>([
-    ['empty', '', 'not empty'],
+    ['empty', '', 'must not be empty'],
     ['of 1025 bytes', 'x'.repeat(1_025), 'at most 1024 bytes'],
     ['of 1026 bytes in 513 characters', 'ü'.repeat(513), 'at most 1024 bytes'],
-    ['with a NUL', 'a\0', 'without control characters'],
-    ['with a line break', 'a\nb', 'without control characters'],
-    ['with a DEL', '\x7f', 'without control characters'],
-    ['with a C1 control', '\x85', 'without control characters'],
+    ['with a NUL', 'a\0', 'must not contain control characters'],
+    ['with a line break', 'a\nb', 'must not contain control characters'],
+    ['with a DEL', '\x7f', 'must not contain control characters'],
+    ['with a C1 control', '\x85', 'must not contain control characters'],
     ['that is a number', 7, 'a string, not number'],
     ['that is null', null, 'a string, not null'],
     ['that is an object', { a: 1 }, 'a string, not object'],
@@ -1104,7 +1104,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({
       statusCode: 400,
-      message: expect.stringContaining('A topic has to be'),
+      message: expect.stringContaining('A topic must '),
     });
     expect([hub.size(), registry.size]).toEqual([0, 0]);
   });

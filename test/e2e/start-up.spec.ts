@@ -77,6 +77,10 @@ function refusalOfModule(platform: Platform, options: unknown): Promise<StreamEr
 const BAD: readonly (readonly [options: object, problem: string])[] = [
   [{ fromat: 'sse' }, 'has an unknown option "fromat". Did you mean "format"? Known: format, flush,'],
   [{ format: 'xml' }, '"format" must be one or several of text, bytes, ndjson, jsonl, json-seq, json, sse'],
+  [{ format: 'SSE' }, 'sse or of defineFormat(), not "SSE". Did you mean "sse"?'],
+  [{ format: ['ndjson', 'JSON'] }, 'sse or of defineFormat(), not "JSON". Did you mean "json"?'],
+  [{ overflow: 'drop_oldest' }, '"drop-newest", not "drop_oldest". Did you mean "drop-oldest"?'],
+  [{ heartbeat: '15s' }, '(24.8 days), or false, not "15s"'],
   [{ format: [] }, '"format" must be one or several'],
   [{ format: 7 }, '"format" must be one or several'],
   [{ format: null }, '"format" must be one or several'],
@@ -270,6 +274,36 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
 
     expect(code).toBe('invalid-hook');
     expect(message).toContain('Hooked.hooked');
+  });
+
+  it('hooks that are undefined, as a class is in a circle of imports', async () => {
+    @Controller()
+    class Hooked {
+      @Stream()
+      @UseStreamHooks(undefined as unknown as StreamHooks)
+      hooked() {
+        return [];
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked] }));
+
+    expect(code).toBe('invalid-hook');
+    expect(message).toContain('A hook of Hooked.hooked is undefined.');
+  });
+
+  it('hooks of a method that is not a stream', async () => {
+    @Controller()
+    class Hooked {
+      @Get()
+      @UseStreamHooks({ onClose: () => undefined })
+      hooked() {
+        return 'plain';
+      }
+    }
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked] }));
+
+    expect(code).toBe('invalid-option');
+    expect(message).toBe('Hooked.hooked has @UseStreamHooks(), but neither @Stream() nor @Sse()');
   });
 
   it('a class of hooks that is request-scoped, listed as a provider or not', async () => {
