@@ -91,7 +91,8 @@ export abstract class StreamConnection<T = unknown> {
    * not wait for is held in the stream's queue, within its bounds (`queue`, `overflow`).
    *
    * Rejects with a {@link StreamCloseError} when the stream ends before that, and with a {@link StreamStateError} when it has
-   * ended already. A rejection that is not handled does not count as an unhandled rejection.
+   * ended already, each time it is called, so that a loop ends. A rejection that is not handled does not count as an unhandled
+   * rejection; that of an async callback which awaits it does, and ends the process: stop a timer in `onClose`.
    */
   abstract send(chunk: T | StreamEvent<T> | FlushMark): Promise<void>;
 

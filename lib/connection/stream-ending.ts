@@ -1,4 +1,4 @@
-import { StreamCloseError } from '../errors.js';
+import { StreamCloseError, StreamStateError } from '../errors.js';
 import { formatSse } from '../format/sse.format.js';
 import { isFlushMark } from '../source/flush.js';
 import { isError } from '../util/error-text.js';
@@ -102,7 +102,7 @@ export abstract class StreamEnding extends StreamOpening {
   late(error: unknown): void {
     const { transport, settings } = this.parts;
     const { logger } = settings.services;
-    if (error === this.controller?.signal.reason || isAbortError(error)) {
+    if (error === this.controller?.signal.reason || saysOver(error) || isAbortError(error)) {
       return;
     }
     if (transport.saysAborted?.(error)) {
@@ -299,6 +299,12 @@ export abstract class StreamEnding extends StreamOpening {
       return undefined;
     }
   }
+}
+
+/** Whether an error only says that a stream is over: `send()` rejects with it, so that what pushes in a loop ends. */
+function saysOver(error: unknown): boolean {
+  const said = isError(error) && error instanceof StreamStateError ? error.cause : error;
+  return isError(said) && said instanceof StreamCloseError;
 }
 
 /** Whether it only says that something was aborted, as what listens to the signal of a stream does. */

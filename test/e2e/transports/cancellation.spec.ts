@@ -1,10 +1,16 @@
 import { Readable } from 'node:stream';
 import { Observable } from 'rxjs';
-import { abortable, StreamCloseError, type StreamConnection, type StreamHooks } from '../../../lib/index.js';
+import {
+  abortable,
+  StreamCloseError,
+  type StreamConnection,
+  type StreamHooks,
+  StreamStateError,
+} from '../../../lib/index.js';
 import { DRIVERS } from '../../support/drivers/index.js';
 import { type Deferred, deferred, Recorder } from '../../support/events.js';
 import { quiet, turns } from '../../support/running.js';
-import { atGone, eventually, noise, useFeeds } from '../../support/transports.js';
+import { atGone, type Call, eventually, noise, useFeeds } from '../../support/transports.js';
 
 import.meta.jest.setTimeout(30_000);
 
@@ -295,6 +301,49 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
 
     expect(await inThatTurn).toEqual(['onClose client-closed', 'rejected client-closed']);
   });
+
+  it.each(['after the stream was over', 'while the send waits for drain'])(
+    'ends a handler that sends in a loop, which is no error in the log: %s',
+    async (when) => {
+      const drains = when.endsWith('drain');
+      const finished = new Recorder<unknown>();
+      const gate = deferred();
+      const closed = new Recorder();
+      let sends = 0;
+      const sending = async ({ stream }: Call): Promise<void> => {
+        await stream.send(1);
+        if (!drains) {
+          await gate.promise;
+        }
+        for (;;) {
+          sends++;
+          await stream.send(KIB_64);
+        }
+      };
+      const { open, logs } = await start(driver, {
+        feed: (call) => {
+          call.stream.hooks({ onClose: (_stream, { code }) => closed.add(code) });
+          const loop = sending(call);
+          loop.catch(finished.add);
+          return loop;
+        },
+      });
+      const client = open();
+      await client.until(1);
+      if (drains) {
+        client.stall();
+        await quiet(() => sends);
+      }
+      client.leave();
+      await closed.count(1);
+      gate.resolve();
+
+      const [error] = await finished.count(1);
+      expect(error).toBeInstanceOf(drains ? StreamCloseError : StreamStateError);
+      await turns();
+      expect(logs.of('error')).toEqual([]);
+    },
+  );
 
   it('while beforeClose takes its time: the stream is closed at once, and what it sends then is refused', async () => {
     const witness = new Witness();
