@@ -100,7 +100,7 @@ try {
   console.log(`in all: ${listed(after.counts)}; published ${after.published.join(' + ')}`);
   console.log(`heap ${(before.heap / MB).toFixed(2)} MB before, ${(after.heap / MB).toFixed(2)} MB after`);
   console.log(`handles ${JSON.stringify(before.handles)} before, ${JSON.stringify(after.handles)} after`);
-  console.log(`hub.size() ${after.sizes.join(', ')}, hub.topics() ${after.topics.length}`);
+  console.log(`hub.size() ${after.sizes.join(', ')}, hub.topics ${after.topics.length}`);
   if (after.heap - before.heap > HEAP_TOLERANCE) {
     found(`the heap has grown by more than ${HEAP_TOLERANCE / MB} MB`);
   }

@@ -19,6 +19,7 @@ export type StreamErrorCode =
   | 'not-serializable'
   | 'invalid-header'
   | 'invalid-topic'
+  | 'invalid-id'
   | 'duplicate-hub'
   | 'hub-closed'
   | 'module-missing'

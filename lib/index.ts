@@ -12,7 +12,6 @@ export type { StreamState } from './connection/connection-state.js';
 export type { StreamHooks } from './connection/hooks.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
 export { StreamConnection } from './connection/stream-connection.js';
-export type { OverflowPolicy } from './connection/stream-settings.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { InjectHub } from './decorators/inject-hub.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
@@ -49,4 +48,4 @@ export type {
 } from './options/streaming.options.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
-export type { QueueLimits } from './util/queue-limits.js';
+export type { OverflowPolicy, QueueLimits } from './util/queue-limits.js';

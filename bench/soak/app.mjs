@@ -95,7 +95,7 @@ const ANSWERS = {
     heap: (await memory()).heap,
     handles: handles(),
     sizes: hubs.map((hub) => hub.size()),
-    topics: hubs.flatMap((hub) => hub.topics()),
+    topics: hubs.flatMap((hub) => hub.topics),
     published,
   }),
   progress: () => ({ sizes: hubs.map((hub) => hub.size()), published, rss: process.memoryUsage.rss() }),

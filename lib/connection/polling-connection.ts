@@ -1,4 +1,4 @@
-import { HubNotice } from '../event/hub-event.js';
+import { HubEvent } from '../event/hub-event.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
 import type { Source } from '../source/source.js';
 import type { ResponseHead } from '../transport/response-head.js';
@@ -62,7 +62,7 @@ export class PollingConnection extends LiveConnection {
   }
 
   override emit(chunk: unknown): void | PromiseLike<unknown> {
-    return chunk instanceof HubNotice ? this.write(chunk) : super.emit(chunk);
+    return chunk instanceof HubEvent && chunk.notice ? this.write(chunk) : super.emit(chunk);
   }
 
   override complete(): void {

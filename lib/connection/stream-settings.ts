@@ -3,16 +3,13 @@ import type { StreamErrorBody } from '../format/format.js';
 import type { ChosenFormat, FormatOfChunk } from '../format/negotiate.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
-import type { QueueLimits } from '../util/queue-limits.js';
+import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import type { HookChain } from './hooks.js';
 import type { StreamRegistry } from './registry/stream-registry.js';
 
 /** When gathered chunks leave. */
 export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
-
-/** What happens when more waits for a client than `queue` allows. */
-export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 
 /** Everything the streams of a route have in common. Durations in milliseconds; what is off is `Infinity`. */
 export interface StreamSettings {

@@ -1,16 +1,6 @@
 import { EVENT, MARK } from './event.js';
 
-/** The part of a {@link StreamFormat} that writes the events of a hub. */
-interface HubEventFormat {
-  readonly name: string;
-  readonly mediaTypes: readonly string[];
-  readonly fields?: boolean;
-  encode(value: unknown): string | Uint8Array;
-  lagged?(dropped: number, id?: string): string | Uint8Array;
-  reset?(reset: HubReset): string | Uint8Array;
-}
-
-/** The parts of a hub event. */
+/** What a hub event is made of. */
 export interface HubEventParts<T> {
   readonly id: string;
   readonly type?: string;
@@ -19,45 +9,51 @@ export interface HubEventParts<T> {
   readonly key?: string;
 }
 
+/** Encodes one event. Its result is kept, and shared by all connections that use the same format. An event does not know what a format is. */
+export interface SharedEncoder {
+  encodeShared(format: object): string | Uint8Array;
+}
+
 /**
- * What was published to a hub, as its subscribers see it. It is shared by all of them: treat it as read-only.
+ * An event that was published to a hub, as its subscribers receive it. All subscribers share one object: treat it as read-only.
  *
- * Its `data` has been through JSON, whatever the broker: a `Date` has become a string.
+ * Its `data` has been through JSON, whichever broker the hub has: a `Date` has become a string.
  */
 export class HubEvent<T = unknown> {
-  /** Names its place: a client that comes back with it gets what followed. Opaque. */
+  /** Names the place of the event in the log: a client that sends it as `Last-Event-ID` receives the events that followed. Opaque. */
   readonly id: string;
-  /** As it was published. Default: none, which clients call `message`. */
+  /** The `type` it was published with. Default: none, which clients call `message`. */
   readonly type: string | undefined;
   readonly data: T;
   readonly #topic: string | undefined;
   readonly #key: string | undefined;
-  readonly #shared: ((format: HubEventFormat) => string | Uint8Array) | undefined;
+  readonly #encoder: SharedEncoder | undefined;
+  readonly #notice: HubNotice | undefined;
 
-  /**
-   * @param shared encodes it once for all connections of a format
-   * @internal
-   */
-  constructor(
-    { id, type, data, topic, key }: HubEventParts<T>,
-    shared?: (format: HubEventFormat) => string | Uint8Array,
-  ) {
+  /** @internal */
+  constructor({ id, type, data, topic, key }: HubEventParts<T>, encoder?: SharedEncoder, notice?: HubNotice) {
     this.id = id;
     this.type = type;
     this.data = data;
     this.#topic = topic;
     this.#key = key;
-    this.#shared = shared;
+    this.#encoder = encoder;
+    this.#notice = notice;
   }
 
-  // Not among its own keys: those are what makes it an event to a format.
+  /** Makes the event that carries a notice of the hub. Its id is that of the event before the gap. @internal */
+  static of(notice: HubNotice, id: string): HubEvent {
+    return new HubEvent<unknown>({ id, ...notice }, undefined, notice);
+  }
+
+  // Getters, because the own keys of an event are the fields that formats write.
 
   /** The topic it was published to, if any. */
   get topic(): string | undefined {
     return this.#topic;
   }
 
-  /** What it supersedes others by, under the overflow policy `latest`. */
+  /** The key it was published with: under the overflow policy `latest`, it replaces waiting events of its topic with the same key. */
   get key(): string | undefined {
     return this.#key;
   }
@@ -67,57 +63,38 @@ export class HubEvent<T = unknown> {
     return EVENT;
   }
 
-  /** @internal */
-  encode(format: HubEventFormat): string | Uint8Array {
-    return format.encode(format.fields ? this : this.data);
+  /** Encodes it once for all connections of a format; `undefined` if each connection has to encode it. @internal */
+  get encoder(): SharedEncoder | undefined {
+    return this.#encoder;
   }
 
-  /** As {@link encode}, for a format that keeps no state: the same memory for all who are sent it. @internal */
-  encodeShared(format: HubEventFormat): string | Uint8Array {
-    return this.#shared ? this.#shared(format) : this.encode(format);
+  /** The notice that it carries; `undefined` for an event that was published. @internal */
+  get notice(): HubNotice | undefined {
+    return this.#notice;
   }
 }
 
-/** Why a client cannot go on where it was. */
+/** Why a client cannot resume after the id it sent. */
 export type HubResetReason =
-  /** What followed is not in the history any more. */
+  /** The events that followed are no longer in the history. */
   | 'evicted'
-  /** The log has begun anew since: the server was restarted, or its store was. */
+  /** The log has been replaced since: the server was restarted, or lost its store. */
   | 'epoch'
-  /** The id is of another hub. */
+  /** The id belongs to another hub. */
   | 'hub'
-  /** The id is none of ours. */
+  /** The id is not one that this package makes. */
   | 'malformed';
 
-/** The data of an event of type `reset`: something was missed. What the history holds follows. */
+/** The data of an event of type `reset`: the client has missed events. The events of the history follow. */
 export interface HubReset {
   readonly reason: HubResetReason;
-  /** The id of the oldest event there is, with which what follows begins. `null`: there is none. */
+  /** The id of the oldest event in the history, which is the next one the client receives. `null`: the history is empty. */
   readonly oldest: string | null;
 }
 
-/** What a hub has to say itself, among the events. */
-export class HubNotice extends HubEvent {
-  readonly #write: (format: HubEventFormat) => string | Uint8Array;
-
-  private constructor(parts: HubEventParts<unknown>, write: (format: HubEventFormat) => string | Uint8Array) {
-    super(parts);
-    this.#write = write;
-  }
-
-  /** Something was missed, and what follows comes after this id. */
-  static reset(id: string, data: HubReset): HubNotice {
-    return new HubNotice({ id, type: 'reset', data }, (format) =>
-      format.fields ? format.encode({ type: 'reset', id, data }) : (format.reset?.(data) ?? ''),
-    );
-  }
-
-  /** So many were dropped after this id. */
-  static lagged(id: string, dropped: number): HubNotice {
-    return new HubNotice({ id, type: 'lagged', data: { dropped } }, (format) => format.lagged?.(dropped, id) ?? '');
-  }
-
-  override encode(format: HubEventFormat): string | Uint8Array {
-    return this.#write(format);
-  }
-}
+/** What a hub itself tells its subscribers, between the events that were published. */
+export type HubNotice =
+  /** Events are missing here. */
+  | { readonly type: 'reset'; readonly data: HubReset }
+  /** A number of events was dropped here, because the client is too slow. */
+  | { readonly type: 'lagged'; readonly data: { readonly dropped: number } };

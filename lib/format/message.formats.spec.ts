@@ -1,6 +1,7 @@
 import * as ws from 'ws';
-import { HubEvent, HubNotice } from '../event/hub-event.js';
+import { HubEvent } from '../event/hub-event.js';
 import { defineFormat } from './define-format.js';
+import { encodeHubEvent } from './encode-hub-event.js';
 import type { StreamFormat } from './format.js';
 import { FORMATS } from './formats.js';
 import { binaryFrame, textFrame } from './frame.js';
@@ -83,13 +84,14 @@ describe('A message', () => {
   it.each<[string, (format: StreamFormat) => string | Uint8Array | undefined, string, string]>([
     [
       'a reset',
-      (format) => HubNotice.reset('a.1', { reason: 'evicted', oldest: null }).encode(format),
+      (format) =>
+        encodeHubEvent(HubEvent.of({ type: 'reset', data: { reason: 'evicted', oldest: null } }, 'a.1'), format),
       '{"reset":{"reason":"evicted","oldest":null}}',
       '{"id":"a.1","type":"reset","data":{"reason":"evicted","oldest":null}}',
     ],
     [
       'of what was dropped',
-      (format) => HubNotice.lagged('a.1', 3).encode(format),
+      (format) => encodeHubEvent(HubEvent.of({ type: 'lagged', data: { dropped: 3 } }, 'a.1'), format),
       '{"lagged":{"dropped":3}}',
       '{"id":"a.1","type":"lagged","data":{"dropped":3}}',
     ],

@@ -1,17 +1,17 @@
 import type { StreamFormat } from '../format/format.js';
 import type { Batch } from './batch.js';
 import type { LogEvent } from './log-event.js';
-import type { Pages } from './pages.js';
+import type { PageReader, Pages } from './pages.js';
 
 /** Who is told of what is published. */
-export interface Listener {
+export interface AudienceMember {
   deliver(batch: Batch): void;
 }
 
 /** Subscribers who hear the same in the same format: what goes to one of them goes to all of them. */
-export class Audience {
+export class Audience implements PageReader {
   /** Those who have all that was delivered so far. */
-  readonly members = new Set<Listener>();
+  readonly members = new Set<AudienceMember>();
   /** Members, and those who still read the history. */
   private users = 0;
   private readonly wanted: ReadonlySet<string> | undefined;
@@ -45,31 +45,31 @@ export class Audience {
   }
 
   /** Makes one who has read the history to its end a member. */
-  join(listener: Listener): void {
-    this.members.add(listener);
+  join(member: AudienceMember): void {
+    this.members.add(member);
     this.pages.leave();
   }
 
-  leave(listener: Listener): void {
+  leave(member: AudienceMember): void {
     this.users--;
-    if (!this.members.delete(listener)) {
+    if (!this.members.delete(member)) {
       this.pages.leave();
     }
   }
 
-  hears(event: LogEvent): boolean {
+  receives(event: LogEvent): boolean {
     return event.isFor(this.wanted);
   }
 
   /** The key of the page at a place, if that is known without a look at its events. */
-  pageAt(place: string): string | undefined {
+  keyAt(place: string): string | undefined {
     if (this.topics === undefined) {
       return place;
     }
     return place === this.place ? this.pageKey : undefined;
   }
 
-  notePage(place: string, key: string): void {
+  noteKey(place: string, key: string): void {
     this.place = place;
     this.pageKey = key;
   }

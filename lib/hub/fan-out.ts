@@ -1,7 +1,7 @@
 import type { RecordWindow } from '../broker/record-window.js';
 import type { StreamFormat } from '../format/format.js';
 import { atEndOfTurn, SLICE_MS } from '../util/scheduler.js';
-import { Audience, type Listener } from './audience.js';
+import { Audience, type AudienceMember } from './audience.js';
 import { Batch } from './batch.js';
 import type { ByteBudget } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
@@ -16,7 +16,7 @@ const WRITES_PER_CLOCK = 8;
 interface Delivery {
   readonly audience: Audience;
   readonly batch: Batch;
-  readonly to: Iterator<Listener>;
+  readonly to: Iterator<AudienceMember>;
 }
 
 /**
@@ -55,7 +55,7 @@ export class FanOut {
     this.schedule();
   }
 
-  /** Begins after a number: nobody is told of what is before it. */
+  /** Begins after a number: nobody is rounds of what is before it. */
   beginAt(number: number): void {
     this.delivered = number;
   }
@@ -81,18 +81,18 @@ export class FanOut {
   }
 
   /** Gives a member what the round that is under way still has for it, before it goes. */
-  catchUp(audience: Audience, listener: Listener): void {
+  catchUp(audience: Audience, member: AudienceMember): void {
     for (const delivery of [...this.deliveries]) {
       if (delivery.audience === audience) {
         const { first, last, events } = delivery.batch;
         // One by one: what it shared with the others is not for it any more.
-        listener.deliver(new Batch(first, last, events, undefined));
+        member.deliver(new Batch(first, last, events, undefined));
       }
     }
   }
 
-  leave(audience: Audience, listener: Listener): void {
-    audience.leave(listener);
+  leave(audience: Audience, member: AudienceMember): void {
+    audience.leave(member);
     if (audience.unused) {
       this.audiences.delete(audience.key);
       this.toAll.delete(audience);
@@ -145,14 +145,14 @@ export class FanOut {
     }
     this.deliver();
     if (this.idle) {
-      this.tellFinished();
+      this.resolveFinished();
     }
     if (!this.settled) {
       this.schedule();
     }
   }
 
-  private tellFinished(): void {
+  private resolveFinished(): void {
     const waiting = this.onFinished;
     this.onFinished = waiting.filter(({ upTo }) => upTo > this.delivered);
     for (const { upTo, resolve } of waiting) {
@@ -167,19 +167,19 @@ export class FanOut {
     const first = this.delivered + 1;
     this.arrived = [];
     this.delivered = events.at(-1)?.seq ?? this.delivered;
-    const told = new Map<Audience, Round>();
+    const rounds = new Map<Audience, Round>();
     /** What audiences had before an event, and what those that hear it have then. */
     const longer = new Map<Round | undefined, Round>();
     for (const event of events) {
       for (const audience of this.hearing(event)) {
-        const before = told.get(audience);
+        const before = rounds.get(audience);
         const round = longer.get(before) ?? new Round(event, before);
         longer.set(before, round);
-        told.set(audience, round);
+        rounds.set(audience, round);
       }
       longer.clear();
     }
-    for (const [audience, round] of told) {
+    for (const [audience, round] of rounds) {
       const batch = round.batch(first, this.delivered, audience.format);
       this.deliveries.push({ audience, batch, to: audience.members.values() });
     }

@@ -28,7 +28,7 @@ const STOP_TIMEOUT_MS = 2_000;
  * was the last number when one came that was not here before: it misses nothing of what is before that.
  */
 export type Start =
-  | { readonly after: number; readonly anew?: number }
+  | { readonly after: number; readonly liveFrom?: number }
   | { readonly ahead: number }
   | { readonly reason: HubResetReason };
 
@@ -135,12 +135,12 @@ export class History {
   startWithLast(count: number, topics: readonly string[] | undefined): Start {
     const { last, oldest } = this.window;
     if (count === 0 || oldest > last) {
-      return { after: last, anew: last };
+      return { after: last, liveFrom: last };
     }
     const wanted = topics && new Set(topics);
     const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(wanted) && !event.isNotice);
     const first = heard[Math.max(0, heard.length - count)];
-    return { after: first ? first.seq - 1 : last, anew: last };
+    return { after: first ? first.seq - 1 : last, liveFrom: last };
   }
 
   /** Where one begins who has heard of more than this process has: of another process, if it is in the log. */

@@ -54,8 +54,8 @@ export function checkHubOptions(options: unknown): void {
 export function checkSubscribeOptions(hub: string, options: { readonly after?: unknown }): void {
   demand(SUBSCRIBE, options, `subscribe() to the hub "${hub}"`);
   if (options.after !== undefined && typeof options.after !== 'string') {
-    // It is the client's, as in `?after=a&after=b`.
-    throw new StreamError('invalid-option', `"after" is one id, not ${JSON.stringify(options.after)}`, {
+    // It often comes from a client, as in `?after=a&after=b`.
+    throw new StreamError('invalid-id', `"after" is one id, not ${JSON.stringify(options.after)}`, {
       statusCode: 400,
     });
   }

@@ -4,9 +4,9 @@ import type { Broker } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { shelter } from '../util/thenable.js';
-import { Attendance } from './attendance.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';
+import { GuardedObservable } from './guarded-observable.js';
 import { History, type Start } from './history.js';
 import {
   HUB_DEFAULTS,
@@ -16,11 +16,10 @@ import {
   type SubscribeOptions,
 } from './hub.options.js';
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
-import type { Wish } from './outlet.js';
-import { guardedPresence } from './presence.js';
+import { Presence } from './presence.js';
 import { Publisher } from './publisher.js';
-import { Subscriber } from './subscriber.js';
-import type { SubscriberHub } from './subscriber-hub.js';
+import { Subscriber, type SubscriberHub } from './subscriber.js';
+import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
 import { topicsOf } from './topic.js';
 
@@ -48,11 +47,11 @@ import { topicsOf } from './topic.js';
  */
 export class Hub<T = unknown> {
   readonly name: string;
-  private readonly attendance = new Attendance();
+  private readonly members = new Presence();
   private readonly history: History;
   private readonly fanOut: FanOut;
   private readonly shared: SubscriberHub;
-  private readonly common: Wish;
+  private readonly common: SubscriberOptions;
   /** Whether subscribers end when they have been given everything. */
   private ending = false;
   private over: Promise<void> | undefined;
@@ -63,7 +62,7 @@ export class Hub<T = unknown> {
     broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
-    const { attendance } = this;
+    const { members } = this;
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
@@ -92,9 +91,9 @@ export class Hub<T = unknown> {
       history: this.history,
       fanOut: this.fanOut,
       isClosed: () => this.ending,
-      entered: (subscriber) => attendance.add(subscriber),
-      left: (subscriber) => {
-        attendance.delete(subscriber);
+      onSubscribed: (subscriber) => members.add(subscriber),
+      onUnsubscribed: (subscriber) => {
+        members.delete(subscriber);
         this.forget();
       },
     };
@@ -114,7 +113,7 @@ export class Hub<T = unknown> {
 
   /** Whoever comes and goes, in this process. Completes when the hub is closed. */
   get presence(): Observable<HubPresence> {
-    return guardedPresence(this.attendance.presence, (error) =>
+    return new GuardedObservable(this.members.changes, (error) =>
       this.warn(`A listener of the presence of the hub "${this.name}" threw`, error),
     );
   }
@@ -147,18 +146,18 @@ export class Hub<T = unknown> {
     this.demandOpen('subscribe');
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
-    const subscriber = new Subscriber(this.shared, this.wishOf(options, topics), this.startOf(options, topics));
+    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.startOf(options, topics));
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
   /** How many subscribers there are, in this process; with a topic, how many of them would hear of it. */
   size(topic?: string): number {
-    return this.attendance.size(topic);
+    return this.members.size(topic);
   }
 
   /** The topics somebody listens to by name, in this process. */
-  topics(): string[] {
-    return this.attendance.topics;
+  get topics(): string[] {
+    return this.members.topics;
   }
 
   /**
@@ -191,7 +190,7 @@ export class Hub<T = unknown> {
   async endSubscriptions(): Promise<void> {
     await this.settled();
     this.ending = true;
-    for (const subscriber of this.attendance.all) {
+    for (const subscriber of this.members.subscribers) {
       subscriber.finish();
     }
   }
@@ -202,7 +201,7 @@ export class Hub<T = unknown> {
       await this.history.close();
     } finally {
       await this.endSubscriptions();
-      this.attendance.presence.complete();
+      this.members.changes.complete();
       this.forget();
     }
   }
@@ -214,7 +213,10 @@ export class Hub<T = unknown> {
     }
   }
 
-  private wishOf({ filter, overflow, queue }: SubscribeOptions<T>, topics: readonly string[] | undefined): Wish {
+  private optionsOf(
+    { filter, overflow, queue }: SubscribeOptions<T>,
+    topics: readonly string[] | undefined,
+  ): SubscriberOptions {
     const { common } = this;
     // Most want nothing in particular: then they share what says so.
     return topics || filter || overflow || queue

@@ -1,5 +1,6 @@
 import type { BrokerRecord } from '../broker/broker.js';
-import { HubEvent, HubNotice, type HubReset } from '../event/hub-event.js';
+import { HubEvent, type HubReset, type SharedEncoder } from '../event/hub-event.js';
+import { encodeHubEvent } from '../format/encode-hub-event.js';
 import type { StreamFormat } from '../format/format.js';
 import { JSON_FORMATS } from '../format/formats.js';
 import { takesJsonText } from '../format/message.formats.js';
@@ -24,7 +25,7 @@ interface Encoding {
  * What goes to subscribers, encoded once per format however many there are. While it is in the history, what is made of it is
  * kept within the budget of its hub, and else made again; later as long as somebody has it in a backlog.
  */
-export class LogEvent implements Evictable {
+export class LogEvent implements Evictable, SharedEncoder {
   /** How many bytes its data has. */
   readonly size: number;
   private made: HubEvent | undefined;
@@ -37,10 +38,10 @@ export class LogEvent implements Evictable {
   constructor(
     readonly seq: number,
     readonly id: string,
-    private readonly source: BrokerRecord | HubNotice,
+    private readonly source: BrokerRecord | HubEvent,
     private budget?: ByteBudget,
   ) {
-    this.size = source instanceof HubNotice ? 0 : Buffer.byteLength(source.data);
+    this.size = source instanceof HubEvent ? 0 : Buffer.byteLength(source.data);
   }
 
   /** What it counts for in a queue. */
@@ -49,12 +50,12 @@ export class LogEvent implements Evictable {
   }
 
   static reset(seq: number, id: string, data: HubReset): LogEvent {
-    return new LogEvent(seq, id, HubNotice.reset(id, data));
+    return new LogEvent(seq, id, HubEvent.of({ type: 'reset', data }, id));
   }
 
   /** Whether it is for everyone, whatever they listen to. */
   get isNotice(): boolean {
-    return this.source instanceof HubNotice;
+    return this.source instanceof HubEvent;
   }
 
   get topic(): string | undefined {
@@ -63,7 +64,7 @@ export class LogEvent implements Evictable {
 
   /** Whether it is this record. */
   is({ data, time }: BrokerRecord): boolean {
-    return !(this.source instanceof HubNotice) && this.source.data === data && this.source.time === time;
+    return !(this.source instanceof HubEvent) && this.source.data === data && this.source.time === time;
   }
 
   /** Whether it is for those who listen to these topics; to all, without. */
@@ -80,11 +81,11 @@ export class LogEvent implements Evictable {
   /** As its subscribers see it. */
   get event(): HubEvent {
     const { source } = this;
-    if (source instanceof HubNotice) {
+    if (source instanceof HubEvent) {
       return source;
     }
     if (!this.made) {
-      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) }, (format) => this.piece(format));
+      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) }, this);
       this.budget?.use(this);
     }
     return this.made;
@@ -124,7 +125,7 @@ export class LogEvent implements Evictable {
   }
 
   /** What a single connection is written: of a large event the bytes that all others are written too. */
-  private piece(format: StreamFormat): string | Uint8Array {
+  encodeShared(format: StreamFormat): string | Uint8Array {
     const encoded = this.encode(format);
     if (encoded.length < CHUNK) {
       return encoded;
@@ -145,8 +146,8 @@ export class LogEvent implements Evictable {
 
   private encodeNow(format: StreamFormat): string | Uint8Array {
     const { source, id } = this;
-    if (source instanceof HubNotice || !(JSON_FORMATS.has(format) || takesJsonText(format))) {
-      return this.event.encode(format);
+    if (source instanceof HubEvent || !(JSON_FORMATS.has(format) || takesJsonText(format))) {
+      return encodeHubEvent(this.event, format);
     }
     const data = source.encoding === 'json' ? new SerializedJson(source.data) : decoded(source);
     return format.encode(format.fields ? { id, type: source.type, data } : data);

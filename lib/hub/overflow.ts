@@ -1,17 +1,17 @@
-import { HubNotice } from '../event/hub-event.js';
+import { HubEvent } from '../event/hub-event.js';
 import type { Losses } from '../source/shared-source.js';
-import type { QueueLimits } from '../util/queue-limits.js';
+import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 
 /**
- * What happens when more waits for a subscriber than `queue` allows.
+ * What happens when more waits for a subscriber than `queue` allows: an {@link OverflowPolicy}, or `latest`.
  *
- * - `disconnect`: it is given up. A client comes back with the id of the last event it has; an iteration throws.
- * - `drop-oldest`, `drop-newest`: so many are dropped that the rest fits.
- * - `latest`: of the events of one topic with the same `key` only the newest waits, even while there is room; then as
- *   `drop-oldest`. Events without a key supersede nothing.
+ * - `latest`: of the events of a topic with the same `key`, only the newest waits, even while there is room for more. Otherwise as
+ *   `drop-oldest`. An event without a key replaces none.
+ *
+ * With `disconnect`, reading a subscription with `for await` throws a `StreamError` of the code `slow-consumer`.
  */
-export type HubOverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest' | 'latest';
+export type HubOverflowPolicy = OverflowPolicy | 'latest';
 
 /** Where so many were dropped. */
 interface Gap {
@@ -141,6 +141,6 @@ export class Backlog {
   private lagged(dropped: number): LogEvent {
     this.losses.lagged++;
     // It is a moment's, and not in the log: it has no number there.
-    return new LogEvent(0, this.before, HubNotice.lagged(this.before, dropped));
+    return new LogEvent(0, this.before, HubEvent.of({ type: 'lagged', data: { dropped } }, this.before));
   }
 }

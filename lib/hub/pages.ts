@@ -1,5 +1,5 @@
 import type { RecordWindow } from '../broker/record-window.js';
-import type { Audience } from './audience.js';
+import type { StreamFormat } from '../format/format.js';
 import { Batch } from './batch.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
@@ -12,6 +12,18 @@ const SMALL_PAGE = 8;
 const PAGE_BYTES = 131_072;
 /** About what a page costs beside its bytes. */
 const OVERHEAD = 1_024;
+
+/** Whoever reads pages: all of its members receive the same events in the same format. */
+export interface PageReader {
+  /** `undefined`: its members receive the events one by one. */
+  readonly format: StreamFormat | undefined;
+  /** Tells formats apart. */
+  readonly formatNumber: number;
+  receives(event: LogEvent): boolean;
+  /** Returns the key of the page at a place, if it is known without a look at the events there. */
+  keyAt(place: string): string | undefined;
+  noteKey(place: string, key: string): void;
+}
 
 class Page implements Evictable {
   constructor(
@@ -63,16 +75,16 @@ export class Pages {
    * What an audience hears of the history after one number and up to another.
    * Returns `undefined` when the event that follows the first number is no longer there.
    */
-  read(after: number, upTo: number, audience: Audience): Batch | undefined {
+  read(after: number, upTo: number, reader: PageReader): Batch | undefined {
     if (after + 1 < this.history.oldest) {
       return undefined;
     }
-    const { format } = audience;
+    const { format } = reader;
     const size = format ? PAGE : SMALL_PAGE;
     // Pages begin where those of other readers do.
     const count = Math.min(size - (after % size), upTo - after);
-    const place = `${audience.formatNumber} ${after} ${count}`;
-    const known = this.kept.get(audience.pageAt(place) ?? '');
+    const place = `${reader.formatNumber} ${after} ${count}`;
+    const known = this.kept.get(reader.keyAt(place) ?? '');
     if (known) {
       return known.batch;
     }
@@ -81,12 +93,12 @@ export class Pages {
       // It has expired since the oldest was asked for.
       return undefined;
     }
-    const { batch, selected } = select(events, after, audience);
+    const { batch, selected } = select(events, after, reader);
     if (!format) {
       return batch;
     }
     const key = place + selected;
-    audience.notePage(place, key);
+    reader.noteKey(place, key);
     return this.share(key, batch);
   }
 
@@ -106,7 +118,7 @@ export class Pages {
 function select(
   events: readonly LogEvent[],
   after: number,
-  audience: Audience,
+  reader: PageReader,
 ): { readonly batch: Batch; readonly selected: string } {
   const heard: LogEvent[] = [];
   let low = 0;
@@ -117,7 +129,7 @@ function select(
     if (bytes >= PAGE_BYTES) {
       break;
     }
-    if (audience.hears(event)) {
+    if (reader.receives(event)) {
       heard.push(event);
       bytes += event.size;
       // Shifts count modulo 32.
@@ -127,7 +139,7 @@ function select(
     read++;
   }
   return {
-    batch: new Batch(after + 1, after + read, heard, audience.format),
+    batch: new Batch(after + 1, after + read, heard, reader.format),
     selected: heard.length === read ? '' : ` ${low} ${high}`,
   };
 }

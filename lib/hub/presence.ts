@@ -1,67 +1,58 @@
-import { Observable, type Observer, type Operator, type Subscriber } from 'rxjs';
-import { isThenable } from '../util/thenable.js';
+import { Subject } from 'rxjs';
 import type { HubPresence } from './hub.options.js';
+import type { Subscriber } from './subscriber.js';
 
-type Listener<T> = Partial<Observer<T>> | ((value: T) => void) | null;
+/** The subscribers of a hub in this process, counted by topic. */
+export class Presence {
+  /** Emits when a subscriber comes or leaves. */
+  readonly changes = new Subject<HubPresence>();
+  private readonly members = new Set<Subscriber>();
+  private readonly byTopic = new Map<string, number>();
+  /** How many subscribe to all topics. */
+  private ofAllTopics = 0;
 
-/**
- * An Observable whose listeners, and those of what is piped from it, may throw or reject: that is logged. RxJS would throw it in a
- * timer, and any client that connects would end the process.
- */
-class GuardedObservable<T> extends Observable<T> {
-  constructor(
-    override source: Observable<unknown>,
-    private readonly log: (error: unknown) => void,
-  ) {
-    super();
+  get subscribers(): Iterable<Subscriber> {
+    return this.members;
   }
 
-  override lift<R>(operator?: Operator<T, R>): Observable<R> {
-    const lifted = new GuardedObservable<R>(this, this.log);
-    lifted.operator = operator;
-    return lifted;
+  get topics(): string[] {
+    return [...this.byTopic.keys()];
   }
 
-  override subscribe(
-    listener?: Listener<T>,
-    onError?: ((error: unknown) => void) | null,
-    onComplete?: (() => void) | null,
-  ): ReturnType<Observable<T>['subscribe']> {
-    if (isSubscriber(listener)) {
-      return super.subscribe(listener);
+  /** Returns how many subscribers there are; with a topic, how many of them receive its events. */
+  size(topic?: string): number {
+    return topic === undefined ? this.members.size : (this.byTopic.get(topic) ?? 0) + this.ofAllTopics;
+  }
+
+  add(subscriber: Subscriber): void {
+    this.members.add(subscriber);
+    this.count(subscriber, 1);
+    this.emit('subscribe', subscriber);
+  }
+
+  delete(subscriber: Subscriber): void {
+    this.members.delete(subscriber);
+    this.count(subscriber, -1);
+    this.emit('unsubscribe', subscriber);
+  }
+
+  private count({ options: { topics } }: Subscriber, by: 1 | -1): void {
+    if (!topics) {
+      this.ofAllTopics += by;
     }
-    const given: Partial<Observer<T>> =
-      typeof listener === 'function' || !listener
-        ? { next: listener ?? undefined, error: onError ?? undefined, complete: onComplete ?? undefined }
-        : listener;
-    return super.subscribe({
-      next: (value) => this.guard(() => given.next?.(value)),
-      error: (error) => (given.error ? this.guard(() => given.error?.(error)) : this.log(error)),
-      complete: () => this.guard(() => given.complete?.()),
-    });
-  }
-
-  private guard(run: () => unknown): void {
-    try {
-      const result = run();
-      if (isThenable(result)) {
-        result.then(undefined, this.log);
+    for (const topic of topics ?? []) {
+      const count = (this.byTopic.get(topic) ?? 0) + by;
+      if (count === 0) {
+        this.byTopic.delete(topic);
+      } else {
+        this.byTopic.set(topic, count);
       }
-    } catch (error) {
-      this.log(error);
     }
   }
-}
 
-/** Whether it is the subscriber of an operator, which handles errors. An operator may be of another copy of RxJS. */
-function isSubscriber<T>(listener: Listener<T> | undefined): listener is Subscriber<T> {
-  return typeof (listener as Partial<Subscriber<T>> | null | undefined)?.unsubscribe === 'function';
-}
-
-/** The events of a subject, for listeners that may throw. */
-export function guardedPresence(
-  presence: Observable<HubPresence>,
-  log: (error: unknown) => void,
-): Observable<HubPresence> {
-  return new GuardedObservable(presence, log);
+  private emit(type: HubPresence['type'], { options: { topics } }: Subscriber): void {
+    if (this.changes.observed) {
+      this.changes.next({ type, topics, size: this.members.size });
+    }
+  }
 }

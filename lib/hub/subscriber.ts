@@ -1,153 +1,238 @@
-import { HubNotice, type HubResetReason } from '../event/hub-event.js';
+import { HubEvent, type HubResetReason } from '../event/hub-event.js';
 import type { SharedPort, SharedSource } from '../source/shared-source.js';
+import type { QueueLimits } from '../util/queue-limits.js';
 import { inLaterTurn } from '../util/scheduler.js';
-import type { Audience, Listener } from './audience.js';
+import type { Audience, AudienceMember } from './audience.js';
 import type { Batch } from './batch.js';
-import type { Start } from './history.js';
-import type { LogEvent } from './log-event.js';
-import { Outlet, type Wish } from './outlet.js';
-import type { SubscriberHub } from './subscriber-hub.js';
+import type { FanOut } from './fan-out.js';
+import type { History, Start } from './history.js';
+import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
+
+/** What the subscribers of a hub share. */
+export interface SubscriberHub {
+  readonly history: History;
+  readonly fanOut: FanOut;
+  /** Returns whether subscribers end once everything is written to them. */
+  isClosed(): boolean;
+  onSubscribed(subscriber: Subscriber): void;
+  onUnsubscribed(subscriber: Subscriber): void;
+}
+
+type SubscriberState =
+  /** Nothing reads it yet. */
+  | { readonly phase: 'new'; readonly start: Start }
+  /** The broker is being asked where it starts. */
+  | { readonly phase: 'locating' }
+  /** Reads the history. `lost`: why events are missing at this place, until the client has been sent a `reset`. */
+  | { readonly phase: 'reading'; audience: Audience; lost: HubResetReason | undefined }
+  /** Receives what its audience receives. */
+  | { readonly phase: 'live'; audience: Audience }
+  | { readonly phase: 'closed' };
+
+const LOCATING: SubscriberState = { phase: 'locating' };
+const CLOSED: SubscriberState = { phase: 'closed' };
 
 /**
- * One subscriber. First it reads the history, at the pace of its client; when it has come to the end it joins its audience, and
- * is given what the others are given.
+ * One subscriber. It first reads the history, at the pace of its client. At the end of the history it joins its audience, and
+ * receives what all members of the audience receive.
  */
-export class Subscriber extends Outlet implements SharedSource, Listener {
-  /** Called when it is over. */
+export class Subscriber implements SharedSource, AudienceMember, SubscriberReader {
+  /** Called once, when it is closed. */
   onEnd: (() => void) | undefined;
-  private state: 'new' | 'locating' | 'reading' | 'live' | 'over' = 'new';
-  private audience: Audience | undefined;
-  /** The number up to which it has been given everything, or has it in its backlog. */
-  private heard = 0;
-  /** Why it cannot go on after that, until it has been told. */
-  private lost: HubResetReason | undefined;
+  private state: SubscriberState;
+  private readonly writer: SubscriberWriter;
+  /** The sequence number up to which it was given everything: written, or in its backlog. */
+  private reached = 0;
 
   constructor(
     private readonly hub: SubscriberHub,
-    wish: Wish,
-    /** Where it begins, until it has. */
-    private start: Start | undefined,
+    options: SubscriberOptions,
+    start: Start,
   ) {
-    super(wish);
+    this.state = { phase: 'new', start };
+    this.writer = new SubscriberWriter(options, hub.history, this);
   }
 
-  /** What a client was not sent, because it is not for it, moves its position too: else that would be evicted some day. */
+  get kind(): 'shared' {
+    return 'shared';
+  }
+
+  get endless(): true {
+    return true;
+  }
+
+  get options(): SubscriberOptions {
+    return this.writer.options;
+  }
+
+  get queue(): QueueLimits {
+    return this.options.queue;
+  }
+
+  /** Events that are not for a client advance its position too: otherwise the position would be evicted some day. */
   get position(): string | undefined {
-    const { topics, filter } = this.wish;
-    return this.upToDate && (topics || filter)
-      ? this.hub.history.idAt(Math.max(this.heard, this.hub.fanOut.delivered))
-      : undefined;
+    const { topics, filter } = this.options;
+    const { fanOut, history } = this.hub;
+    const upToDate = this.state.phase === 'live' && this.writer.drained && fanOut.settled;
+    return upToDate && (topics || filter) ? history.idAt(Math.max(this.reached, fanOut.delivered)) : undefined;
   }
 
-  /** What it was given last, or has in its backlog. */
+  /** The id of the last event that it was given; `undefined` before it has started. */
   get lastId(): string | undefined {
-    return this.audience && this.hub.history.idAt(this.heard);
+    return this.audience && this.hub.history.idAt(this.reached);
+  }
+
+  connect(port: SharedPort): void {
+    this.writer.port = port;
   }
 
   resume(): void {
-    if (this.over) {
-      // It was ended before anyone read it.
-      this.port?.complete();
+    if (this.closed) {
+      // It was closed before anything read it.
+      this.writer.port?.complete();
       return;
     }
     this.attempt((port) => {
-      if (this.start) {
-        this.begin(this.start, port);
-      } else if (this.state === 'reading') {
+      const { state } = this;
+      if (state.phase === 'new') {
+        this.begin(state.start, port);
+      } else if (state.phase === 'reading') {
         this.read(port);
-      } else if (this.state === 'live') {
-        this.drain(port);
+      } else if (state.phase === 'live') {
+        this.writer.drain(port);
+        this.refresh();
       }
       this.finish();
     });
   }
 
+  resumeReader(): void {
+    if (!this.closed) {
+      this.resume();
+    }
+  }
+
   refresh(): void {
-    const { audience } = this;
+    const { state, audience } = this;
     if (!audience || audience.format === this.wantedFormat) {
       return;
     }
-    if (this.state === 'live') {
+    if (state.phase === 'live') {
       this.hub.fanOut.catchUp(audience, this);
     }
-    // To be given that may have ended it, or have brought it here before.
+    // The events of that round may have closed it, or may have made it change its audience already.
     if (this.audience === audience) {
-      this.leave();
-      this.audience = this.hub.fanOut.enter(this.wish.topics, this.wantedFormat);
-      if (this.state === 'live') {
-        this.audience.join(this);
-      }
+      this.hub.fanOut.leave(audience, this);
+      this.enterAgain();
     }
   }
 
   catchUp(): string | undefined {
     const { fanOut, history } = this.hub;
-    if (this.state === 'live' && this.audience) {
-      fanOut.catchUp(this.audience, this);
-      this.heard = Math.max(this.heard, fanOut.delivered);
+    const { audience } = this;
+    if (this.state.phase === 'live' && audience) {
+      fanOut.catchUp(audience, this);
+      this.reached = Math.max(this.reached, fanOut.delivered);
     }
-    // Where the log began anew since, that is still to be told.
-    return this.audience && this.heard >= history.floor ? history.idAt(this.heard) : undefined;
+    // If the log was replaced since, the client still has to be told.
+    return this.audience && this.reached >= history.floor ? history.idAt(this.reached) : undefined;
   }
 
   stop(): void {
-    const { state } = this;
-    this.state = 'over';
-    this.backlog = undefined;
-    this.leave();
-    if (state !== 'new' && state !== 'over') {
-      this.hub.left(this);
+    const { state, audience } = this;
+    this.state = CLOSED;
+    this.writer.close();
+    if (audience) {
+      this.hub.fanOut.leave(audience, this);
+    }
+    if (state.phase !== 'new' && state.phase !== 'closed') {
+      this.hub.onUnsubscribed(this);
     }
     this.onEnd?.();
     this.onEnd = undefined;
   }
 
-  /** Ends it when the hub has ended, and it has been given what was published before. */
+  /** Closes it at once, and ends its stream cleanly. */
+  end(): void {
+    if (!this.closed) {
+      this.stop();
+      this.writer.port?.complete();
+    }
+  }
+
+  /** Closes it if its hub is closed and everything that was published before is written. */
   finish(): void {
-    if (this.hub.isClosed() && this.state === 'live' && !this.backlog && !this.waiting) {
+    if (this.hub.isClosed() && this.state.phase === 'live' && this.writer.drained) {
       this.end();
     }
   }
 
   deliver(batch: Batch): void {
-    const { heard, port } = this;
-    if (!port || heard >= batch.last) {
+    const { reached, writer } = this;
+    const { port } = writer;
+    if (!port || reached >= batch.last) {
       return;
     }
-    this.heard = batch.last;
+    this.reached = batch.last;
     // As attempt() does, without a closure for every delivery.
     try {
-      if (heard >= batch.first) {
-        const missed = batch.events.filter(({ seq }) => seq > heard);
-        this.take(missed, port);
-      } else if (batch.format && !this.backlog && port.ready) {
-        this.write(batch, port);
-      } else {
-        this.take(batch.events, port);
+      if (batch.format && reached < batch.first && !writer.behind && port.ready) {
+        this.keepOrDrop(writer.writeBatch(batch, port), port);
+        return;
       }
+      const { events } = batch;
+      const missed = reached < batch.first ? events : events.filter(({ seq }) => seq > reached);
+      this.keepOrDrop(writer.write(missed, port), port);
+      this.refresh();
     } catch (error) {
       this.fail(error);
     }
   }
 
-  protected get over(): boolean {
-    return this.state === 'over';
+  fail(error: unknown): void {
+    const { port } = this.writer;
+    this.stop();
+    port?.fail(error);
   }
 
-  private get upToDate(): boolean {
-    return this.state === 'live' && !this.backlog && !this.waiting && this.hub.fanOut.settled;
+  private get closed(): boolean {
+    return this.state.phase === 'closed';
+  }
+
+  private get audience(): Audience | undefined {
+    return 'audience' in this.state ? this.state.audience : undefined;
   }
 
   private get wantedFormat(): Audience['format'] {
-    return this.wish.filter ? undefined : this.port?.sharedFormat;
+    return this.options.filter ? undefined : this.writer.port?.sharedFormat;
+  }
+
+  /** Runs a step. An error fails the stream of this subscriber alone. */
+  private attempt(run: (port: SharedPort) => void): void {
+    const { port } = this.writer;
+    if (!port || this.closed) {
+      return;
+    }
+    try {
+      run(port);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Disconnects it if its backlog has outgrown its queue. */
+  private keepOrDrop(keep: boolean, port: SharedPort): void {
+    if (!keep) {
+      this.stop();
+      port.overflow();
+    }
   }
 
   private begin(start: Start, port: SharedPort): void {
-    this.start = undefined;
-    this.state = 'locating';
-    this.hub.entered(this);
-    if (this.over) {
-      // Whoever watches who comes may have closed it.
+    this.state = LOCATING;
+    this.hub.onSubscribed(this);
+    if (this.closed) {
+      // A listener of hub.presence may have closed it.
       return;
     }
     if ('ahead' in start) {
@@ -161,89 +246,96 @@ export class Subscriber extends Outlet implements SharedSource, Listener {
   }
 
   private startAt(start: Start, port: SharedPort): void {
-    this.state = 'reading';
-    this.audience = this.hub.fanOut.enter(this.wish.topics, this.wantedFormat);
-    if ('reason' in start) {
-      this.lost = start.reason;
-    } else if ('after' in start) {
-      this.heard = start.after;
-      if (start.anew !== undefined) {
-        // What was there before it came may be evicted by now: it has not missed that.
-        this.heard = Math.max(start.after, this.hub.history.oldestStart(start.anew));
-        port.mark(this.hub.history.idAt(this.heard));
+    const { fanOut, history } = this.hub;
+    const audience = fanOut.enter(this.options.topics, this.wantedFormat);
+    this.state = { phase: 'reading', audience, lost: 'reason' in start ? start.reason : undefined };
+    if ('after' in start) {
+      this.reached = start.after;
+      if (start.liveFrom !== undefined) {
+        // Events from before it subscribed may be evicted by now: it has not missed those.
+        this.reached = Math.max(start.after, history.oldestStart(start.liveFrom));
+        port.mark(history.idAt(this.reached));
       }
     }
     this.read(port);
     this.finish();
   }
 
-  /** Reads the history, a page in a turn. */
+  /** Reads the history, one page per turn of the event loop. */
   private read(port: SharedPort): void {
     const { fanOut } = this.hub;
-    while (this.ready(port) && this.audience) {
-      if (this.lost) {
-        this.reset(this.lost, port);
-        continue;
-      }
-      if (this.heard >= fanOut.delivered) {
-        this.state = 'live';
-        this.audience.join(this);
-        this.refresh();
-        port.caughtUp?.();
+    while (this.writer.ready) {
+      const { state } = this;
+      if (state.phase !== 'reading') {
         return;
       }
-      const page = this.audience.page(this.heard, fanOut.delivered);
+      if (state.lost) {
+        const { lost } = state;
+        state.lost = undefined;
+        this.reset(lost, port);
+        continue;
+      }
+      if (this.reached >= fanOut.delivered) {
+        this.goLive(state.audience, port);
+        return;
+      }
+      const page = state.audience.page(this.reached, fanOut.delivered);
       if (!page) {
-        this.lost = 'evicted';
+        state.lost = 'evicted';
         continue;
       }
       this.readPage(page, port);
       this.refresh();
-      if (this.heard < fanOut.delivered && this.ready(port)) {
-        inLaterTurn(() => this.attempt(() => this.resume()));
+      if (this.reached < fanOut.delivered && this.writer.ready) {
+        inLaterTurn(() => this.resumeReader());
         return;
       }
     }
   }
 
+  private goLive(audience: Audience, port: SharedPort): void {
+    this.state = { phase: 'live', audience };
+    audience.join(this);
+    this.refresh();
+    port.caughtUp?.();
+  }
+
   private readPage(page: Batch, port: SharedPort): void {
     if (page.format) {
       for (const { shared, count } of page.chunks) {
-        this.heard = page.events[count - 1]?.seq ?? page.last;
+        this.reached = page.events[count - 1]?.seq ?? page.last;
         if (!port.writeShared(shared)) {
           return;
         }
       }
     } else {
       for (const event of page.events) {
-        if (!this.ready(port)) {
+        if (!this.writer.ready) {
           return;
         }
-        this.heard = event.seq;
-        if (this.wants(event)) {
-          this.sendOne(event, port);
-        }
+        this.reached = event.seq;
+        this.writer.writeOne(event, port);
       }
     }
-    this.heard = page.last;
+    this.reached = page.last;
   }
 
-  /** Tells that something is missing, and goes on with the oldest there is. */
+  /** Sends a `reset`, and goes on with the oldest event there is. */
   private reset(reason: HubResetReason, port: SharedPort): void {
     const { fanOut, history } = this.hub;
-    this.lost = undefined;
-    this.heard = history.oldestStart(fanOut.delivered);
-    port.tell(HubNotice.reset(history.idAt(this.heard), history.resetAt(this.heard, reason)));
+    this.reached = history.oldestStart(fanOut.delivered);
+    const data = history.resetAt(this.reached, reason);
+    port.tell(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
   }
 
-  protected idBefore({ seq }: LogEvent): string {
-    return this.hub.history.idAt(seq - 1);
-  }
-
-  private leave(): void {
-    if (this.audience) {
-      this.hub.fanOut.leave(this.audience, this);
-      this.audience = undefined;
+  /** Enters the audience of the format that its client takes now. */
+  private enterAgain(): void {
+    const { state } = this;
+    if ('audience' in state) {
+      state.audience = this.hub.fanOut.enter(this.options.topics, this.wantedFormat);
+      if (state.phase === 'live') {
+        state.audience.join(this);
+      }
     }
   }
 }

@@ -1,12 +1,12 @@
 import type { RequestMethod, Type } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import type { StreamHooks } from '../connection/hooks.js';
-import type { FlushPolicy, OverflowPolicy } from '../connection/stream-settings.js';
+import type { FlushPolicy } from '../connection/stream-settings.js';
 import type { EventsMode } from '../event/event.js';
 import type { StreamFormat } from '../format/format.js';
 import type { StreamFormatName } from '../format/formats.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';
-import type { QueueLimits } from '../util/queue-limits.js';
+import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 
 /** How many streams may be open at once. Over the limit, the handler is not called. */
 export interface StreamLimits {

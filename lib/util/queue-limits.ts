@@ -17,3 +17,12 @@ export const BYTES_COST = 200;
 export const EVENT_COST = 200;
 /** Measured: the promises of a chunk that waits for the chunk before it. */
 export const PROMISE_COST = 700;
+
+/**
+ * What happens when more waits for a client than `queue` allows.
+ *
+ * - `disconnect`: the client is disconnected. It can resume after the last id that it received.
+ * - `drop-oldest`: the items that have waited longest are dropped until the new one fits.
+ * - `drop-newest`: items that do not fit are dropped.
+ */
+export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';

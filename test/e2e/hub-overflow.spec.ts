@@ -284,12 +284,18 @@ describe.each(PLATFORMS)('%s: a client that stops reading is told how many were 
   }, 30_000);
 });
 
-/** What the hub holds for its subscribers, as it keeps count itself. */
+interface Waiting {
+  readonly items: number;
+  readonly bytes: number;
+  readonly waiting: Map<unknown, unknown>;
+}
+
+/** What the hub holds for its subscribers, by its own count. */
 function heldBy(hub: Hub<string>): { readonly items: number; readonly bytes: number }[] {
-  const { attendance } = hub as unknown as {
-    attendance: { all: Iterable<{ backlog?: { items: number; bytes: number; waiting: Map<unknown, unknown> } }> };
+  const { members } = hub as unknown as {
+    readonly members: { readonly subscribers: Iterable<{ readonly writer: { readonly backlog?: Waiting } }> };
   };
-  return [...attendance.all].map(({ backlog }) => {
+  return [...members.subscribers].map(({ writer: { backlog } }) => {
     expect(backlog?.waiting.size ?? 0).toBeLessThanOrEqual(2 * (backlog?.items ?? 0) + 1);
     return { items: backlog?.items ?? 0, bytes: backlog?.bytes ?? 0 };
   });

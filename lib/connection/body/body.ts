@@ -2,6 +2,7 @@ import { type StreamCloseError, StreamError } from '../../errors.js';
 import { eventIn, isAbsent, type StreamEvent } from '../../event/event.js';
 import { HubEvent } from '../../event/hub-event.js';
 import { joined } from '../../format/binary.js';
+import { encodeHubEvent, encodeShared } from '../../format/encode-hub-event.js';
 import {
   type Encoded,
   type StreamErrorBody,
@@ -98,7 +99,7 @@ export class Body extends Outbox {
       if (chunk instanceof HubEvent) {
         this.hasIds = true;
         const format = this.formatFor(chunk.data);
-        return this.state === undefined ? chunk.encodeShared(format) : chunk.encode(format);
+        return this.state === undefined ? encodeShared(chunk, format) : encodeHubEvent(chunk, format);
       }
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { Body } from '../../../connection/body/body.js';
 import type { StreamSettings } from '../../../connection/stream-settings.js';
 import { event, type StreamEvent } from '../../../event/event.js';
-import { HubNotice } from '../../../event/hub-event.js';
+import { HubEvent } from '../../../event/hub-event.js';
 import type { Encoded } from '../../../format/format.js';
 import { FORMATS, type StreamFormatName } from '../../../format/formats.js';
 import { chooseFormat } from '../../../format/negotiate.js';
@@ -46,7 +46,11 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     } else if (step === 'position') {
       body.beat('a.1');
     } else if ('notice' in step) {
-      put(step.notice === 'reset' ? HubNotice.reset('a.1', RESET) : HubNotice.lagged('a.1', 3));
+      put(
+        step.notice === 'reset'
+          ? HubEvent.of({ type: 'reset', data: RESET }, 'a.1')
+          : HubEvent.of({ type: 'lagged', data: { dropped: 3 } }, 'a.1'),
+      );
     } else {
       put('event' in step ? event(step.event) : step.chunk);
     }

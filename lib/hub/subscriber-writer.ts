@@ -1,0 +1,165 @@
+import type { HubEvent } from '../event/hub-event.js';
+import type { SharedPort } from '../source/shared-source.js';
+import type { QueueLimits } from '../util/queue-limits.js';
+import { answered, isThenable } from '../util/thenable.js';
+import { type Batch, chunksOf } from './batch.js';
+import type { History } from './history.js';
+import type { LogEvent } from './log-event.js';
+import { Backlog, type HubOverflowPolicy } from './overflow.js';
+
+/** About how many bytes are taken from a backlog for one write. */
+const GATHER = 16_384;
+
+/** What a subscriber asks for. Subscribers that ask for the same may share the object. */
+export interface SubscriberOptions {
+  /** Sorted, without duplicates. `undefined`: all topics. */
+  readonly topics: readonly string[] | undefined;
+  readonly filter: ((event: HubEvent) => boolean) | undefined;
+  readonly overflow: HubOverflowPolicy;
+  readonly queue: QueueLimits;
+}
+
+/** The part of a subscriber that reads. */
+export interface SubscriberReader {
+  /** Called when a promise of the port has resolved: there may be room again. */
+  resumeReader(): void;
+  /** Called when it has rejected. */
+  fail(error: unknown): void;
+}
+
+/** Writes the events of one subscriber to its client. Events that the client cannot take at once wait in a backlog. */
+export class SubscriberWriter {
+  port: SharedPort | undefined;
+  private backlog: Backlog | undefined;
+  /** Whether a promise of the port has to resolve before the next event. */
+  private waiting = false;
+  private closed = false;
+
+  constructor(
+    readonly options: SubscriberOptions,
+    private readonly history: History,
+    private readonly reader: SubscriberReader,
+  ) {}
+
+  /** Whether there is room for an event that the client receives before any other. */
+  get ready(): boolean {
+    return !this.closed && !this.waiting && this.port?.ready === true;
+  }
+
+  /** Whether everything that it was given is written. */
+  get drained(): boolean {
+    return !this.backlog && !this.waiting;
+  }
+
+  /** Whether events wait in the backlog, so that others have to wait behind them. */
+  get behind(): boolean {
+    return this.backlog !== undefined;
+  }
+
+  /** Releases what waits. Nothing is written any more. */
+  close(): void {
+    this.closed = true;
+    this.backlog = undefined;
+  }
+
+  /**
+   * Writes the chunks that all members of an audience share. There is room for the first one.
+   * @returns `false` if more waits now than the queue allows, and the subscriber has to be disconnected
+   */
+  writeBatch(batch: Batch, port: SharedPort): boolean {
+    for (const { shared, count } of batch.chunks) {
+      if (!port.writeShared(shared)) {
+        return this.hold(batch.events.slice(count), port);
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Writes events that this subscriber does not receive in the same bytes as others, or keeps them in the backlog.
+   * @returns as {@link writeBatch}
+   */
+  write(all: readonly LogEvent[], port: SharedPort): boolean {
+    const events = this.options.filter ? all.filter((event) => this.wants(event)) : all;
+    const sent = this.backlog ? 0 : this.send(events, port);
+    return this.hold(sent === 0 ? events : events.slice(sent), port);
+  }
+
+  /** Writes one event, unless the filter rejects it. There is room for it. */
+  writeOne(event: LogEvent, port: SharedPort): void {
+    if (this.wants(event)) {
+      this.sendOne(event, port);
+    }
+  }
+
+  /** Writes what waits in the backlog, while there is room. */
+  drain(port: SharedPort): void {
+    while (this.backlog && this.ready) {
+      const format = port.sharedFormat;
+      const events = this.backlog.take(format ? GATHER : 0);
+      if (this.backlog.empty) {
+        this.backlog = undefined;
+      }
+      if (format) {
+        // All of them: events that were taken cannot go back into the backlog.
+        for (const { shared } of chunksOf(events, format)) {
+          port.writeShared(shared);
+        }
+      } else {
+        this.send(events, port);
+      }
+    }
+  }
+
+  private wants({ isNotice, event }: LogEvent): boolean {
+    const { filter } = this.options;
+    return !filter || isNotice || answered(filter(event), 'The filter of subscribe()');
+  }
+
+  /** Sends while there is room. Returns how many events it has sent. */
+  private send(events: readonly LogEvent[], port: SharedPort): number {
+    const format = port.sharedFormat;
+    if (format && this.ready) {
+      for (const { shared, count } of chunksOf(events, format)) {
+        if (!port.writeShared(shared)) {
+          return count;
+        }
+      }
+      return events.length;
+    }
+    let sent = 0;
+    while (sent < events.length && this.ready) {
+      this.sendOne(events[sent++] as LogEvent, port);
+    }
+    return sent;
+  }
+
+  private sendOne({ event, isNotice, weight }: LogEvent, port: SharedPort): void {
+    const wait = isNotice ? port.tell(event) : port.emit(event, weight);
+    if (isThenable(wait)) {
+      this.waiting = true;
+      Promise.resolve(wait).then(
+        () => {
+          this.waiting = false;
+          this.reader.resumeReader();
+        },
+        (error: unknown) => this.reader.fail(error),
+      );
+    }
+  }
+
+  private hold(events: readonly LogEvent[], port: SharedPort): boolean {
+    if (this.closed) {
+      // A hook of the stream has closed it meanwhile.
+      return true;
+    }
+    const { overflow, queue } = this.options;
+    for (const event of events) {
+      this.backlog ??= new Backlog(overflow, queue, this.history.idAt(event.seq - 1), port.losses);
+      if (!this.backlog.push(event)) {
+        return false;
+      }
+    }
+    return true;
+  }
+}
