@@ -127,7 +127,7 @@ export class StreamPlan {
       head,
       settings,
       chosen: chosen === 'auto' ? undefined : chosen,
-      lastEventId: lastEventIdOf(raw.req, settings.services.logger),
+      lastEventId: lastEventIdOf(raw.req),
       shown: navigates && !this.only,
       reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
     };

@@ -43,7 +43,7 @@ export class WebSocketPlan {
     /** The first format of the route; `undefined` if it offers all. */
     private readonly format: StreamFormat | undefined,
     route: string,
-    private readonly logger: StreamLogger,
+    logger: StreamLogger,
   ) {
     const { messages, maxPayload, maxFragments } = settings;
     this.parts = {
@@ -73,7 +73,7 @@ export class WebSocketPlan {
       transport: new WebSocketTransport(upgrade, this.parts),
       chosen: formatOf(messageFormat(this.format, events)),
       passthrough: formatOf(PASSTHROUGH_MESSAGES),
-      lastEventId: lastEventIdOf(upgrade.request, this.logger, requestedId(upgrade.request)),
+      lastEventId: lastEventIdOf(upgrade.request, requestedId(upgrade.request)),
     };
   }
 

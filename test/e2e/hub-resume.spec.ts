@@ -395,7 +395,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     '__proto__',
     'ü-€',
     '%00',
-    'x'.repeat(1_024),
+    'x'.repeat(12_000),
     ' inner space ',
     '{"reset":true}',
   ])('because its id is none: is told so (%p)', async (id) => {

@@ -116,6 +116,21 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     client.socket.terminate();
   });
 
+  it.each([
+    ['is long, in a subprotocol', [`last-event-id.${'x'.repeat(8_000)}`], ''],
+    ['is long, in its URL', [], `?lastEventId=${'x'.repeat(8_000)}`],
+    ['has a NUL, in a subprotocol', ['last-event-id.a%00b'], ''],
+    ['has a NUL, in its URL', [], '?lastEventId=a%00b'],
+  ])('tells a client so whose id %s, by a reset', async (_how, protocols, query) => {
+    const app = await start(platform);
+    const oldest = await app.hub.publish(1);
+
+    const client = await WebSocketClient.open(app.url(`/feed${query}`), protocols);
+
+    expect(await client.json(2)).toEqual([{ reset: { reason: 'malformed', oldest } }, 1]);
+    client.socket.terminate();
+  });
+
   it('tells a client that has missed something, by a reset', async () => {
     const app = await start(platform, feed(), { history: { limit: 2 } });
     const ids = await publishAll(app.hub, [1, 2, 3, 4, 5]);

@@ -417,7 +417,8 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['in its header', '/decorated', { 'Last-Event-ID': 'c' }, 'c'],
       ['in both, of which the URL counts', '/decorated?lastEventId=d', { 'Last-Event-ID': 'c' }, 'd'],
       ['nowhere', '/decorated?lastEventId=', {}, 'none'],
-      ['in a way no client would', `/decorated?lastEventId=${'x'.repeat(1_025)}`, {}, 'none'],
+      ['in an URL that is long', `/decorated?lastEventId=${'x'.repeat(8_000)}`, {}, 'x'.repeat(8_000)],
+      ['in an URL, with a NUL', '/decorated?lastEventId=a%00b', {}, 'a\0b'],
     ])('says so %s', async (_where, path, headers, after) => {
       const app = await resuming();
 
@@ -435,7 +436,8 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['and in its URL, of which the subprotocol counts', [EVENTS, 'last-event-id.a'], '?lastEventId=b', EVENTS, 'a'],
       ['that is empty, and in its URL', [EVENTS, 'last-event-id.'], '?lastEventId=b', EVENTS, 'b'],
       ['that is empty', [EVENTS, 'last-event-id.'], '', EVENTS, 'none'],
-      ['that no client would send', [EVENTS, `last-event-id.${'x'.repeat(1_025)}`], '', EVENTS, 'none'],
+      ['that is long', [EVENTS, `last-event-id.${'x'.repeat(8_000)}`], '', EVENTS, 'x'.repeat(8_000)],
+      ['with a NUL', [EVENTS, 'last-event-id.a%00b'], '', EVENTS, 'a\0b'],
     ])('says so in a subprotocol %s', async (_how, protocols, query, selected, after) => {
       const app = await resuming();
 
