@@ -207,13 +207,16 @@ export abstract class StreamOpening extends StreamConnection {
   }
 
   private beginMessage({ headers, length, dropped }: CommittedHead): void {
-    const { transport, settings } = this.parts;
     this.body.declare(length);
-    const unnamed = dropped.filter((name) => !settings.dropped.has(name));
+    this.onDropped(dropped);
+    this.parts.transport.begin(headers);
+  }
+
+  onDropped(names: readonly string[]): void {
+    const unnamed = names.filter((name) => !this.parts.settings.dropped.has(name));
     if (unnamed.length > 0) {
       this.warnOfDropped(unnamed);
     }
-    transport.begin(headers);
   }
 
   /** Says which headers of the application are not sent, once for each route. */

@@ -1,21 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { StreamError } from '../errors.js';
+import { CONNECTION_HEADERS, CONTENT_LENGTH, closes } from '../transport/framing-headers.js';
 import type { CommittedHead } from '../transport/response-head.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
-
-/** Headers about a connection, or about how a message is framed on it: the server sets them (RFC 9110 §7.6.1, RFC 9113 §8.2.2). */
-const CONNECTION_HEADERS = [
-  'connection',
-  'http2-settings',
-  'keep-alive',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-] as const;
-
-export const CONTENT_LENGTH = 'content-length';
 
 /** Every header that says where a message ends or what becomes of its connection. */
 export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;
@@ -33,11 +20,6 @@ function withhold(response: Response, name: string): void {
   if (response.hasHeader(name)) {
     response.setHeader(name, []);
   }
-}
-
-/** Whether a value of `Connection` has the option `close`. */
-function closes(value: HeaderValue): boolean {
-  return [value].flat().some((each) => /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(String(each)));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
@@ -181,7 +182,11 @@ export class Http1Transport implements Transport {
     if (head && !response.headersSent) {
       this.head = undefined;
       this.sized = hasLength(response, head);
-      response.writeHead(response.statusCode, head as OutgoingHttpHeader[]);
+      if (response.writeHead === ServerResponse.prototype.writeHead) {
+        response.writeHead(response.statusCode, head as OutgoingHttpHeader[]);
+      } else {
+        this.listener?.onDropped?.(writeThrough(response, head));
+      }
     }
   }
 

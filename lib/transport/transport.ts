@@ -11,6 +11,8 @@ export interface TransportListener {
   onFinish(): void;
   /** The connection to the client is gone; because of an error of the client's, if it is known. */
   onClose(error?: Error): void;
+  /** Middleware has set these headers as the head was written. They are not sent, since they would frame the message again. */
+  onDropped?(names: readonly string[]): void;
   /** The body cannot be sent. */
   fail(error: unknown): void;
 }

@@ -1,3 +1,5 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
 import {
   Controller,
   Get,
@@ -29,6 +31,12 @@ import type { RawClient } from '../support/raw-client.js';
 import { turns, useApps } from '../support/running.js';
 import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
+
+/** That of the package on-headers, which compression, express-session and others set headers with as a head is written. */
+const onHeaders = createRequire(createRequire(import.meta.url).resolve('compression'))('on-headers') as (
+  response: ServerResponse,
+  listener: (this: ServerResponse) => void,
+) => void;
 
 const start = useApps();
 const openSession = useSessions();
@@ -218,6 +226,55 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     );
     expect(client.received).toMatch(/plain$/);
   });
+
+  it.each(BODIES)(
+    'set by middleware as the head is written is not in that of a stream %s',
+    async (_what, produce, framing) => {
+      @Controller()
+      class Framed {
+        @Stream('source', { format: 'text' })
+        source(@ConnectedStream() stream: StreamConnection) {
+          return produce(stream);
+        }
+
+        @Get('plain')
+        plain() {
+          return 'plain';
+        }
+      }
+      const { get, logs } = await start(platform, {
+        controllers: [Framed],
+        configure: (app) => {
+          app.use((request: IncomingMessage, response: ServerResponse, next: NextFunction) => {
+            if (request.url === '/source') {
+              onHeaders(response, function () {
+                this.setHeader('Content-Length', '1')
+                  .setHeader('Transfer-Encoding', 'chunked')
+                  .setHeader('Trailer', 'Expires');
+                this.appendHeader('Connection', 'upgrade').setHeader('X-Late', 'yes');
+              });
+            }
+            next();
+          });
+        },
+      });
+
+      for (let i = 0; i < 2; i++) {
+        const client = await get('/source');
+        await client.until(framing === 'chunked' ? '0\r\n\r\n' : /\r\n\r\n/);
+        const { head } = client;
+        expect(valuesOf(client, 'x-late')).toEqual(['yes']);
+        expect(framingOf(client)).toBe(framing);
+        expectOwnHeadersOnly(client);
+        client.send('GET /plain HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n');
+        await client.closed();
+        expect(client.received.slice(head.length)).toMatch(/HTTP\/1\.1 200[\s\S]*plain$/);
+      }
+      expect(logs.of('warn')).toEqual([
+        expect.stringMatching(/content-length, transfer-encoding, trailer, connection/),
+      ]);
+    },
+  );
 
   it('leaves the answer to HEAD and that to a client of HTTP/1.0 as they are without it', async () => {
     @Controller()

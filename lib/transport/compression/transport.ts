@@ -122,6 +122,10 @@ export class CompressedTransport implements Transport, TransportListener {
     this.listener.onFinish();
   }
 
+  onDropped(names: readonly string[]): void {
+    this.listener.onDropped?.(names);
+  }
+
   onClose(): void {
     this.release();
     this.listener.onClose();
