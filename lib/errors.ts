@@ -12,6 +12,9 @@ export type StreamCloseCode =
 /** Every `code` a {@link StreamError} can have. */
 export type StreamErrorCode =
   | 'invalid-option'
+  | 'invalid-argument'
+  | 'invalid-route'
+  | 'invalid-format'
   | 'invalid-state'
   | 'invalid-source'
   | 'invalid-event'

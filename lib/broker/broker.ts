@@ -1,3 +1,5 @@
+import type { Check } from '../util/checks.js';
+
 /** What is published, as a broker keeps it: short strings only, so that any store can hold it. */
 export interface BrokerEntry {
   /** What was published. See `encoding`. */
@@ -75,3 +77,13 @@ export interface Broker {
   /** Lets go of everything: connections, timers, listeners. Called once, after anything else. */
   close(): Promise<void>;
 }
+
+const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
+
+/** Checks that a value has the methods of a broker. */
+export const broker: Check = (value) =>
+  typeof value === 'object' &&
+  value !== null &&
+  Object.keys(METHODS).every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
+    ? undefined
+    : `must be a Broker, which has the methods ${Object.keys(METHODS).join(', ')}`;

@@ -20,12 +20,12 @@ const style = STYLES.map(read).join('\n');
 const script = oneModule();
 
 /** The whole page. */
-export const PAGE = read('index.html')
+export const CONSOLE_PAGE = read('index.html')
   .replace('<style></style>', () => `<style>${style}</style>`)
   .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
 
 /** Nothing but what is in the page is run or loaded (CSP Level 3), and nobody keeps it, frames it or is told of it. */
-export const PAGE_HEADERS: Readonly<Record<string, string>> = {
+export const CONSOLE_PAGE_HEADERS: Readonly<Record<string, string>> = {
   'Content-Type': 'text/html; charset=utf-8',
   'Content-Security-Policy': [
     "default-src 'none'",

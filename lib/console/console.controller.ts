@@ -23,7 +23,7 @@ import { ConnectedStream } from '../decorators/connected-stream.decorator.js';
 import { Sse } from '../decorators/sse.decorator.js';
 import { ConsoleGuard, SameOriginGuard } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';
-import { PAGE, PAGE_HEADERS } from './console-page.js';
+import { CONSOLE_PAGE, CONSOLE_PAGE_HEADERS } from './console-page.js';
 import { consoleQuery } from './console-query.js';
 
 /** The metadata key of `@ApiExcludeController()`. `@nestjs/swagger` itself may not be installed. */
@@ -40,10 +40,10 @@ class ConsoleActions {
   /** Responds with the page. The response is not Nest's, so that no interceptor of the application changes it. */
   page(response: unknown): void {
     const { httpAdapter } = this.host;
-    for (const [name, value] of Object.entries(PAGE_HEADERS)) {
+    for (const [name, value] of Object.entries(CONSOLE_PAGE_HEADERS)) {
       httpAdapter.setHeader(response, name, value);
     }
-    httpAdapter.reply(response, PAGE, 200);
+    httpAdapter.reply(response, CONSOLE_PAGE, 200);
   }
 
   watch(stream: StreamConnection, filter: unknown, sort: unknown): void {

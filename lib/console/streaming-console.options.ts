@@ -28,7 +28,7 @@ const path: Check = (value) =>
     ? undefined
     : 'must be a path such as "console" or "admin/streams"';
 
-const options = keys({
+const options = keys<StreamingConsoleOptions>({
   path,
   guard,
   development: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),

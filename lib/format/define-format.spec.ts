@@ -82,7 +82,7 @@ describe('defineFormat()', () => {
     ],
   ])('refuses %s', (_what, format, message) => {
     expect(() => define(format)).toThrow(StreamError);
-    expect(() => define(format)).toThrow(expect.objectContaining({ code: 'invalid-option' }));
+    expect(() => define(format)).toThrow(expect.objectContaining({ code: 'invalid-format' }));
     expect(() => define(format)).toThrow(message);
   });
 
@@ -108,6 +108,6 @@ describe('defineFormat()', () => {
     ['null', null],
     ['a string', 'csv'],
   ])('refuses %s', (_what, format) => {
-    expect(() => define(format)).toThrow(expect.objectContaining({ code: 'invalid-option' }));
+    expect(() => define(format)).toThrow(expect.objectContaining({ code: 'invalid-format' }));
   });
 });

@@ -86,7 +86,7 @@ function headerProblem([name, value]: [string, unknown]): string | undefined {
 }
 
 function refuse(name: unknown, problem: string): never {
-  throw new StreamError('invalid-option', `defineFormat(${JSON.stringify(name)}): ${problem}`);
+  throw new StreamError('invalid-format', `defineFormat(${JSON.stringify(name)}): ${problem}`);
 }
 
 /** Refuses fields that are unknown or of a wrong type. */
@@ -125,7 +125,7 @@ type FormatDefinition<T> = Omit<StreamFormat, 'encode' | 'perStream'> & {
  *
  * `encode` may be left out where `perStream` returns one. `perStream` is called once at definition, to check what it returns.
  *
- * @throws {StreamError} `invalid-option` when a field is missing, unknown or of a wrong type.
+ * @throws {StreamError} `invalid-format` when a field is missing, unknown or of a wrong type.
  *
  * @example
  * ```ts

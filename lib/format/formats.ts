@@ -1,10 +1,9 @@
-import { bytesFormat } from './bytes.format.js';
 import type { StreamFormat } from './format.js';
 import { jsonFormat } from './json.format.js';
 import { jsonSeqFormat } from './json-seq.format.js';
 import { ndjsonFormat } from './ndjson.format.js';
 import { sseFormat } from './sse.format.js';
-import { textFormat } from './text.format.js';
+import { bytesFormat, textFormat } from './text.format.js';
 
 /** The names of the formats that come with the package. `jsonl` is another name of `ndjson`. */
 export type StreamFormatName = 'text' | 'bytes' | 'ndjson' | 'jsonl' | 'json-seq' | 'json' | 'sse';

@@ -1,7 +1,15 @@
 import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from './binary.js';
-import { SerializedJson } from './serialized-json.js';
 import { isPromise, unserializablePart } from './unserializable.js';
+
+/** A value that is JSON text already: formats that write JSON take the text over. */
+export class SerializedJson {
+  constructor(readonly text: string) {}
+
+  toJSON(): unknown {
+    return JSON.parse(this.text);
+  }
+}
 
 /**
  * A value as JSON text (RFC 8259). Binary becomes a base64 string, as JSON has no bytes.

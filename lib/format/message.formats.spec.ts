@@ -5,8 +5,8 @@ import { encodeHubEvent } from './encode-hub-event.js';
 import type { StreamFormat } from './format.js';
 import { FORMATS } from './formats.js';
 import { binaryFrame, textFrame } from './frame.js';
+import { SerializedJson } from './json-text.js';
 import { isCustom, messageFormat } from './message.formats.js';
-import { SerializedJson } from './serialized-json.js';
 
 /** What a frame says: `text …`, `binary …`, or nothing. */
 function said(encoded: string | Uint8Array | undefined): string | undefined {

@@ -1,12 +1,11 @@
 import { isUtf8 } from 'node:buffer';
 import { isPosition, POSITION, retryText, type StreamEvent } from '../event/event.js';
 import { isBinary, toBytes } from './binary.js';
-import { bytesFormat } from './bytes.format.js';
 import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 import { ALL_FORMATS, FORMATS } from './formats.js';
 import { binaryFrame, textFrame, utf8Frame } from './frame.js';
 import { jsonText } from './json-text.js';
-import { encodeText, textFormat } from './text.format.js';
+import { bytesFormat, encodeText, textFormat } from './text.format.js';
 
 /** What every format makes of a chunk over WebSocket: one message, framed. */
 type Encode = (value: unknown, hasIds?: boolean) => Uint8Array | '';
@@ -48,7 +47,7 @@ function framed(encoded: Encoded): Uint8Array | '' {
   return typeof encoded === 'string' ? textFrame(encoded) : binaryFrame(encoded);
 }
 
-function messageOf(base: StreamFormat, encode: Encode, records: Partial<StreamFormat>): StreamFormat {
+function messageFormatOf(base: StreamFormat, encode: Encode, records: Partial<StreamFormat>): StreamFormat {
   return { name: base.name, mediaTypes: base.mediaTypes, encode, ...records };
 }
 
@@ -58,7 +57,7 @@ function messageOf(base: StreamFormat, encode: Encode, records: Partial<StreamFo
  */
 function customMessages(base: StreamFormat): StreamFormat {
   const { fields, headers, truncate, lagged, reset, position, error, perStream } = base;
-  return messageOf(base, (value, hasIds) => framed(base.encode(value, hasIds)), {
+  return messageFormatOf(base, (value, hasIds) => framed(base.encode(value, hasIds)), {
     fields,
     headers,
     truncate,
@@ -109,7 +108,7 @@ const encodeEvent: Encode = (value) => {
 
 /** One JSON object a message, with the fields of an event: the subprotocol `events.v1+json`. */
 function eventMessages(base: StreamFormat): StreamFormat {
-  return messageOf(base, encodeEvent, {
+  return messageFormatOf(base, encodeEvent, {
     fields: true,
     lagged: (dropped, id) => encodeEvent({ id, type: 'lagged', data: { dropped } }),
     position: (id) => encodeEvent({ id, type: POSITION, data: {} }),
@@ -118,15 +117,15 @@ function eventMessages(base: StreamFormat): StreamFormat {
 }
 
 /** What a route without a list of formats sends. */
-const ANY: StreamFormat = messageOf({ ...FORMATS.ndjson, name: 'message' }, encodeAny, RECORDS);
+const ANY: StreamFormat = messageFormatOf({ ...FORMATS.ndjson, name: 'message' }, encodeAny, RECORDS);
 
 /** Formats that stand for themselves are the same for all routes, so that a hub encodes an event once for all of them. */
 const made = {
   data: new Map<StreamFormat | undefined, StreamFormat>([
     [undefined, ANY],
-    [textFormat, messageOf(textFormat, encodeAsText, {})],
-    [bytesFormat, messageOf(bytesFormat, encodeAsBytes, {})],
-    [FORMATS.sse, messageOf(FORMATS.sse, encodeData, RECORDS)],
+    [textFormat, messageFormatOf(textFormat, encodeAsText, {})],
+    [bytesFormat, messageFormatOf(bytesFormat, encodeAsBytes, {})],
+    [FORMATS.sse, messageFormatOf(FORMATS.sse, encodeData, RECORDS)],
   ]),
   events: new Map<StreamFormat | undefined, StreamFormat>([[undefined, eventMessages(ANY)]]),
 };
@@ -154,7 +153,7 @@ export function messageFormat(base: StreamFormat | undefined, events: boolean): 
   let format = known.get(base);
   if (!format && base) {
     const custom = isCustom(base);
-    format = custom ? customMessages(base) : events ? eventMessages(base) : messageOf(base, encodeJson, RECORDS);
+    format = custom ? customMessages(base) : events ? eventMessages(base) : messageFormatOf(base, encodeJson, RECORDS);
     if (!custom) {
       ofJsonText.add(format);
     }

@@ -1,9 +1,8 @@
 import Negotiator from 'negotiator';
 import { isBinary } from './binary.js';
-import { bytesFormat } from './bytes.format.js';
 import type { Encoded, StreamFormat } from './format.js';
 import { ndjsonFormat } from './ndjson.format.js';
-import { textFormat } from './text.format.js';
+import { bytesFormat, textFormat } from './text.format.js';
 
 /** What a body is sent as. */
 export interface ContentType {

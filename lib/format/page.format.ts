@@ -71,7 +71,7 @@ const pageFormat: StreamFormat = {
 };
 
 /** How a stream is sent to somebody who opens it in the address bar. */
-export const PAGE: ChosenFormat = {
+export const PAGE_FORMAT: ChosenFormat = {
   ...chooseFormat(pageFormat),
   headers: { 'Content-Security-Policy': POLICY, 'Referrer-Policy': 'no-referrer' },
 };

@@ -23,3 +23,10 @@ export const textFormat: StreamFormat = {
   parameters: 'charset=utf-8',
   encode: encodeText,
 };
+
+/** Raw bytes. What is not binary is sent as the `text` format would. */
+export const bytesFormat: StreamFormat = {
+  name: 'bytes',
+  mediaTypes: ['application/octet-stream'],
+  encode: encodeText,
+};

@@ -1,14 +1,13 @@
 import { StreamCloseError, StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
+import { DONE } from '../util/iteration.js';
 import type { Subscriber } from './subscriber.js';
 
 interface Call {
   resolve(result: IteratorResult<HubEvent, undefined>): void;
   reject(error: unknown): void;
 }
-
-const DONE = { done: true, value: undefined } as const;
 
 /** A subscription as `for await` reads it: there is room for an event when somebody waits for one. */
 export class EventIterator implements AsyncIterator<HubEvent, undefined>, SharedPort {

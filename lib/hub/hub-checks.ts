@@ -1,37 +1,32 @@
-import type { Broker } from '../broker/broker.js';
+import { broker } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
 import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../util/checks.js';
+import type { HubOptions, PublishOptions, SubscribeOptions } from './hub.options.js';
 import { CONTROL } from './topic.js';
 
-const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
 const LONGEST_NAME = 128;
 
-/** What has the methods of a broker. */
-export const broker: Check = (value) =>
-  typeof value === 'object' &&
-  value !== null &&
-  Object.keys(METHODS).every((name) => typeof (value as Record<string, unknown>)[name] === 'function')
-    ? undefined
-    : `must be a Broker, which has the methods ${Object.keys(METHODS).join(', ')}`;
-
-const BEHAVIOR: Readonly<Record<string, Check>> = {
+const BEHAVIOR = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest', 'latest'),
   queue: queueLimits(size),
 };
 
-const HUB = keys({
+const HUB = keys<HubOptions>({
   name: (value) =>
     typeof value === 'string' && value !== '' && value.length <= LONGEST_NAME && !CONTROL.test(value)
       ? undefined
       : 'must be 1 to 128 characters without control characters',
-  history: (value) => (value === false ? undefined : keys({ limit: count, ttl: finite })(value)),
+  history: (value) =>
+    value === false
+      ? undefined
+      : keys<Exclude<HubOptions['history'], false | undefined>>({ limit: count, ttl: finite })(value),
   ...BEHAVIOR,
   broker,
 });
 
 const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
 
-const SUBSCRIBE = keys({
+const SUBSCRIBE = keys<SubscribeOptions>({
   ...BEHAVIOR,
   // Checked where it is used, as its error is another.
   topic: () => undefined,
@@ -41,7 +36,7 @@ const SUBSCRIBE = keys({
   signal: (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal'),
 });
 
-const PUBLISH = keys({ topic: () => undefined, type: () => undefined, key: () => undefined });
+const PUBLISH = keys<PublishOptions>({ topic: () => undefined, type: () => undefined, key: () => undefined });
 
 export function checkHubOptions(options: unknown): void {
   const name = (options as { readonly name?: unknown } | undefined)?.name;

@@ -3,8 +3,8 @@ import { HubEvent, type HubReset, type SharedEncoder } from '../event/hub-event.
 import { encodeHubEvent } from '../format/encode-hub-event.js';
 import type { StreamFormat } from '../format/format.js';
 import { JSON_FORMATS } from '../format/formats.js';
+import { SerializedJson } from '../format/json-text.js';
 import { takesJsonText } from '../format/message.formats.js';
-import { SerializedJson } from '../format/serialized-json.js';
 import { SharedChunk } from '../transport/shared-chunk.js';
 import { EVENT_COST } from '../util/queue-limits.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';

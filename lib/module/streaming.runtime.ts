@@ -6,11 +6,10 @@ import type { StreamingModuleOptions } from '../options/streaming.options.js';
 import { pathMatcher } from '../platform/path-matcher.js';
 import { ServerClosing } from '../platform/server-closing.js';
 import { describeError } from '../route/error-body.js';
-import { StreamLimiter } from '../route/limiter.js';
+import { jittered, StreamLimiter } from '../route/limiter.js';
 import type { RouteContext } from '../route/route-context.js';
 import { RoutePlans } from '../route/route-plans.js';
 import { atMost } from '../util/at-most.js';
-import { jittered } from '../util/retry-delay.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { WebSocketSupport } from '../websocket/websocket-support.js';
 

@@ -7,7 +7,7 @@ import { validateOptions } from '../options/options-validation.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
 import type { StreamRoute } from '../route/route-explorer.js';
 import { formatsOf } from '../route/route-settings.js';
-import { isNotInstalled } from '../util/optional-package.js';
+import { isNotInstalled } from '../util/error-text.js';
 import { itemSchemaOf } from './item-type.js';
 import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf, SWITCHING, UPGRADE_REQUIRED } from './stream-answers.js';
 import { streamContent } from './stream-content.js';

@@ -1,9 +1,9 @@
 import type { ReferenceObject, SchemaObject } from '@nestjs/swagger';
-import { bytesFormat } from '../format/bytes.format.js';
 import type { StreamFormat } from '../format/format.js';
 import { ALL_FORMATS } from '../format/formats.js';
 import { jsonFormat } from '../format/json.format.js';
 import { sseFormat } from '../format/sse.format.js';
+import { bytesFormat } from '../format/text.format.js';
 
 type Schema = SchemaObject | ReferenceObject;
 

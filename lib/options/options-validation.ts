@@ -1,10 +1,11 @@
+import { broker } from '../broker/broker.js';
 import { defineFormat } from '../format/define-format.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
-import { broker } from '../hub/hub-checks.js';
 import { CONTENT_CODINGS } from '../transport/compression/encoders.js';
 import {
   type Check,
+  type Checks,
   callable,
   count,
   demand,
@@ -18,6 +19,15 @@ import {
   size,
   suggestion,
 } from '../util/checks.js';
+import type {
+  SseOptions,
+  StreamBehavior,
+  StreamCompression,
+  StreamingModuleOptions,
+  StreamLimits,
+  StreamOptions,
+  WebSocketOptions,
+} from './streaming.options.js';
 
 function isFormat(value: unknown): boolean {
   try {
@@ -68,7 +78,7 @@ const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must b
 const threshold: Check = (value) =>
   Number.isInteger(value) && (value as number) >= 0 ? undefined : 'must be a whole number of bytes';
 
-const compressed = keys({ encodings, threshold });
+const compressed = keys<StreamCompression>({ encodings, threshold });
 const compression: Check = (value) => (typeof value === 'boolean' ? undefined : compressed(value));
 
 const openDelay: Check = (value) => {
@@ -79,7 +89,7 @@ const openDelay: Check = (value) => {
   return problem && `${problem}, or 0, or "first-chunk"`;
 };
 
-const BEHAVIOR: Readonly<Record<string, Check>> = {
+const BEHAVIOR: Checks<StreamBehavior> = {
   format,
   flush: flushPolicy,
   openDelay,
@@ -93,7 +103,7 @@ const BEHAVIOR: Readonly<Record<string, Check>> = {
   events: oneOf('shape', 'explicit'),
   compression,
   browser: flag,
-  limits: keys({
+  limits: keys<StreamLimits>({
     connections: count,
     perClient: count,
     perConnection: (value) => (value === false ? undefined : count(value)),
@@ -120,26 +130,31 @@ const origins: Check = (value) =>
   value === '*' || typeof value === 'function' || (Array.isArray(value) && value.every(isOrigin))
     ? undefined
     : 'must be "*", a function, or a list of origins such as "https://example.com"';
-const webSocketOptions = keys({ origins, maxPayload: count, maxFragments: count, messages: queueLimits(count) });
+const webSocketOptions = keys<WebSocketOptions>({
+  origins,
+  maxPayload: count,
+  maxFragments: count,
+  messages: queueLimits(count),
+});
 const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : webSocketOptions(value));
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';
 
 const CHECKS = {
-  module: keys({
+  module: keys<StreamingModuleOptions>({
     ...BEHAVIOR,
     hooks,
     broker,
     openapi,
     websocket,
     refusal: oneOf('retry', 'status'),
-    shutdown: keys({
+    shutdown: keys<NonNullable<StreamingModuleOptions['shutdown']>>({
       grace: (value) => (value === 0 ? undefined : milliseconds(value)),
       retry: duration,
     }),
   }),
-  Stream: keys({ ...BEHAVIOR, method, protocols, type }),
-  Sse: keys({ ...BEHAVIOR, method, protocols, type, maxPendingDataLength: pending }),
+  Stream: keys<StreamOptions>({ ...BEHAVIOR, method, protocols, type }),
+  Sse: keys<StreamOptions & SseOptions>({ ...BEHAVIOR, method, protocols, type, maxPendingDataLength: pending }),
 };
 
 /**

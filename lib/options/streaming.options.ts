@@ -27,7 +27,7 @@ export interface StreamLimits {
 }
 
 /** How bodies are compressed, for clients that accept it. Every flush is one of the encoder too: no chunk waits for the next. */
-interface StreamCompression {
+export interface StreamCompression {
   /**
    * In the order the server prefers; the weights of `Accept-Encoding` come first (RFC 9110 §12.5.3). With a hub's subscription
    * `gzip` comes first where the client accepts it: its events are then compressed once for all clients. `zstd` is left

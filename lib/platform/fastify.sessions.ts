@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { socketOf } from '../transport/http2-session.js';
 
 /** How long a client may take to close its end of a session that is over, in milliseconds, once or twice. */
-const MERCY_MS = 500;
+const SESSION_CLOSE_TIMEOUT_MS = 500;
 
 interface FastifyServerLike {
   readonly server: EventEmitter;
@@ -52,7 +52,7 @@ class Sessions {
         this.sockets.get(session)?.destroy();
       }
       this.dropLater(new Set([...this.sockets.keys()].filter((session) => session.destroyed)));
-    }, MERCY_MS);
+    }, SESSION_CLOSE_TIMEOUT_MS);
   }
 }
 

@@ -12,11 +12,11 @@ export function lastEventIdOf({ headers }: IncomingMessage, requested = ''): str
     return requested;
   }
   const header = headers['last-event-id'];
-  return header === undefined ? undefined : decoded(String(header));
+  return header === undefined ? undefined : textOfHeader(String(header));
 }
 
 /** Clients send it as UTF-8 (WHATWG HTML §9.2.4); Node.js reads headers as Latin-1. */
-function decoded(value: string): string {
+function textOfHeader(value: string): string {
   try {
     return utf8.decode(Buffer.from(value, 'latin1'));
   } catch {

@@ -10,7 +10,7 @@ const ANY = '[^/]*';
  * An expression for a path. It never has two choices of where to go on: clients choose what is tried, and with several parameters in
  * a segment the time it takes would be a power of its length.
  */
-function sourceOf(path: string): string {
+function patternOf(path: string): string {
   const segments: string[] = [];
   let segment = '';
   for (const [, optional, open, escaped, other] of path.matchAll(PIECE)) {
@@ -42,8 +42,8 @@ export function pathMatcher(paths: readonly string[]): (path: string) => boolean
   if (paths.length === 0) {
     return () => false;
   }
-  const routes = new RegExp(`^(?:${paths.map((path) => sourceOf(path.replace(/\/+$/, ''))).join('|')})`, 'i');
-  return (path) => routes.test(path) || routes.test(decoded(path));
+  const routes = new RegExp(`^(?:${paths.map((path) => patternOf(path.replace(/\/+$/, ''))).join('|')})`, 'i');
+  return (path) => routes.test(path) || routes.test(decodedPath(path));
 }
 
 /** The path of a request target: `/a?b`, or `http://host/a?b` (RFC 9112 §3.2). */
@@ -52,7 +52,7 @@ export function pathOf(target = ''): string {
   return path;
 }
 
-function decoded(path: string): string {
+function decodedPath(path: string): string {
   try {
     return decodeURI(path);
   } catch {

@@ -9,7 +9,7 @@ const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
 const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 
 /** A longer header is ignored, as any preference may be. */
-const LONGEST = 1_024;
+const LONGEST_PREFER = 1_024;
 
 /**
  * How long a client would like to wait for an answer: its preference `wait`, in whole seconds (RFC 7240 §4.3). Nothing, if it has
@@ -18,7 +18,7 @@ const LONGEST = 1_024;
 export function waitOf({ method, headers }: IncomingMessage): number | undefined {
   const { prefer } = headers;
   // What would be waited for is not in the answer to HEAD.
-  if (prefer === undefined || prefer.length > LONGEST || method === 'HEAD') {
+  if (prefer === undefined || prefer.length > LONGEST_PREFER || method === 'HEAD') {
     return undefined;
   }
   for (const [element] of String(prefer).matchAll(ELEMENT)) {

@@ -1,6 +1,7 @@
 import type { Admission } from '../connection/stream-settings.js';
 import { DEFAULTS } from '../options/defaults.js';
 import type { StreamLimits } from '../options/streaming.options.js';
+import { LONGEST_MS } from '../util/checks.js';
 import { answered } from '../util/thenable.js';
 
 /** Why a stream is refused. */
@@ -116,4 +117,12 @@ function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count:
     counts.set(key, count);
   }
   return count;
+}
+
+/**
+ * Returns a time after which a client may reconnect, in whole milliseconds: `retry` ± 50 %, so that clients do not all reconnect at once.
+ * It is never longer than a timer can wait, since clients would then reconnect at once.
+ */
+export function jittered(retry: number): number {
+  return Math.min(LONGEST_MS, Math.round(retry * (0.5 + Math.random())));
 }

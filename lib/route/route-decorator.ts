@@ -7,7 +7,7 @@ import type { StreamExchange } from './exchange.js';
 import { ModuleCheck } from './module-check.js';
 import { serve } from './route-handler.js';
 import { hooksOf, markOf, type StreamMark, setMark } from './route-metadata.js';
-import { kindOf, misplaced, type StreamParameter, type StreamParameterKind } from './route-parameter.js';
+import { misplaced, parameterKindOf, type StreamParameter, type StreamParameterKind } from './route-parameter.js';
 
 const OURS = Symbol('nestjs-streaming:ours');
 
@@ -43,7 +43,7 @@ function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
     const original = descriptor.value as Handler;
     if (markOf(original)) {
       throw new StreamError(
-        'invalid-option',
+        'invalid-route',
         `${target.constructor.name}.${String(key)} has both @Stream() and @Sse(): keep one`,
       );
     }
@@ -129,13 +129,13 @@ export function restoreParameters(controller: object, key: string | symbol): voi
 
 /** Refuses a method that is no stream and has a parameter or the hooks of one. */
 export function checkNoStream(controller: Type, key: string, handler: object): void {
-  const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => kindOf(factory));
+  const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => parameterKindOf(factory));
   if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
     throw misplaced(`${controller.name}.${key}`);
   }
   if (hooksOf(handler).length > 0) {
     throw new StreamError(
-      'invalid-option',
+      'invalid-route',
       `${controller.name}.${key} has @UseStreamHooks(), but neither @Stream() nor @Sse()`,
     );
   }
@@ -145,7 +145,7 @@ export function checkNoStream(controller: Type, key: string, handler: object): v
 const SSE_SIGNAL = factoryOf(SseSignal);
 
 function streamKindOf({ factory }: Parameter): StreamParameterKind | undefined {
-  return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : kindOf(factory);
+  return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : parameterKindOf(factory);
 }
 
 /** What a decorator made by Nest's `createParamDecorator()` notes of a parameter: the same for all of them. */
@@ -174,7 +174,7 @@ function mapRoute(mark: StreamMark, target: object, key: string | symbol, descri
 
 function contradiction(route: string): StreamError {
   return new StreamError(
-    'invalid-option',
+    'invalid-route',
     `${route} is mapped twice, by its stream decorator and by another: give the path to one of them only`,
   );
 }

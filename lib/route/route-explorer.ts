@@ -86,7 +86,7 @@ export class StreamRoutes {
       for (const metadata of [SSE_METADATA, RENDER_METADATA, REDIRECT_METADATA]) {
         if (Reflect.hasMetadata(metadata, handler)) {
           throw new StreamError(
-            'invalid-option',
+            'invalid-route',
             `${name} is a stream, and also has @Render(), @Redirect() or the @Sse() of @nestjs/common: keep one`,
           );
         }

@@ -25,11 +25,13 @@ export function createStreamParameter(kind: StreamParameterKind): () => Paramete
 }
 
 /** Which of our parameters a factory stands for, as Nest noted it. */
-export function kindOf(factory: { [KIND]?: StreamParameterKind } | undefined): StreamParameterKind | undefined {
+export function parameterKindOf(
+  factory: { [KIND]?: StreamParameterKind } | undefined,
+): StreamParameterKind | undefined {
   return factory?.[KIND];
 }
 
 /** The error of a route that has a parameter of a stream and is no stream. */
 export function misplaced(route: string): StreamError {
-  return new StreamError('invalid-option', `${route} injects a stream, but has neither @Stream() nor @Sse()`);
+  return new StreamError('invalid-route', `${route} injects a stream, but has neither @Stream() nor @Sse()`);
 }

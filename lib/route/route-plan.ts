@@ -8,7 +8,7 @@ import type { Admission, StreamParts, StreamServices, StreamSettings } from '../
 import type { StreamFormat } from '../format/format.js';
 import { ALL_FORMATS } from '../format/formats.js';
 import { type ChosenFormat, chooseFormat, negotiateFormat } from '../format/negotiate.js';
-import { PAGE } from '../format/page.format.js';
+import { PAGE_FORMAT } from '../format/page.format.js';
 import { sseFormat } from '../format/sse.format.js';
 import { DEFAULTS } from '../options/defaults.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
@@ -19,9 +19,8 @@ import { CompressedTransport } from '../transport/compression/transport.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
 import { transportOf } from '../transport/transport-of.js';
-import { jittered } from '../util/retry-delay.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
-import type { OverLimit, StreamLimiter } from './limiter.js';
+import { jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
@@ -115,7 +114,7 @@ export class StreamPlan {
     if (navigates && (this.parts.browser || !this.only)) {
       head.vary('Sec-Fetch-Mode');
     }
-    const chosen = navigates && this.parts.browser ? PAGE : (this.only ?? this.negotiate(raw.req, head));
+    const chosen = navigates && this.parts.browser ? PAGE_FORMAT : (this.only ?? this.negotiate(raw.req, head));
     if (chosen !== 'auto' && chosen.format.status !== undefined && raw.statusCode === this.parts.defaultStatus) {
       head.status(chosen.format.status);
     }

@@ -1,5 +1,5 @@
 import { textOf } from '../util/error-text.js';
-import { demandStep } from './source.js';
+import { demandStep } from '../util/iteration.js';
 
 function aborted(signal: AbortSignal): { readonly promise: Promise<never>; release(): void } {
   let onAbort = (): void => undefined;

@@ -1,8 +1,9 @@
 import { STATUS_CODES } from 'node:http';
 import type { Readable } from 'node:stream';
 import { StreamError } from '../errors.js';
+import { type Step } from '../util/iteration.js';
 import { isThenable } from '../util/thenable.js';
-import type { PullSource, SourceHead, Step } from './source.js';
+import { type PullSource, type SourceHead } from './source.js';
 
 /** What the error handler of a `StreamableFile` may do to a response. */
 interface FileResponse {

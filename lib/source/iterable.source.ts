@@ -1,5 +1,6 @@
+import { type Step } from '../util/iteration.js';
 import { shelterAll } from '../util/thenable.js';
-import type { PullSource, Step } from './source.js';
+import { type PullSource } from './source.js';
 
 /** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
 export class AsyncIterableSource implements PullSource {

@@ -1,5 +1,6 @@
 import { finished, type Readable } from 'node:stream';
-import { DONE, type PullSource, type Step } from './source.js';
+import { DONE, type Step } from '../util/iteration.js';
+import { type PullSource } from './source.js';
 
 /** A Node.js `Readable`, read without an iterator of its own, which would cost five times as much. */
 export class ReadableSource implements PullSource {

@@ -1,4 +1,5 @@
-import { DONE, type PullSource, type SourceHead, type Step } from './source.js';
+import { DONE, type Step } from '../util/iteration.js';
+import { type PullSource, type SourceHead } from './source.js';
 
 // They describe the connection a fetched response came over (RFC 9110 §7.6.1), not ours.
 const HOP_BY_HOP = new Set([

@@ -1,7 +1,5 @@
+import type { Step } from '../util/iteration.js';
 import type { SharedSource } from './shared-source.js';
-
-/** What a pull gives: a chunk, or the end. */
-export type Step = IteratorResult<unknown, unknown>;
 
 /**
  * A source the client paces: it is asked for the next chunk only when there is room for it.
@@ -43,13 +41,3 @@ export interface SourceHead {
 
 /** Anything a method may return, read in one way. Bytes of a source with a head are sent as they are. */
 export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;
-
-/** The end of a source without a value of its own. */
-export const DONE: Step = Object.freeze({ done: true, value: undefined });
-
-/** Refuses what a broken iterator returns, as `for await` does. */
-export function demandStep(step: unknown): void {
-  if (typeof step !== 'object' || step === null) {
-    throw new TypeError(`Iterator result ${String(step)} is not an object`);
-  }
-}

@@ -1,4 +1,5 @@
-import type { PullSource, Step } from './source.js';
+import { type Step } from '../util/iteration.js';
+import { type PullSource } from './source.js';
 
 /** A web `ReadableStream`. */
 export class WebStreamSource implements PullSource {

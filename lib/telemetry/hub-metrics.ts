@@ -1,7 +1,6 @@
 import type { Meter } from '@opentelemetry/api';
 import type { Hub } from '../hub/hub.js';
-import { RunningLevel } from './running-level.js';
-import { RunningTotal } from './running-total.js';
+import { RunningLevel, RunningTotal } from './running-counters.js';
 
 /** The instruments of hubs. */
 export class HubMetrics {

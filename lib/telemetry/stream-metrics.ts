@@ -3,8 +3,7 @@ import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { MeteredStream, StreamGroup } from '../connection/registry/stream-tally.js';
 import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
-import { RunningLevel } from './running-level.js';
-import { RunningTotal } from './running-total.js';
+import { RunningLevel, RunningTotal } from './running-counters.js';
 
 const FIRST_BYTE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** From a short answer to a stream that is open for a day. */

@@ -3,11 +3,11 @@ import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
+import { TRUNCATION_DELAY_MS } from './linger.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
-import { STREAM_HEADERS } from './stream-headers.js';
+import { declareLength, hasLength, STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
-import { LINGER_MS } from './truncation.js';
 import { saysAborted } from './upload.js';
 
 /** Silence after which TCP keep-alive probes start. */
@@ -135,8 +135,8 @@ export class Http1Transport implements Transport {
     const { head, response } = this;
     response.once('finish', () => this.listener?.onFinish());
     // 205 has no content, and has to say so (RFC 9110 §15.3.6).
-    if (head && (this.hasBody || response.statusCode === 205) && !hasLength(response, head)) {
-      head.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
+    if (head && (this.hasBody || response.statusCode === 205)) {
+      declareLength(response, head, data);
     }
     this.writeHead();
     response.end(data);
@@ -158,10 +158,10 @@ export class Http1Transport implements Transport {
     if (socket === null) {
       response.req.socket.destroy();
     } else if (response.chunkedEncoding || this.sized) {
-      setTimeout(() => socket.destroySoon(), LINGER_MS);
+      setTimeout(() => socket.destroySoon(), TRUNCATION_DELAY_MS);
     } else {
       // Only a reset tells a client that reads up to the end of the connection.
-      setTimeout(() => socket.write('', () => reset(socket)), LINGER_MS);
+      setTimeout(() => socket.write('', () => reset(socket)), TRUNCATION_DELAY_MS);
     }
   }
 
@@ -219,10 +219,6 @@ export class Http1Transport implements Transport {
     this.stopWatching = undefined;
     this.listener?.onClose();
   }
-}
-
-function hasLength(response: ServerResponse, head: OutgoingHeaders): boolean {
-  return head.includes('content-length') || (response.hasHeader('content-length') && response.statusCode !== 205);
 }
 
 /**

@@ -1,10 +1,10 @@
 import type { Http2ServerResponse } from 'node:http2';
 import { probeSession } from './http2-session.js';
 import { liftIdleTimeout, restoreIdleTimeout, type TimedConnection } from './idle-timeout.js';
+import { TRUNCATION_DELAY_MS } from './linger.js';
 import type { SharedChunk } from './shared-chunk.js';
-import { STREAM_HEADERS } from './stream-headers.js';
+import { declareLength, STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
-import { LINGER_MS } from './truncation.js';
 import { saysAborted } from './upload.js';
 
 /** An error code (RFC 9113 §7). Not CANCEL: the client of Node.js then ends the body as if that were whole. */
@@ -92,8 +92,8 @@ export class Http2Transport implements Transport {
         this.listener?.onFinish();
       }
     });
-    if (head && this.hasBody && !response.hasHeader('content-length') && !head.includes('content-length')) {
-      head.push('content-length', data === undefined ? 0 : Buffer.byteLength(data));
+    if (head && this.hasBody) {
+      declareLength(response, head, data);
     }
     this.flushHead();
     data === undefined ? response.end() : response.end(data);
@@ -103,7 +103,7 @@ export class Http2Transport implements Transport {
     const { stream } = this.response;
     try {
       // A reset takes along what the client's window has had no room for yet.
-      this.send(data, () => setTimeout(() => stream.close(INTERNAL_ERROR), LINGER_MS));
+      this.send(data, () => setTimeout(() => stream.close(INTERNAL_ERROR), TRUNCATION_DELAY_MS));
     } catch {
       // Not even the head can be written: that is why it ends, and is known.
       this.destroy();

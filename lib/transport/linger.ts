@@ -1,6 +1,12 @@
 import type { Socket } from 'node:net';
 
 /**
+ * How long the end of a truncated body is held back, in milliseconds. When a body breaks off, Chromium and undici drop what
+ * they have received, but not handed to the page or reader yet: the record that says why would often be lost.
+ */
+export const TRUNCATION_DELAY_MS = 100;
+
+/**
  * Ends a connection and gives the client time to read what it was sent: to close a socket with something unread resets it, and
  * the client loses the answer (RFC 9112 §9.6).
  */

@@ -42,8 +42,11 @@ export function suggestion(misspelt: unknown, names: readonly string[]): string 
   return nearest === undefined ? '' : `. Did you mean "${nearest}"?`;
 }
 
-/** An object with these keys, each as its check says or left out; with `required`, none may be. */
-export function keys(checks: Readonly<Record<string, Check>>, required = false): Check {
+/** One check for each key of an object: a key without a check does not compile. */
+export type Checks<T> = { readonly [Key in keyof T]-?: Check };
+
+/** Checks an object with these keys. Each may be left out, unless `required`; no others are allowed. */
+export function keys<T extends object>(checks: Checks<T>, required = false): Check {
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       return `must be an object with ${Object.keys(checks).join(', ')}`;
@@ -53,7 +56,7 @@ export function keys(checks: Readonly<Record<string, Check>>, required = false):
         return unknown(key, Object.keys(checks));
       }
     }
-    for (const [key, check] of Object.entries(checks)) {
+    for (const [key, check] of Object.entries<Check>(checks)) {
       const given = (value as Record<string, unknown>)[key];
       const problem = given === undefined && !required ? undefined : check(given);
       if (problem) {

@@ -45,3 +45,12 @@ export function kindOf(value: unknown): string {
   }
   return attempt(() => value.constructor?.name) || 'an object';
 }
+
+/**
+ * Returns whether an import failed because the package is not installed, and not because the package is broken. Where it is needed, the
+ * import itself stands in a `try` with the literal name of the package: only there do bundlers treat it as optional.
+ */
+export function isNotInstalled(name: string, error: unknown): boolean {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code?.endsWith('MODULE_NOT_FOUND') === true && message.includes(`'${name}'`);
+}

@@ -9,9 +9,9 @@ import type { StreamLogger } from '../util/stream-logger.js';
 import { type HandshakeProblem, handshakeProblem, protocolOf, wantsWebSocket } from './handshake.js';
 
 /** How long others who listen for upgrades may leave one alone before it is refused, in milliseconds. */
-const PATIENCE_MS = 3_000;
+const UNCLAIMED_UPGRADE_TIMEOUT_MS = 3_000;
 /** How long closed WebSockets may take to be gone when the application ends, in milliseconds. */
-const FORCE_CLOSE_AFTER_MS = 1_000;
+const FORCE_WEBSOCKETS_CLOSED_AFTER_MS = 1_000;
 
 interface GateParts {
   readonly server: Server;
@@ -46,11 +46,11 @@ export class UpgradeGate {
   async close(): Promise<void> {
     const { sockets } = this;
     const gone = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
-    if (await atMost(FORCE_CLOSE_AFTER_MS, Promise.all(gone))) {
+    if (await atMost(FORCE_WEBSOCKETS_CLOSED_AFTER_MS, Promise.all(gone))) {
       return;
     }
     this.parts.logger.warn(
-      `${sockets.size} connections of WebSockets were dropped, which were not closed within ${FORCE_CLOSE_AFTER_MS} ms`,
+      `${sockets.size} connections of WebSockets were dropped, which were not closed within ${FORCE_WEBSOCKETS_CLOSED_AFTER_MS} ms`,
     );
     for (const socket of sockets) {
       socket.destroy();
@@ -87,7 +87,7 @@ export class UpgradeGate {
       if (!heard && !socket.destroyed && socket.writable && socket.bytesWritten === written) {
         this.notFound(request, socket, Buffer.alloc(0));
       }
-    }, PATIENCE_MS).unref();
+    }, UNCLAIMED_UPGRADE_TIMEOUT_MS).unref();
     socket.once('close', () => clearTimeout(timer));
   }
 

@@ -3,7 +3,7 @@ import type { HttpServer } from '@nestjs/common';
 import { StreamError } from '../errors.js';
 import { pathMatcher } from '../platform/path-matcher.js';
 import type { WebSocketServerLike } from '../transport/websocket/ws.js';
-import { isNotInstalled } from '../util/optional-package.js';
+import { isNotInstalled } from '../util/error-text.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { protocolOf } from './handshake.js';
 import { UpgradeGate } from './upgrade-gate.js';

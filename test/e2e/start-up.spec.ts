@@ -226,7 +226,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     }
     const { code, message } = await refusal(() => startApp(platform, { controllers: [Twice] }));
 
-    expect(code).toBe('invalid-option');
+    expect(code).toBe('invalid-route');
     expect(message).toContain('Twice.twice');
   });
 
@@ -240,7 +240,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     }
     const { code, message } = await refusal(() => startApp(platform, { controllers: [Plain] }));
 
-    expect(code).toBe('invalid-option');
+    expect(code).toBe('invalid-route');
     expect(message).toBe('Plain.plain injects a stream, but has neither @Stream() nor @Sse()');
   });
 
@@ -302,7 +302,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     }
     const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked] }));
 
-    expect(code).toBe('invalid-option');
+    expect(code).toBe('invalid-route');
     expect(message).toBe('Hooked.hooked has @UseStreamHooks(), but neither @Stream() nor @Sse()');
   });
 

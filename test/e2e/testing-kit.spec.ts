@@ -327,7 +327,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
   it('refuses formats there are not, and other applications', async () => {
     const app = await create(platform);
     expect(await failureOf(streamOf(app, '/', { format: 'xml' as 'sse' }))).toMatchObject({ code: 'invalid-option' });
-    expect(await failureOf(streamOf(app, 'http://example.com/'))).toMatchObject({ code: 'invalid-option' });
+    expect(await failureOf(streamOf(app, 'http://example.com/'))).toMatchObject({ code: 'invalid-argument' });
   });
 
   it('refuses a timeout that no timer takes', async () => {
@@ -355,7 +355,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await (await streamOf(app, '/feed/numbers/1')).rest();
     await app.close();
     expect(await failureOf(streamOf(app, '/feed/numbers/1'))).toMatchObject({
-      code: 'invalid-option',
+      code: 'invalid-argument',
       message: 'streamOf() needs a port, and the application has been closed',
     });
   });
@@ -374,7 +374,7 @@ describe('an application for HTTP/2', () => {
 
   it('is told to speak nothing else, without TLS', async () => {
     expect(await failureOf(streamOf(await serve({}), '/'))).toMatchObject({
-      code: 'invalid-option',
+      code: 'invalid-argument',
       message: expect.stringContaining('this application only HTTP/2'),
     });
   });
@@ -476,7 +476,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     const clock = useFakeClock(app);
     expect(() => useFakeClock(app)).toThrow('has a fake clock already');
     for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
-      expect(await failureOf(clock.advance(ms))).toMatchObject({ code: 'invalid-option' });
+      expect(await failureOf(clock.advance(ms))).toMatchObject({ code: 'invalid-argument' });
     }
     await clock.advance(0);
     clock.restore();

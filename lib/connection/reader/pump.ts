@@ -1,4 +1,5 @@
-import { demandStep, type PullSource, type Step } from '../../source/source.js';
+import { type PullSource } from '../../source/source.js';
+import { demandStep, type Step } from '../../util/iteration.js';
 import { currentTurn, inLaterTurn, SLICE_MS } from '../../util/scheduler.js';
 import { isThenable } from '../../util/thenable.js';
 

@@ -49,7 +49,7 @@ export function useFakeClock(app: INestApplication): FakeClock {
   return {
     advance: async (ms) => {
       if (!(ms >= 0 && Number.isFinite(ms))) {
-        throw new StreamError('invalid-option', `advance() takes milliseconds, and not ${ms}`);
+        throw new StreamError('invalid-argument', `advance() takes milliseconds, and not ${ms}`);
       }
       // What has been sent is to arrive before the time goes on.
       await turn();

@@ -5,7 +5,7 @@ import type { StreamRegistry } from '../../connection/registry/stream-registry.j
 import { checkedTimeout } from './checked-timeout.js';
 import { registryOf } from './running-app.js';
 
-const PATIENCE_MS = 1_000;
+const DEFAULT_TIMEOUT_MS = 1_000;
 const POLL_MS = 2;
 
 /** How long {@link expectOpenStreams} and {@link expectNoOpenStreams} wait for streams that come or go. */
@@ -32,7 +32,7 @@ export interface OpenStreamsOptions {
 export async function expectOpenStreams(
   app: INestApplication,
   count: number,
-  { timeout = PATIENCE_MS }: OpenStreamsOptions = {},
+  { timeout = DEFAULT_TIMEOUT_MS }: OpenStreamsOptions = {},
 ): Promise<void> {
   const registry = registryOf(app);
   let late = false;

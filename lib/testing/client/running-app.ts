@@ -22,14 +22,14 @@ export async function originOf(app: INestApplication): Promise<string> {
   const address = server.address();
   if (address === null || typeof address === 'string') {
     throw new StreamError(
-      'invalid-option',
+      'invalid-argument',
       `streamOf() needs a port, and the application ${address === null ? 'has been closed' : `listens on ${address}`}`,
     );
   }
   // Of the servers of Node.js, those for HTTP/2 have it. With TLS, one may speak HTTP/1.1 too.
   if ('updateSettings' in server && !(server instanceof TlsServer)) {
     throw new StreamError(
-      'invalid-option',
+      'invalid-argument',
       'streamOf() speaks HTTP/1.1, and this application only HTTP/2: leave out `http2` in the test, or have `https` with `allowHTTP1`',
     );
   }

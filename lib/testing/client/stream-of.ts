@@ -67,7 +67,7 @@ export async function streamOf<T = unknown>(
 function requestFor(origin: string, path: string, { method, headers, body, format, lastEventId }: StreamInit): Request {
   const url = new URL(path, origin);
   if (url.origin !== origin) {
-    throw new StreamError('invalid-option', `streamOf() takes a path of the application, not ${path}`);
+    throw new StreamError('invalid-argument', `streamOf() takes a path of the application, not ${path}`);
   }
   const streaming = body instanceof ReadableStream ? { duplex: 'half' as const } : {};
   const request = new Request(url, { method, headers, body, ...streaming });

@@ -1,5 +1,5 @@
 import { StreamError } from '../../errors.js';
-import { isNotInstalled } from '../../util/optional-package.js';
+import { isNotInstalled } from '../../util/error-text.js';
 import { type Command, type FastCheck, tryAll } from './commands.js';
 import type { Case, ContractContext } from './contract-context.js';
 import { InterleavingRun } from './interleaving-run.js';

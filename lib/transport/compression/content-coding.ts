@@ -25,7 +25,7 @@ interface Preferring {
 
 const IDENTITY = 'identity';
 /** A longer `Accept-Encoding` is ignored: any client can read a body as it is. */
-const LONGEST = 1_024;
+const LONGEST_ACCEPT_ENCODING = 1_024;
 
 /**
  * Chooses by the `Accept-Encoding` header (RFC 9110 §12.5.3): what the client weighs highest, and among equals what the
@@ -37,7 +37,7 @@ export function negotiateCoding(
   request: IncomingMessage,
   { encodings, threshold }: CompressionSettings,
 ): CodingChoice | 'identity' | undefined {
-  if ((request.headers['accept-encoding']?.length ?? 0) > LONGEST) {
+  if ((request.headers['accept-encoding']?.length ?? 0) > LONGEST_ACCEPT_ENCODING) {
     return IDENTITY;
   }
   const offered = [...encodings, IDENTITY];

@@ -1,4 +1,5 @@
 import { StreamStateError } from '../../errors.js';
+import { DONE } from '../../util/iteration.js';
 import type { QueueLimits } from '../../util/queue-limits.js';
 import { type Message, PackedMessages } from './packed-messages.js';
 
@@ -14,8 +15,6 @@ interface InboxFlow {
 
 /** This much more than twice its length may be kept alive by a message. */
 const SPARE_BYTES = 1_024;
-
-const DONE = { done: true, value: undefined } as const;
 
 /** What a client has sent and nobody has read yet. */
 export class Inbox implements AsyncIterableIterator<Message> {

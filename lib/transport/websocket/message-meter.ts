@@ -1,5 +1,5 @@
 /** How long a message may take from its first byte to its last, in milliseconds, … */
-const PATIENCE_MS = 30_000;
+const MESSAGE_TIMEOUT_MS = 30_000;
 /** … and how much longer for each byte of it that has come: a client that sends 4 KiB a second is never too slow. */
 const MS_PER_BYTE = 1_000 / 4_096;
 /** Bytes that may come with a message besides its payload and the heads of its frames: control frames between them. */
@@ -73,7 +73,7 @@ export class MessageMeter {
       this.seen = this.finished;
       this.since = now;
     }
-    return now - this.since > PATIENCE_MS + this.bytes * MS_PER_BYTE;
+    return now - this.since > MESSAGE_TIMEOUT_MS + this.bytes * MS_PER_BYTE;
   }
 
   private readHead(byte: number): void {

@@ -9,7 +9,7 @@ const EARLY_BYTES = 65_536;
 /** … where each piece that is read counts for no less than it costs. */
 const PIECE_BYTES = 512;
 /** How long a refused client may take to close its side, in milliseconds. */
-const LINGER_MS = 1_000;
+const REFUSAL_CLOSE_TIMEOUT_MS = 1_000;
 /** What belongs to an HTTP answer only, or to the handshake itself. */
 const NOT_OF_AN_UPGRADE =
   /^(?:connection|upgrade|keep-alive|transfer-encoding|trailer|date|etag|vary|sec-websocket-.*|content-(?:type|length|encoding|range))$/;
@@ -121,7 +121,7 @@ export class Upgrade {
     this.request.resume();
     this.socket.off('data', this.onEarly);
     this.socket.off('end', this.onEnd);
-    endSoon(this.socket, LINGER_MS);
+    endSoon(this.socket, REFUSAL_CLOSE_TIMEOUT_MS);
   }
 
   private onClose(): void {

@@ -1,10 +1,10 @@
 import { AssertionError } from 'node:assert';
 
-const LONGEST = 200;
+const LONGEST_EXCERPT = 200;
 
 /** The start of a text, for a message. */
 export function shortened(text: string): string {
-  return text.length > LONGEST ? `${text.slice(0, LONGEST)}… (${text.length} characters)` : text;
+  return text.length > LONGEST_EXCERPT ? `${text.slice(0, LONGEST_EXCERPT)}… (${text.length} characters)` : text;
 }
 
 /** The value of a JSON text that has to be one. */

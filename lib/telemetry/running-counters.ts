@@ -1,4 +1,4 @@
-import type { Attributes, UpDownCounter } from '@opentelemetry/api';
+import type { Attributes, Counter, UpDownCounter } from '@opentelemetry/api';
 
 interface Level {
   readonly value: number;
@@ -25,5 +25,21 @@ export class RunningLevel {
       }
     }
     this.reported = now;
+  }
+}
+
+/** A counter that is told totals. It adds what came since, so that several applications of one process add up. */
+export class RunningTotal {
+  private readonly reported = new Map<string, number>();
+
+  constructor(private readonly counter: Counter) {}
+
+  report(total: number, attributes: Attributes): void {
+    const key = JSON.stringify(attributes);
+    const before = this.reported.get(key) ?? 0;
+    if (total > before) {
+      this.reported.set(key, total);
+      this.counter.add(total - before, attributes);
+    }
   }
 }
