@@ -41,17 +41,13 @@ export class Http1Client extends BodyClient {
   }
 
   private unzip(response: IncomingMessage): void {
-    const gunzip = createGunzip({ flush: constants.Z_SYNC_FLUSH });
+    const gunzip = createGunzip({ flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH });
     gunzip.setEncoding('utf8').on('data', this.body);
     gunzip.on('error', () => this.endedAs('broken'));
     gunzip.on('end', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
-    response.on('close', () => {
-      if (!response.complete) {
-        gunzip.flush(() => this.bodyEnded('broken'));
-      }
-    });
     // Not piped: what waits in a response that breaks off is lost.
     response.on('data', (data: Buffer) => gunzip.write(data));
-    response.on('end', () => gunzip.end());
+    // Also behind a body that breaks off: what has come before is decoded to its end.
+    response.on('close', () => gunzip.end());
   }
 }
