@@ -45,6 +45,7 @@ import { controllerOf } from '../support/controller.js';
 import { deferred } from '../support/events.js';
 import { useApps } from '../support/running.js';
 import { itWith, toolPath } from '../support/tools.js';
+import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
 const launch = useApps();
@@ -345,6 +346,37 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       const client = await WebSocketClient.open(app.url('/source'));
 
       expect((await client.all()).map(({ length }) => length)).toEqual(sizes);
+    });
+
+    it.each<[string, (stream: StreamConnection) => unknown]>([
+      [
+        'of a Response',
+        () => new Response('slow down', { status: 429, headers: { 'Retry-After': '7', 'Content-Type': 'text/csv' } }),
+      ],
+      ['that is set before a chunk', (stream) => [stream.status(429).header('Retry-After', '7').id]],
+      [
+        'that is set before nothing',
+        (stream) => {
+          stream.status(429).header('Retry-After', '7');
+          return [];
+        },
+      ],
+    ])('refuses the upgrade with a status %s that is no success', async (_whose, produce) => {
+      @Controller()
+      class Refusing {
+        @Stream('source')
+        source(@ConnectedStream() stream: StreamConnection) {
+          return produce(stream);
+        }
+      }
+      const { url, registry } = await launch(platform, { controllers: [Refusing], options: ON });
+
+      const { status, headers, body } = await WebSocketClient.refusal(url('/source'));
+
+      expect([status, headers['retry-after']]).toEqual([429, '7']);
+      expect(headers['content-type']).toBe('application/json; charset=utf-8');
+      expect(JSON.parse(body)).toEqual({ statusCode: 429, message: 'Too Many Requests' });
+      await eventually(() => registry.size === 0);
     });
 
     it('takes the bytes of a Readable and of a web Response as they are', async () => {

@@ -1,4 +1,4 @@
-import { type IncomingMessage, ServerResponse } from 'node:http';
+import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { endSoon } from '../linger.js';
 import type { OutgoingHeaders } from '../transport.js';
@@ -10,6 +10,8 @@ const EARLY_BYTES = 65_536;
 const PIECE_BYTES = 512;
 /** How long a refused client may take to close its side, in milliseconds. */
 const REFUSAL_CLOSE_TIMEOUT_MS = 1_000;
+/** From this status on a response refuses an upgrade, or sends its client elsewhere. */
+const NO_SUCCESS = 300;
 /** What belongs to an HTTP answer only, or to the handshake itself. */
 const NOT_OF_AN_UPGRADE =
   /^(?:connection|upgrade|keep-alive|transfer-encoding|trailer|date|etag|vary|sec-websocket-.*|content-(?:type|length|encoding|range))$/;
@@ -57,11 +59,18 @@ export class Upgrade {
     this.response.on('finish', () => this.onRefused());
   }
 
-  /** Becomes a WebSocket. Nothing: the client has left, or somebody else has answered it. */
+  /**
+   * Becomes a WebSocket. Returns `undefined` if the client has left, if somebody else has answered it, or if the response has a status of its own that
+   * is no success: then that is the answer, as there is no status once an upgrade has been accepted.
+   */
   accept(headers: OutgoingHeaders): WebSocketLike | undefined {
     const { request, response, server, socket } = this;
     if (response.headersSent) {
       response.end();
+      return undefined;
+    }
+    if (response.statusCode >= NO_SUCCESS) {
+      this.refuseAsSet(headers);
       return undefined;
     }
     let accepted: WebSocketLike | undefined;
@@ -91,6 +100,18 @@ export class Upgrade {
       ...headers,
     });
     this.response.end(body);
+  }
+
+  /** Refuses with the status and the headers that the stream has set. */
+  private refuseAsSet(headers: OutgoingHeaders): void {
+    const { response } = this;
+    for (let i = 0; i < headers.length; i += 2) {
+      response.setHeader(String(headers[i]), headers[i + 1] as string);
+    }
+    for (const name of response.getHeaderNames().filter((each) => each.startsWith('content-'))) {
+      response.removeHeader(name);
+    }
+    this.refuse(response.statusCode, STATUS_CODES[response.statusCode] ?? 'Refused');
   }
 
   private readonly onError = (): void => {
