@@ -5,14 +5,23 @@ import type { Platform } from './app.js';
 import type { Commands } from './server.js';
 
 /** A test that hangs does not leave it behind. */
-const LONGEST_MS = 60_000;
+const LONGEST_MS = 240_000;
 
 /** The application of `server.ts` in a process of its own, to measure its memory or to stop it. */
 export class ServerProcess {
+  /** Rejects when the process ends: nothing will be answered any more. */
+  private readonly over: Promise<never>;
+
   private constructor(
     readonly child: ChildProcess,
     readonly port: number,
-  ) {}
+  ) {
+    this.over = once(child, 'exit').then(([code, signal]) => {
+      throw new Error(`The process has ended: ${code ?? signal}`);
+    });
+    // Where nobody waits for an answer, that is no error.
+    this.over.catch(() => undefined);
+  }
 
   static async start(platform: Platform): Promise<ServerProcess> {
     const hook = new URL('typescript.mjs', import.meta.url).href;
@@ -33,7 +42,7 @@ export class ServerProcess {
   ): Promise<Awaited<ReturnType<Commands[Name]>>> {
     const answer = once(this.child, 'message');
     this.child.send({ command, args });
-    const [{ result }] = await answer;
+    const [{ result }] = await Promise.race([answer, this.over]);
     return result;
   }
 

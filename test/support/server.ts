@@ -47,6 +47,22 @@ class Streams {
     }
   }
 
+  @Stream('tiny', { format: 'bytes', overflow: 'drop-newest' })
+  tiny(@ConnectedStream() stream: StreamConnection<Uint8Array>) {
+    for (let i = 0; i < 70_000; i++) {
+      void stream.send(new Uint8Array(1));
+    }
+  }
+
+  /** Its chunks wait for a hook that does not come back. */
+  @Stream('hooked', { format: 'text', overflow: 'drop-newest', queue: { bytes: 65_536 } })
+  hooked(@ConnectedStream() stream: StreamConnection<string>) {
+    stream.hooks({ beforeChunk: () => new Promise<never>(() => undefined) }).open();
+    for (let i = 0; i < 10_000; i++) {
+      void stream.send('x');
+    }
+  }
+
   @Stream('impatient', { format: 'text', sendTimeout: 2_000 })
   *impatient() {
     yield* this.endless();
