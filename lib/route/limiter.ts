@@ -1,4 +1,5 @@
 import type { Admission } from '../connection/stream-settings.js';
+import { StreamError } from '../errors.js';
 import { DEFAULTS } from '../options/defaults.js';
 import type { StreamLimits } from '../options/streaming.options.js';
 import { LONGEST_MS } from '../util/checks.js';
@@ -77,7 +78,15 @@ export class StreamLimiter {
   }
 
   private clientOf(request: unknown): string {
-    return answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
+    const client: unknown = answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
+    if (typeof client !== 'string' && typeof client !== 'number') {
+      // `undefined` would be counted nowhere, and every object would be a client of its own.
+      throw new StreamError(
+        'invalid-option',
+        `"limits.clientOf" returned ${client === null ? 'null' : typeof client}: return a string, also for a client that is not known`,
+      );
+    }
+    return String(client);
   }
 }
 

@@ -104,6 +104,8 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
   it.each([
     ['throws', boom],
     ['rejects', reject],
+    ['returns undefined', () => undefined],
+    ['returns an object', () => ({})],
   ])('one of limits.clientOf that %s answers with 500', async (_how, clientOf) => {
     const { get } = await start(platform, { limits: { perClient: 1, clientOf: clientOf as unknown as () => string } });
 
