@@ -23,6 +23,9 @@ import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
 import { topicsOf } from './topic.js';
 
+/** After this time, in milliseconds, a warning says that a hub waits for its broker to open. */
+const OPEN_WARNING_MS = 5_000;
+
 /**
  * Publish once, and everyone hears it: one ordered log and its live subscribers. Register it with
  * `StreamingModule.registerHub()`, inject it with `@InjectHub()`.
@@ -106,7 +109,18 @@ export class Hub<T = unknown> {
     warn: (message: string, error?: unknown) => void,
   ): Promise<Hub> {
     const hub = new Hub(options, broker, warn);
-    await hub.history.open();
+    const timer = setTimeout(
+      () =>
+        warn(
+          `The hub "${options.name}" still waits for ${broker.constructor.name}, and the start of the application with it`,
+        ),
+      OPEN_WARNING_MS,
+    );
+    try {
+      await hub.history.open();
+    } finally {
+      clearTimeout(timer);
+    }
     hub.fanOut.beginAt(hub.history.last);
     return hub;
   }
