@@ -146,7 +146,10 @@ export class StreamingModule
     }
     const routes = new StreamRoutes(this.runtime, streamRoutesOf(this.discovery));
     this.routes = routes;
-    this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
+    const closing = this.runtime.closeInTime(adapter.getHttpServer(), () => routes.paths(this.config, this.modules));
+    if (adapter.getType() === 'fastify' && this.runtime.options.refusal !== 'status') {
+      closing.dropOnClose(instance as Parameters<typeof closing.dropOnClose>[0]);
+    }
     this.runtime.versionParameter = versionParameterOf(this.config.getVersioning());
     this.routes.plan();
     this.routes.intercept(this.config);

@@ -62,8 +62,9 @@ export class StreamingRuntime implements RouteContext {
   /**
    * Makes sure that a server closes within a limited time.
    * @param paths returns the paths of the stream routes
+   * @returns what closes it
    */
-  closeInTime(server: Server, paths: () => readonly string[]): void {
+  closeInTime(server: Server, paths: () => readonly string[]): ServerClosing {
     const { grace = DEFAULTS.shutdown.grace } = this.options.shutdown ?? {};
     let matches: ((path: string) => boolean) | undefined;
     const isOurs = (path: string): boolean => {
@@ -71,7 +72,9 @@ export class StreamingRuntime implements RouteContext {
       return matches(path);
     };
     const patience = Math.max(grace, FORCE_CLOSE_AFTER_MS);
-    new ServerClosing(server, { logger: this.services.logger, isOurs, patience }).watch();
+    const closing = new ServerClosing(server, { logger: this.services.logger, isOurs, patience });
+    closing.watch();
+    return closing;
   }
 
   isDraining(): boolean {

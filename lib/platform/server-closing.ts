@@ -4,8 +4,16 @@ import { transportOf } from '../transport/transport-of.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { pathOf } from './path-matcher.js';
 
+/** The `Accept` of an `EventSource`. */
+const EVENT_STREAM = /^\s*text\/event-stream\s*(?:;[^,]*)?$/i;
+
 /** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
 const KEEP_ALIVE_MS = 1;
+
+/** What is used of an application of Fastify. */
+interface ClosableInstance {
+  close(...args: readonly unknown[]): unknown;
+}
 
 interface ClosingParts {
   readonly logger: StreamLogger;
@@ -24,6 +32,7 @@ export class ServerClosing {
   private readonly silent = new Map<Socket, number>();
   private readonly unanswered = new Set<ServerResponse>();
   private timer: NodeJS.Timeout | undefined;
+  private drops = false;
 
   constructor(
     private readonly server: Server,
@@ -55,12 +64,34 @@ export class ServerClosing {
       }
       this.unanswered.add(response);
       response.on('close', onResponseClose);
+      if (this.drops) {
+        this.drop(response);
+      }
     });
     server.close = (done) => {
       const closed = Reflect.apply(close, server, [done]) as typeof server;
       this.begin();
       return closed;
     };
+  }
+
+  /**
+   * From when an application of Fastify is closed, Fastify answers all requests with a 503 of its own, also while `preClose` hooks run. An
+   * `EventSource` would give up for good: its connection is dropped, and it comes back.
+   */
+  dropOnClose(instance: ClosableInstance): void {
+    const { close } = instance;
+    instance.close = (...args) => {
+      this.drops = true;
+      return Reflect.apply(close, instance, args);
+    };
+  }
+
+  private drop(response: ServerResponse): void {
+    const { method, headers, url } = response.req;
+    if (method === 'GET' && EVENT_STREAM.test(headers.accept ?? '') && this.parts.isOurs(pathOf(url))) {
+      transportOf(response).destroy('shutdown');
+    }
   }
 
   private begin(): void {

@@ -342,6 +342,39 @@ describe.each(PLATFORMS)('%s: limits.perConnection', (platform: Platform) => {
   });
 });
 
+describe('An application of Fastify', () => {
+  const launch = useApps();
+
+  it('whose preClose hooks take their time answers no EventSource with the 503 of Fastify: its connection ends, and it comes back', async () => {
+    const held = deferred();
+    const closing = new Recorder();
+    const { get, close } = await launch('fastify', {
+      controllers: [Feed],
+      configure: (app) => {
+        const fastify = app.getHttpAdapter().getInstance() as {
+          addHook(name: string, hook: () => Promise<void>): void;
+        };
+        fastify.addHook('preClose', async () => {
+          closing.add('preClose');
+          await held.promise;
+        });
+      },
+    });
+
+    const closed = close();
+    await closing.count(1);
+    const source = await get('/feed', SSE);
+    await source.closed();
+    const other = await get('/any', { Connection: 'close' });
+    await other.closed();
+
+    expect(source.received).toBe('');
+    expect(statusOf(other)).toBe(503);
+    held.resolve();
+    await closed;
+  });
+});
+
 describe('HTTP/2:', () => {
   const session = useSessions();
   const start = useApps();
