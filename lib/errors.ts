@@ -32,7 +32,7 @@ export type StreamErrorCode =
 /** Base of every error that this package throws, except {@link StreamCloseError}. `code` identifies it, and `message` says what to do about it. */
 export class StreamError extends Error {
   override readonly name: string = 'StreamError';
-  /** The HTTP status Nest's exception filter answers with, where the error is a client's. Default: none, which is 500. */
+  /** The HTTP status that Nest's exception filter responds with, if the error is that of a client. Default: none, so the filter responds with 500. */
   declare readonly statusCode?: number;
 
   constructor(
@@ -43,7 +43,7 @@ export class StreamError extends Error {
     super(message, options);
     const { statusCode } = options ?? {};
     if (statusCode !== undefined) {
-      // The marks of the "http-errors" library, by which Nest, Express and Fastify know what a client may be told.
+      // The properties of errors of the "http-errors" library, by which Nest, Express and Fastify decide what a client gets.
       Object.assign(this, { statusCode, status: statusCode, expose: true });
     }
   }

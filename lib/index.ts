@@ -13,7 +13,7 @@ export type { StreamHooks } from './connection/hooks.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
-export { InjectHub } from './decorators/inject-hub.decorator.js';
+export { getHubToken, InjectHub } from './decorators/inject-hub.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { Sse } from './decorators/sse.decorator.js';
 export { Stream } from './decorators/stream.decorator.js';
@@ -36,7 +36,6 @@ export { Hub } from './hub/hub.js';
 export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from './hub/hub.options.js';
 export type { HubOverflowPolicy } from './hub/overflow.js';
 export { HubSubscription } from './hub/subscription.js';
-export { getHubToken } from './module/hubs.module.js';
 export { StreamingModule } from './module/streaming.module.js';
 export type {
   SseOptions,

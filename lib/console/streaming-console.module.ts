@@ -8,10 +8,10 @@ import { ConsoleFeed } from './console-feed.js';
 import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 /**
- * One page with the open streams of the application, its hubs, and a button to close a stream. Import it beside
- * `StreamingModule.forRoot()`. While nobody looks at it, it costs nothing.
+ * Serves a page with the open streams of the application, its hubs, and a button that closes a stream. Import it beside
+ * `StreamingModule.forRoot()`. It costs nothing while the page is not open.
  *
- * @throws {StreamError} at start-up: `invalid-option` for a wrong option, and where it has no guard and is not in development;
+ * @throws {StreamError} at start-up: `invalid-option` for an option that is not valid, and for a console without a guard outside of development;
  * `module-missing` without `StreamingModule.forRoot()`
  *
  * @example

@@ -4,18 +4,21 @@ import { type Check, demand, keys } from '../util/checks.js';
 
 /** Options of `StreamingConsoleModule.forRoot()`. */
 export interface StreamingConsoleOptions {
-  /** Where the page is, below the global prefix and without a version. Default: `console`. */
+  /** The path of the page, below the global prefix and without a version. Default: `console`. */
   readonly path?: string;
   /**
-   * Who may see the console and close streams: a guard, or a class of one. It is resolved through DI, and has the page, its feed and its
-   * button. Default: none, which is for development only.
+   * Decides who may see the console and close streams: a guard, or a class of guards that is resolved through dependency injection. It guards
+   * the page, its feed and its button. Default: none, which is allowed in development only.
    */
   readonly guard?: CanActivate | Type<CanActivate>;
-  /** Whether it may go without a guard; then only clients of this machine are answered. Default: whether `NODE_ENV` is `development`. */
+  /**
+   * Whether the console works without a guard. Then only requests from the same machine are answered. Default: whether `NODE_ENV` is
+   * `development`.
+   */
   readonly development?: boolean;
 }
 
-/** Whether it is a guard. Of a class that is known when there is one of it. */
+/** Returns whether a value is a guard. Whether a class is one is known once there is an instance of it. */
 export function isGuard(value: unknown): value is CanActivate {
   return typeof (value as CanActivate | null | undefined)?.canActivate === 'function';
 }
@@ -34,15 +37,15 @@ const options = keys<StreamingConsoleOptions>({
   development: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
 });
 
-/** Refuses options that are wrong, and a console that anybody could use. */
+/** Throws for options that are not valid, and for a console that everybody could use. */
 export function checkConsoleOptions(given: StreamingConsoleOptions): StreamingConsoleOptions {
   demand(options, given, 'StreamingConsoleModule.forRoot()');
   const { development = process.env.NODE_ENV === 'development' } = given;
   if (!given.guard && !development) {
     throw new StreamError(
       'invalid-option',
-      'StreamingConsoleModule.forRoot(): the console shows who is connected, and closes streams. Give it a "guard". Without one it is for ' +
-        'development only: NODE_ENV=development, or { development: true }',
+      'StreamingConsoleModule.forRoot(): the console shows who is connected, and closes streams. Give it a "guard". Without a guard it works in ' +
+        'development only: set NODE_ENV=development, or { development: true }',
     );
   }
   return given;

@@ -1,8 +1,8 @@
 import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
- * Injects the {@link StreamConnection} of this request. A method that injects it may push, and then returns
- * nothing: the stream stays open until `close()`. Pipes are not run on it.
+ * Injects the {@link StreamConnection} of the request. A method that injects it can send chunks by calling `send()`. If it returns `undefined`, the stream
+ * stays open until `close()` is called. Pipes do not run on the connection.
  *
  * @example
  * ```ts

@@ -1,5 +1,16 @@
 import { Inject } from '@nestjs/common';
-import { getHubToken } from '../module/hubs.module.js';
+
+/**
+ * Returns the token by which a hub is injected: for tests, factories and `app.get()`.
+ *
+ * @example
+ * ```ts
+ * Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getHubToken('prices')).useValue(fake);
+ * ```
+ */
+export function getHubToken(name: string): string {
+  return `StreamingHub_${name}`;
+}
 
 /**
  * Injects the hub of that name, which any module of the application may have registered with `StreamingModule.registerHub()`.

@@ -2,10 +2,10 @@ import type { SseOptions } from '../options/streaming.options.js';
 import { decorateStream } from '../route/route-decorator.js';
 
 /**
- * `@Stream()` with `format: 'sse'`: Server-Sent Events. A drop-in for the decorator of the same name in
- * `@nestjs/common`: change the import and an existing `Observable<MessageEvent>` method works as before.
+ * Marks a method as a stream of Server-Sent Events: `@Stream()` with `format: 'sse'`. It replaces the decorator of the same name in
+ * `@nestjs/common`: change the import, and an existing method that returns an `Observable<MessageEvent>` works as before.
  *
- * @param path the route path. Default: `/`
+ * @param path the path or paths of the route. Default: `/`
  * @param options see {@link SseOptions}
  *
  * @example

@@ -2,15 +2,14 @@ import type { StreamOptions } from '../options/streaming.options.js';
 import { decorateStream } from '../route/route-decorator.js';
 
 /**
- * Marks a method as a stream and maps its route: what it returns (a generator or another iterable, an
- * Observable, a Node.js or web stream, a web `Response`, or a promise of one of these) is sent to the client
- * chunk by chunk, in the format the client asks for. A method that returns nothing pushes, through
- * `@ConnectedStream()`.
+ * Marks a method as a stream and maps its route. The method returns a generator or another iterable, an Observable, a Node.js or web
+ * stream, a web `Response`, or a promise of one of these. It is sent to the client chunk by chunk, in the format that the client accepts. A
+ * method that returns `undefined` sends its chunks through `@ConnectedStream()`.
  *
- * Without a path beside `@Get()`, `@Post()`, … it only marks, in whatever order the two stand; alone it maps `/`.
+ * Beside `@Get()`, `@Post()` or another route decorator, in any order, leave out the path: the other decorator maps the route.
  *
- * @param path the route path or paths
- * @param options see {@link StreamOptions}; they override those of the application
+ * @param path the path or paths of the route. Default: `/`
+ * @param options override those of the application; see {@link StreamOptions}
  *
  * @example
  * ```ts

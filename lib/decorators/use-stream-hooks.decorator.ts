@@ -2,11 +2,10 @@ import type { StreamHooksLike } from '../options/streaming.options.js';
 import { addHooks } from '../route/route-metadata.js';
 
 /**
- * Gives hooks to all streams of a class, or to one method. Classes are resolved through DI, as with
- * `@UseInterceptors()`; they need not be listed as providers.
- * One instance serves all requests: a request-scoped class is refused at start-up.
+ * Adds hooks to all streams of a class, or to one method. Classes are resolved through dependency injection, as with `@UseInterceptors()`;
+ * they do not have to be listed as providers. One instance serves all requests: a request-scoped class is refused at start-up.
  *
- * @param hooks run outermost first: those of the application, of the class, of the method
+ * @param hooks run outermost first: the hooks of the application, then those of the class, then those of the method
  *
  * @example
  * ```ts

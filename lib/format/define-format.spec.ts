@@ -78,7 +78,7 @@ describe('defineFormat()', () => {
     [
       'no encode, neither of its own nor of its state',
       { ...csv, encode: undefined, perStream: () => ({ close: () => '' }) },
-      'encode must be a function, here or in what perStream returns',
+      'encode must be a function, in the format or in the object that perStream returns',
     ],
   ])('refuses %s', (_what, format, message) => {
     expect(() => define(format)).toThrow(StreamError);

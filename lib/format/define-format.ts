@@ -10,7 +10,7 @@ const PARAMETERS = /^(?:(?:^|; *)[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"[ !
 // field-name = token (§5.1); field-value without obs-text (§5.5)
 const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
 const HEADER_VALUE = /^[\t -~]*$/;
-/** Headers that others are responsible for: `mediaTypes`, and the server, which frames the body. */
+/** Headers that a format cannot set: `mediaTypes` sets the type, and the server frames the body. */
 const NOT_OURS = new Set([
   'connection',
   'content-encoding',
@@ -23,10 +23,10 @@ const NOT_OURS = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-/** Statuses that end a request and may have a body of any length: neither 204 nor 205 (RFC 9110 §15). */
+/** Statuses of a success with a body of any length: neither 204 nor 205 (RFC 9110 §15). */
 const SUCCESS = { least: 200, most: 299, withoutBody: new Set([204, 205]) };
 
-/** What is wrong with the value of a field, if anything. */
+/** Returns what is wrong with the value of a field, or `undefined`. */
 type Check = (value: unknown) => string | undefined;
 
 const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be a boolean');
@@ -41,7 +41,7 @@ const FIELDS: Readonly<Record<keyof StreamFormat, Check>> = {
       : 'must list at least one media type without parameters, such as "text/csv"',
   parameters: (value) =>
     text(value) ??
-    (PARAMETERS.test(value as string) ? undefined : 'must be those of a media type, such as "charset=utf-8"'),
+    (PARAMETERS.test(value as string) ? undefined : 'must be parameters of a media type, such as "charset=utf-8"'),
   headers: (value) =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? Object.entries(value).map(headerProblem).find(Boolean)
@@ -80,16 +80,16 @@ const STATE: Readonly<Record<keyof StreamFormatState, Check>> = {
 
 function headerProblem([name, value]: [string, unknown]): string | undefined {
   if (!HEADER_NAME.test(name) || typeof value !== 'string' || !HEADER_VALUE.test(value)) {
-    return `must have names and values as HTTP allows them, not ${JSON.stringify(name)}: ${JSON.stringify(value)}`;
+    return `must have names and values that HTTP allows, not ${JSON.stringify(name)}: ${JSON.stringify(value)}`;
   }
-  return NOT_OURS.has(name.toLowerCase()) ? `cannot have "${name}", which is not the format's to set` : undefined;
+  return NOT_OURS.has(name.toLowerCase()) ? `cannot have "${name}": a format does not set this header` : undefined;
 }
 
 function refuse(name: unknown, problem: string): never {
   throw new StreamError('invalid-format', `defineFormat(${JSON.stringify(name)}): ${problem}`);
 }
 
-/** Refuses fields that are unknown or of a wrong type. */
+/** Throws for a field that is unknown or has a wrong type. */
 function demand(name: unknown, checks: Readonly<Record<string, Check>>, given: object, where = ''): void {
   for (const [key, value] of Object.entries(given)) {
     const check = Object.hasOwn(checks, key) ? checks[key] : undefined;
@@ -114,16 +114,16 @@ function checkedState(name: unknown, state: unknown): StreamFormatState {
   return state;
 }
 
-/** What {@link defineFormat} takes. */
+/** The definition of a format. */
 type FormatDefinition<T> = Omit<StreamFormat, 'encode' | 'perStream'> & {
   encode?(value: T, hasIds?: boolean): Encoded;
   perStream?(): StreamFormatState<T>;
 };
 
 /**
- * Makes a format of your own, to be given as the `format` of a route or of the application.
+ * Defines a format of your own. Pass it as the `format` of a route or of the application.
  *
- * `encode` may be left out where `perStream` returns one. `perStream` is called once at definition, to check what it returns.
+ * `encode` may be left out if `perStream` returns one. `perStream` is called once when the format is defined, to check what it returns.
  *
  * @throws {StreamError} `invalid-format` when a field is missing, unknown or of a wrong type.
  *
@@ -149,10 +149,10 @@ export function defineFormat<T = unknown>(format: FormatDefinition<T>): StreamFo
   const state: StreamFormatState = format.perStream ? checkedState(name, format.perStream()) : {};
   const encode = format.encode?.bind(format) ?? state.encode?.bind(state);
   if (encode === undefined) {
-    return refuse(name, 'encode must be a function, here or in what perStream returns');
+    return refuse(name, 'encode must be a function, in the format or in the object that perStream returns');
   }
   if (truncate === false && format.error === undefined && state.error === undefined) {
-    return refuse(name, '"truncate: false" needs an error record: give "error"');
+    return refuse(name, '"truncate: false" needs an error record: add "error"');
   }
   const { perStream } = format;
   return Object.freeze({
@@ -163,12 +163,12 @@ export function defineFormat<T = unknown>(format: FormatDefinition<T>): StreamFo
   });
 }
 
-/** As heads are written. */
+/** Returns the headers with names in lower case, as heads are written. */
 function lowerCased(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** The state of one stream, whose chunks are checked as those of a format without state. */
+/** Returns the state of one stream. What it encodes is checked as that of a format without state. */
 function safeState<T>(name: string, state: StreamFormatState<T>): StreamFormatState {
   return {
     encode: state.encode && ((value) => encodedBy(name, state.encode?.(value as T))),
@@ -178,7 +178,7 @@ function safeState<T>(name: string, state: StreamFormatState<T>): StreamFormatSt
   };
 }
 
-/** What `encode` of a format returned, if that can be sent. */
+/** Returns the result of `encode`, if it can be sent. */
 function encodedBy(name: string, encoded: unknown): Encoded {
   if (typeof encoded === 'string' || types.isUint8Array(encoded)) {
     return encoded;
@@ -189,6 +189,6 @@ function encodedBy(name: string, encoded: unknown): Encoded {
   }
   throw new StreamError(
     'not-serializable',
-    `encode() of the format ${JSON.stringify(name)} returned ${kindOf(encoded)}: it has to return a string or a Uint8Array, at once`,
+    `encode() of the format ${JSON.stringify(name)} returned ${kindOf(encoded)}: it must return a string or a Uint8Array, and not a promise of one`,
   );
 }

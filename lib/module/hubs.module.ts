@@ -1,19 +1,8 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { getHubToken } from '../decorators/inject-hub.decorator.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { checkHubOptions } from '../hub/hub-checks.js';
 import { duplicateHub, HubRegistrar } from './hub-registrar.js';
-
-/**
- * Returns the token by which a hub is injected: for tests, factories and `app.get()`.
- *
- * @example
- * ```ts
- * Test.createTestingModule({ imports: [AppModule] }).overrideProvider(getHubToken('prices')).useValue(fake);
- * ```
- */
-export function getHubToken(name: string): string {
-  return `StreamingHub_${name}`;
-}
 
 /** Provides the registrar of an application: one for all of its hubs. */
 @Global()

@@ -51,10 +51,10 @@ function createRuntime(options: StreamingModuleOptions | undefined): StreamingRu
 }
 
 /**
- * Import it once, in the root module, and `@Stream()` and `@Sse()` work in every controller.
+ * Makes `@Stream()` and `@Sse()` work in every controller of an application. Import it once, in the root module.
  *
- * @throws {StreamError} at start-up: `invalid-option` for an option that is unknown, of a wrong type or
- * contradicts another, `invalid-hook` for hooks that are none, `module-duplicate` when it is imported twice
+ * @throws {StreamError} at start-up: `invalid-option` for an option that is unknown, has a wrong type or contradicts another, `invalid-route`
+ * for a method whose decorators contradict each other, `invalid-hook` for an object without hooks, `module-duplicate` if it is imported twice
  *
  * @example
  * ```ts
@@ -105,12 +105,12 @@ export class StreamingModule
     super();
   }
 
-  /** Options for all streams of the application. Default: see {@link StreamingModuleOptions}. */
+  /** Configures all streams of the application. Defaults: see {@link StreamingModuleOptions}. */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
 
-  /** As `forRoot()`, with the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
+  /** Like `forRoot()`, but gets the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
   }
@@ -132,7 +132,7 @@ export class StreamingModule
     return hubsModuleOf(hubs);
   }
 
-  /** Called after all providers are there and before the first route is registered: when routes can still be prepared. */
+  /** Nest calls it when all providers exist, and before it registers the first route: routes can still be prepared. */
   configure(): void {
     const adapter = this.host.httpAdapter;
     if (!adapter) {
@@ -162,7 +162,7 @@ export class StreamingModule
     this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
   }
 
-  /** Called after gateways have been registered, and before the server listens. */
+  /** Nest calls it after it has registered gateways, and before the server listens. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.routes) {
       const paths = this.routes.paths(this.config, this.modules, ({ webSockets }) => webSockets);
