@@ -26,6 +26,8 @@ export interface StreamHooks<T = unknown> {
    * Every chunk, before it is encoded. Return it, another one, an array of several, or nothing to drop it;
    * a promise of these, or of one in the array, makes the next chunk wait. To replace a chunk by one that is an array,
    * return `[array]`.
+   *
+   * A chunk that is a promise has been awaited. The `data` of an event has not: if it is a promise, the hook receives that promise.
    */
   beforeChunk?(chunk: T, stream: StreamConnection<T>): unknown;
   /** The stream is about to end well, and may still send. May return a promise. */

@@ -39,6 +39,9 @@ interface Marked extends StreamEvent {
  *
  * A copy of it (`{ ...event, data }`) is an event too.
  *
+ * The types `reset`, `lagged`, `position` and `shutdown` are those of events that the package sends itself. They are possible here, because Nest's `@Sse()`
+ * has no such types, but clients cannot tell yours from ours: choose others. `hub.publish()` refuses them.
+ *
  * @throws {StreamError} `invalid-event` when a field is unknown, or when there is neither `data`, `id`, `retry` nor `comment`:
  * clients ignore a type alone
  *
