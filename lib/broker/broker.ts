@@ -1,80 +1,80 @@
 import type { Check } from '../util/checks.js';
 
-/** What is published, as a broker keeps it: short strings only, so that any store can hold it. */
+/** A published event as a broker stores it: strings only, so that any store can hold it. */
 export interface BrokerEntry {
-  /** What was published. See `encoding`. */
+  /** The data that was published. See `encoding`. */
   readonly data: string;
-  /** What `data` is: JSON text, a string as it was published, or the base64 of bytes. */
+  /** The form of `data`: JSON text, the string that was published, or bytes as base64. */
   readonly encoding: 'json' | 'text' | 'base64';
   readonly topic?: string;
   readonly type?: string;
   readonly key?: string;
 }
 
-/** A place in a log. */
+/** A position in a log. */
 export interface BrokerPosition {
   /**
-   * The life of the log: 1 to 32 characters of `A–Z a–z 0–9 _`. A log that has lost its newest records, or its count,
-   * begins another one.
+   * Identifies the log as long as its offsets are valid: 1 to 32 characters of `A–Z a–z 0–9 _`. A log that has lost its newest records,
+   * or its offset, starts a new epoch.
    */
   readonly epoch: string;
-  /** Counts up by one from 1, without gaps, as long as the epoch lasts. 0: nothing was ever appended. */
+  /** Increases by one with every record of the epoch, from 1, without gaps. 0: the epoch has no record yet. */
   readonly offset: number;
 }
 
-/** An entry with its place in the log. */
+/** An entry with its position in the log. */
 export interface BrokerRecord extends BrokerEntry, BrokerPosition {
-  /** When it was appended, in milliseconds since 1970. */
+  /** The time at which it was appended, in milliseconds since 1970. */
   readonly time: number;
 }
 
-/** What is kept of a log for those who come back. */
+/** How many records of a log are kept, and for how long, so that clients can resume. */
 export interface BrokerRetention {
-  /** At most so many of the newest records. 0: none. */
+  /** The largest number of records; older ones are removed. 0: none are kept. */
   readonly limit: number;
-  /** Only records younger than this, in milliseconds. */
+  /** The time after which a record is removed, in milliseconds. */
   readonly ttl: number;
 }
 
-/** A listener at the end of a log: it is told of every record after this position. */
+/** A subscription to a log: its listener receives every record after this position. */
 export interface BrokerTail extends BrokerPosition {
-  /** Ends it. No record is told any more as soon as it is called. */
+  /** Ends the subscription. The listener receives nothing after this call. */
   stop(): Promise<void> | void;
 }
 
 /**
- * Where the logs of hubs live: in the memory of the process ({@link MemoryBroker}), or on a server that several processes
- * share. A log has the name of its hub.
+ * Stores the logs of hubs: in the memory of the process ({@link MemoryBroker}), or on a server that several processes share. A log
+ * has the name of its hub.
  *
- * To make your own, implement these five methods and run `brokerContract()` of `nestjs-streaming/testing` over it.
+ * To write your own, implement these five methods, and test them with `brokerContract()` of `nestjs-streaming/testing`.
  */
 export interface Broker {
-  /** Opens a log, making it if it is not there; does nothing for one that is open. Called before any other method. */
+  /** Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method. */
   open(log: string, retention: BrokerRetention): Promise<void>;
 
   /**
-   * Appends an entry. Entries of one caller keep their order, also when it does not wait in between.
-   * @returns where it stands
-   * @throws when it is not in the log, or cannot be known to be
+   * Appends an entry. Entries of one caller keep their order, also if the caller does not wait for the promise in between.
+   * @returns the position of the record
+   * @throws if the entry is not in the log, or if this cannot be known
    */
   append(log: string, entry: BrokerEntry): Promise<BrokerPosition>;
 
   /**
-   * Has a listener told of every record that is appended from now on, by whomever, in order and once. A listener that is
-   * told of an offset which does not follow the one before, or of another epoch, knows that it has missed something.
+   * Calls a listener with every record that any process appends from now on, in order and once. A record of another epoch, or with an
+   * offset that does not follow the one before, tells the listener that it has missed records.
    *
-   * @param listener does not throw, and nobody waits for it
-   * @returns where it begins
+   * @param listener does not throw. What it returns is ignored
+   * @returns the position of the last record before the first one that the listener receives
    */
   tail(log: string, listener: (records: readonly BrokerRecord[]) => void): Promise<BrokerTail>;
 
   /**
-   * The records after an offset, oldest first and without gaps: at most `count`, and at least one if there is any. Where
-   * the one that follows `after` was evicted, it begins with the oldest there is.
+   * Returns the records after an offset, oldest first and without gaps: at most `count`, and at least one if there is one. If the record
+   * that follows `after` was removed, the result starts with the oldest record that is kept.
    */
   read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]>;
 
-  /** Lets go of everything: connections, timers, listeners. Called once, after anything else. */
+  /** Releases everything: connections, timers, listeners. Called once, after all other methods. */
   close(): Promise<void>;
 }
 

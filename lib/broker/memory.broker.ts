@@ -4,7 +4,7 @@ import { RecordWindow } from './record-window.js';
 
 type Listener = (records: readonly BrokerRecord[]) => void;
 
-/** One log of this process. It ends with it, so its epoch is drawn anew every time. */
+/** One log in the memory of this process. It does not outlive the process, so its epoch is random. */
 class MemoryLog {
   readonly epoch = randomBytes(5).toString('hex');
   readonly listeners = new Set<Listener>();
@@ -30,8 +30,8 @@ class MemoryLog {
 }
 
 /**
- * The default {@link Broker}: keeps its logs in the memory of the process. They are gone with it; clients that come back
- * after a restart are told so by a `reset`.
+ * The default {@link Broker}: keeps its logs in the memory of the process. A restart loses them: clients that resume after it receive
+ * a `reset`.
  *
  * @example
  * ```ts
@@ -55,10 +55,10 @@ export class MemoryBroker implements Broker {
 
   async tail(log: string, listener: Listener): Promise<BrokerTail> {
     const { listeners, position } = this.log(log);
-    // A function of its own, so that one listener may be given twice.
-    const tell: Listener = (records) => listener(records);
-    listeners.add(tell);
-    return { ...position, stop: () => void listeners.delete(tell) };
+    // A new function, so that the same listener can be added twice.
+    const deliver: Listener = (records) => listener(records);
+    listeners.add(deliver);
+    return { ...position, stop: () => void listeners.delete(deliver) };
   }
 
   async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {

@@ -1,17 +1,17 @@
 import { LONGEST_MS } from '../util/checks.js';
 import type { BrokerRetention } from './broker.js';
 
-/** The newest records of a log, counted up by one: at most so many, and none that is too old. */
+/** The newest records of a log, in memory, as far as a {@link BrokerRetention} allows. They have consecutive numbers. */
 export class RecordWindow<R> {
   private records: (R | undefined)[] = [];
   private times: number[] = [];
-  /** Where the records begin that are still there. */
+  /** The index of the oldest record: those before it are evicted. */
   private start = 0;
   private timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param newest the number of the record before the first that will be pushed
-   * @param onEvicted called with every record that leaves
+   * @param newest the number before that of the first record
+   * @param onEvicted called with every record that is evicted
    */
   constructor(
     private readonly retention: BrokerRetention,
@@ -19,18 +19,18 @@ export class RecordWindow<R> {
     private readonly onEvicted?: (record: R) => void,
   ) {}
 
-  /** The number of the newest record, whether or not it is still there. */
+  /** The number of the newest record, even if it is evicted. */
   get last(): number {
     return this.newest;
   }
 
-  /** The number of the oldest record there is; of the next one when there is none. */
+  /** The number of the oldest record; if there is none, that of the next one. */
   get oldest(): number {
     this.evict();
     return this.newest - (this.records.length - this.start) + 1;
   }
 
-  /** @param time when it was made, in milliseconds since 1970 */
+  /** @param time the time of the record, in milliseconds since 1970 */
   push(record: R, time: number): void {
     this.newest++;
     this.records.push(record);
@@ -38,22 +38,22 @@ export class RecordWindow<R> {
     this.evict();
   }
 
-  /** At most so many records after a number, from the oldest there is. */
+  /** Returns the records after a number, at most `count`. If the first of them is evicted, the result starts with the oldest record. */
   after(number: number, count: number): readonly R[] {
-    // First, as it evicts.
+    // Read first, because reading it evicts.
     const { oldest } = this;
     const from = this.start + Math.max(0, number + 1 - oldest);
     return this.records.slice(from, from + count) as R[];
   }
 
-  /** Returns the record with a number; `undefined` if it is no longer there, or not there yet. */
+  /** Returns the record with a number; `undefined` if it is evicted, or does not exist yet. */
   at(number: number): R | undefined {
-    // First, as it evicts. The clock is read once: between two looks at it, records may expire.
+    // Read first, because reading it evicts. Records could expire between two looks at the clock, so there is only one.
     const { oldest } = this;
     return number < oldest ? undefined : this.records[this.start + number - oldest];
   }
 
-  /** Forgets all records, and goes on counting. */
+  /** Evicts all records. The numbers go on. */
   clear(): void {
     while (this.start < this.records.length) {
       this.evictOldest();
@@ -70,7 +70,7 @@ export class RecordWindow<R> {
     while (this.start < length && (length - this.start > limit || (this.times[this.start] as number) <= end)) {
       this.evictOldest();
     }
-    // Not for each: to move the rest so often would be quadratic.
+    // Not for every record: moving the rest each time would be quadratic.
     if (this.start > length / 2) {
       this.cut(this.start);
     }
@@ -83,7 +83,7 @@ export class RecordWindow<R> {
     this.onEvicted?.(record);
   }
 
-  /** Has memory released also when nobody asks any more. */
+  /** Releases memory also if nothing reads or writes the window any more. */
   private expireLater(end: number): void {
     const oldest = this.times[this.start];
     if (this.timer !== undefined || oldest === undefined || !Number.isFinite(end)) {

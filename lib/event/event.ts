@@ -24,9 +24,9 @@ export type EventsMode = 'shape' | 'explicit';
 
 const FIELDS: Readonly<Record<string, true>> = { data: true, id: true, type: true, retry: true, comment: true };
 
-/** The key under which an event says what it is. A string, since copies made by `Object.keys()` keep it. */
+/** The key that marks an event. A string, because copies made with `Object.keys()` keep it. */
 export const MARK = 'nestjs-streaming';
-/** Its value. JSON has no symbols: no client can send an object that passes for an event. Every copy of the package has the same one. */
+/** The value of the mark. JSON has no symbols, so no client can send an object that is taken for an event. All copies of the package share it. */
 export const EVENT: unique symbol = Symbol.for('nestjs-streaming:event');
 
 interface Marked extends StreamEvent {
@@ -73,8 +73,8 @@ export function event<T = unknown>(fields: StreamEvent<T>): StreamEvent<T> {
 }
 
 /**
- * The event that a value is, its fields to be read once each; `undefined` if it is data.
- * @throws {StreamError} `invalid-event` for a copy of an event that has got a key which no event has
+ * Returns the event that a value is, whose fields are to be read once each; `undefined` if the value is data.
+ * @throws {StreamError} `invalid-event` for a copy of an event with a key that events do not have
  */
 export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefined {
   if (typeof value !== 'object' || value === null) {
@@ -88,9 +88,9 @@ export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefin
 }
 
 /**
- * The fields of an object that looks like Nest's `MessageEvent`, each read once:
- * - it inherits `data`, as the `MessageEvent` of the DOM and classes with a getter do: its own fields are then private to it
- * - or all its keys are those of an event, and it has `data`, `comment` or `retry`
+ * Returns the fields of an object that looks like Nest's `MessageEvent`, each read once. Such an object
+ * - inherits `data`, as the `MessageEvent` of the DOM and classes with a getter do: its own fields are then private
+ * - or has only keys of an event, and `data`, `comment` or `retry` among them
  *
  * An object with `toJSON()` that inherits `data` is data, such as a document of a database.
  */
@@ -101,12 +101,12 @@ function shapedEvent(value: StreamEvent): StreamEvent | undefined {
     return undefined;
   }
   const { data, id, type, retry, comment } = value;
-  // A method of that name is no field.
+  // A method of this name is not a field.
   const isEvent = hasData ? !inherits || typeof data !== 'function' : isSet(comment) || isSet(retry);
   return isEvent ? { data, id, type, retry, comment } : undefined;
 }
 
-/** A key that no event has. One without a value does not count, as in JSON. */
+/** Returns a key that events do not have. Keys without a value are ignored, as in JSON. */
 function foreignKey(value: object): string | undefined {
   for (const key in value) {
     if (FIELDS[key] !== true && key !== MARK && (value as Record<string, unknown>)[key] !== undefined) {
@@ -126,7 +126,7 @@ function demandKnown(value: object, what: string): void {
   }
 }
 
-/** Whether a field has a value. A method of a class is none. */
+/** Returns whether a field has a value. A method of a class is not a value. */
 function isSet(field: unknown): boolean {
   return field !== undefined && field !== null && typeof field !== 'function';
 }
@@ -134,7 +134,7 @@ function isSet(field: unknown): boolean {
 const DIGITS = /^\d+$/;
 
 /**
- * `retry` as text.
+ * Returns `retry` as text.
  * @throws {StreamError} `invalid-event` unless it consists of digits: clients ignore anything else
  */
 export function retryText(retry: unknown): string {
@@ -148,7 +148,7 @@ export function retryText(retry: unknown): string {
   return text;
 }
 
-/** A type or an id as text; `undefined` if it is neither a string nor a number. */
+/** Returns a type or an id as text; `undefined` if it is neither a string nor a number. */
 export function fieldText(field: unknown): string | undefined {
   switch (typeof field) {
     case 'string':
@@ -161,20 +161,20 @@ export function fieldText(field: unknown): string | undefined {
   }
 }
 
-/** A value in an error message. */
+/** Returns a value as it is shown in an error message. */
 export function display(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0, customInspect: false });
 }
 
-/** The type of an event that says where a client is, and nothing else. */
+/** The type of an event that carries the position of a client, and no data of the application. */
 export const POSITION = 'position';
 
-/** Whether a field of an event says nothing. */
+/** Returns whether a field of an event is not set. */
 export function isAbsent(field: unknown): field is undefined | null {
   return field === undefined || field === null;
 }
 
-/** Whether an event has an id, and neither data nor a type. It is sent with the type {@link POSITION} and the data `{}`. */
+/** Returns whether an event has an id, and neither data nor a type. It is sent with the type {@link POSITION} and the data `{}`. */
 export function isPosition({ data, id, type }: StreamEvent): boolean {
   return data === undefined && !isAbsent(id) && (isAbsent(type) || type === '');
 }
