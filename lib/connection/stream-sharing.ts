@@ -19,11 +19,11 @@ export abstract class StreamSharing extends StreamEnding implements SharedPort {
     return this.body.share(chunk);
   }
 
-  tell(notice: HubEvent): void {
+  notify(notice: HubEvent): void {
     this.attempt(() => this.write(notice));
   }
 
-  mark(id: string): void {
+  sendPosition(id: string): void {
     this.body.putPosition(id);
   }
 

@@ -25,7 +25,7 @@ export interface ConsoleSample {
 interface ConsoleHub {
   readonly name: string;
   readonly subscribers: number;
-  readonly heard: number;
+  readonly received: number;
   readonly kept: number;
   readonly rate: number | null;
 }
@@ -64,7 +64,7 @@ export class ConsoleSnapshot {
         name: hub.name,
         subscribers: hub.size(),
         ...hub.log,
-        rate: rate(hub.log.heard, then?.heard, then?.rate),
+        rate: rate(hub.log.received, then?.received, then?.rate),
       };
     });
     const totals = this.count();

@@ -3,26 +3,26 @@ import type { Batch } from './batch.js';
 import type { LogEvent } from './log-event.js';
 import type { PageReader, Pages } from './pages.js';
 
-/** Who is told of what is published. */
+/** A subscriber that is live. */
 export interface AudienceMember {
   deliver(batch: Batch): void;
 }
 
-/** Subscribers who hear the same in the same format: what goes to one of them goes to all of them. */
+/** Subscribers of the same topics in the same format: all of them receive the same bytes. */
 export class Audience implements PageReader {
-  /** Those who have all that was delivered so far. */
+  /** The live subscribers: they have received everything that was delivered so far. */
   readonly members = new Set<AudienceMember>();
-  /** Members, and those who still read the history. */
+  /** The number of members, and of subscribers that still read the history. */
   private users = 0;
   private readonly wanted: ReadonlySet<string> | undefined;
-  /** Where the page is that was read last, and its key: readers of an audience mostly follow each other. */
+  /** The place of the page that was read last, and its key: readers of an audience mostly read the same pages, one after the other. */
   private place = '';
   private pageKey = '';
 
   /**
-   * @param topics nothing: all
-   * @param format nothing: its members are given the events one by one
-   * @param formatNumber tells formats apart
+   * @param topics `undefined`: all topics
+   * @param format `undefined`: its members receive the events one by one
+   * @param formatNumber identifies the format
    */
   constructor(
     readonly key: string,
@@ -38,13 +38,13 @@ export class Audience implements PageReader {
     return this.users === 0;
   }
 
-  /** Adds one who reads the history. */
+  /** Counts a subscriber that reads the history. */
   enter(): void {
     this.users++;
     this.pages.enter();
   }
 
-  /** Makes one who has read the history to its end a member. */
+  /** Makes a subscriber a member that has read the history to its end. */
   join(member: AudienceMember): void {
     this.members.add(member);
     this.pages.leave();
@@ -61,7 +61,6 @@ export class Audience implements PageReader {
     return event.isFor(this.wanted);
   }
 
-  /** The key of the page at a place, if that is known without a look at its events. */
   keyAt(place: string): string | undefined {
     if (this.topics === undefined) {
       return place;
@@ -74,7 +73,7 @@ export class Audience implements PageReader {
     this.pageKey = key;
   }
 
-  /** The history after a number and up to another; see {@link Pages.read}. */
+  /** Returns a page of the history; see {@link Pages.read}. */
   page(after: number, upTo: number): Batch | undefined {
     return this.pages.read(after, upTo, this);
   }

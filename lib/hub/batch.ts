@@ -5,18 +5,18 @@ import { CHUNK, type LogEvent } from './log-event.js';
 /** Events in one write. */
 interface BatchChunk {
   readonly shared: SharedChunk;
-  /** How many of the events it ends. */
+  /** The number of events of the batch that are written with the end of this chunk. */
   readonly count: number;
 }
 
-/** Events that follow each other, for everyone who hears the same in the same format. */
+/** Consecutive events for all members of an audience. */
 export class Batch {
   private made: readonly BatchChunk[] | undefined;
 
   /**
-   * @param first the number with which it begins
-   * @param last the number up to which there is nothing else to hear
-   * @param format nothing: for those who are given the events one by one
+   * @param first the first sequence number that it covers
+   * @param last the last sequence number that it covers, also if no event for the audience has it
+   * @param format `undefined`: for subscribers that receive the events one by one
    */
   constructor(
     readonly first: number,
@@ -30,13 +30,13 @@ export class Batch {
     return this.made;
   }
 
-  /** How many bytes of memory its chunks hold. */
+  /** The number of bytes of memory that its chunks hold. */
   get size(): number {
     return this.chunks.reduce((sum, { shared }) => sum + shared.held, 0);
   }
 }
 
-/** Joins encoded events into as few writes as may be. A large event is a write of its own, and the same one in every batch. */
+/** Joins encoded events into few chunks. A large event is a chunk of its own, which all batches share. */
 export function chunksOf(events: readonly LogEvent[], format: StreamFormat): BatchChunk[] {
   const chunks: BatchChunk[] = [];
   let parts: (string | Uint8Array)[] = [];

@@ -1,14 +1,14 @@
-/** Something that can be made again, and is kept because that costs time. */
+/** A cached value: it can be made again. */
 export interface Evictable {
-  /** About how many bytes of memory it holds beyond what would be there anyway. */
+  /** About how many bytes of memory evicting it would release. */
   readonly cost: number;
   /** Releases these bytes. */
   evict(): void;
 }
 
-/** Keeps the bytes of many items below a limit: the items that were not used for longest are evicted first. */
+/** Bounds the bytes of many items: the least recently used items are evicted. */
 export class ByteBudget {
-  /** What each item was counted with, the one that was used last at the end. */
+  /** The cost each item was counted with, in the order of use: the most recently used one is last. */
   private readonly costs = new Map<Evictable, number>();
   private bytes = 0;
 

@@ -6,11 +6,11 @@ import { textOf } from '../util/error-text.js';
 import type { PublishOptions } from './hub.options.js';
 import { checkTopic } from './topic.js';
 
-/** What the hub, and the stream of a client, say themselves. */
+/** The types of events that hubs and streams send themselves. */
 const RESERVED = new Set(['reset', 'lagged', 'position', 'shutdown']);
 
 /**
- * What is published, as a broker keeps it.
+ * Returns an event as a broker stores it.
  *
  * @throws {StreamError} `not-serializable`, `invalid-topic` or `invalid-event`
  */

@@ -9,7 +9,7 @@ interface Call {
   reject(error: unknown): void;
 }
 
-/** A subscription as `for await` reads it: there is room for an event when somebody waits for one. */
+/** Reads a subscription with `for await`: there is room for an event while a call of `next()` waits for one. */
 export class EventIterator implements AsyncIterator<HubEvent, undefined>, SharedPort {
   private readonly calls: Call[] = [];
   private ended = false;
@@ -53,13 +53,12 @@ export class EventIterator implements AsyncIterator<HubEvent, undefined>, Shared
     this.calls.shift()?.resolve({ done: false, value: event });
   }
 
-  tell(notice: HubEvent): void {
+  notify(notice: HubEvent): void {
     this.emit(notice);
   }
 
-  /** Only clients remember. */
-  mark(): void {
-    // The id of the first event says it.
+  sendPosition(): void {
+    // Only clients need it: an iteration has the ids of its events.
   }
 
   writeShared(): never {

@@ -8,9 +8,9 @@ import type { LogEvent } from './log-event.js';
 import { Pages } from './pages.js';
 import { Round } from './round.js';
 
-/** So many subscribers are served before others get their turn. */
+/** The number of subscribers that are written to before the event loop gets its turn. */
 const WRITES_PER_TURN = 256;
-/** Some are served slowly, as by a filter: so the clock is read once for several. */
+/** Some writes are slow, as with a filter, so a turn is limited in time too. The clock is read once for several writes. */
 const WRITES_PER_CLOCK = 8;
 
 interface Delivery {
@@ -20,11 +20,11 @@ interface Delivery {
 }
 
 /**
- * Takes what was published to those who hear it: all of one turn of the event loop is one round, in which every subscriber
- * is written to once.
+ * Delivers events to live subscribers. All events of one turn of the event loop are one round, in which every subscriber is written to
+ * once.
  */
 export class FanOut {
-  /** The number of the last event that is in a round which has begun. Members have been, or will be in this round, given it. */
+  /** The sequence number of the last event of the rounds that have begun. Members have received it, or will in this round. */
   delivered = 0;
   private arrived: LogEvent[] = [];
   private deliveries: Delivery[] = [];
@@ -44,23 +44,23 @@ export class FanOut {
     return this.deliveries.length === 0;
   }
 
-  /** Whether nothing is left to be given to anyone. */
+  /** Whether every event is delivered. */
   get settled(): boolean {
     return this.idle && this.arrived.length === 0;
   }
 
-  /** Sends in the next round. Numbers follow each other without gaps. */
+  /** Adds an event to the next round. Sequence numbers have no gaps. */
   send(event: LogEvent): void {
     this.arrived.push(event);
     this.schedule();
   }
 
-  /** Begins after a number: nobody is rounds of what is before it. */
-  beginAt(number: number): void {
+  /** Starts after a sequence number: events up to it are not delivered. */
+  startAfter(number: number): void {
     this.delivered = number;
   }
 
-  /** Resolves when everyone has been given all that has arrived by now, whatever arrives meanwhile. */
+  /** Resolves when every event that has arrived by now is delivered. Events that arrive later are not waited for. */
   finished(): Promise<void> {
     const upTo = this.arrived.at(-1)?.seq ?? this.delivered;
     return this.settled
@@ -70,7 +70,7 @@ export class FanOut {
         });
   }
 
-  /** Those who hear these topics in that format. It is entered: {@link leave} it. */
+  /** Returns the audience of topics in a format, and counts the caller as a user of it: call {@link leave} when done. */
   enter(topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
     const number = this.numberOf(format);
     // Topics have no control characters, so the key tells any two lists apart.
@@ -80,12 +80,12 @@ export class FanOut {
     return audience;
   }
 
-  /** Gives a member what the round that is under way still has for it, before it goes. */
+  /** Delivers to a member what the current round still has for it, before it leaves. */
   catchUp(audience: Audience, member: AudienceMember): void {
     for (const delivery of [...this.deliveries]) {
       if (delivery.audience === audience) {
         const { first, last, events } = delivery.batch;
-        // One by one: what it shared with the others is not for it any more.
+        // One by one: it no longer takes the bytes of its audience.
         member.deliver(new Batch(first, last, events, undefined));
       }
     }
@@ -168,10 +168,10 @@ export class FanOut {
     this.arrived = [];
     this.delivered = events.at(-1)?.seq ?? this.delivered;
     const rounds = new Map<Audience, Round>();
-    /** What audiences had before an event, and what those that hear it have then. */
+    /** For one event: by the round of an audience before the event, its round with the event. */
     const longer = new Map<Round | undefined, Round>();
     for (const event of events) {
-      for (const audience of this.hearing(event)) {
+      for (const audience of this.audiencesOf(event)) {
         const before = rounds.get(audience);
         const round = longer.get(before) ?? new Round(event, before);
         longer.set(before, round);
@@ -185,7 +185,7 @@ export class FanOut {
     }
   }
 
-  private *hearing({ topic, isNotice }: LogEvent): Iterable<Audience> {
+  private *audiencesOf({ topic, isNotice }: LogEvent): Iterable<Audience> {
     if (isNotice) {
       yield* this.audiences.values();
       return;

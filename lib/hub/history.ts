@@ -14,18 +14,19 @@ import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { idOf, offsetOf, tagOf } from './position.js';
 
-/** How many records are read from the broker at once. */
+/** The number of records that are read from the broker at once. */
 const PAGE = 512;
 /** About how many bytes of memory the records may take that wait for the broker to answer: if it is more, they are read from it too. */
 const HELD = 1024 * 1024;
-/** How many bytes are kept of what is made of the records of a hub: encoded events, decoded data, pages of the history. */
+/** How many bytes are kept of what is derived from the records of a hub: encoded events, decoded data, pages of the history. */
 const BUDGET = 16 * 1024 * 1024;
 /** How long a broker may take to end a tail, in milliseconds. */
 const STOP_TIMEOUT_MS = 2_000;
 
 /**
- * Where a subscriber begins: after a number, after an offset this process has not heard of yet, or with a reset. `anew` is what
- * was the last number when one came that was not here before: it misses nothing of what is before that.
+ * Where a subscriber starts: after a sequence number, after an offset that the broker has not delivered to this process yet, or with a
+ * `reset`. `liveFrom` is set for a client that sent no id: the last sequence number when it subscribed.
+ * That events before it are evicted is no gap for this client.
  */
 export type Start =
   | { readonly after: number; readonly liveFrom?: number }
@@ -33,48 +34,48 @@ export type Start =
   | { readonly reason: HubResetReason };
 
 /**
- * The log of a hub as this process knows it: every record in order, and those of the history kept in memory, so that however
- * many clients come back, the broker is not asked. Numbers count events in this process; the offsets of
- * the broker follow them at a distance, which changes when the log begins anew.
+ * The log of a hub as this process sees it: every record in order. The records of the history are kept in memory, so that the broker is not
+ * asked, however many clients resume. Sequence numbers count the events of this process. They differ from the offsets of the broker by a
+ * distance that is constant within an epoch.
  */
 export class History {
   readonly window: RecordWindow<LogEvent>;
-  /** Bounds what is made of the records, and can be made again. */
+  /** Bounds what is derived from the records, and can be derived again. */
   readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
   private epoch = '';
   private offset = 0;
-  /** The number at which the epoch begins: that of the reset which says so. */
+  /** The sequence number at which the epoch starts: that of its `reset`. */
   floor = 0;
   private tail: BrokerTail | undefined;
-  /** What comes while something else has to be read first. */
+  /** Records that arrive while earlier ones have to be read first. */
   private held: BrokerRecord[] | undefined = [];
   private heldCost = 0;
 
   /**
-   * @param tell is given every event, once
-   * @param warn is told when something was missed
+   * @param onEvent called with every event, once
+   * @param warn logs what was missed, and why
    */
   constructor(
     readonly name: string,
     private readonly broker: Broker,
     private readonly retention: BrokerRetention,
-    private readonly tell: (event: LogEvent) => void,
+    private readonly onEvent: (event: LogEvent) => void,
     readonly warn: (message: string, error?: unknown) => void,
   ) {
     this.tag = tagOf(name);
     this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
   }
 
-  /** The number of the newest event. */
+  /** The sequence number of the newest event. */
   get last(): number {
     return this.window.last;
   }
 
-  /** Begins to listen, and reads what the broker has. What it has is history: nobody is told. */
+  /** Starts to receive records, and reads those that the broker has. These are history: they are not passed to `onEvent`. */
   async open(): Promise<void> {
     await this.broker.open(this.name, this.retention);
-    this.tail = await this.broker.tail(this.name, (records) => this.hear(records));
+    this.tail = await this.broker.tail(this.name, (records) => this.onRecords(records));
     this.epoch = this.tail.epoch;
     this.offset = Math.max(0, this.tail.offset - this.retention.limit);
     if (this.retention.limit > 0) {
@@ -91,8 +92,8 @@ export class History {
     return this.broker.append(this.name, entry);
   }
 
-  /** Whether this process has been told of what stands there. What belongs to another life of the log is not waited for. */
-  isAt({ epoch, offset }: BrokerPosition): boolean {
+  /** Returns whether the record at a position was delivered to this process. A position of another epoch counts as delivered. */
+  hasReached({ epoch, offset }: BrokerPosition): boolean {
     return epoch !== this.epoch || this.offset >= offset;
   }
 
@@ -100,7 +101,7 @@ export class History {
     return idOf(this.tag, position);
   }
 
-  /** Stops to listen. What is in memory can still be read. */
+  /** Stops to receive records. What is in memory can still be read. */
   async close(): Promise<void> {
     if (!(await atMost(STOP_TIMEOUT_MS, Promise.resolve(this.tail?.stop())))) {
       this.warn(
@@ -109,19 +110,19 @@ export class History {
     }
   }
 
-  /** The id of what has that number, or of where the epoch begins. */
+  /** Returns the id of the event with a sequence number, but none before the start of the epoch. */
   idAt(number: number): string {
     return this.id({ epoch: this.epoch, offset: this.offset - (this.last - Math.max(number, this.floor)) });
   }
 
-  /** After which number one begins who is to have all there is, or at least what comes after another number. */
+  /** Returns the sequence number to start after in order to replay the whole window, but never later than `number`. */
   oldestStart(number: number): number {
     const start = Math.min(this.window.oldest - 1, number);
-    // It is told of that already.
+    // The window starts with a `reset` of its own, which would be the second one.
     return start < number && this.window.at(start + 1)?.isNotice ? start + 1 : start;
   }
 
-  /** Where one begins who has had everything up to that id. */
+  /** Returns where a client starts that has every event up to an id. */
   startAfter(id: string): Start {
     const offset = offsetOf(id, this.tag, this.epoch);
     if (typeof offset !== 'number') {
@@ -131,34 +132,34 @@ export class History {
     return offset > this.offset ? { ahead: offset } : { after };
   }
 
-  /** Where one begins who is to have so many of the newest events. */
+  /** Returns where a client starts that is to receive the newest `count` events of its topics. */
   startWithLast(count: number, topics: readonly string[] | undefined): Start {
     const { last, oldest } = this.window;
     if (count === 0 || oldest > last) {
       return { after: last, liveFrom: last };
     }
     const wanted = topics && new Set(topics);
-    const heard = this.window.after(oldest - 1, last).filter((event) => event.isFor(wanted) && !event.isNotice);
-    const first = heard[Math.max(0, heard.length - count)];
+    const matching = this.window.after(oldest - 1, last).filter((event) => event.isFor(wanted) && !event.isNotice);
+    const first = matching[Math.max(0, matching.length - count)];
     return { after: first ? first.seq - 1 : last, liveFrom: last };
   }
 
-  /** Where one begins who has heard of more than this process has: of another process, if it is in the log. */
+  /** Returns where a client starts whose id another process has delivered, and this one not yet. The broker knows whether it is in the log. */
   async startAhead(offset: number): Promise<Start> {
     const { epoch } = this;
     const [record] = await this.broker.read(this.name, offset - 1, 1);
-    // What is ahead may be evicted already. Without a history nothing can be known of it.
+    // The record may be evicted already. Without a history, the broker cannot tell.
     const known = record ? record.offset >= offset && record.epoch === epoch : this.retention.limit === 0;
     return known && epoch === this.epoch ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
   }
 
-  /** What one is told who has missed something, and begins after a number. */
+  /** Returns the data of the `reset` for a client that starts after a sequence number. */
   resetAt(number: number, reason: HubResetReason): HubReset {
     return { reason, oldest: number < this.last ? this.idAt(number + 1) : null };
   }
 
-  /** A record that is none is missed, and what follows says so; it does not throw into the code of the broker. */
-  private hear(records: readonly BrokerRecord[]): void {
+  /** Never throws into the code of the broker. A record that cannot be read is missing: the gap shows with the next record. */
+  private onRecords(records: readonly BrokerRecord[]): void {
     try {
       this.receive(records);
     } catch (error) {
@@ -171,13 +172,13 @@ export class History {
       if (this.held) {
         this.hold(record, this.held);
       } else if (this.follows(record)) {
-        this.tell(this.add(record));
-      } else if (this.misses(record)) {
+        this.onEvent(this.add(record));
+      } else if (this.isAhead(record)) {
         this.held = [];
         this.hold(record, this.held);
         void this.recover();
       } else if (!this.knows(record)) {
-        this.beginAnew(record, 'epoch');
+        this.startEpoch(record, 'epoch');
       }
     }
   }
@@ -192,7 +193,7 @@ export class History {
     held.push(record);
   }
 
-  /** Whether it is one that was told before: some brokers repeat themselves. Another one in its place is another life of the log. */
+  /** Returns whether a record was delivered already: brokers may redeliver. A different record at the same offset means a new epoch. */
   private knows(record: BrokerRecord): boolean {
     const event = this.window.at(this.last - (this.offset - record.offset));
     return record.epoch === this.epoch && (event?.is(record) ?? true);
@@ -209,8 +210,8 @@ export class History {
     return event;
   }
 
-  /** Tells everyone that something is missing before this record, with which it goes on. */
-  private beginAnew(record: BrokerRecord, reason: HubResetReason): void {
+  /** Sends a `reset` to all subscribers, since events before this record are missing, and goes on with the record. */
+  private startEpoch(record: BrokerRecord, reason: HubResetReason): void {
     this.warn(`The hub "${this.name}" has missed events (${reason}): its subscribers are sent a reset`);
     this.window.clear();
     this.epoch = record.epoch;
@@ -221,11 +222,11 @@ export class History {
       oldest: this.id(record),
     });
     this.window.push(event, record.time);
-    this.tell(event);
-    this.tell(this.add(record));
+    this.onEvent(event);
+    this.onEvent(this.add(record));
   }
 
-  /** Reads what the broker has, up to an offset. What is read before it without a gap is history. */
+  /** Reads the records of the broker up to an offset. Those without a gap before the offset become the history. */
   private async load(upTo: number): Promise<void> {
     while (this.offset < upTo) {
       const records = (await this.broker.read(this.name, this.offset, PAGE)).filter(({ offset }) => offset <= upTo);
@@ -241,10 +242,10 @@ export class History {
     }
   }
 
-  /** Reads what this process was not told of. */
+  /** Reads the records that the broker has not delivered. */
   private async recover(): Promise<void> {
     try {
-      for (let next = this.held?.[0]; next && this.misses(next); next = this.held?.[0]) {
+      for (let next = this.held?.[0]; next && this.isAhead(next); next = this.held?.[0]) {
         const { offset } = next;
         const records = await this.broker.read(this.name, this.offset, Math.min(PAGE, offset - 1 - this.offset));
         const [first] = records;
@@ -252,7 +253,7 @@ export class History {
           break;
         }
         for (const record of records) {
-          this.tell(this.add(record));
+          this.onEvent(this.add(record));
         }
       }
     } catch (error) {
@@ -261,8 +262,8 @@ export class History {
     this.release('evicted');
   }
 
-  /** Whether there is something before a record, in the same life of the log, that was not told. */
-  private misses({ epoch, offset }: BrokerPosition): boolean {
+  /** Returns whether records before this one, of the same epoch, were not delivered. */
+  private isAhead({ epoch, offset }: BrokerPosition): boolean {
     return epoch === this.epoch && offset > this.offset + 1;
   }
 
@@ -271,7 +272,7 @@ export class History {
     this.held = undefined;
     this.heldCost = 0;
     if (first && reason && !this.follows(first)) {
-      this.beginAnew(first, first.epoch === this.epoch ? reason : 'epoch');
+      this.startEpoch(first, first.epoch === this.epoch ? reason : 'epoch');
       this.receive(rest);
     } else if (first) {
       this.receive([first, ...rest]);

@@ -7,7 +7,7 @@ import type { HubOverflowPolicy } from './overflow.js';
 interface HubBehavior {
   /** What happens when more events wait for a subscriber than `queue` allows. Default: `disconnect`. */
   readonly overflow?: HubOverflowPolicy;
-  /** What may wait for a subscriber that is behind, besides what the operating system has of it. Default: 1000 events, 1 MiB of their data. */
+  /** How many events may wait for a slow subscriber, in addition to what the operating system buffers. Default: 1000 events, 1 MiB. */
   readonly queue?: Partial<QueueLimits>;
 }
 

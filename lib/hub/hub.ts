@@ -27,8 +27,8 @@ import { topicsOf } from './topic.js';
 const OPEN_WARNING_MS = 5_000;
 
 /**
- * Publish once, and everyone hears it: one ordered log and its live subscribers. Register it with
- * `StreamingModule.registerHub()`, inject it with `@InjectHub()`.
+ * An ordered log of events and its live subscribers: every subscriber receives what is published. Register a hub with
+ * `StreamingModule.registerHub()`, and inject it with `@InjectHub()`.
  *
  * @example
  * ```ts
@@ -55,9 +55,9 @@ export class Hub<T = unknown> {
   private readonly fanOut: FanOut;
   private readonly shared: SubscriberHub;
   private readonly common: SubscriberOptions;
-  /** Whether subscribers end when they have been given everything. */
+  /** Whether subscribers end once everything is written to them. */
   private ending = false;
-  private over: Promise<void> | undefined;
+  private closing: Promise<void> | undefined;
   private readonly publisher: Publisher;
 
   private constructor(
@@ -69,22 +69,14 @@ export class Hub<T = unknown> {
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
-    this.common = {
-      topics: undefined,
-      filter: undefined,
-      overflow: options.overflow ?? 'disconnect',
-      queue: {
-        items: options.queue?.items ?? HUB_DEFAULTS.items,
-        bytes: options.queue?.bytes ?? HUB_DEFAULTS.bytes,
-      },
-    };
+    this.common = commonOptions(options);
     this.history = new History(
       name,
       broker,
       { limit: history === false ? 0 : limit, ttl },
       (event) => {
         this.fanOut.send(event);
-        this.publisher.told();
+        this.publisher.onDelivered();
       },
       warn,
     );
@@ -97,7 +89,7 @@ export class Hub<T = unknown> {
       onSubscribed: (subscriber) => members.add(subscriber),
       onUnsubscribed: (subscriber) => {
         members.delete(subscriber);
-        this.forget();
+        this.releaseHistory();
       },
     };
   }
@@ -121,11 +113,11 @@ export class Hub<T = unknown> {
     } finally {
       clearTimeout(timer);
     }
-    hub.fanOut.beginAt(hub.history.last);
+    hub.fanOut.startAfter(hub.history.last);
     return hub;
   }
 
-  /** Whoever comes and goes, in this process. Completes when the hub is closed. */
+  /** Emits when a subscriber comes or leaves, in this process. Completes when the hub is closed. */
   get presence(): Observable<HubPresence> {
     return new GuardedObservable(this.members.changes, (error) =>
       this.warn(`A listener of the presence of the hub "${this.name}" threw`, error),
@@ -133,17 +125,17 @@ export class Hub<T = unknown> {
   }
 
   /**
-   * Publishes to everyone who listens, in all processes that share the broker. Events of one caller keep their order, also
-   * without waiting in between.
+   * Publishes an event to the subscribers in all processes that share the broker. Events of one caller keep their order, also if the caller
+   * does not wait for the promise in between.
    *
-   * @param data sent as `data`: strings as they are, binary as base64 in text formats, everything else as JSON
+   * @param data strings are sent as they are, binary data as base64 in text formats, and everything else as JSON
    * @returns the id of the event, once it is in the log
-   * @throws {StreamError} and publishes nothing: `not-serializable`, `invalid-topic`, `invalid-event`, `hub-closed`; or
-   * what the broker throws
+   * @throws {StreamError} if nothing was published: `not-serializable`, `invalid-topic`, `invalid-event`, `hub-closed`; or the error of
+   * the broker
    */
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
     try {
-      this.demandOpen('publish');
+      this.requireOpen('publish');
       checkPublishOptions(this.name, options);
       return this.publisher.publish(entryOf(data, options));
     } catch (error) {
@@ -153,54 +145,54 @@ export class Hub<T = unknown> {
   }
 
   /**
-   * Listens from now on, or from where the client was. See {@link HubSubscription}.
-   * @throws {StreamError} `invalid-topic`, whose status is 400, `invalid-option`, `hub-closed`
+   * Returns a subscription to the events that are published from now on, or that followed the event `after`. See {@link HubSubscription}.
+   * @throws {StreamError} `invalid-topic` or `invalid-id`, whose status is 400; `invalid-option`, `hub-closed`
    */
   subscribe(options: SubscribeOptions<T> = {}): HubSubscription<T> {
-    this.demandOpen('subscribe');
+    this.requireOpen('subscribe');
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
     const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.startOf(options, topics));
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
-  /** How many subscribers there are, in this process; with a topic, how many of them would hear of it. */
+  /** Returns the number of subscribers in this process; with a topic, of those that receive its events. */
   size(topic?: string): number {
     return this.members.size(topic);
   }
 
-  /** The topics somebody listens to by name, in this process. */
+  /** The topics that have a subscriber by name in this process. */
   get topics(): string[] {
     return this.members.topics;
   }
 
   /**
-   * Closes the hub in this process: its subscribers are given what was published before, and end well. The application does
-   * it when it closes. Resolves when nothing more comes from the broker.
+   * Closes the hub in this process: its subscribers receive what was published before, and their streams end cleanly. Called by the
+   * application when it closes. Resolves when the broker delivers nothing more.
    */
   close(): Promise<void> {
-    this.over ??= this.end();
-    return this.over;
+    this.closing ??= this.end();
+    return this.closing;
   }
 
-  /** @internal How many events were published here. */
+  /** @internal The number of events that were published in this process. */
   get published(): number {
     return this.publisher.count;
   }
 
-  /** @internal How many events it has heard of, and how many of them are kept for those who come back. */
-  get log(): { readonly heard: number; readonly kept: number } {
+  /** @internal The number of events that this process has received, and how many of them the history keeps. */
+  get log(): { readonly received: number; readonly kept: number } {
     const { last, oldest } = this.history.window;
-    return { heard: last, kept: last - oldest + 1 };
+    return { received: last, kept: last - oldest + 1 };
   }
 
-  /** @internal Resolves when what was published in this process has been given to all who could take it. */
+  /** @internal Resolves when every subscriber with room for it has received what was published in this process. */
   async settled(): Promise<void> {
     await this.publisher.settled();
     await this.fanOut.finished();
   }
 
-  /** @internal Ends its subscribers, and those to come, when they have been given everything. Other processes can still be published to. */
+  /** @internal Ends all subscribers, now and later, once everything is written to them. Events can still be published to other processes. */
   async endSubscriptions(): Promise<void> {
     await this.settled();
     this.ending = true;
@@ -216,13 +208,13 @@ export class Hub<T = unknown> {
     } finally {
       await this.endSubscriptions();
       this.members.changes.complete();
-      this.forget();
+      this.releaseHistory();
     }
   }
 
-  /** Releases the history of a closed hub when nobody reads it any more. */
-  private forget(): void {
-    if (this.over && this.size() === 0) {
+  /** Releases the history of a closed hub once it has no subscriber. */
+  private releaseHistory(): void {
+    if (this.closing && this.size() === 0) {
       this.history.window.clear();
     }
   }
@@ -232,11 +224,11 @@ export class Hub<T = unknown> {
     topics: readonly string[] | undefined,
   ): SubscriberOptions {
     const { common } = this;
-    // Most want nothing in particular: then they share what says so.
+    // Most subscribers set no option: they share one object.
     return topics || filter || overflow || queue
       ? {
           topics,
-          // It may look at whose request it is.
+          // It may read the AsyncLocalStorage of the request.
           filter: filter && AsyncResource.bind(filter as (event: HubEvent) => boolean),
           overflow: overflow ?? common.overflow,
           queue: { items: queue?.items ?? common.queue.items, bytes: queue?.bytes ?? common.queue.bytes },
@@ -250,9 +242,15 @@ export class Hub<T = unknown> {
       : this.history.startAfter(after);
   }
 
-  private demandOpen(what: string): void {
-    if (this.over) {
+  private requireOpen(what: string): void {
+    if (this.closing) {
       throw new StreamError('hub-closed', `The hub "${this.name}" is closed: ${what}() is not possible any more`);
     }
   }
+}
+
+/** The options of subscribers that set none. */
+function commonOptions({ overflow = 'disconnect', queue }: HubOptions): SubscriberOptions {
+  const { items = HUB_DEFAULTS.items, bytes = HUB_DEFAULTS.bytes } = queue ?? {};
+  return { topics: undefined, filter: undefined, overflow, queue: { items, bytes } };
 }

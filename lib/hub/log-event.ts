@@ -9,9 +9,9 @@ import { SharedChunk } from '../transport/shared-chunk.js';
 import { EVENT_COST } from '../util/queue-limits.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 
-/** About as much is written at once: what a slow client has not taken of it waits outside of the bounds of its queue. */
+/** About how many bytes are written at once. What a slow client has not taken of one write does not count towards its queue. */
 export const CHUNK = 65_536;
-/** About how many times as much as its text decoded JSON takes. */
+/** About how many times the size of its text decoded JSON takes. */
 const DECODED = 4;
 
 interface Encoding {
@@ -22,8 +22,9 @@ interface Encoding {
 }
 
 /**
- * What goes to subscribers, encoded once per format however many there are. While it is in the history, what is made of it is
- * kept within the budget of its hub, and else made again; later as long as somebody has it in a backlog.
+ * An event of the log as subscribers receive it, encoded once per format, however many subscribers there are. While the event is in the
+ * history, its encoded forms count towards the budget of the hub: they may be evicted and made again. After that, they are kept as long as the
+ * event is in a backlog.
  */
 export class LogEvent implements Evictable, SharedEncoder {
   /** How many bytes its data has. */
@@ -32,8 +33,8 @@ export class LogEvent implements Evictable, SharedEncoder {
   private encodings: Encoding[] = [];
 
   /**
-   * @param seq its number in this process: counts up by one, whatever becomes of the log
-   * @param source the record, or what the hub has to say itself, to everyone
+   * @param seq its sequence number in this process: increases by one, also across epochs
+   * @param source the record, or an event with a notice of the hub, which all subscribers receive
    */
   constructor(
     readonly seq: number,
@@ -53,7 +54,7 @@ export class LogEvent implements Evictable, SharedEncoder {
     return new LogEvent(seq, id, HubEvent.of({ type: 'reset', data }, id));
   }
 
-  /** Whether it is for everyone, whatever they listen to. */
+  /** Whether it is a notice of the hub, which all subscribers receive, whatever their topics. */
   get isNotice(): boolean {
     return this.source instanceof HubEvent;
   }
@@ -62,23 +63,23 @@ export class LogEvent implements Evictable, SharedEncoder {
     return this.source.topic;
   }
 
-  /** Whether it is this record. */
+  /** Returns whether it was made from this record. */
   is({ data, time }: BrokerRecord): boolean {
     return !(this.source instanceof HubEvent) && this.source.data === data && this.source.time === time;
   }
 
-  /** Whether it is for those who listen to these topics; to all, without. */
+  /** Returns whether subscribers of these topics receive it. `undefined`: all topics. */
   isFor(topics: ReadonlySet<string> | undefined): boolean {
     return this.isNotice || topics === undefined || (this.topic !== undefined && topics.has(this.topic));
   }
 
-  /** What it supersedes others by: its key within its topic. */
+  /** Its key within its topic: a newer event with the same one replaces it under the overflow policy `latest`. */
   get key(): string | undefined {
     const { key, topic = '' } = this.source;
     return key === undefined ? undefined : `${topic}\n${key}`;
   }
 
-  /** As its subscribers see it. */
+  /** The event that subscribers receive, made when it is first read. */
   get event(): HubEvent {
     const { source } = this;
     if (source instanceof HubEvent) {
@@ -95,7 +96,7 @@ export class LogEvent implements Evictable, SharedEncoder {
     return this.encodingFor(format).encoded;
   }
 
-  /** The bytes of a large event, which are the same for all who are sent them in a format. */
+  /** Returns the bytes of a large event, which all connections of a format share. */
   share(format: StreamFormat): SharedChunk {
     const encoding = this.encodingFor(format);
     if (!encoding.chunk) {
@@ -118,13 +119,13 @@ export class LogEvent implements Evictable, SharedEncoder {
     this.encodings = [];
   }
 
-  /** It is in the history no more: only a backlog may still have it. */
+  /** Called when the history evicts it: only backlogs may still hold it. */
   leaveHistory(): void {
     this.budget?.release(this);
     this.budget = undefined;
   }
 
-  /** What a single connection is written: of a large event the bytes that all others are written too. */
+  /** Returns what a single connection is sent: for a large event, the bytes that all connections share. */
   encodeShared(format: StreamFormat): string | Uint8Array {
     const encoded = this.encode(format);
     if (encoded.length < CHUNK) {
@@ -137,7 +138,7 @@ export class LogEvent implements Evictable, SharedEncoder {
   private encodingFor(format: StreamFormat): Encoding {
     let encoding = this.encodings.find((each) => each.format === format);
     if (!encoding) {
-      encoding = { format, encoded: alone(this.encodeNow(format)) };
+      encoding = { format, encoded: unpooled(this.encodeNow(format)) };
       this.encodings.push(encoding);
       this.budget?.use(this);
     }
@@ -154,8 +155,8 @@ export class LogEvent implements Evictable, SharedEncoder {
   }
 }
 
-/** It may be kept for long: not as a part of memory that others are in too. */
-function alone(encoded: string | Uint8Array): string | Uint8Array {
+/** Copies bytes into memory of their own: they may be kept for long, and would keep the pool that they are a part of. */
+function unpooled(encoded: string | Uint8Array): string | Uint8Array {
   if (typeof encoded === 'string') {
     return encoded;
   }

@@ -13,26 +13,26 @@ import { LogEvent } from './log-event.js';
  */
 export type HubOverflowPolicy = OverflowPolicy | 'latest';
 
-/** Where so many were dropped. */
+/** A place in a backlog where events were dropped. */
 interface Gap {
   dropped: number;
 }
 
-/** What waits for a subscriber that is behind, and what was dropped of it. The events are shared with all others. */
+/** The events that wait for a slow subscriber, and where events were dropped. Subscribers share the events themselves. */
 export class Backlog {
-  /** By what they are superseded by, in the order they came. */
+  /** In order. By the key that newer events replace them with under the policy `latest`. */
   private readonly waiting = new Map<unknown, LogEvent | Gap>();
   private items = 0;
   private bytes = 0;
-  /** How many were dropped before all that waits. */
+  /** How many events were dropped before the first that waits. */
   private lost = 0;
-  /** What was dropped last, after all that waits. */
+  /** The gap after the last event that waits. */
   private gap: Gap | undefined;
 
   constructor(
     private readonly policy: HubOverflowPolicy,
     private readonly limits: QueueLimits,
-    /** The id of what came before all that waits. */
+    /** The id of the event before the first that waits. */
     private before = '',
     private readonly losses: Losses = { dropped: 0, lagged: 0 },
   ) {}
@@ -41,7 +41,7 @@ export class Backlog {
     return this.waiting.size === 0 && this.lost === 0;
   }
 
-  /** Takes one more. Whether the subscriber may stay. */
+  /** Adds an event. Returns `false` if the subscriber has to be disconnected. */
   push(event: LogEvent): boolean {
     const key = (this.policy === 'latest' ? event.key : undefined) ?? event;
     this.drop(key);
@@ -59,7 +59,7 @@ export class Backlog {
     return true;
   }
 
-  /** Takes from the front until it amounts to so many bytes, at least one. */
+  /** Removes and returns the first events, at least one, until they have that many bytes. */
   take(bytes: number): LogEvent[] {
     const taken: LogEvent[] = [];
     let size = 0;
@@ -127,7 +127,7 @@ export class Backlog {
     }
   }
 
-  /** Drops one that does not fit behind the others. */
+  /** Drops a new event that does not fit. */
   private leaveOut(): void {
     if (!this.gap) {
       this.gap = { dropped: 0 };
@@ -137,10 +137,10 @@ export class Backlog {
     this.losses.dropped++;
   }
 
-  /** Who comes back with the id of what came before is given again what was dropped, and nothing that still waits is skipped. */
+  /** Carries the id *before* the gap, so that a client resuming from it is replayed the dropped events, and skips none that still wait. */
   private lagged(dropped: number): LogEvent {
     this.losses.lagged++;
-    // It is a moment's, and not in the log: it has no number there.
+    // It is not in the log, so it has no sequence number.
     return new LogEvent(0, this.before, HubEvent.of({ type: 'lagged', data: { dropped } }, this.before));
   }
 }

@@ -4,13 +4,13 @@ import { Batch } from './batch.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
 
-/** The largest number of events in a page. The bits of two integers say which of them are selected. */
+/** The largest number of events in a page. The bits of two integers tell which of them are selected. */
 const PAGE = 64;
 /** The same, for a reader that takes events one by one and comes back for each. */
 const SMALL_PAGE = 8;
-/** A page with as many bytes of data ends there: a client that takes none of it makes us hold no more. */
+/** A page ends when its data has this many bytes: it is what a client that reads nothing can make the server hold. */
 const PAGE_BYTES = 131_072;
-/** About what a page costs beside its bytes. */
+/** About how many bytes a page takes in addition to its chunks. */
 const OVERHEAD = 1_024;
 
 /** Whoever reads pages: all of its members receive the same events in the same format. */
@@ -33,7 +33,7 @@ class Page implements Evictable {
   ) {}
 
   get cost(): number {
-    // Its compressed form may be made later.
+    // Twice, because its compressed form may be made later.
     return OVERHEAD + 2 * this.batch.size;
   }
 
@@ -43,8 +43,8 @@ class Page implements Evictable {
 }
 
 /**
- * The history of a hub in pages. Readers at the same place share the bytes of a page, whatever topics they listen to, if
- * they select the same events of it in the same format. Pages are kept while somebody reads, within the budget of the hub.
+ * The history of a hub in pages. Readers of the same page share its bytes if they select the same events in the same format, whatever their
+ * topics. Pages are kept while there are readers, within the budget of the hub.
  */
 export class Pages {
   private readonly kept = new Map<string, Page>();
@@ -55,12 +55,12 @@ export class Pages {
     private readonly budget: ByteBudget,
   ) {}
 
-  /** Counts one more reader. */
+  /** Adds a reader. */
   enter(): void {
     this.readers++;
   }
 
-  /** Counts one reader less; without readers there are no pages. */
+  /** Removes a reader. The last one releases all pages. */
   leave(): void {
     this.readers--;
     if (this.readers === 0) {
@@ -72,8 +72,8 @@ export class Pages {
   }
 
   /**
-   * What an audience hears of the history after one number and up to another.
-   * Returns `undefined` when the event that follows the first number is no longer there.
+   * Returns the next events of the history for a reader, after one sequence number and up to another at most. Returns `undefined` if the
+   * event after the first number is evicted.
    */
   read(after: number, upTo: number, reader: PageReader): Batch | undefined {
     if (after + 1 < this.history.oldest) {
@@ -90,7 +90,7 @@ export class Pages {
     }
     const events = this.history.after(after, count);
     if (events[0]?.seq !== after + 1) {
-      // It has expired since the oldest was asked for.
+      // It has expired since `oldest` was read.
       return undefined;
     }
     const { batch, selected } = select(events, after, reader);
@@ -114,13 +114,13 @@ export class Pages {
   }
 }
 
-/** A page of the events that an audience hears, and which those are: an empty text for all of them. */
+/** Selects the events of a page for a reader. `selected` tells which they are: an empty string for all of them. */
 function select(
   events: readonly LogEvent[],
   after: number,
   reader: PageReader,
 ): { readonly batch: Batch; readonly selected: string } {
-  const heard: LogEvent[] = [];
+  const matching: LogEvent[] = [];
   let low = 0;
   let high = 0;
   let bytes = 0;
@@ -130,7 +130,7 @@ function select(
       break;
     }
     if (reader.receives(event)) {
-      heard.push(event);
+      matching.push(event);
       bytes += event.size;
       // Shifts count modulo 32.
       low |= read < 32 ? 1 << read : 0;
@@ -139,7 +139,7 @@ function select(
     read++;
   }
   return {
-    batch: new Batch(after + 1, after + read, heard, reader.format),
-    selected: heard.length === read ? '' : ` ${low} ${high}`,
+    batch: new Batch(after + 1, after + read, matching, reader.format),
+    selected: matching.length === read ? '' : ` ${low} ${high}`,
   };
 }

@@ -5,17 +5,17 @@ import type { HubResetReason } from '../event/hub-event.js';
 // hub "." epoch "." offset; see idOf()
 const ID = /^([\w-]{4})\.(\w{1,32})\.([0-9a-z]{1,11})$/;
 
-/** Tells the ids of one hub from those of others, without its name in them. */
+/** Returns what the ids of a hub start with. It identifies the hub without showing its name. */
 export function tagOf(hub: string): string {
   return createHash('sha256').update(hub).digest('base64url').slice(0, 4);
 }
 
-/** A position as the id of an event. */
+/** Returns a position as the id of an event. */
 export function idOf(tag: string, { epoch, offset }: BrokerPosition): string {
   return `${tag}.${epoch}.${offset.toString(36)}`;
 }
 
-/** The offset an id names in the log as it is now, or why it names none. */
+/** Returns the offset of an id in the current epoch of the log, or the reason why it has none. */
 export function offsetOf(id: string, tag: string, epoch: string): number | HubResetReason {
   const [, hub, life, offset] = ID.exec(id) ?? [];
   if (offset === undefined || !Number.isSafeInteger(Number.parseInt(offset, 36))) {

@@ -24,7 +24,7 @@ describe('A publisher', () => {
       'hub',
       broker,
       { limit: 10, ttl: 60_000 },
-      () => publisher.told(),
+      () => publisher.onDelivered(),
       () => undefined,
     );
     const publisher = new Publisher(history);

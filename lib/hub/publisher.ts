@@ -3,27 +3,27 @@ import { StreamError } from '../errors.js';
 import { atMost } from '../util/at-most.js';
 import type { History } from './history.js';
 
-/** How long a broker may take to tell of what it has taken, in milliseconds. */
-const ECHO_TIMEOUT_MS = 1_000;
+/** How long a broker may take to deliver an event that it has appended, in milliseconds. */
+const BROKER_ECHO_TIMEOUT_MS = 1_000;
 /** How long a broker may take to append while its hub closes, in milliseconds. */
 const APPEND_TIMEOUT_MS = 2_000;
 
 /** An event on its way to the broker. */
 interface Pending {
   readonly appended: Promise<BrokerPosition>;
-  /** Rejects the promise of whoever publishes it. */
+  /** Rejects the promise of `publish()`. */
   reject(error: unknown): void;
 }
 
-/** Publishes, and knows when what was published has come back: a broker on another machine tells of it later than it takes it. */
+/** Publishes, and tracks when the broker delivers what was published: a broker on another machine does so some time after `append()`. */
 export class Publisher {
-  /** How many have been published here. */
+  /** The number of events that were published in this process. */
   count = 0;
   private readonly inFlight = new Set<Pending>();
-  /** The last in the log of what was published here. */
+  /** The position of the last event in the log that was published in this process. */
   private newest: BrokerPosition | undefined;
   private echo: { readonly promise: Promise<void>; resolve(): void } | undefined;
-  /** Whether the broker has no more than a limited time to append. */
+  /** Whether the time that the broker may take to append is limited. */
   private closing = false;
 
   constructor(private readonly history: History) {}
@@ -46,34 +46,34 @@ export class Publisher {
         },
       );
       if (this.closing) {
-        void this.answered([pending]);
+        void this.awaitPending([pending]);
       }
     });
   }
 
-  /** This process has been told of something. */
-  told(): void {
-    if (this.isTold) {
+  /** Called when the broker has delivered an event to this process. */
+  onDelivered(): void {
+    if (this.allDelivered) {
       this.echo?.resolve();
     }
   }
 
   /**
-   * Resolves when this process has been told of everything it has published, or the broker has been waited for in vain. From then on, what
-   * is published is waited for no longer either.
+   * Resolves when the broker has delivered everything that this process has published, or has taken too long. From now on, the time that
+   * the broker may take to append is limited too.
    */
   async settled(): Promise<void> {
     this.closing = true;
-    await this.answered([...this.inFlight]);
-    if (!this.isTold) {
+    await this.awaitPending([...this.inFlight]);
+    if (!this.allDelivered) {
       this.echo ??= echo();
-      await atMost(ECHO_TIMEOUT_MS, this.echo.promise);
+      await atMost(BROKER_ECHO_TIMEOUT_MS, this.echo.promise);
       this.echo = undefined;
     }
   }
 
-  /** Waits for what is on its way, and gives it up where that takes too long: else those who publish would wait for ever. */
-  private async answered(pending: readonly Pending[]): Promise<void> {
+  /** Waits for pending events, and rejects those that take too long: otherwise `publish()` would never settle. */
+  private async awaitPending(pending: readonly Pending[]): Promise<void> {
     if (await atMost(APPEND_TIMEOUT_MS, Promise.allSettled(pending.map(({ appended }) => appended)))) {
       return;
     }
@@ -102,8 +102,8 @@ export class Publisher {
     }
   }
 
-  private get isTold(): boolean {
-    return this.newest === undefined || this.history.isAt(this.newest);
+  private get allDelivered(): boolean {
+    return this.newest === undefined || this.history.hasReached(this.newest);
   }
 }
 

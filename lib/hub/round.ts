@@ -3,8 +3,8 @@ import { Batch } from './batch.js';
 import type { LogEvent } from './log-event.js';
 
 /**
- * What an audience hears in a round, as a chain that ends with its newest event. Audiences that hear the same events share one
- * chain, whatever their topics are, and those with the same format share its bytes.
+ * The events of an audience in a round, as a linked list that ends with the newest one. Audiences that receive the same events share the list,
+ * whatever their topics, and those with the same format share its bytes.
  */
 export class Round {
   private readonly length: number;
@@ -17,7 +17,7 @@ export class Round {
     this.length = 1 + (before?.length ?? 0);
   }
 
-  /** Its events in a format; see {@link Batch}. */
+  /** Returns its events in a format; see {@link Batch}. */
   batch(first: number, last: number, format: StreamFormat | undefined): Batch {
     let batch = this.batches.find((each) => each.format === format);
     if (!batch) {

@@ -135,7 +135,7 @@ export class SubscriberWriter {
   }
 
   private sendOne({ event, isNotice, weight }: LogEvent, port: SharedPort): void {
-    const wait = isNotice ? port.tell(event) : port.emit(event, weight);
+    const wait = isNotice ? port.notify(event) : port.emit(event, weight);
     if (isThenable(wait)) {
       this.waiting = true;
       Promise.resolve(wait).then(

@@ -254,7 +254,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
       if (start.liveFrom !== undefined) {
         // Events from before it subscribed may be evicted by now: it has not missed those.
         this.reached = Math.max(start.after, history.oldestStart(start.liveFrom));
-        port.mark(history.idAt(this.reached));
+        port.sendPosition(history.idAt(this.reached));
       }
     }
     this.read(port);
@@ -297,7 +297,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.state = { phase: 'live', audience };
     audience.join(this);
     this.refresh();
-    port.caughtUp?.();
+    port.onCaughtUp?.();
   }
 
   private readPage(page: Batch, port: SharedPort): void {
@@ -325,7 +325,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     const { fanOut, history } = this.hub;
     this.reached = history.oldestStart(fanOut.delivered);
     const data = history.resetAt(this.reached, reason);
-    port.tell(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
+    port.notify(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
   }
 
   /** Enters the audience of the format that its client takes now. */

@@ -5,10 +5,10 @@ import { EventIterator } from './event-iterator.js';
 import type { Subscriber } from './subscriber.js';
 
 /**
- * What `hub.subscribe()` returns. Return it from a `@Stream()` or `@Sse()` method: its events go straight to the client. Or
- * read it with `for await`; an iteration that leaves the loop ends it.
+ * A subscription to a hub, made by `hub.subscribe()`. Return it from a `@Stream()` or `@Sse()` method: its events go straight to the
+ * client. Or read it with `for await`; leaving the loop ends it. It can be returned or read once.
  *
- * It listens from when it was made, and takes nothing up until it is returned or read; both can be done once.
+ * It includes all events since the call of `subscribe()`. Until it is returned or read, it takes no memory for them.
  *
  * @example
  * ```ts
@@ -31,14 +31,14 @@ export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> 
     return new HubSubscription<T>(subscriber, signal);
   }
 
-  /** Ends it: the stream it feeds ends well, an iteration too. */
+  /** Ends the subscription: its stream ends cleanly, and so does a `for await` loop. */
   close(): void {
     this.subscriber.end();
   }
 
-  /** @throws {StreamError} `invalid-source` when it is read already */
+  /** @throws {StreamError} `invalid-source` if it was returned or read already */
   [Symbol.asyncIterator](): AsyncIterator<HubEvent<T>, undefined> {
-    // What was published is what was typed: a subscriber of another type is told so by nobody.
+    // Nothing checks at run time that the data has the type of the hub.
     return new EventIterator(this.take()) as AsyncIterator<HubEvent, undefined> as AsyncIterator<
       HubEvent<T>,
       undefined

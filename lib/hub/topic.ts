@@ -24,7 +24,7 @@ export function checkTopic(topic: unknown): asserts topic is string {
 }
 
 /**
- * The topics of a subscription, sorted, each once.
+ * Returns the topics of a subscription, sorted and without duplicates.
  * @throws {StreamError} `invalid-topic` when there are none, too many, or one that is no topic
  */
 export function topicsOf(topic: string | readonly string[]): readonly string[] {

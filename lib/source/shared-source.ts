@@ -3,60 +3,60 @@ import type { StreamFormat } from '../format/format.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 
-/** What a client was not given, because it is too slow. */
+/** Counts what a client was not sent because it is too slow. */
 export interface Losses {
-  /** How many chunks. */
+  /** The number of chunks. */
   dropped: number;
-  /** How often it was told. */
+  /** The number of `lagged` events that told the client. */
   lagged: number;
 }
 
-/** What a source that many connections read at once needs of each of them. */
+/** A connection as a shared source sees it. */
 export interface SharedPort {
-  /** The format in which everyone can be given the same bytes. Nothing: chunks go through {@link emit} one by one. */
+  /** The format in which the connection takes bytes that are shared with others. `undefined`: chunks go through {@link emit} one by one. */
   readonly sharedFormat: StreamFormat | undefined;
-  /** Where to count what is dropped. */
+  /** Counts what is dropped. */
   readonly losses?: Losses;
-  /** Whether there is room. When it comes, `resume()` is called. */
+  /** Whether there is room for more. If not, `resume()` is called when there is. */
   readonly ready: boolean;
-  /** Accepts bytes in the shared format. Whether there is still room. */
+  /** Writes bytes in the shared format. Returns whether there is room for more. */
   writeShared(chunk: SharedChunk): boolean;
   /**
-   * Takes a chunk; a promise when the next one has to wait for it.
+   * Writes a chunk. Returns a promise if the next chunk has to wait for it.
    * @param bytes what it counts for in a queue
    */
   emit(chunk: HubEvent, bytes: number): void | PromiseLike<unknown>;
-  /** Takes what the hub has to say itself, past the hooks. */
-  tell(notice: HubEvent): void;
-  /** Has the client remember where it is, if its format can say so. */
-  mark(id: string): void;
-  /** Hears that it was given what had happened before: what comes now is new. */
-  caughtUp?(): void;
+  /** Writes a notice of the hub. Hooks do not see it. */
+  notify(notice: HubEvent): void;
+  /** Sends the client its position, if the format can express it. */
+  sendPosition(id: string): void;
+  /** Called when the history is written: everything after it is new. */
+  onCaughtUp?(): void;
   complete(): void;
   fail(error: unknown): void;
-  /** Gives up a client for which more waits than may. */
+  /** Disconnects the client, because more waits for it than its queue allows. */
   overflow(): void;
 }
 
-/** A source that many connections read at once. It holds back, or drops, what a slow client cannot take. */
+/** A source that many connections read at the same time. It keeps, or drops, what a slow client cannot take. */
 export interface SharedSource {
   readonly kind: 'shared';
-  /** It ends when it is closed, and not by itself. */
+  /** It never ends by itself, only when it is closed. */
   readonly endless: true;
-  /** The id its client is at, if no event that was sent tells it. */
+  /** The id up to which the client has everything, if no event that was sent to it has that id. */
   readonly position: string | undefined;
-  /** How much may wait for one client. */
+  /** The limits of what may wait for one client. */
   readonly queue: QueueLimits;
   connect(port: SharedPort): void;
-  /** There is room: for the first time, or again. */
+  /** Called when there is room: for the first time, or again. */
   resume(): void;
-  /** What the port can take has changed. */
+  /** Called when the port takes another format than before. */
   refresh(): void;
-  /** Gives what there is by now. The id its client is at then; nothing, if it has none to go on with yet. */
+  /** Delivers what is available by now. Returns the id that the client can resume from then; `undefined` if there is none yet. */
   catchUp(): string | undefined;
-  /** As of a pulled source; also before it has begun. */
+  /** Stops the source, as with a pulled source. It may not have started yet. */
   stop(): void;
 }
 
-/** Makes a value that may be returned from a handler a {@link SharedSource}. */
+/** The key of the method that returns the {@link SharedSource} of a value that a handler returns. */
 export const SHARED_SOURCE: unique symbol = Symbol('nestjs-streaming:shared-source');

@@ -146,15 +146,15 @@ export class PollReader implements Reader, SharedPort {
     }
   }
 
-  tell(notice: HubEvent): void {
+  notify(notice: HubEvent): void {
     this.emit(notice, 0);
   }
 
-  mark(id: string): void {
+  sendPosition(id: string): void {
     this.start = id;
   }
 
-  caughtUp(): void {
+  onCaughtUp(): void {
     this.live = true;
     if (this.wait === 0 || this.items.length > 0) {
       this.concludeSoon();

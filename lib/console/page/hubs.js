@@ -4,7 +4,7 @@ const CELLS = [
   { text: ({ name }) => name },
   { label: 'Subscribers', text: ({ subscribers }) => count(subscribers) },
   { label: 'Events per second', text: (hub) => rate(hub.rate) },
-  { label: 'Events so far', text: ({ heard }) => count(heard) },
+  { label: 'Events so far', text: ({ received }) => count(received) },
   { label: 'In the history', text: ({ kept }) => count(kept) },
 ];
 
