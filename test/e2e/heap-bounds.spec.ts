@@ -138,11 +138,40 @@ describe.each(PLATFORMS)('%s: what is held', (platform: Platform) => {
     expect((await server.settled(100)) - before).toBeLessThan(4 * MB);
   });
 
+  it('for 100 subscribers with 12 kB of ids and topics is less than 200 kB for each', async () => {
+    const topics = range(1, 400)
+      .map((n) => `topic=t${n}`)
+      .join('&');
+    const before = await server.settled(0);
+    await stall(
+      100,
+      (i) => `/feed?topic=own${i}&${topics}`,
+      `Accept: text/event-stream\r\nLast-Event-ID: ${'x'.repeat(8_000)}\r\n`,
+    );
+
+    expect((await server.settled(100)) - before).toBeLessThan(20 * MB);
+  });
+
   it('for 3 000 requests that are pipelined on one connection is that of the 1 000 that are let in', async () => {
     const before = await server.settled(0);
     const [socket] = await stall(1, () => '/endless');
     socket?.write('GET /endless HTTP/1.1\r\nHost: test\r\n\r\n'.repeat(3_000));
 
     expect((await server.settled(1_000)) - before).toBeLessThan(40 * MB);
+  });
+
+  it('for 40 streams that were asked for with a body of 90 kB is little more than that body', async () => {
+    const body = JSON.stringify({ prompt: 'x'.repeat(90_000) });
+    const before = await server.settled(0);
+    const sockets = range(1, 40).map(() => connect(server.port, '127.0.0.1').pause());
+    clients.push(...sockets);
+    for (const socket of sockets) {
+      socket.on('error', () => socket.destroy());
+      socket.write(
+        `POST /posted HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      );
+    }
+
+    expect((await server.settled(40)) - before).toBeLessThan(20 * MB);
   });
 });

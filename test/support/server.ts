@@ -1,6 +1,6 @@
 // The application of a ServerProcess: a program of its own, whose argument is the platform.
 import type { Server } from 'node:http';
-import { Controller, Query } from '@nestjs/common';
+import { Body, Controller, Query, RequestMethod } from '@nestjs/common';
 import {
   ConnectedStream,
   type Hub,
@@ -61,6 +61,12 @@ class Streams {
     for (let i = 0; i < 10_000; i++) {
       void stream.send('x');
     }
+  }
+
+  @Stream('posted', { format: 'text', method: RequestMethod.POST })
+  *posted(@Body('prompt') prompt: string) {
+    yield String(prompt.length);
+    yield* this.endless();
   }
 
   @Stream('impatient', { format: 'text', sendTimeout: 2_000 })
