@@ -229,8 +229,8 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
 
     expect(rows).toEqual([expect.objectContaining({ route: 'Feed.watch', last: id })]);
     expect(hubs).toEqual([
-      { name: 'prices', subscribers: 1, heard: 1, kept: 1, rate: null },
-      { name: 'quiet', subscribers: 0, heard: 0, kept: 0, rate: null },
+      { name: 'prices', subscribers: 1, received: 1, kept: 1, rate: null },
+      { name: 'quiet', subscribers: 0, received: 0, kept: 0, rate: null },
     ]);
     expect(bytes).toBeGreaterThanOrEqual(Buffer.byteLength(feed.body, 'latin1'));
   });
