@@ -45,14 +45,18 @@ describe('defineFormat()', () => {
     [
       'a header whose name is none',
       { ...csv, headers: { 'a b': 'c' } },
-      'headers must have names and values as HTTP allows',
+      'headers must have names and values that HTTP allows',
     ],
     [
       'a header with a line break',
       { ...csv, headers: { a: 'b\r\nX: y' } },
-      'headers must have names and values as HTTP',
+      'headers must have names and values that HTTP',
     ],
-    ['a header that is no string', { ...csv, headers: { a: 1 } }, 'headers must have names and values as HTTP allows'],
+    [
+      'a header that is no string',
+      { ...csv, headers: { a: 1 } },
+      'headers must have names and values that HTTP allows',
+    ],
     [
       'a header that frames the body',
       { ...csv, headers: { 'Content-Length': '1' } },
