@@ -11,19 +11,19 @@ import { brokerContract } from '../../lib/testing/index.js';
 type Listening = (records: readonly BrokerRecord[]) => void;
 type Records = readonly BrokerRecord[];
 
-const APPEND_ORDER = 'append() keeps the order of a caller that does not wait in between';
-const ENTRIES = 'append() keeps entries as they are: encodings, unicode, what is left out';
-const APART = 'logs do not see each other';
-const ONCE = 'tail() tells everything after its position, in order and once';
-const STOP = 'tail() tells nothing more as soon as it is stopped, and others all';
-const RANGES = 'read() gives the records after an offset, at most as many as asked for, oldest first';
-const END = 'read() gives nothing after the end';
-const COUNT = 'records are evicted by count: what was is not read, and the rest from the oldest';
-const AGE = 'records are evicted by age, and offsets count on';
-const EPOCH = 'a restart that costs the store its records begins another epoch';
-const HUB_EPOCH = 'a hub tells who comes back after such a restart so';
+const APPEND_ORDER = 'append() keeps the order of calls that do not await each other';
+const ENTRIES = 'append() stores every field of an entry unchanged: all encodings, Unicode, empty and absent fields';
+const APART = 'a log contains only the entries that were appended to it';
+const ONCE = 'tail() delivers every record after its position exactly once, in order';
+const STOP = 'tail() delivers nothing to a listener once stop() was called, and everything to the others';
+const RANGES = 'read() returns the records after an offset, oldest first, and at most as many as requested';
+const END = 'read() returns an empty array after the end of the log';
+const COUNT = 'a log evicts its oldest records beyond its limit, and read() continues with the oldest that is left';
+const AGE = 'a log evicts records that are older than its ttl, and its offsets continue';
+const EPOCH = 'a log that lost its records in a restart begins a new epoch';
+const HUB_EPOCH = 'a hub resets a subscriber that resumes after a restart in which the records were lost';
 
-/** Says of a record that it is of another epoch or offset than the log has it. */
+/** Reports another epoch or offset for a record than the log has. */
 class Renaming extends MemoryBroker {
   protected renamed<P extends BrokerPosition>(position: P): P {
     return position;
@@ -43,14 +43,14 @@ class Renaming extends MemoryBroker {
   }
 }
 
-/** Tells its tails something else. */
-class Telling extends MemoryBroker {
-  protected told(records: Records, listener: Listening): void {
+/** Delivers other records to its tails than the log has. */
+class Tampering extends MemoryBroker {
+  protected delivered(records: Records, listener: Listening): void {
     listener(records);
   }
 
   override tail(log: string, listener: Listening): Promise<BrokerTail> {
-    return super.tail(log, (records) => this.told(records, listener));
+    return super.tail(log, (records) => this.delivered(records, listener));
   }
 }
 
@@ -60,7 +60,7 @@ class LosesARecord extends MemoryBroker {
 
   override async append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
     if (++this.count % 8 === 4) {
-      // Says that it has it.
+      // The position of an entry that is in the log.
       return { epoch: this.last.epoch, offset: this.last.offset + 1 };
     }
     this.last = await super.append(log, entry);
@@ -68,8 +68,8 @@ class LosesARecord extends MemoryBroker {
   }
 }
 
-class LosesOneForTailsAndReaders extends Telling {
-  protected override told(records: Records, listener: Listening): void {
+class LosesOneForTailsAndReaders extends Tampering {
+  protected override delivered(records: Records, listener: Listening): void {
     listener(records.filter(({ offset }) => offset !== 5));
   }
 
@@ -78,10 +78,10 @@ class LosesOneForTailsAndReaders extends Telling {
   }
 }
 
-class SwapsTwo extends Telling {
+class SwapsTwo extends Tampering {
   private third: BrokerRecord | undefined;
 
-  protected override told(records: Records, listener: Listening): void {
+  protected override delivered(records: Records, listener: Listening): void {
     for (const record of records) {
       if (record.offset === 5 && !this.third) {
         this.third = record;
@@ -108,8 +108,8 @@ class SwapsTwoAppends extends MemoryBroker {
   }
 }
 
-class TellsTwice extends Telling {
-  protected override told(records: Records, listener: Listening): void {
+class TellsTwice extends Tampering {
+  protected override delivered(records: Records, listener: Listening): void {
     listener(records);
     if (records.some(({ offset }) => offset === 5)) {
       listener(records);
@@ -117,7 +117,7 @@ class TellsTwice extends Telling {
   }
 }
 
-class TellsAfterStop extends Telling {
+class TellsAfterStop extends Tampering {
   override async tail(log: string, listener: Listening): Promise<BrokerTail> {
     return { ...(await super.tail(log, listener)), stop: () => undefined };
   }
@@ -178,21 +178,21 @@ class ReadsFromTheOffset extends MemoryBroker {
   }
 }
 
-describe('The contract is not kept by a broker that', () => {
+describe('The broker contract fails for a broker that', () => {
   it.each<[string, new () => Broker, string[]]>([
-    ['says of an entry that it is in the log, and it is not', LosesARecord, [APPEND_ORDER]],
-    ['neither tells nor gives one record', LosesOneForTailsAndReaders, [ONCE, RANGES]],
-    ['tells two records in the wrong order', SwapsTwo, [APPEND_ORDER, ONCE]],
+    ['confirms an entry that it did not append', LosesARecord, [APPEND_ORDER]],
+    ['omits a record in tail() and read()', LosesOneForTailsAndReaders, [ONCE, RANGES]],
+    ['delivers two records in the wrong order', SwapsTwo, [APPEND_ORDER, ONCE]],
     ['appends two entries of one caller in the wrong order', SwapsTwoAppends, [APPEND_ORDER]],
-    ['tells a record twice', TellsTwice, [APPEND_ORDER, ONCE]],
-    ['tells what comes after a stop()', TellsAfterStop, [STOP]],
-    ['keeps what it should evict', KeepsEvicted, [COUNT, AGE]],
-    ['evicts what it should keep', EvictsTooMuch, [RANGES, COUNT]],
-    ['begins with the same epoch after it has lost everything', ReusesAnEpoch, [EPOCH, HUB_EPOCH]],
-    ['leaves offsets out', SkipsOffsets, [ONCE, RANGES]],
-    ['mixes logs', MixesLogs, [APART]],
-    ['takes what is empty for what is left out', ForgetsEmptyFields, [ENTRIES]],
-    ['reads from an offset on', ReadsFromTheOffset, [RANGES, END]],
+    ['delivers a record twice', TellsTwice, [APPEND_ORDER, ONCE]],
+    ['delivers records after stop()', TellsAfterStop, [STOP]],
+    ['keeps records that it should evict', KeepsEvicted, [COUNT, AGE]],
+    ['evicts records that it should keep', EvictsTooMuch, [RANGES, COUNT]],
+    ['reuses the epoch after it has lost its records', ReusesAnEpoch, [EPOCH, HUB_EPOCH]],
+    ['skips offsets', SkipsOffsets, [ONCE, RANGES]],
+    ['writes two logs into one', MixesLogs, [APART]],
+    ['stores an empty field as an absent one', ForgetsEmptyFields, [ENTRIES]],
+    ['includes the record at the offset in read()', ReadsFromTheOffset, [RANGES, END]],
   ])(
     '%s',
     async (_, Broken, names) => {
@@ -208,11 +208,11 @@ describe('The contract is not kept by a broker that', () => {
   );
 });
 
-describe('the contract of brokers', () => {
-  it.each(['timeout', 'settle'])('refuses a %s that no timer can wait', (name) => {
+describe('brokerContract()', () => {
+  it.each(['timeout', 'settle'])('refuses a %s that is not a duration in milliseconds', (name) => {
     for (const value of [2 ** 31, Number.POSITIVE_INFINITY, Number.NaN, -1, '5']) {
       expect(() => brokerContract({ create: () => new MemoryBroker(), [name]: value })).toThrow(
-        `"${name}" is a number of milliseconds from 0 to 2147483647`,
+        `"${name}" must be a number of milliseconds from 0 to 2147483647`,
       );
     }
   });

@@ -255,7 +255,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     const next = failureOf(stream.next());
     leaving.abort();
     expect((await next).message).toBe(
-      "GET /feed/pushed (status 200): the stream ended (disconnected) before event 2. Taken: 1, the last of them { data: 'a' }",
+      "GET /feed/pushed (status 200): the stream ended (disconnected) before event 2. Received: 1, the last of them { data: 'a' }",
     );
     expect(await seen.count(2)).toEqual(['pushed', 'client-closed']);
   });
@@ -277,11 +277,11 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     const error = await failureOf(stream.collect(3));
     expect(error).toBeInstanceOf(AssertionError);
     expect(error.message).toBe(
-      'GET /feed/numbers/2 (status 200): the stream ended (complete) before 3 events from event 1 on. Taken: 2, the last of them { data: { i: 1 } }, { data: { i: 2 } }',
+      'GET /feed/numbers/2 (status 200): the stream ended (complete) before 3 events from event 1 on. Received: 2, the last of them { data: { i: 1 } }, { data: { i: 2 } }',
     );
     const none = await streamOf(app, '/feed/numbers/0');
     expect((await failureOf(none.until(() => true))).message).toBe(
-      'GET /feed/numbers/0 (status 200): the stream ended (complete) before an event for which the predicate holds. No event came',
+      'GET /feed/numbers/0 (status 200): the stream ended (complete) before an event that matches the predicate. No event was received',
     );
   });
 
@@ -289,14 +289,14 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     const app = await create(platform, { openDelay: 'first-chunk' });
     const stream = await streamOf(app, '/feed/pushed', { timeout: 1_000 });
     expect((await failureOf(stream.collect(2))).message).toContain(
-      '2 events from event 1 on did not come within 1000 ms. ',
+      '2 events from event 1 on did not arrive within 1000 ms. ',
     );
     stream.stall();
     const stalled = await failureOf(stream.next());
-    expect(stalled.message).toContain('did not come within 1000 ms: it is stalled, and resume() has it go on.');
+    expect(stalled.message).toContain('did not arrive within 1000 ms: the client is stalled, call resume().');
     const silent = await failureOf(streamOf(app, '/feed/silent', { timeout: 50 }));
     expect(silent).toBeInstanceOf(AssertionError);
-    expect(silent.message).toBe('GET /feed/silent had no answer within 50 ms');
+    expect(silent.message).toBe('GET /feed/silent had no response within 50 ms');
   }, 20_000);
 
   it('a client that stalls takes no more, until it resumes', async () => {
@@ -335,7 +335,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31, -1, Number.NaN]) {
       const refusal = {
         code: 'invalid-option',
-        message: expect.stringContaining('"timeout" is a number of milliseconds'),
+        message: expect.stringContaining('"timeout" must be a number of milliseconds'),
       };
       expect(await failureOf(streamOf(app, '/feed/numbers/1', { timeout }))).toMatchObject(refusal);
       expect(await failureOf(expectNoOpenStreams(app, { timeout }))).toMatchObject(refusal);
@@ -356,7 +356,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await app.close();
     expect(await failureOf(streamOf(app, '/feed/numbers/1'))).toMatchObject({
       code: 'invalid-argument',
-      message: 'streamOf() needs a port, and the application has been closed',
+      message: 'streamOf() needs a port, but the application has been closed',
     });
   });
 });
@@ -375,14 +375,14 @@ describe('an application for HTTP/2', () => {
   it('is told to speak nothing else, without TLS', async () => {
     expect(await failureOf(streamOf(await serve({}), '/'))).toMatchObject({
       code: 'invalid-argument',
-      message: expect.stringContaining('this application only HTTP/2'),
+      message: expect.stringContaining('this application speaks only HTTP/2'),
     });
   });
 
   it('is told to speak nothing else, with TLS', async () => {
     const app = await serve({ https: { key: tls('key'), cert: tls('cert') } });
     expect((await failureOf(streamOf(app, '/'))).message).toMatch(
-      /^GET \/ was not answered: .*no application protocol/,
+      /^GET \/ failed without a response: .*no application protocol/,
     );
   });
 
@@ -449,7 +449,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     const app = await create(platform, { heartbeat: 40 });
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/silent', { timeout: 100 }).catch((error: Error) => error.message);
-    expect(stream).toBe('GET /feed/silent had no answer within 100 ms');
+    expect(stream).toBe('GET /feed/silent had no response within 100 ms');
     await expectNoOpenStreams(app);
     const opening = streamOf(app, '/feed/silent', { all: true });
     await expectOpenStreams(app, 1);
@@ -467,14 +467,14 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     first.restore();
     const second = useFakeClock(app);
     first.restore();
-    expect(() => useFakeClock(app)).toThrow('has a fake clock already');
+    expect(() => useFakeClock(app)).toThrow('already has a fake clock');
     second.restore();
   });
 
   it('there is one for an application, and it goes forward', async () => {
     const app = await create(platform);
     const clock = useFakeClock(app);
-    expect(() => useFakeClock(app)).toThrow('has a fake clock already');
+    expect(() => useFakeClock(app)).toThrow('already has a fake clock');
     for (const ms of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
       expect(await failureOf(clock.advance(ms))).toMatchObject({ code: 'invalid-argument' });
     }
@@ -493,10 +493,10 @@ describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
     const error = await failureOf(expectNoOpenStreams(app, { timeout: 20 }));
     expect(error).toBeInstanceOf(AssertionError);
     expect(error.message).toMatch(
-      /^No streams should be open, and after 20 ms there are 1\n {2}stream \w+ of Feed\.pushed, open, for 1234 ms$/,
+      /^Expected 0 open streams\. After 20 ms there are 1\n {2}stream \w+ of Feed\.pushed, open, for 1234 ms$/,
     );
     expect((await failureOf(expectOpenStreams(app, 2, { timeout: 20 }))).message).toMatch(
-      /^2 streams should be open, and after 20 ms there are 1\n/,
+      /^Expected 2 open streams\. After 20 ms there are 1\n/,
     );
     stream.disconnect();
     await expectNoOpenStreams(app);
@@ -508,7 +508,7 @@ describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
     const { jest } = import.meta;
     jest.useFakeTimers();
     try {
-      expect((await failureOf(expectNoOpenStreams(app, { timeout: 20 }))).message).toContain('after 20 ms there are 1');
+      expect((await failureOf(expectNoOpenStreams(app, { timeout: 20 }))).message).toContain('After 20 ms there are 1');
     } finally {
       jest.useRealTimers();
     }

@@ -2,14 +2,16 @@ import { StreamError } from '../../errors.js';
 import { LONGEST_MS } from '../../util/checks.js';
 
 /**
- * @param name what the option is called
- * @throws {StreamError} `invalid-option` for what is no time to wait
+ * Returns the timeout.
+ *
+ * @param name the name of the option
+ * @throws {StreamError} `invalid-option` if it is not a duration in milliseconds
  */
 export function checkedTimeout(timeout: number, name = 'timeout'): number {
   if (!(typeof timeout === 'number' && timeout >= 0 && timeout <= LONGEST_MS)) {
     throw new StreamError(
       'invalid-option',
-      `"${name}" is a number of milliseconds from 0 to ${LONGEST_MS}, and not ${timeout}`,
+      `"${name}" must be a number of milliseconds from 0 to ${LONGEST_MS}, not ${timeout}`,
     );
   }
   return timeout;

@@ -4,27 +4,28 @@ import type { StreamRegistry } from '../../connection/registry/stream-registry.j
 import { StreamError } from '../../errors.js';
 import { registryOf } from './running-app.js';
 
-/** The time of an application's streams, in the hands of a test: see {@link useFakeClock}. */
+/** Controls the time of an application's streams: see {@link useFakeClock}. */
 export interface FakeClock {
   /**
-   * Lets so many milliseconds pass, with all that is due in them in its order. Resolves when it has happened; what the server wrote may
-   * still be on its way to the client.
+   * Advances the time by `ms` milliseconds and runs everything that becomes due, in order. Resolves when all of it has run. What the
+   * server wrote may not have arrived at the client yet.
    *
-   * @throws {StreamError} `invalid-option` for a negative number or none
+   * @throws {StreamError} `invalid-argument` if `ms` is negative or not a finite number
    */
   advance(ms: number): Promise<void>;
-  /** Lets the time go by itself again. */
+  /** Lets the time pass by itself again. */
   restore(): void;
 }
 
-/** Applications whose time stands still. */
+/** The applications that have a fake clock. */
 const faked = new WeakSet<StreamRegistry>();
 
 /**
- * Stops the time of an application's streams, from now until `restore()`: `heartbeat`, `sendTimeout`, `openDelay` and `maxDuration` come
- * when the test says so. Other timers are as they were: those of handlers, `flush: { ms }`, a hub's `history.ttl` and `shutdown.grace`.
+ * Stops the time of an application's streams until `restore()`: `heartbeat`, `sendTimeout`, `openDelay` and `maxDuration` become due
+ * only when the test advances the clock. Other timers are not affected: those of handlers, `flush: { ms }`, a hub's `history.ttl` and
+ * `shutdown.grace`.
  *
- * @throws {StreamError} `invalid-state` when the application has a fake clock already
+ * @throws {StreamError} `invalid-state` if the application already has a fake clock
  *
  * @example
  * ```ts
@@ -38,7 +39,7 @@ const faked = new WeakSet<StreamRegistry>();
 export function useFakeClock(app: INestApplication): FakeClock {
   const registry = registryOf(app);
   if (faked.has(registry)) {
-    throw new StreamError('invalid-state', 'This application has a fake clock already: restore() that one first');
+    throw new StreamError('invalid-state', 'This application already has a fake clock: call restore() on it first');
   }
   faked.add(registry);
   const { clock } = registry;
@@ -49,9 +50,9 @@ export function useFakeClock(app: INestApplication): FakeClock {
   return {
     advance: async (ms) => {
       if (!(ms >= 0 && Number.isFinite(ms))) {
-        throw new StreamError('invalid-argument', `advance() takes milliseconds, and not ${ms}`);
+        throw new StreamError('invalid-argument', `advance() takes a number of milliseconds, not ${ms}`);
       }
-      // What has been sent is to arrive before the time goes on.
+      // Lets data that was sent arrive before the time advances.
       await turn();
       for (const end = now + ms; now < end; ) {
         now = Math.min(end, now + clock.tickMs);
@@ -60,11 +61,11 @@ export function useFakeClock(app: INestApplication): FakeClock {
       }
     },
     restore: () => {
-      // A second time, it might be the clock of another test.
+      // A second call must not restore the clock of another test.
       if (!restored) {
         restored = true;
         faked.delete(registry);
-        // On from there: for open streams, the time never goes back.
+        // Continues from the fake time, because the time of open streams must not go back.
         const ahead = now - read();
         clock.follow(() => read() + ahead, false);
       }

@@ -1,17 +1,37 @@
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import type { Answer, AnswerListener } from './answer.js';
 import { readerFor } from './body/body-reader.js';
 import type { EventFields } from './body/streamed-event.js';
 
+/** Receives the events of a response. */
+export interface AnswerListener {
+  onEvents(events: readonly EventFields[]): void;
+  /** Called at the end of the body, perhaps more than once. `failure`: the error because of which the rest cannot be read. */
+  onEnd(how: 'complete' | 'truncated', failure?: Error): void;
+}
+
+/** The response to a request, whatever the protocol. */
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Starts to read the body. */
+  listen(listener: AnswerListener): void;
+  /** Stops reading from the socket. */
+  pause(): void;
+  /** Starts to read from the socket again. */
+  resume(): void;
+  /** Destroys the connection. */
+  destroy(): void;
+}
+
 const TLS = {
-  // A test's certificate need not be anybody's but the test's.
+  // Tests use self-signed certificates.
   rejectUnauthorized: false,
-  // Else a server for HTTP/2 only would answer for itself, with a 403.
+  // Without this, a server that speaks only HTTP/2 responds with a 403 of its own.
   ALPNProtocols: ['http/1.1'],
 };
 
-/** Sends a request over a connection of its own. Resolves when the head of the answer is there. */
+/** Sends a request over a new connection. Resolves with the response once its head is received. */
 export async function requestOverHttp(request: Request, json: boolean, signal: AbortSignal): Promise<Answer> {
   const body = Buffer.from(await request.arrayBuffer());
   return new Promise((resolve, reject) => {
@@ -19,7 +39,7 @@ export async function requestOverHttp(request: Request, json: boolean, signal: A
     const leave = (): void => {
       outgoing.destroy(signal.reason);
     };
-    // Once there is an answer, what breaks the connection shows there.
+    // After the response has begun, errors of the connection are reported by the response.
     outgoing.on('error', reject);
     outgoing.on('response', (incoming) => {
       signal.removeEventListener('abort', leave);
@@ -59,7 +79,7 @@ class HttpAnswer implements Answer {
     if (encoding !== 'identity') {
       listener.onEnd(
         'truncated',
-        new Error(`the body is compressed (${encoding}), which is not read: ask for none of it`),
+        new Error(`the body is compressed (${encoding}), which streamOf() cannot read: send no "Accept-Encoding"`),
       );
       incoming.destroy();
       return;
@@ -72,7 +92,7 @@ class HttpAnswer implements Answer {
         listener.onEnd('complete');
       }
     });
-    // What breaks it off shows as the close that follows. After a good end that comes too, and says nothing new.
+    // The close event that follows reports it. After a complete body, the second call of onEnd() has no effect.
     incoming.on('error', () => undefined);
     incoming.on('close', () => listener.onEnd('truncated'));
   }

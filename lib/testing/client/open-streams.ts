@@ -8,18 +8,18 @@ import { registryOf } from './running-app.js';
 const DEFAULT_TIMEOUT_MS = 1_000;
 const POLL_MS = 2;
 
-/** How long {@link expectOpenStreams} and {@link expectNoOpenStreams} wait for streams that come or go. */
+/** How long {@link expectOpenStreams} and {@link expectNoOpenStreams} wait. */
 export interface OpenStreamsOptions {
-  /** In milliseconds. Default: 1000. */
+  /** The longest time to wait for the expected number of open streams, in milliseconds. Default: 1000. */
   readonly timeout?: number;
 }
 
 /**
- * Resolves once so many streams of the application are open: their handlers have been called, and they are not over. With
- * {@link useFakeClock}, wait for it before the time goes on.
+ * Resolves once exactly `count` streams of the application are open: their handlers have been called and they have not ended. With
+ * {@link useFakeClock}, wait for this before you advance the clock.
  *
- * @throws {AssertionError} when it is another number after `timeout`; the message lists what is open
- * @throws {StreamError} `invalid-option` for a wrong `timeout`
+ * @throws {AssertionError} if the number differs after `timeout`; the message lists the open streams
+ * @throws {StreamError} `invalid-option` if `timeout` is not a duration in milliseconds
  *
  * @example
  * ```ts
@@ -36,7 +36,7 @@ export async function expectOpenStreams(
 ): Promise<void> {
   const registry = registryOf(app);
   let late = false;
-  // Not what the global `process` says: fake timers of test runners stop that too.
+  // A timer of node:timers, and not the clock: fake timers of test runners replace the global clock and timers.
   const timer = setTimeout(() => {
     late = true;
   }, checkedTimeout(timeout));
@@ -59,17 +59,16 @@ function unexpected(registry: StreamRegistry, count: number, timeout: number): A
   );
   const list = open.map((each) => `\n  ${each}`).join('');
   return new AssertionError({
-    message: `${count === 0 ? 'No' : count} streams should be open, and after ${timeout} ms there are ${open.length}${list}`,
+    message: `Expected ${count} open streams. After ${timeout} ms there are ${open.length}${list}`,
     actual: open,
     operator: 'expectOpenStreams',
   });
 }
 
 /**
- * Resolves once no stream of the application is open: whatever a test did, nothing has been left behind. Waits for those that are about
- * to close.
+ * Resolves once no stream of the application is open. Use it after a test to check that it left no stream behind.
  *
- * @throws {AssertionError} when some are open after `timeout`; the message lists them: id, route, state and age
+ * @throws {AssertionError} if streams are open after `timeout`; the message lists them with id, route, state and age
  *
  * @example
  * ```ts

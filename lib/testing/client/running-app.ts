@@ -5,13 +5,13 @@ import type { INestApplication } from '@nestjs/common';
 import { StreamRegistry } from '../../connection/registry/stream-registry.js';
 import { StreamError } from '../../errors.js';
 
-/** What is about to listen. To ask an application for it twice would initialize it twice. */
+/** Applications whose listen() is pending. A second call would initialize the application twice. */
 const starting = new WeakMap<INestApplication, Promise<unknown>>();
 
-/** Addresses that stand for all there are, and one among those. */
+/** For each address that stands for all interfaces: an address to connect to. */
 const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
-/** Where an application listens. One that does not yet listens on a free port of 127.0.0.1 from then on. */
+/** Returns the origin of an application. If it does not listen yet, it starts to listen on a free port of 127.0.0.1. */
 export async function originOf(app: INestApplication): Promise<string> {
   const server = app.getHttpServer() as Server;
   if (!server.listening) {
@@ -23,14 +23,14 @@ export async function originOf(app: INestApplication): Promise<string> {
   if (address === null || typeof address === 'string') {
     throw new StreamError(
       'invalid-argument',
-      `streamOf() needs a port, and the application ${address === null ? 'has been closed' : `listens on ${address}`}`,
+      `streamOf() needs a port, but the application ${address === null ? 'has been closed' : `listens on ${address}`}`,
     );
   }
-  // Of the servers of Node.js, those for HTTP/2 have it. With TLS, one may speak HTTP/1.1 too.
+  // Only the HTTP/2 servers of Node.js have this method. Those with TLS may speak HTTP/1.1 too.
   if ('updateSettings' in server && !(server instanceof TlsServer)) {
     throw new StreamError(
       'invalid-argument',
-      'streamOf() speaks HTTP/1.1, and this application only HTTP/2: leave out `http2` in the test, or have `https` with `allowHTTP1`',
+      'streamOf() speaks HTTP/1.1, but this application speaks only HTTP/2: leave out `http2` in the test, or set `https` with `allowHTTP1`',
     );
   }
   return `${server instanceof TlsServer ? 'https' : 'http'}://${hostOf(address)}:${address.port}`;
@@ -41,7 +41,7 @@ function hostOf({ address, family }: AddressInfo): string {
   return family === 'IPv6' ? `[${host}]` : host;
 }
 
-/** The open streams of an application. */
+/** Returns the stream registry of an application. */
 export function registryOf(app: INestApplication): StreamRegistry {
   try {
     return app.get(StreamRegistry, { strict: false });

@@ -3,41 +3,41 @@ import { clearTimeout, setTimeout } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
 import { StreamError } from '../../errors.js';
 import { FORMATS, type StreamFormatName } from '../../format/formats.js';
-import type { Answer } from './answer.js';
 import { checkedTimeout } from './checked-timeout.js';
-import { requestOverHttp } from './http-answer.js';
+import { type Answer, requestOverHttp } from './http-answer.js';
 import { originOf } from './running-app.js';
 import { TestStream } from './test-stream.js';
 
-/** Less than the five seconds Jest and Vitest give a test: they would not say what came instead. */
+/** Less than the five seconds after which Jest and Vitest fail a test: our message says what was received instead. */
 const TIMEOUT_MS = 3_000;
 
-/** The request of {@link streamOf}: as for `fetch`, and what tests of streams need besides. */
+/** The request of {@link streamOf}: the options of `fetch`, and options for streams. */
 export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'body' | 'signal'> {
-  /** Asks for a format by its name, as the `Accept` header does by media type. Default: whatever `headers` say. */
+  /** The format to request, by name. It sets the `Accept` header to the media type. Default: the `Accept` header of `headers`. */
   readonly format?: StreamFormatName;
-  /** Resumes after an event, as a client does that comes back. Default: none. */
+  /** The `Last-Event-ID` to send, to resume after an event. Default: none. */
   readonly lastEventId?: string;
   /**
-   * Whether what says nothing to an application counts as an event too: heartbeats and other comments, a `retry` or an `id` without data,
+   * Whether to return events without data for the application too: heartbeats and other comments, a `retry` or an `id` without data,
    * and the events of type `position` and `shutdown` that a hub or a closing server sends. Default: `false`.
    */
   readonly all?: boolean;
-  /** Whether SSE data that is JSON is given as its value, and not as text. Default: `true`. */
+  /** Whether to parse SSE data that is JSON. With `false`, `data` is always text. Default: `true`. */
   readonly json?: boolean;
-  /** How long the head, and each call that waits for events, may take, in milliseconds. Default: 3000. */
+  /** The longest time to wait for the head, and in each call that waits for events, in milliseconds. Default: 3000. */
   readonly timeout?: number;
 }
 
 /**
- * Opens a stream of an application over a real socket, by HTTP/1.1. An application that does not listen yet listens on a free port of
- * 127.0.0.1 from then on; close it when the test is over.
+ * Opens a stream of an application over a real socket, with HTTP/1.1. If the application does not listen yet, it starts to listen on a
+ * free port of 127.0.0.1; close it at the end of the test.
  *
- * Resolves when the head of the answer is there, whatever its status. For a stream that is silent at first that is after `openDelay`.
+ * Resolves once the head of the response is received, whatever its status. A stream that sends nothing at first commits its head after
+ * `openDelay`.
  *
- * @throws {AssertionError} when there is no head in time, or the connection breaks off before
- * @throws {StreamError} `invalid-option` for an unknown format, a path that leads elsewhere, a wrong `timeout`, or an application that
- * speaks HTTP/2 only
+ * @throws {AssertionError} if no head is received within `timeout`, or the connection is closed before
+ * @throws {StreamError} `invalid-option` for an unknown format or a wrong `timeout`; `invalid-argument` for a path of another origin, or
+ * an application that speaks only HTTP/2 or listens on no port
  *
  * @example
  * ```ts
@@ -75,7 +75,7 @@ function requestFor(origin: string, path: string, { method, headers, body, forma
     request.headers.set('Accept', mediaTypeOf(format));
   }
   if (lastEventId !== undefined) {
-    // As UTF-8, in a header each character of which stands for a byte (WHATWG HTML §9.2.4).
+    // The header is sent as UTF-8 (WHATWG HTML §9.2.4); each character of a header value in Node.js is one byte.
     request.headers.set('Last-Event-ID', Buffer.from(lastEventId).toString('latin1'));
   }
   return request;
@@ -86,13 +86,13 @@ function mediaTypeOf(name: StreamFormatName): string {
   if (mediaType === undefined) {
     throw new StreamError(
       'invalid-option',
-      `streamOf(): no format is called ${JSON.stringify(name)}. Known: ${Object.keys(FORMATS).join(', ')}`,
+      `streamOf(): unknown format ${JSON.stringify(name)}. Known: ${Object.keys(FORMATS).join(', ')}`,
     );
   }
   return mediaType;
 }
 
-/** Waits for the head of an answer, for so long. */
+/** Waits for the head of a response, for at most `timeout` milliseconds. */
 async function answered(
   name: string,
   timeout: number,
@@ -107,7 +107,9 @@ async function answered(
     if (signal?.aborted) {
       throw signal.reason;
     }
-    const problem = late.signal.aborted ? `had no answer within ${timeout} ms` : `was not answered: ${String(cause)}`;
+    const problem = late.signal.aborted
+      ? `had no response within ${timeout} ms`
+      : `failed without a response: ${String(cause)}`;
     throw Object.assign(new AssertionError({ message: `${name} ${problem}` }), { cause });
   } finally {
     clearTimeout(timer);

@@ -1,34 +1,34 @@
 import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import { inspect } from 'node:util';
-import type { Answer } from './answer.js';
 import { type EventFields, isOwnNotice, type StreamEnd, type StreamedEvent } from './body/streamed-event.js';
+import type { Answer } from './http-answer.js';
 
-/** How much may wait to be taken by the test before no more is read from the socket. */
+/** The number of events that may wait for the test before the client stops reading from the socket. */
 const UNREAD_LIMIT = 1_000;
-/** How many of the last events a message names. */
-const NAMED = 3;
+/** The number of received events that a message lists. */
+const LISTED = 3;
 
-/** What every failure says first, and how long a call may take. */
+/** How a stream is named in messages, and how its client waits and filters. */
 export interface StreamExpectations {
-  /** Such as `GET /feed`. */
+  /** For example `GET /feed`. */
   readonly name: string;
   readonly timeout: number;
-  /** Whether what has no data counts as an event. */
+  /** Whether to return events without data for the application too. */
   readonly all: boolean;
 }
 
-/** One call that waits, until it has waited for too long. */
+/** One call that waits for events. */
 interface Call {
   readonly what: string;
   expired: boolean;
 }
 
 /**
- * A client of a stream, in the hands of a test: see {@link streamOf}. It reads as fast as it can, until it has a thousand events that
- * nobody has taken.
+ * A client of a stream for tests: see {@link streamOf}. It reads as fast as it can, and pauses while 1000 events wait for the test.
  *
- * A method that waits rejects with an `AssertionError`, which says what came instead, when the stream ends before or `timeout` is over.
+ * A method that waits rejects with an `AssertionError` when the stream ends before, or after `timeout`. The message says which events were
+ * received instead.
  */
 export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> {
   private readonly waiting: StreamedEvent<T>[] = [];
@@ -47,18 +47,18 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     answer.listen({ onEvents: (events) => this.add(events), onEnd: (how, failure) => this.over(how, failure) });
   }
 
-  /** The status of the answer. */
+  /** The status code of the response. */
   get status(): number {
     return this.answer.status;
   }
 
-  /** The headers of the answer. */
+  /** The headers of the response. */
   get headers(): Headers {
     return this.answer.headers;
   }
 
   /**
-   * How it ended, as far as the socket has told; `undefined` while it goes on. There may still be events to take.
+   * How the stream ended, or `undefined` while it is open. Events that were received before the end may still be waiting.
    *
    * @example
    * ```ts
@@ -70,12 +70,12 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     return this.end;
   }
 
-  /** The next event. */
+  /** Resolves to the next event. */
   async next(): Promise<StreamedEvent<T>> {
     return this.call(`event ${this.count + 1}`, (call) => this.demand(call));
   }
 
-  /** The next `count` events. */
+  /** Resolves to the next `count` events. */
   async collect(count: number): Promise<StreamedEvent<T>[]> {
     return this.call(`${count} events from event ${this.count + 1} on`, async (call) => {
       const events: StreamedEvent<T>[] = [];
@@ -87,7 +87,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   }
 
   /**
-   * The first event from here on for which `predicate` holds. Those before it are passed over.
+   * Resolves to the next event for which `predicate` returns `true`. Events before it are skipped.
    *
    * @example
    * ```ts
@@ -95,7 +95,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
    * ```
    */
   async until(predicate: (event: StreamedEvent<T>) => boolean): Promise<StreamedEvent<T>> {
-    return this.call('an event for which the predicate holds', async (call) => {
+    return this.call('an event that matches the predicate', async (call) => {
       for (;;) {
         const event = await this.demand(call);
         if (predicate(event)) {
@@ -105,7 +105,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     });
   }
 
-  /** All events up to the end, whichever way it ends: look at {@link ended}. */
+  /** Resolves to all remaining events once the stream has ended, in whatever way: check {@link ended}. */
   async rest(): Promise<StreamedEvent<T>[]> {
     return this.call('the end', async (call) => {
       const events: StreamedEvent<T>[] = [];
@@ -116,7 +116,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     });
   }
 
-  /** Iterates as `rest()` does; `timeout` is for each event. Leaving the loop disconnects. */
+  /** Iterates over all remaining events. `timeout` applies to each event. Leaving the loop disconnects. */
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamedEvent<T>, void, undefined> {
     try {
       for (;;) {
@@ -131,22 +131,22 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     }
   }
 
-  /** Leaves without a word, as a client that crashes. What it has received can still be taken. */
+  /** Destroys the connection, as a client that crashes does. Events that were received before can still be read. */
   disconnect(): void {
     this.over('disconnected');
     this.answer.destroy();
   }
 
   /**
-   * Takes nothing more from its socket. What the buffers of the operating system hold, often some megabytes, the server can still send;
-   * then its writes wait.
+   * Stops reading from the socket. The server can still send as much as the buffers of the operating system hold, often some megabytes;
+   * after that its writes wait.
    */
   stall(): void {
     this.stalled = true;
     this.answer.pause();
   }
 
-  /** Takes from its socket again. */
+  /** Starts to read from the socket again. */
   resume(): void {
     this.stalled = false;
     this.answer.resume();
@@ -155,7 +155,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   private add(events: readonly EventFields[]): void {
     for (const event of events) {
       if (this.expectations.all || ('data' in event && !isOwnNotice(event))) {
-        // The type of the data is what the caller of streamOf() says.
+        // The caller of streamOf() declares the type of the data.
         this.waiting.push(event as StreamedEvent<T>);
       }
     }
@@ -200,14 +200,14 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     return event;
   }
 
-  /** The next event, or nothing at the end. */
+  /** Resolves to the next event, or to `undefined` at the end. */
   private async take(call: Call): Promise<StreamedEvent<T> | undefined> {
     while (this.waiting.length === 0 && this.end === undefined && !call.expired) {
       await this.news();
     }
     if (call.expired) {
-      const why = this.stalled ? ': it is stalled, and resume() has it go on' : '';
-      throw this.unmet(`${call.what} did not come within ${this.expectations.timeout} ms${why}`);
+      const why = this.stalled ? ': the client is stalled, call resume()' : '';
+      throw this.unmet(`${call.what} did not arrive within ${this.expectations.timeout} ms${why}`);
     }
     const event = this.waiting.shift();
     if (event) {
@@ -221,7 +221,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   private note(event: StreamedEvent<T>): void {
     this.count++;
     this.taken.push(event);
-    if (this.taken.length > NAMED) {
+    if (this.taken.length > LISTED) {
       this.taken.shift();
     }
     if (this.waiting.length === 0 && !this.stalled) {
@@ -241,7 +241,9 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
 
   private unmet(problem: string): AssertionError {
     const last = this.taken.map((event) => inspect(event, { breakLength: 120, maxStringLength: 200 })).join(', ');
-    const came = this.count === 0 ? 'No event came' : `Taken: ${this.count}, the last of them ${last}`;
-    return new AssertionError({ message: `${this.expectations.name} (status ${this.status}): ${problem}. ${came}` });
+    const received = this.count === 0 ? 'No event was received' : `Received: ${this.count}, the last of them ${last}`;
+    return new AssertionError({
+      message: `${this.expectations.name} (status ${this.status}): ${problem}. ${received}`,
+    });
   }
 }

@@ -3,7 +3,7 @@ import type { BrokerEntry } from '../../broker/broker.js';
 import type { Case, ContractContext } from './contract-context.js';
 import { appendAll, assertPlain, entry, entryOf, range, readAll } from './entries.js';
 
-/** What may be published, at its most awkward. */
+/** Entries with every field and encoding, and with characters that a store may mishandle. */
 const ENTRIES: readonly BrokerEntry[] = [
   { data: '{"a":[1,null,"x"]}', encoding: 'json' },
   { data: 'null', encoding: 'json', topic: 'topic', type: 'type', key: 'key' },
@@ -23,7 +23,7 @@ const ENTRIES: readonly BrokerEntry[] = [
   { data: '0', encoding: 'json', topic: '0', type: '0', key: '0' },
 ];
 
-async function tellsPositions(context: ContractContext): Promise<void> {
+async function resolvesToPositions(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const { start } = await context.recordTail(broker, log);
 
@@ -40,7 +40,7 @@ async function tellsPositions(context: ContractContext): Promise<void> {
   );
 }
 
-async function keepsOrderUnawaited(context: ContractContext): Promise<void> {
+async function keepsOrderOfCalls(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const recorder = await context.recordTail(broker, log);
 
@@ -54,7 +54,7 @@ async function keepsOrderUnawaited(context: ContractContext): Promise<void> {
   assertPlain(await readAll(broker, log), 1, 200);
 }
 
-async function takesManyPublishers(context: ContractContext): Promise<void> {
+async function ordersConcurrentPublishers(context: ContractContext): Promise<void> {
   const { clients, log } = await context.clients(3);
   const recorders = await Promise.all(clients.map((client) => context.recordTail(client, log)));
 
@@ -67,8 +67,8 @@ async function takesManyPublishers(context: ContractContext): Promise<void> {
     [...offsets].sort((a, b) => a - b),
     range(1, 150),
   );
-  const told = await Promise.all(recorders.map((recorder) => recorder.count(150)));
-  const [first = []] = told;
+  const received = await Promise.all(recorders.map((recorder) => recorder.count(150)));
+  const [first = []] = received;
   assert.ok(first.every(({ data, offset }) => offsets[Number(data)] === offset));
   assert.deepEqual(
     first.map(({ offset }) => offset),
@@ -79,15 +79,15 @@ async function takesManyPublishers(context: ContractContext): Promise<void> {
     assert.deepEqual(
       own,
       [...own].sort((a, b) => a - b),
-      'The entries of one caller keep their order',
+      'The entries of one caller must stay in the order of its calls',
     );
   }
-  for (const other of [...told, ...(await Promise.all(clients.map((client) => readAll(client, log))))]) {
-    assert.deepEqual(other, first, 'All clients are told the same');
+  for (const other of [...received, ...(await Promise.all(clients.map((client) => readAll(client, log))))]) {
+    assert.deepEqual(other, first, 'All clients must receive the same records in the same order');
   }
 }
 
-async function keepsEntries(context: ContractContext): Promise<void> {
+async function storesEveryField(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const recorder = await context.recordTail(broker, log);
   const began = Date.now();
@@ -96,23 +96,23 @@ async function keepsEntries(context: ContractContext): Promise<void> {
     await broker.append(log, each);
   }
 
-  const told = await recorder.count(ENTRIES.length);
-  assert.deepEqual(told.map(entryOf), ENTRIES.map(entryOf));
+  const received = await recorder.count(ENTRIES.length);
+  assert.deepEqual(received.map(entryOf), ENTRIES.map(entryOf));
   const read = await readAll(broker, log);
   assert.deepEqual(read.map(entryOf), ENTRIES.map(entryOf));
   assert.deepEqual(
     read.map(({ time }) => time),
-    told.map(({ time }) => time),
+    received.map(({ time }) => time),
   );
   for (const { time } of read) {
     assert.ok(
       Math.abs(time - began) < 60_000,
-      `A record of ${began} has the time ${time}: is the clock of the store off?`,
+      `A record that was appended at ${began} has the time ${time}: check the clock of the store`,
     );
   }
 }
 
-async function keepsLargeData(context: ContractContext): Promise<void> {
+async function storesLargeData(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const recorder = await context.recordTail(broker, log);
   const large = range(1, 60_000)
@@ -122,9 +122,9 @@ async function keepsLargeData(context: ContractContext): Promise<void> {
   await broker.append(log, { data: large, encoding: 'text' });
   await appendAll(broker, log, 2, 2);
 
-  assert.ok((await recorder.count(2))[0]?.data === large, 'A tail is told of large data as it is');
+  assert.ok((await recorder.count(2))[0]?.data === large, 'A tail must deliver large data unchanged');
   const [read] = await broker.read(log, 0, 1);
-  assert.ok(read?.data === large, 'Large data is read as it is');
+  assert.ok(read?.data === large, 'read() must return large data unchanged');
 }
 
 async function keepsLogsApart(context: ContractContext): Promise<void> {
@@ -148,10 +148,16 @@ async function keepsLogsApart(context: ContractContext): Promise<void> {
 }
 
 export const APPEND_CASES: readonly Case[] = [
-  ['append() tells where an entry stands: offsets count up from 1 in one epoch', tellsPositions],
-  ['append() keeps the order of a caller that does not wait in between', keepsOrderUnawaited],
-  ['append() takes entries of several publishers at once, in one order for all', takesManyPublishers],
-  ['append() keeps entries as they are: encodings, unicode, what is left out', keepsEntries],
-  ['append() keeps large data as it is', keepsLargeData],
-  ['logs do not see each other', keepsLogsApart],
+  ['append() resolves to the position of the entry: offsets count up from 1 within one epoch', resolvesToPositions],
+  ['append() keeps the order of calls that do not await each other', keepsOrderOfCalls],
+  [
+    'append() puts the entries of concurrent publishers in one order that is the same for all clients',
+    ordersConcurrentPublishers,
+  ],
+  [
+    'append() stores every field of an entry unchanged: all encodings, Unicode, empty and absent fields',
+    storesEveryField,
+  ],
+  ['append() stores large data unchanged', storesLargeData],
+  ['a log contains only the entries that were appended to it', keepsLogsApart],
 ];

@@ -10,11 +10,12 @@ import { READ_CASES } from './read.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
- * What a broker has to keep so that hubs over it keep what they promise, as cases for any test runner. Needs `fast-check`.
+ * Returns the contract of a broker as test cases for any test runner. A hub keeps its guarantees over every broker that passes them.
+ * Needs the package `fast-check`.
  *
- * They may run in any order, and at the same time. Give the last of them, which tries many interleavings, the time it needs.
+ * The cases may run in any order and concurrently. The last case tries many interleavings: give it a longer timeout than the others.
  *
- * @throws {StreamError} `invalid-option` for a wrong `timeout` or `settle`
+ * @throws {StreamError} `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
  *
  * @example
  * ```ts

@@ -5,7 +5,7 @@ import { LIMIT } from './delivery-audit.js';
 const TOPICS = ['a', 'b', 'c'] as const;
 const KEYS = ['k', 'l'] as const;
 
-/** What happens, in this order. Numbers that pick something do so among what there is. */
+/** One step of an interleaving. Numbers that select a hub, a subscriber or an event wrap around. */
 export type Command =
   | {
       readonly do: 'publish';
@@ -15,24 +15,24 @@ export type Command =
       readonly pad: number;
     }
   | { readonly do: 'evict'; readonly hub: number; readonly count: number }
-  | ({ readonly do: 'subscribe' } & Subscribing)
-  | { readonly do: 'read'; readonly who: number; readonly count: number }
-  | { readonly do: 'come back' | 'leave'; readonly who: number }
+  | ({ readonly do: 'subscribe' } & SubscribeCommand)
+  | { readonly do: 'read'; readonly subscriber: number; readonly count: number }
+  | { readonly do: 'resume' | 'leave'; readonly subscriber: number }
   | { readonly do: 'wait'; readonly turns: number };
 
-export interface Subscribing {
+export interface SubscribeCommand {
   readonly hub: number;
   readonly topics: string[] | undefined;
   readonly even: boolean;
-  /** With which id: none, one of an event, or a bad one. */
-  readonly from: 'now' | 'had' | 'malformed' | 'hub' | 'epoch' | 'future';
+  /** The id to resume from: none (`now`), that of an event (`event`), or one that the hub must answer with a reset. */
+  readonly from: 'now' | 'event' | 'malformed' | 'hub' | 'epoch' | 'future';
   readonly pick: number;
   readonly overflow: HubOverflowPolicy;
   readonly items: number;
   readonly bytes: number;
 }
 
-/** The package, which is loaded only where it is needed. */
+/** The package `fast-check`, which is imported only when it is needed. */
 export type FastCheck = typeof fc;
 
 function publishing(fc: FastCheck): fc.Arbitrary<Command> {
@@ -51,7 +51,7 @@ function subscribing(fc: FastCheck): fc.Arbitrary<Command> {
     hub: fc.nat(20),
     topics: fc.option(fc.uniqueArray(fc.constantFrom<string>(...TOPICS), { minLength: 1 }), { nil: undefined }),
     even: fc.boolean(),
-    from: fc.constantFrom('now' as const, 'now', 'had', 'had', 'had', 'malformed', 'hub', 'epoch', 'future'),
+    from: fc.constantFrom('now' as const, 'now', 'event', 'event', 'event', 'malformed', 'hub', 'epoch', 'future'),
     pick: fc.nat(100),
     overflow: fc.constantFrom('disconnect' as const, 'drop-oldest', 'drop-newest', 'latest'),
     items: fc.integer({ min: 1, max: 6 }),
@@ -59,7 +59,7 @@ function subscribing(fc: FastCheck): fc.Arbitrary<Command> {
   });
 }
 
-/** Any interleaving of what publishers and subscribers may do. */
+/** Generates interleavings of publishing, eviction, subscribing, reading, leaving and resuming. */
 function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
   const index = fc.nat(20);
   const command = fc.oneof(
@@ -67,9 +67,13 @@ function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
     { weight: 3, arbitrary: subscribing(fc) },
     {
       weight: 5,
-      arbitrary: fc.record({ do: fc.constant('read' as const), who: index, count: fc.integer({ min: 1, max: 5 }) }),
+      arbitrary: fc.record({
+        do: fc.constant('read' as const),
+        subscriber: index,
+        count: fc.integer({ min: 1, max: 5 }),
+      }),
     },
-    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('come back' as const, 'leave'), who: index }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('resume' as const, 'leave'), subscriber: index }) },
     {
       weight: 1,
       arbitrary: fc.record({
@@ -86,12 +90,12 @@ function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
 interface Trial {
   readonly runs: number;
   readonly seed: number | undefined;
-  /** In milliseconds. */
+  /** The time limit of all runs, in milliseconds. */
   readonly within: number;
 }
 
-/** Tries a property with many of them. */
-export function tryAll(
+/** Checks a property with `runs` random interleavings. */
+export function checkInterleavings(
   fc: FastCheck,
   { runs, seed, within }: Trial,
   property: (commands: Command[]) => Promise<void>,

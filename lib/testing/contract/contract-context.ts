@@ -5,22 +5,22 @@ import { Hub } from '../../hub/hub.js';
 import type { HubOptions } from '../../hub/hub.options.js';
 import type { BrokerContractSetup } from './contract-setup.js';
 
-/** What one case does, and its name. */
+/** The name of a case, and the function that runs it. */
 export type Case = readonly [name: string, run: (context: ContractContext) => Promise<void>];
 
-/** Enough for whatever a case appends, and longer than it runs. */
+/** Keeps every record that a case appends, for longer than the case runs. */
 const KEEP_ALL: BrokerRetention = { limit: 10_000, ttl: 3_600_000 };
 
-/** What a case has at hand. All of it is closed when the case is over. */
+/** Makes brokers and hubs for one case, and closes all of them when the case is over. */
 export class ContractContext {
-  /** What hubs had to say. */
+  /** The warnings that the hubs of the case logged. */
   readonly warnings: string[] = [];
   private readonly brokers: Broker[] = [];
   private readonly hubs: Hub[] = [];
 
   constructor(readonly setup: BrokerContractSetup) {}
 
-  /** A name for a log that nobody has used before. */
+  /** Returns a name that no log had before. */
   newLog(): string {
     return `contract-${randomUUID()}`;
   }
@@ -29,7 +29,7 @@ export class ContractContext {
     return this.keep(await this.setup.create());
   }
 
-  /** A broker with a log that is open. */
+  /** Makes a broker with an open log. */
   async openLog(retention: Partial<BrokerRetention> = {}): Promise<{ broker: Broker; log: string }> {
     const broker = await this.broker();
     const log = this.newLog();
@@ -37,7 +37,7 @@ export class ContractContext {
     return { broker, log };
   }
 
-  /** So many clients of one log: of one store if the broker has such, else one for all. */
+  /** Makes `count` clients of one log. They are different brokers if brokers share a store; otherwise all are the same broker. */
   async clients(count: number): Promise<{ clients: readonly Broker[]; log: string }> {
     const { broker, log } = await this.openLog();
     const clients = [broker];
@@ -50,18 +50,18 @@ export class ContractContext {
     return { clients, log };
   }
 
-  /** Another client of the same store, if there may be one. */
+  /** Returns another client of the same store, or the same broker if brokers share no store. */
   async another(broker: Broker): Promise<Broker> {
     return this.setup.shared ? this.broker() : broker;
   }
 
-  /** The broker there is after the store was restarted without its data. */
+  /** Closes everything, and returns a broker of the store after a restart in which it lost its records. */
   async restarted(restart: () => Broker | Promise<Broker>): Promise<Broker> {
     await this.end();
     return this.keep(await restart());
   }
 
-  /** Listens to a log. */
+  /** Tails a log and records what the listener receives. */
   async recordTail(broker: Broker, log: string): Promise<TailRecorder> {
     const recorder = new TailRecorder(this);
     await recorder.begin(broker, log);
@@ -74,12 +74,17 @@ export class ContractContext {
     return hub;
   }
 
-  /** Waits for what has to happen. */
+  /**
+   * Waits for a promise.
+   *
+   * @param what the expectation, as a sentence
+   * @throws {AssertionError} after `timeout` milliseconds
+   */
   async within<R>(promise: Promise<R>, what: string): Promise<R> {
     const { timeout = 5_000 } = this.setup;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      const error = new AssertionError({ message: `${what}: not within ${timeout} ms` });
+      const error = new AssertionError({ message: `${what}: this did not happen within ${timeout} ms` });
       timer = setTimeout(() => reject(error), timeout);
     });
     try {
@@ -89,18 +94,23 @@ export class ContractContext {
     }
   }
 
-  /** Asks until it is so. */
-  async until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+  /**
+   * Polls until a condition holds.
+   *
+   * @param what the condition, as a sentence
+   * @throws {AssertionError} after `timeout` milliseconds
+   */
+  async until(what: string, holds: () => Promise<boolean>): Promise<void> {
     const end = Date.now() + (this.setup.timeout ?? 5_000);
-    while (!(await isSo())) {
+    while (!(await holds())) {
       if (Date.now() > end) {
-        throw new AssertionError({ message: `${what}: not so after ${this.setup.timeout ?? 5_000} ms` });
+        throw new AssertionError({ message: `${what}: this was not the case after ${this.setup.timeout ?? 5_000} ms` });
       }
       await pause(5);
     }
   }
 
-  /** Waits for what must not happen. */
+  /** Waits for `settle` milliseconds, before it is checked that something did not happen. */
   settle(): Promise<void> {
     return pause(this.setup.settle ?? 20);
   }
@@ -117,7 +127,7 @@ export class ContractContext {
   }
 }
 
-/** What a listener of a log was told. */
+/** Records what the listener of a tail receives. */
 export class TailRecorder {
   readonly records: BrokerRecord[] = [];
   private tail: BrokerTail | undefined;
@@ -125,10 +135,10 @@ export class TailRecorder {
 
   constructor(private readonly context: ContractContext) {}
 
-  /** Where it began. */
+  /** The tail, with the position at which it began. */
   get start(): BrokerTail {
     if (!this.tail) {
-      throw new Error('The recorder has not begun');
+      throw new Error('Call begin() before start is read');
     }
     return this.tail;
   }
@@ -140,14 +150,14 @@ export class TailRecorder {
     });
   }
 
-  /** Waits until so many were told. */
+  /** Waits until at least `count` records were received. */
   async count(count: number): Promise<readonly BrokerRecord[]> {
     const there = new Promise<void>((resolve) => {
       this.wake = () => this.records.length >= count && resolve();
       this.wake();
     });
-    await this.context.within(there, `A tail is told of ${count} records`).catch((error: Error) => {
-      error.message += ` (was told of ${this.records.length})`;
+    await this.context.within(there, `A tail receives ${count} records`).catch((error: Error) => {
+      error.message += ` (it received ${this.records.length})`;
       throw error;
     });
     return this.records;
@@ -158,7 +168,7 @@ export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Lets the event loop go round. */
+/** Waits for `count` turns of the event loop. */
 export async function turns(count = 1): Promise<void> {
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setImmediate(resolve));

@@ -1,34 +1,34 @@
 import type { Broker } from '../../broker/broker.js';
 
-/** What {@link brokerContract} has to know of a broker. Only `create` is needed. */
+/** How {@link brokerContract} makes and controls brokers. Only `create` is required. */
 export interface BrokerContractSetup {
-  /** Makes a broker. The logs it is asked for have names that nobody has used before; it is closed after the case. */
+  /** Makes a broker. Its logs get names that were never used before. The broker is closed after the case. */
   create(): Broker | Promise<Broker>;
   /**
-   * Whether brokers of `create()` are clients of one store, as those of several processes are. Default: `false`; each has logs of
-   * its own.
+   * Whether all brokers that `create()` makes are clients of one store, like the brokers of several processes. Default: `false`: each
+   * broker has logs of its own.
    */
   readonly shared?: boolean;
   /**
-   * Makes a broker as after a restart that has cost the store everything; those there were are closed. Without it, there are
-   * no cases of that.
+   * Makes a broker of a store that was restarted and lost all records. The earlier brokers are closed before. Without it, the cases of
+   * a restart are left out.
    */
   restart?(): Broker | Promise<Broker>;
-  /** Has the store lose a log while brokers are open. Without it, there are no cases of that. */
+  /** Deletes a log in the store while brokers are open. Without it, the cases of such a loss are left out. */
   lose?(log: string): void | Promise<void>;
-  /** How long what has to happen may take, in milliseconds. Default: 5000. */
+  /** How long to wait for an expected result, in milliseconds. Default: 5000. */
   readonly timeout?: number;
-  /** How long is waited for what must not happen, in milliseconds. Default: 20, which a remote store may need more of. */
+  /** How long to wait before it is checked that something did not happen, in milliseconds. Default: 20; a remote store may need more. */
   readonly settle?: number;
-  /** How many interleavings are tried. Default: 100. */
+  /** The number of random interleavings to try. Default: 100. */
   readonly runs?: number;
-  /** Which: the same for the same number. Default: others every time; a failure says its seed. */
+  /** The seed of the random interleavings. Default: another seed in every run. The message of a failure contains the seed. */
   readonly seed?: number;
 }
 
-/** One case of a contract: a test of any runner. */
+/** One case of a contract, to be run as a test by any test runner. */
 export interface ContractCase {
   readonly name: string;
-  /** Rejects with an `AssertionError`, or with what the broker threw, when the contract is not kept. */
+  /** Rejects with an `AssertionError`, or with the error that the broker threw, when the broker breaks the contract. */
   run(): Promise<void>;
 }

@@ -2,143 +2,161 @@ import assert from 'node:assert/strict';
 import type { HubEvent, HubReset, HubResetReason } from '../../event/hub-event.js';
 import type { HubOverflowPolicy } from '../../hub/overflow.js';
 
-/** How many events the hubs of an interleaving keep: few, so that many are evicted. It stands in a file that does not need fast-check. */
+/** The history limit of the hubs of an interleaving. It is small, so that many events are evicted. */
 export const LIMIT = 8;
 
-/** An event of the log. */
-export interface Logged {
+/** An event in the log. */
+export interface LoggedEvent {
   readonly offset: number;
-  /** In which order it was published. */
+  /** The number of the event in the order of the calls of publish(). */
   readonly n: number;
   readonly id: string;
   readonly topic: string | undefined;
 }
 
-/** What a subscriber was given, and how many events had been published by then. */
-export interface Given {
+/** An event that a subscriber received, and the number of events that had been published by then. */
+export interface Delivery {
   readonly event: HubEvent;
   readonly published: number;
 }
 
-/** What a subscriber was, and when. */
-export interface Visit {
+/** What a subscription asked for, and the state of the log when it began. */
+export interface SubscriptionModel {
   readonly topics: readonly string[] | undefined;
   readonly even: boolean;
   readonly overflow: HubOverflowPolicy;
-  /** After which offset it begins, if its id is good. */
+  /** The offset of the id that the subscription resumes from. Absent if there is no id, or if it is bad. */
   readonly after: number | undefined;
-  /** Why its id is bad, if it is. */
+  /** Why the hub must reject the id. Absent if the id is good. */
   readonly bad: HubResetReason | undefined;
-  /** How many events had been published before: of those, it may or may not hear the last. */
+  /** The number of events that had been published before. The last of them may or may not be delivered. */
   readonly published: number;
-  /** Up to which offset its hub had told others: of those, it does not hear. */
-  readonly told: number;
+  /** The offset up to which the hub had already delivered events to others. A new subscriber does not receive those. */
+  readonly deliveredBefore: number;
 }
 
-/** Goes through what a subscriber was given, and finds out whether it was told of everything else that it was lost. */
+/** Checks that a subscriber received every event in order and once, or a `lagged` or `reset` that accounts for those it did not receive. */
 export class DeliveryAudit {
-  /** Up to where everything has been given, or is known to be missing. */
+  /** The offset up to which every event was delivered or is isAccountedFor for. */
   private at: number;
-  /** Whether it is known where it begins. */
+  /** Whether the offset at which the subscription begins is known. */
   private begun: boolean;
-  /** How many were told to have been dropped, and have not been found missing yet. */
-  private owed = 0;
+  /** The number of events that were reported as dropped and have not been found missing yet. */
+  private reported = 0;
 
   constructor(
-    private readonly visit: Visit,
-    private readonly log: readonly Logged[],
+    private readonly model: SubscriptionModel,
+    private readonly log: readonly LoggedEvent[],
   ) {
-    this.at = visit.after ?? visit.told;
-    this.begun = visit.after !== undefined;
+    this.at = model.after ?? model.deliveredBefore;
+    this.begun = model.after !== undefined;
   }
 
-  /** @throws when an event was given out of order or twice, or is missing without a word */
-  follow(all: readonly Given[]): this {
+  /** @throws {AssertionError} when an event was delivered out of order or twice, or is missing and was not reported */
+  follow(all: readonly Delivery[]): this {
     all.forEach(({ event, published }, index) => {
-      assert.ok(index > 0 || !this.visit.bad || event.type === 'reset', 'That its id is bad is told first');
+      assert.ok(
+        index > 0 || !this.model.bad || event.type === 'reset',
+        'A subscriber with a bad id must receive a reset first',
+      );
       if (event.type === 'reset') {
-        this.reset(event as HubEvent<HubReset>, index === 0 ? this.visit.bad : undefined, published);
+        this.checkReset(event as HubEvent<HubReset>, index === 0 ? this.model.bad : undefined, published);
       } else if (event.type === 'lagged') {
-        this.lag(event as HubEvent<{ readonly dropped: number }>);
+        this.checkLagged(event as HubEvent<{ readonly dropped: number }>);
       } else {
-        this.hear(event);
+        this.checkEvent(event);
       }
     });
     return this;
   }
 
-  /** Whether nothing is left to be given. */
-  get settled(): boolean {
-    return this.missing(Number.POSITIVE_INFINITY).length === this.owed && (this.begun || !this.visit.bad);
+  /** Whether no more events are to be delivered. */
+  get complete(): boolean {
+    return this.missing(Number.POSITIVE_INFINITY).length === this.reported && (this.begun || !this.model.bad);
   }
 
-  /** Where it stands, in words. */
+  /** Returns the state of the audit, for messages. */
   toString(): string {
     const missing = this.missing(Number.POSITIVE_INFINITY).map(({ offset }) => offset);
-    return `at ${this.at}, ${this.owed} told to have been dropped, [${missing.join()}] not given`;
+    return `at offset ${this.at}, ${this.reported} reported as dropped, [${missing.join()}] not delivered`;
   }
 
-  private hear({ id, type }: HubEvent): void {
+  private checkEvent({ id, type }: HubEvent): void {
     const event = this.find(id);
-    assert.ok(event && type === undefined, `What is given was published: ${id}`);
-    assert.ok(this.isFor(event), `An event of the topic ${event.topic} is not for it`);
-    assert.ok(event.offset > this.at, `Event ${event.offset} comes after ${this.at}`);
+    assert.ok(event && type === undefined, `A subscriber received an event that was never published: ${id}`);
+    assert.ok(
+      this.matches(event),
+      `A subscriber received an event of the topic ${event.topic}, to which it did not subscribe`,
+    );
+    assert.ok(event.offset > this.at, `Event ${event.offset} must not be delivered after ${this.at}`);
     const missing = this.missing(event.offset - 1).length;
-    // What is superseded is told before all that waits, so it may be ahead.
-    const accounted = this.visit.overflow === 'latest' ? missing <= this.owed : missing === this.owed;
-    assert.ok(accounted, `Event ${event.offset} is given with ${missing} missing before it: ${this}`);
-    this.owed -= missing;
+    // With `latest`, `lagged` is sent before all waiting events, so the count may include events that are missing later.
+    const isAccountedFor = this.model.overflow === 'latest' ? missing <= this.reported : missing === this.reported;
+    assert.ok(isAccountedFor, `Event ${event.offset} was delivered while ${missing} before it are missing: ${this}`);
+    this.reported -= missing;
     this.at = event.offset;
     this.begun = true;
   }
 
-  private lag({ id, data: { dropped } }: HubEvent<{ readonly dropped: number }>): void {
+  private checkLagged({ id, data: { dropped } }: HubEvent<{ readonly dropped: number }>): void {
     const first = this.find(id);
-    assert.ok(dropped > 0 && this.visit.overflow.match(/drop|latest/) && first, 'What was dropped was so by a policy');
+    assert.ok(
+      dropped > 0 && this.model.overflow.match(/drop|latest/) && first,
+      'Only an overflow policy may drop events',
+    );
     const before = this.missing(first.offset - 1).length;
-    assert.ok(before <= this.owed, `Who comes back with the id of "lagged" (${first.offset}) misses nothing: ${this}`);
-    this.owed += dropped;
+    assert.ok(
+      before <= this.reported,
+      `A client that resumes from the id of "lagged" (${first.offset}) must miss nothing: ${this}`,
+    );
+    this.reported += dropped;
   }
 
-  private reset({ id, data }: HubEvent<HubReset>, bad: HubResetReason | undefined, published: number): void {
-    assert.equal(this.owed, 0);
+  private checkReset({ id, data }: HubEvent<HubReset>, bad: HubResetReason | undefined, published: number): void {
+    assert.equal(this.reported, 0);
     const { reason, oldest } = data;
     const after = offsetIn(id);
     assert.equal(reason, bad ?? 'evicted');
     if (!bad) {
-      assert.ok(this.at + LIMIT < published, `What follows ${this.at} was not evicted after ${published}`);
-      assert.ok(after > this.at, 'A reset goes forward');
+      assert.ok(
+        this.at + LIMIT < published,
+        `A reset after ${this.at} was sent, but with ${published} events published nothing was evicted there`,
+      );
+      assert.ok(after > this.at, 'A reset must move forward');
     }
-    assert.ok(after <= Math.max(0, published - LIMIT), `A reset goes on with all there is, not after ${after}`);
+    assert.ok(
+      after <= Math.max(0, published - LIMIT),
+      `A reset must continue with the oldest event that is kept, not after ${after}`,
+    );
     if (oldest !== null) {
-      assert.equal(this.find(oldest)?.offset, after + 1, 'A reset names the event with which it goes on');
+      assert.equal(this.find(oldest)?.offset, after + 1, 'A reset must name the event with which the stream continues');
     }
     this.at = after;
     this.begun = true;
   }
 
-  /** What is for it and was not given, up to an offset. */
-  private missing(upTo: number): Logged[] {
+  /** Returns the events up to an offset that the subscriber should have received and did not. */
+  private missing(upTo: number): LoggedEvent[] {
     return this.log.filter(
       (event) =>
         event.offset > this.at &&
         event.offset <= upTo &&
-        this.isFor(event) &&
-        (this.begun || event.n > this.visit.published),
+        this.matches(event) &&
+        (this.begun || event.n > this.model.published),
     );
   }
 
-  private isFor({ topic, n }: Logged): boolean {
-    const { topics, even } = this.visit;
+  private matches({ topic, n }: LoggedEvent): boolean {
+    const { topics, even } = this.model;
     return (!topics || (topic !== undefined && topics.includes(topic))) && (!even || n % 2 === 0);
   }
 
-  private find(id: string): Logged | undefined {
+  private find(id: string): LoggedEvent | undefined {
     return this.log.find((event) => event.id === id);
   }
 }
 
-/** The offset in the id of an event. */
+/** Returns the offset in the id of an event. */
 export function offsetIn(id: string): number {
   return Number.parseInt(id.split('.')[2] ?? '', 36);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Broker, BrokerEntry, BrokerRecord } from '../../broker/broker.js';
 
-/** The n-th of plain entries, told apart by their data. */
+/** Returns the n-th plain entry. Each has different data. */
 export function entry(n: number): BrokerEntry {
   return { data: `{"n":${n}}`, encoding: 'json', topic: n % 2 === 0 ? 'even' : 'odd' };
 }
@@ -10,28 +10,31 @@ export function range(first: number, last: number): number[] {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => first + index);
 }
 
-/** Appends plain entries, each when the one before is there. */
+/** Appends the plain entries from `first` to `last`, one after the other. */
 export async function appendAll(broker: Broker, log: string, first: number, last: number): Promise<void> {
   for (const n of range(first, last)) {
     await broker.append(log, entry(n));
   }
 }
 
-/** Reads a log to its end, as many times as that takes. */
+/** Reads a log to its end, in pages of `count` records. */
 export async function readAll(broker: Broker, log: string, after = 0, count = 512): Promise<BrokerRecord[]> {
   const all: BrokerRecord[] = [];
   for (let at = after; ; at = all.at(-1)?.offset ?? at) {
     const records = await broker.read(log, at, count);
-    assert.ok(records.length <= count, `read() of ${count} gave ${records.length}`);
+    assert.ok(
+      records.length <= count,
+      `read() returned ${records.length} records where at most ${count} were requested`,
+    );
     if (records.length === 0) {
       return all;
     }
     all.push(...records);
-    assert.ok((all.at(-1)?.offset ?? 0) > at, 'read() goes on after the offset it is given');
+    assert.ok((all.at(-1)?.offset ?? 0) > at, 'read() must return records after the offset it was called with');
   }
 }
 
-/** Checks that plain entries stand where they should. */
+/** Asserts that the records are the plain entries from `first` to `last`, at the offsets of the same numbers. */
 export function assertPlain(records: readonly BrokerRecord[], first: number, last: number): void {
   assert.deepEqual(
     records.map(({ offset, data }) => [offset, data]),
@@ -39,7 +42,7 @@ export function assertPlain(records: readonly BrokerRecord[], first: number, las
   );
 }
 
-/** What was appended of a record. */
+/** Returns the fields of a record that its publisher appended. */
 export function entryOf({ data, encoding, topic, type, key }: BrokerEntry): BrokerEntry {
   return { data, encoding, topic, type, key };
 }

@@ -7,7 +7,7 @@ import { Listener, publishAll } from './hub-listener.js';
 type Restart = NonNullable<BrokerContractSetup['restart']>;
 type Lose = NonNullable<BrokerContractSetup['lose']>;
 
-async function restartsAnew(context: ContractContext, restart: Restart): Promise<void> {
+async function beginsNewEpochAfterRestart(context: ContractContext, restart: Restart): Promise<void> {
   const { broker, log } = await context.openLog();
   await appendAll(broker, log, 1, 3);
   const { epoch } = (await context.recordTail(broker, log)).start;
@@ -17,14 +17,14 @@ async function restartsAnew(context: ContractContext, restart: Restart): Promise
   const recorder = await context.recordTail(restarted, log);
   await appendAll(restarted, log, 1, 3);
 
-  assert.notEqual(recorder.start.epoch, epoch, 'A log that has lost its records begins another epoch');
+  assert.notEqual(recorder.start.epoch, epoch, 'A log that has lost its records must begin a new epoch');
   assert.equal(recorder.start.offset, 0);
   assertPlain(await recorder.count(3), 1, 3);
   assert.ok(recorder.records.every((record) => record.epoch === recorder.start.epoch));
   assertPlain(await readAll(restarted, log), 1, 3);
 }
 
-async function hubTellsRestart(context: ContractContext, restart: Restart): Promise<void> {
+async function hubResetsAfterRestart(context: ContractContext, restart: Restart): Promise<void> {
   const name = context.newLog();
   const [, id = ''] = await publishAll(await context.hub(await context.broker(), { name }), 1, 3);
 
@@ -40,7 +40,7 @@ async function hubTellsRestart(context: ContractContext, restart: Restart): Prom
   assert.deepEqual(late.data, [{ reason: 'epoch', oldest }, ...range(4, 8)]);
 }
 
-async function losesUnderTails(context: ContractContext, lose: Lose): Promise<void> {
+async function beginsNewEpochUnderTails(context: ContractContext, lose: Lose): Promise<void> {
   const { broker, log } = await context.openLog();
   const recorder = await context.recordTail(broker, log);
   await appendAll(broker, log, 1, 3);
@@ -53,13 +53,13 @@ async function losesUnderTails(context: ContractContext, lose: Lose): Promise<vo
   assertPlain(recorder.records.slice(0, 3), 1, 3);
   assertPlain(recorder.records.slice(3), 1, 2);
   const epochs = new Set(recorder.records.map(({ epoch }) => epoch));
-  assert.equal(epochs.size, 2, 'A log that has lost its records begins another epoch');
+  assert.equal(epochs.size, 2, 'A log that has lost its records must begin a new epoch');
   const read = await readAll(broker, log);
   assertPlain(read, 1, 2);
   assert.deepEqual(read, recorder.records.slice(3));
 }
 
-async function hubTellsLoss(context: ContractContext, lose: Lose): Promise<void> {
+async function hubResetsAfterLoss(context: ContractContext, lose: Lose): Promise<void> {
   const name = context.newLog();
   const hub = await context.hub(await context.broker(), { name });
   const live = new Listener(context, hub.subscribe());
@@ -77,22 +77,31 @@ async function hubTellsLoss(context: ContractContext, lose: Lose): Promise<void>
   assert.deepEqual(back.data, [reset, 4, 5]);
 }
 
-/** What happens when the store loses what it has, as far as the setup can have it do so. */
+/** The cases in which the store loses its records. Without `restart` or `lose` in the setup, those that need it are left out. */
 export function epochCases({ restart, lose }: BrokerContractSetup): readonly Case[] {
   return [
     ...(restart
       ? ([
           [
-            'a restart that costs the store its records begins another epoch',
-            (context) => restartsAnew(context, restart),
+            'a log that lost its records in a restart begins a new epoch',
+            (context) => beginsNewEpochAfterRestart(context, restart),
           ],
-          ['a hub tells who comes back after such a restart so', (context) => hubTellsRestart(context, restart)],
+          [
+            'a hub resets a subscriber that resumes after a restart in which the records were lost',
+            (context) => hubResetsAfterRestart(context, restart),
+          ],
         ] satisfies Case[])
       : []),
     ...(lose
       ? ([
-          ['a log that is lost while it is open begins another epoch', (context) => losesUnderTails(context, lose)],
-          ['a hub tells its subscribers that its log was lost', (context) => hubTellsLoss(context, lose)],
+          [
+            'a log that loses its records while it is open begins a new epoch',
+            (context) => beginsNewEpochUnderTails(context, lose),
+          ],
+          [
+            'a hub resets its subscribers when its log loses the records',
+            (context) => hubResetsAfterLoss(context, lose),
+          ],
         ] satisfies Case[])
       : []),
   ];

@@ -6,8 +6,8 @@ import { Listener, publishAll } from './hub-listener.js';
 
 type Listening = Parameters<Broker['tail']>[1];
 
-/** A broker whose connection fails tails now and then: what it tells them goes through `pass` first. */
-function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], tell: Listening) => void): Broker {
+/** A broker whose tails are unreliable: `pass` decides which records reach the listener, and when. */
+function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], deliver: Listening) => void): Broker {
   return {
     open: (log, retention) => broker.open(log, retention),
     append: (log, entry) => broker.append(log, entry),
@@ -18,15 +18,15 @@ function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], tell
 }
 
 async function readsWhatTailsMissed(context: ContractContext): Promise<void> {
-  const lossy = withTails(await context.broker(), (records, tell) =>
-    tell(records.filter(({ offset }) => offset < 5 || offset % 4 === 0)),
+  const lossy = withTails(await context.broker(), (records, deliver) =>
+    deliver(records.filter(({ offset }) => offset < 5 || offset % 4 === 0)),
   );
   const hub = await context.hub(lossy, { name: context.newLog() });
   const live = new Listener(context, hub.subscribe());
-  const heard = live.count(40);
+  const received = live.count(40);
 
   const [, second] = await publishAll(hub, 1, 40);
-  await heard;
+  await received;
 
   assert.deepEqual(live.data, range(1, 40));
   const back = new Listener(context, hub.subscribe({ after: second }));
@@ -36,7 +36,7 @@ async function readsWhatTailsMissed(context: ContractContext): Promise<void> {
 
 async function readsALongGap(context: ContractContext): Promise<void> {
   let broken = false;
-  const lossy = withTails(await context.broker(), (records, tell) => broken || tell(records));
+  const lossy = withTails(await context.broker(), (records, deliver) => broken || deliver(records));
   const hub = await context.hub(lossy, { name: context.newLog(), history: { limit: 5_000 }, queue: { items: 5_000 } });
   const live = new Listener(context, hub.subscribe());
   const first = live.count(1);
@@ -54,9 +54,9 @@ async function readsALongGap(context: ContractContext): Promise<void> {
   assert.deepEqual(live.data, range(1, 2_003));
 }
 
-async function tellsWhatIsGone(context: ContractContext): Promise<void> {
+async function resetsAfterUnreadableGap(context: ContractContext): Promise<void> {
   let broken = false;
-  const lossy = withTails(await context.broker(), (records, tell) => broken || tell(records));
+  const lossy = withTails(await context.broker(), (records, deliver) => broken || deliver(records));
   const hub = await context.hub(lossy, { name: context.newLog(), history: { limit: 5 } });
   const live = new Listener(context, hub.subscribe());
   const first = live.count(1);
@@ -75,59 +75,66 @@ async function tellsWhatIsGone(context: ContractContext): Promise<void> {
   assert.equal(context.warnings.length, 1);
 }
 
-async function takesWhatComesLate(context: ContractContext): Promise<void> {
+async function toleratesLateTails(context: ContractContext): Promise<void> {
   const late: (() => void)[] = [];
-  const slow = withTails(await context.broker(), (records, tell) => late.push(() => tell(records)));
+  const slow = withTails(await context.broker(), (records, deliver) => late.push(() => deliver(records)));
   const hub = await context.hub(slow, { name: context.newLog() });
   const live = new Listener(context, hub.subscribe());
-  const heard = live.count(10);
+  const received = live.count(10);
 
   const ids = await publishAll(hub, 1, 8);
   const ahead = new Listener(context, hub.subscribe({ after: ids[4] }));
   const rest = ahead.count(5);
-  await context.until('The tail was told', async () => late.length > 0);
+  await context.until('The tail received records', async () => late.length > 0);
   await publishAll(hub, 9, 10);
   await context.settle();
-  late.splice(0).forEach((tell) => void tell());
-  const done = context.until('The tail is told the rest', async () => {
-    late.splice(0).forEach((tell) => void tell());
+  late.splice(0).forEach((deliver) => void deliver());
+  const done = context.until('The tail receives the rest', async () => {
+    late.splice(0).forEach((deliver) => void deliver());
     return live.events.length === 10;
   });
-  await Promise.all([heard, rest, done]);
+  await Promise.all([received, rest, done]);
 
   assert.deepEqual(live.data, range(1, 10));
   assert.deepEqual(ahead.data, range(6, 10));
 }
 
-async function takesWhatIsOvertaken(context: ContractContext): Promise<void> {
+async function toleratesSwappedRecords(context: ContractContext): Promise<void> {
   let third: (() => void) | undefined;
-  const swapping = withTails(await context.broker(), (records, tell) => {
+  const swapping = withTails(await context.broker(), (records, deliver) => {
     for (const record of records) {
       if (record.offset === 3) {
-        third = () => tell([record]);
+        third = () => deliver([record]);
       } else {
-        tell([record]);
+        deliver([record]);
       }
     }
   });
   const hub = await context.hub(swapping, { name: context.newLog() });
   const live = new Listener(context, hub.subscribe());
-  const heard = live.count(6);
+  const received = live.count(6);
 
   await publishAll(hub, 1, 6);
-  await heard;
+  await received;
   third?.();
   const last = live.count(8);
   await publishAll(hub, 7, 8);
   await last;
 
-  assert.deepEqual(live.data, range(1, 8), 'A record that comes late, and was read meanwhile, is not told again');
+  assert.deepEqual(
+    live.data,
+    range(1, 8),
+    'A record that arrives late and was read in the meantime must not be delivered again',
+  );
 }
 
 export const GAP_CASES: readonly Case[] = [
-  ['a hub reads what its tail was not told', readsWhatTailsMissed],
-  ['a hub reads a long gap, in pages', readsALongGap],
-  ['a hub tells its subscribers what it can neither be told nor read', tellsWhatIsGone],
-  ['a hub whose tail is told late loses nothing, and knows ids that are ahead of it', takesWhatComesLate],
-  ['a hub tells nothing twice when its tail is told of a record after those that follow it', takesWhatIsOvertaken],
+  ['a hub reads the records that its tail missed', readsWhatTailsMissed],
+  ['a hub reads a long gap page by page', readsALongGap],
+  ['a hub sends a reset for records that its tail missed and that can no longer be read', resetsAfterUnreadableGap],
+  [
+    'a hub whose tail is late loses nothing, and accepts the id of a record that it has not received yet',
+    toleratesLateTails,
+  ],
+  ['a hub delivers no event twice when its tail receives a record out of order', toleratesSwappedRecords],
 ];

@@ -5,12 +5,12 @@ import type { HubSubscription } from '../../hub/subscription.js';
 import type { ContractContext } from './contract-context.js';
 import { range } from './entries.js';
 
-/** Publishes numbers without waiting in between. Resolves to their ids. */
+/** Publishes the numbers from `first` to `last` concurrently. Resolves to the ids of the events. */
 export function publishAll(hub: Hub, first: number, last: number, options?: PublishOptions): Promise<string[]> {
   return Promise.all(range(first, last).map((n) => hub.publish(n, options)));
 }
 
-/** Iterates a subscription, as fast as it can or as it is asked to. */
+/** Reads a subscription on demand and records its events. */
 export class Listener {
   readonly events: HubEvent[] = [];
   private readonly iterator: AsyncIterator<HubEvent, undefined>;
@@ -26,18 +26,18 @@ export class Listener {
     return this.events.map(({ data }) => data);
   }
 
-  /** The id of the last event it had. */
+  /** The id of the last event that was read. */
   get at(): string | undefined {
     return this.events.at(-1)?.id;
   }
 
-  /** Takes events until it has so many. Throws what the iteration throws; an end is the end. */
+  /** Reads until there are `count` events or the subscription ends. Rejects with the error of the subscription, if it fails. */
   async count(count: number): Promise<readonly HubEvent[]> {
     while (this.events.length < count) {
       const next = this.iterator.next();
       const { value } = await this.context.within(
         next,
-        `A subscriber has ${this.events.length}, and hears ${count} events`,
+        `A subscriber that has ${this.events.length} events receives ${count}`,
       );
       if (value === undefined) {
         break;
@@ -47,7 +47,7 @@ export class Listener {
     return this.events;
   }
 
-  /** Takes all there is until it ends. */
+  /** Reads until the subscription ends. */
   async rest(): Promise<readonly HubEvent[]> {
     return this.count(Number.POSITIVE_INFINITY);
   }

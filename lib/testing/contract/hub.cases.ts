@@ -65,7 +65,7 @@ async function sharesAmongProcesses(context: ContractContext): Promise<void> {
   const [here, there] = listeners as [Listener, Listener];
   assert.deepEqual(here.data, there.data);
   assert.deepEqual(new Set(here.events.map(({ id }) => id)), new Set(ids));
-  // The id of one process is a place in the other, also as soon as it is known.
+  // An id from one process is valid in the other as soon as publish() has resolved.
   const late = await hubs[0]?.publish(61);
   const back = new Listener(context, (hubs[1] as Hub).subscribe({ after: late }));
   await hubs[0]?.publish(62);
@@ -76,10 +76,10 @@ async function sharesAmongProcesses(context: ContractContext): Promise<void> {
 async function stallsAlone(context: ContractContext): Promise<void> {
   const hub = await context.hub(await context.broker(), { name: context.newLog() });
   const queue = { items: 5 };
-  const given = new Listener(context, hub.subscribe({ queue }));
+  const strict = new Listener(context, hub.subscribe({ queue }));
   const lossy = new Listener(context, hub.subscribe({ queue, overflow: 'drop-oldest' }));
   const others = range(1, 3).map(() => new Listener(context, hub.subscribe()));
-  const all = [given, lossy, ...others].map((listener) => listener.count(1));
+  const all = [strict, lossy, ...others].map((listener) => listener.count(1));
   await publishAll(hub, 1, 1);
   await Promise.all(all);
 
@@ -91,10 +91,10 @@ async function stallsAlone(context: ContractContext): Promise<void> {
   for (const { data } of others) {
     assert.deepEqual(data, range(1, 100));
   }
-  await assert.rejects(given.count(2), { code: 'slow-consumer' });
+  await assert.rejects(strict.count(2), { code: 'slow-consumer' });
   await lossy.count(7);
   assert.deepEqual(lossy.data, [1, { dropped: 94 }, ...range(96, 100)]);
-  const back = new Listener(context, hub.subscribe({ after: given.at }));
+  const back = new Listener(context, hub.subscribe({ after: strict.at }));
   await back.count(99);
   assert.deepEqual(back.data, range(2, 100));
 }
@@ -109,7 +109,7 @@ async function throwsAlone(context: ContractContext): Promise<void> {
   };
   const throwing = new Listener(context, hub.subscribe({ filter }));
   const others = range(1, 3).map(() => new Listener(context, hub.subscribe()));
-  const heard = Promise.all(others.map((listener) => listener.count(5)));
+  const received = Promise.all(others.map((listener) => listener.count(5)));
   const before = throwing.count(2);
   await publishAll(hub, 1, 2);
   await before;
@@ -118,12 +118,12 @@ async function throwsAlone(context: ContractContext): Promise<void> {
   await publishAll(hub, 3, 5);
 
   await failed;
-  await heard;
+  await received;
   assert.deepEqual(throwing.data, [1, 2]);
   for (const { data } of others) {
     assert.deepEqual(data, range(1, 5));
   }
-  await context.until('Who has failed is gone', async () => hub.size() === 3);
+  await context.until('The subscriber that failed is no longer counted', async () => hub.size() === 3);
 }
 
 async function closesWhileReplaying(context: ContractContext): Promise<void> {
@@ -138,17 +138,17 @@ async function closesWhileReplaying(context: ContractContext): Promise<void> {
   const closed = hub.close();
   const rest = [replaying, notBegun, live].map((listener) => listener.rest());
   await last;
-  await context.within(closed, 'A hub closes');
+  await context.within(closed, 'The hub closes');
   await Promise.all(rest);
 
   assert.deepEqual(replaying.data, range(2, 303));
   assert.deepEqual(notBegun.data, range(2, 303));
-  // What is on its way when one comes may be heard too.
+  // A record that was on its way when the subscription began may be delivered too.
   assert.deepEqual(live.data, range(live.data[0] === 300 ? 300 : 301, 303));
   assert.equal(hub.size(), 0);
 }
 
-async function tellsEviction(context: ContractContext): Promise<void> {
+async function resetsAfterEviction(context: ContractContext): Promise<void> {
   const name = context.newLog();
   const broker = await context.broker();
   const hub = await context.hub(broker, { name, history: { limit: 5 } });
@@ -178,12 +178,21 @@ async function readsWhatOthersAppended(context: ContractContext): Promise<void> 
 }
 
 export const HUB_CASES: readonly Case[] = [
-  ['a hub replays what came after an id while publishing goes on, without gap or duplicate', replaysWhilePublishing],
-  ['a hub opened later goes on with the ids of the one before', resumesAcrossProcesses],
-  ['hubs of several processes are one, and know the ids of each other', sharesAmongProcesses],
-  ['a hub begins with what its log holds', readsWhatOthersAppended],
-  ['a subscriber that stalls costs the others nothing', stallsAlone],
-  ['a subscriber that throws costs the others nothing', throwsAlone],
-  ['a hub that closes while its history is replayed gives everyone what was published before', closesWhileReplaying],
-  ['a hub tells that what follows an id was evicted', tellsEviction],
+  [
+    'a hub replays the events after an id without a gap or a duplicate while more are published',
+    replaysWhilePublishing,
+  ],
+  ['a hub continues the log of an earlier hub with the same name, and accepts its ids', resumesAcrossProcesses],
+  [
+    'hubs in several processes deliver the same events in the same order, and accept the ids of each other',
+    sharesAmongProcesses,
+  ],
+  ['a hub can replay records that were in its log before it opened', readsWhatOthersAppended],
+  ['a subscriber that stalls does not delay or lose events of the others', stallsAlone],
+  ['a subscriber whose filter throws does not affect the others', throwsAlone],
+  [
+    'a hub that closes during a replay delivers everything that was published before to all subscribers',
+    closesWhileReplaying,
+  ],
+  ['a hub sends a reset when events after an id were evicted', resetsAfterEviction],
 ];

@@ -4,40 +4,39 @@ import type { HubResetReason } from '../../event/hub-event.js';
 import type { Hub } from '../../hub/hub.js';
 import type { PublishOptions } from '../../hub/hub.options.js';
 import { tagOf } from '../../hub/position.js';
-import type { Command, Subscribing } from './commands.js';
+import type { Command, SubscribeCommand } from './commands.js';
 import { type ContractContext, turns } from './contract-context.js';
-import { LIMIT, type Logged, offsetIn, type Visit } from './delivery-audit.js';
-import { EagerReader } from './eager-reader.js';
+import { LIMIT, type LoggedEvent, offsetIn, type SubscriptionModel } from './delivery-audit.js';
 import { range } from './entries.js';
-import { ModelSubscriber } from './model-subscriber.js';
+import { EagerReader, ModelSubscriber } from './model-subscriber.js';
 
-/** With which id one comes, and why it is none to go on with. */
-interface From {
+/** The id to resume from, and why the hub must reject it if it is bad. */
+interface ResumePoint {
   readonly id?: string;
   readonly bad?: HubResetReason;
 }
 
-/** Somebody who comes, perhaps several times. */
-interface Guest {
-  readonly wish: Subscribing;
+/** A client that may subscribe several times, always with the same options. */
+interface Client {
+  readonly options: SubscribeCommand;
   subscriber: ModelSubscriber;
 }
 
-/** One interleaving, played on hubs of a log of its own. */
+/** Runs one interleaving on hubs with a log of their own. */
 export class InterleavingRun {
-  /** How many events were published. They are numbered in this order. */
+  /** The number of events published so far. Events are numbered in this order. */
   private published = 0;
-  /** Those of which it is known where they stand. */
-  private readonly log: Logged[] = [];
+  /** The events whose offsets are known, in the order of the log. */
+  private readonly log: LoggedEvent[] = [];
   private readonly publishing: Promise<void>[] = [];
-  private readonly guests: Guest[] = [];
+  private readonly clients: Client[] = [];
   private readonly subscribers: ModelSubscriber[] = [];
 
   private constructor(
     private readonly context: ContractContext,
     private readonly hubs: readonly Hub[],
-    /** Who hears everything at once: what one has, its hub gives to nobody who comes later. */
-    private readonly witnesses: readonly EagerReader[],
+    /** One reader per hub, which knows what the hub has delivered so far. */
+    private readonly eagerReaders: readonly EagerReader[],
   ) {}
 
   static async begin(context: ContractContext, brokers: readonly Broker[]): Promise<InterleavingRun> {
@@ -67,20 +66,20 @@ export class InterleavingRun {
         }
         return;
       case 'subscribe':
-        this.guests.push({ wish: command, subscriber: this.visit(command, this.startOf(command)) });
+        this.clients.push({ options: command, subscriber: this.subscribe(command, this.startOf(command)) });
         return;
       case 'wait':
         return turns(command.turns);
       default:
-        return this.have(command);
+        return this.performOnClient(command);
     }
   }
 
-  /** Has everyone read on until they have everything, and checks that they do. */
+  /** Lets every client read until it has received everything, and audits all subscribers. */
   async finish(): Promise<void> {
-    await this.context.within(Promise.all(this.publishing), 'All is published');
-    for (const guest of this.guests) {
-      await this.satisfy(guest);
+    await this.context.within(Promise.all(this.publishing), 'All events are published');
+    for (const client of this.clients) {
+      await this.readToEnd(client);
     }
     for (const subscriber of this.subscribers) {
       subscriber.audit(this.log);
@@ -92,42 +91,42 @@ export class InterleavingRun {
     await Promise.all(this.hubs.map((hub) => hub.close()));
   }
 
-  private async have({ who, ...command }: Extract<Command, { who: number }>): Promise<void> {
-    const index = who % (this.guests.length || 1);
-    const guest = this.guests[index];
-    if (!guest) {
+  private async performOnClient({ subscriber, ...command }: Extract<Command, { subscriber: number }>): Promise<void> {
+    const index = subscriber % (this.clients.length || 1);
+    const client = this.clients[index];
+    if (!client) {
       return;
     }
     if (command.do === 'read') {
       for (const _ of range(1, command.count)) {
-        guest.subscriber.ask();
+        client.subscriber.startRead();
       }
     } else if (command.do === 'leave') {
-      this.guests.splice(index, 1);
-      await guest.subscriber.leave();
+      this.clients.splice(index, 1);
+      await client.subscriber.leave();
     } else {
-      await this.comeBack(guest);
+      await this.resume(client);
     }
   }
 
-  private async comeBack(guest: Guest): Promise<void> {
-    await guest.subscriber.leave();
-    const { at } = guest.subscriber;
-    guest.subscriber = this.visit(guest.wish, at === undefined ? this.startOf(guest.wish) : { id: at });
+  private async resume(client: Client): Promise<void> {
+    await client.subscriber.leave();
+    const { at } = client.subscriber;
+    client.subscriber = this.subscribe(client.options, at === undefined ? this.startOf(client.options) : { id: at });
   }
 
-  private async satisfy(guest: Guest): Promise<void> {
+  private async readToEnd(client: Client): Promise<void> {
     for (;;) {
-      const audit = guest.subscriber.audit(this.log);
-      if (guest.subscriber.slow) {
-        await this.comeBack(guest);
-      } else if (audit.settled) {
+      const audit = client.subscriber.audit(this.log);
+      if (client.subscriber.slow) {
+        await this.resume(client);
+      } else if (audit.complete) {
         return;
       } else {
         await this.context
-          .within(guest.subscriber.more(), 'A subscriber gets everything')
+          .within(client.subscriber.readOne(), 'A subscriber receives every event')
           .catch((error: AssertionError) => {
-            throw new AssertionError({ message: `${error.message}. It is ${audit}` });
+            throw new AssertionError({ message: `${error.message}. The subscriber is ${audit}` });
           });
       }
     }
@@ -141,38 +140,38 @@ export class InterleavingRun {
       this.log.push({ n, topic, id, offset: offsetIn(id) });
       this.log.sort((one, other) => one.offset - other.offset);
     });
-    // It is waited for later.
+    // finish() awaits it.
     known.catch(() => undefined);
     this.publishing.push(known);
   }
 
-  private visit(wish: Subscribing, { id, bad }: From): ModelSubscriber {
-    const { topics, even, overflow, items, bytes } = wish;
-    const index = wish.hub % this.hubs.length;
-    const visit: Visit = {
+  private subscribe(options: SubscribeCommand, { id, bad }: ResumePoint): ModelSubscriber {
+    const { topics, even, overflow, items, bytes } = options;
+    const index = options.hub % this.hubs.length;
+    const model: SubscriptionModel = {
       topics,
       even,
       overflow,
       after: id === undefined || bad ? undefined : offsetIn(id),
       bad,
       published: this.published,
-      told: this.witnesses[index]?.offset ?? 0,
+      deliveredBefore: this.eagerReaders[index]?.offset ?? 0,
     };
     const filter = even ? ({ data }: { readonly data: unknown }) => (data as { n: number }).n % 2 === 0 : undefined;
     const hub = this.hubs[index] as Hub;
     const subscription = hub.subscribe({ topic: topics, after: id, filter, overflow, queue: { items, bytes } });
-    const subscriber = new ModelSubscriber(visit, subscription, () => this.published);
+    const subscriber = new ModelSubscriber(model, subscription, () => this.published);
     this.subscribers.push(subscriber);
     return subscriber;
   }
 
-  private startOf({ from, pick }: Subscribing): From {
+  private startOf({ from, pick }: SubscribeCommand): ResumePoint {
     const id = this.log[pick % this.log.length]?.id ?? '';
     const [, epoch, offset] = id.split('.');
     switch (from) {
       case 'now':
         return {};
-      case 'had':
+      case 'event':
         return { id };
       case 'malformed':
         return { id: 'nonsense', bad: 'malformed' };

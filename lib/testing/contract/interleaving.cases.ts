@@ -1,10 +1,10 @@
 import { StreamError } from '../../errors.js';
 import { isNotInstalled } from '../../util/error-text.js';
-import { type Command, type FastCheck, tryAll } from './commands.js';
+import { type Command, checkInterleavings, type FastCheck } from './commands.js';
 import type { Case, ContractContext } from './contract-context.js';
 import { InterleavingRun } from './interleaving-run.js';
 
-/** How long an interleaving may take to be tried, on average. */
+/** How long one interleaving may take, on average. */
 const MS_PER_RUN = 1_000;
 
 async function importFastCheck(): Promise<FastCheck> {
@@ -23,11 +23,11 @@ async function importFastCheck(): Promise<FastCheck> {
 
 async function accountsForEverything(context: ContractContext): Promise<void> {
   const { runs = 100, seed } = context.setup;
-  // Only here: the other cases do not need fast-check.
+  // Imported only here, because the other cases do not need fast-check.
   const fastCheck = await importFastCheck();
   const broker = await context.broker();
   const other = await context.another(broker);
-  await tryAll(fastCheck, { runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
+  await checkInterleavings(fastCheck, { runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
     const run = await InterleavingRun.begin(context, [broker, other]);
     try {
       for (const command of commands) {
@@ -42,7 +42,7 @@ async function accountsForEverything(context: ContractContext): Promise<void> {
 
 export const INTERLEAVING_CASES: readonly Case[] = [
   [
-    'whatever is published, evicted, heard, left and come back to in whatever order: all is given in order and once, or told to be lost',
+    'a hub delivers every event in order and once, or reports it as lost, however publishing, eviction, reading, leaving and resuming interleave',
     accountsForEverything,
   ],
 ];

@@ -1,68 +1,85 @@
 import { StreamCloseError } from '../../errors.js';
 import type { HubEvent } from '../../event/hub-event.js';
+import type { Hub } from '../../hub/hub.js';
 import type { HubSubscription } from '../../hub/subscription.js';
-import { DeliveryAudit, type Given, type Logged, type Visit } from './delivery-audit.js';
+import { type Delivery, DeliveryAudit, type LoggedEvent, offsetIn, type SubscriptionModel } from './delivery-audit.js';
 
-/** A subscriber that reads when it is told to, from when it comes until it leaves or is given up. */
+/** A subscriber that reads only on demand, until it leaves or is disconnected as too slow. */
 export class ModelSubscriber {
-  /** Whether it was given up, as its policy says. */
+  /** Whether the hub disconnected it as too slow, as its policy allows. */
   slow = false;
-  private readonly given: Given[] = [];
+  private readonly deliveries: Delivery[] = [];
   private failure: unknown;
-  /** What is asked for, and not there yet. */
-  private readonly asked: Promise<void>[] = [];
+  /** The reads that have not resolved yet. */
+  private readonly reads: Promise<void>[] = [];
   private readonly iterator: AsyncIterator<HubEvent, undefined>;
 
   constructor(
-    readonly visit: Visit,
+    private readonly model: SubscriptionModel,
     subscription: HubSubscription,
     private readonly published: () => number,
   ) {
     this.iterator = subscription[Symbol.asyncIterator]();
   }
 
-  /** The id of what it was given last. */
+  /** The id of the event that was received last. */
   get at(): string | undefined {
-    return this.given.at(-1)?.event.id;
+    return this.deliveries.at(-1)?.event.id;
   }
 
-  /** Asks for one more. */
-  ask(): void {
-    this.asked.push(this.read());
+  /** Starts to read one more event. */
+  startRead(): void {
+    this.reads.push(this.read());
   }
 
-  /** Waits for one more. */
-  async more(): Promise<void> {
-    if (this.asked.length === 0) {
-      this.ask();
+  /** Waits for one more event. */
+  async readOne(): Promise<void> {
+    if (this.reads.length === 0) {
+      this.startRead();
     }
-    await this.asked[0];
+    await this.reads[0];
   }
 
   private async read(): Promise<void> {
     try {
       const { value } = await this.iterator.next();
       if (value) {
-        this.given.push({ event: value, published: this.published() });
+        this.deliveries.push({ event: value, published: this.published() });
       }
     } catch (error) {
       this.slow =
-        this.visit.overflow === 'disconnect' && error instanceof StreamCloseError && error.code === 'slow-consumer';
+        this.model.overflow === 'disconnect' && error instanceof StreamCloseError && error.code === 'slow-consumer';
       this.failure = this.slow ? undefined : error;
     } finally {
-      void this.asked.shift();
+      void this.reads.shift();
     }
   }
 
-  /** @throws when it was given something wrong, or failed */
-  audit(log: readonly Logged[]): DeliveryAudit {
+  /** @throws when the subscription failed, or delivered something wrong */
+  audit(log: readonly LoggedEvent[]): DeliveryAudit {
     if (this.failure !== undefined) {
       throw this.failure;
     }
-    return new DeliveryAudit(this.visit, log).follow(this.given);
+    return new DeliveryAudit(this.model, log).follow(this.deliveries);
   }
 
   async leave(): Promise<void> {
     await this.iterator.return?.();
+  }
+}
+
+/** Reads every event of a hub at once. A hub does not deliver an event that it received to anyone who subscribes later. */
+export class EagerReader {
+  /** The offset of the last event that was received. */
+  offset = 0;
+
+  constructor(hub: Hub) {
+    void this.listen(hub.subscribe({ queue: { items: Number.POSITIVE_INFINITY } }));
+  }
+
+  private async listen(events: AsyncIterable<HubEvent>): Promise<void> {
+    for await (const { id } of events) {
+      this.offset = offsetIn(id);
+    }
   }
 }

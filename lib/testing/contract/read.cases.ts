@@ -29,7 +29,7 @@ async function readsNothingAfterTheEnd(context: ContractContext): Promise<void> 
   assert.deepEqual(await broker.read(log, 1_000_000, 1), []);
 }
 
-async function readsWhatIsTold(context: ContractContext): Promise<void> {
+async function readsWhatTailsDeliver(context: ContractContext): Promise<void> {
   const { clients, log } = await context.clients(2);
   const [publisher, reader] = clients as [(typeof clients)[0], (typeof clients)[0]];
   const recorder = await context.recordTail(reader, log);
@@ -57,7 +57,7 @@ async function evictsByCount(context: ContractContext): Promise<void> {
   assertPlain(await readAll(broker, log), 1, 5);
   await Promise.all(range(6, 3_000).map((n) => broker.append(log, entry(n))));
 
-  await context.until('Only the newest 5 are kept', async () => (await readAll(broker, log)).length === 5);
+  await context.until('Only the newest 5 records are kept', async () => (await readAll(broker, log)).length === 5);
   for (const after of [0, 1, 2_990, 2_995]) {
     assertPlain(await readAll(broker, log, after), 2_996, 3_000);
   }
@@ -72,10 +72,13 @@ async function evictsByAge(context: ContractContext): Promise<void> {
   await appendAll(broker, log, 1, 3);
 
   await pause(400);
-  await context.until('What is too old is not read', async () => (await broker.read(log, 0, 10)).length === 0);
+  await context.until(
+    'read() returns no record older than the ttl',
+    async () => (await broker.read(log, 0, 10)).length === 0,
+  );
   const { offset } = await broker.append(log, entry(4));
 
-  assert.equal(offset, 4, 'Offsets count on when all records were evicted');
+  assert.equal(offset, 4, 'Offsets must continue after all records were evicted');
   assertPlain(await recorder.count(4), 1, 4);
   const read = await broker.read(log, 0, 10);
   assertPlain(read, 4, 3 + read.length);
@@ -89,17 +92,23 @@ async function keepsNothing(context: ContractContext): Promise<void> {
   await appendAll(broker, log, 1, 3);
 
   assertPlain(await recorder.count(3), 1, 3);
-  await context.until('Nothing is kept with a limit of 0', async () => (await broker.read(log, 0, 10)).length === 0);
+  await context.until(
+    'A log with a limit of 0 keeps no record',
+    async () => (await broker.read(log, 0, 10)).length === 0,
+  );
   const { epoch, offset } = await broker.append(log, entry(4));
   assert.deepEqual({ epoch, offset }, { epoch: recorder.start.epoch, offset: 4 });
 }
 
 export const READ_CASES: readonly Case[] = [
-  ['read() gives the records after an offset, at most as many as asked for, oldest first', readsRanges],
-  ['read() gives nothing after the end', readsNothingAfterTheEnd],
-  ['read() gives what a tail is told', readsWhatIsTold],
-  ['read() gives a record as soon as append() has resolved', readsWhatWasAppended],
-  ['records are evicted by count: what was is not read, and the rest from the oldest', evictsByCount],
-  ['records are evicted by age, and offsets count on', evictsByAge],
-  ['a limit of 0 keeps nothing, and all is told', keepsNothing],
+  ['read() returns the records after an offset, oldest first, and at most as many as requested', readsRanges],
+  ['read() returns an empty array after the end of the log', readsNothingAfterTheEnd],
+  ['read() returns the same records that a tail delivers', readsWhatTailsDeliver],
+  ['read() returns a record as soon as its append() has resolved', readsWhatWasAppended],
+  [
+    'a log evicts its oldest records beyond its limit, and read() continues with the oldest that is left',
+    evictsByCount,
+  ],
+  ['a log evicts records that are older than its ttl, and its offsets continue', evictsByAge],
+  ['a log with a limit of 0 keeps no record, and its tails deliver every record', keepsNothing],
 ];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { Case, ContractContext } from './contract-context.js';
 import { appendAll, assertPlain, entry, range } from './entries.js';
 
-async function tellsOnceInOrder(context: ContractContext): Promise<void> {
+async function deliversOnceInOrder(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   await appendAll(broker, log, 1, 3);
   const recorder = await context.recordTail(broker, log);
@@ -36,7 +36,7 @@ async function beginsWhileAppending(context: ContractContext): Promise<void> {
   }
 }
 
-async function tellsAllTails(context: ContractContext): Promise<void> {
+async function deliversToAllTails(context: ContractContext): Promise<void> {
   const { clients, log } = await context.clients(3);
   const recorders = await Promise.all([...clients, ...clients].map((client) => context.recordTail(client, log)));
   assert.ok(clients[0]);
@@ -50,30 +50,33 @@ async function tellsAllTails(context: ContractContext): Promise<void> {
   }
 }
 
-async function tellsTheSameListenerTwice(context: ContractContext): Promise<void> {
+async function acceptsTheSameListenerTwice(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
-  const told: number[] = [];
+  const received: number[] = [];
   const listener = (records: readonly { readonly offset: number }[]): void =>
-    void told.push(...records.map(({ offset }) => offset));
+    void received.push(...records.map(({ offset }) => offset));
   const first = await broker.tail(log, listener);
   await broker.tail(log, listener);
-  const witness = await context.recordTail(broker, log);
+  const other = await context.recordTail(broker, log);
 
   await appendAll(broker, log, 1, 1);
-  await context.until('A listener that was given twice is told twice', async () => told.length === 2);
+  await context.until('A listener of two tails receives a record twice', async () => received.length === 2);
   await first.stop();
   await appendAll(broker, log, 2, 2);
 
-  await context.until('Its other tail goes on when the first is stopped', async () => told.length >= 3);
-  await witness.count(2);
+  await context.until(
+    'The other tail of the listener continues when the first one is stopped',
+    async () => received.length >= 3,
+  );
+  await other.count(2);
   await context.settle();
-  assert.deepEqual(told, [1, 1, 2]);
+  assert.deepEqual(received, [1, 1, 2]);
 }
 
 async function stops(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const stopped = await context.recordTail(broker, log);
-  const witness = await context.recordTail(broker, log);
+  const other = await context.recordTail(broker, log);
   await appendAll(broker, log, 1, 2);
   await stopped.count(2);
 
@@ -85,13 +88,16 @@ async function stops(context: ContractContext): Promise<void> {
   await inFlight;
   await appendAll(broker, log, 4, 6);
 
-  await witness.count(6);
+  await other.count(6);
   await context.settle();
-  assertPlain(witness.records, 1, 6);
-  assert.ok(before === atStop && stopped.records.length === atStop, 'Nothing is told as soon as stop() is called');
+  assertPlain(other.records, 1, 6);
+  assert.ok(
+    before === atStop && stopped.records.length === atStop,
+    'A tail must deliver nothing once stop() was called',
+  );
 }
 
-async function listensAgain(context: ContractContext): Promise<void> {
+async function beginsAgain(context: ContractContext): Promise<void> {
   const { broker, log } = await context.openLog();
   const first = await context.recordTail(broker, log);
   await appendAll(broker, log, 1, 2);
@@ -109,10 +115,10 @@ async function listensAgain(context: ContractContext): Promise<void> {
 }
 
 export const TAIL_CASES: readonly Case[] = [
-  ['tail() tells everything after its position, in order and once', tellsOnceInOrder],
-  ['tail() misses nothing after its position when it begins while others append', beginsWhileAppending],
-  ['tail() tells each of several listeners, of each client', tellsAllTails],
-  ['tail() takes one listener twice', tellsTheSameListenerTwice],
-  ['tail() tells nothing more as soon as it is stopped, and others all', stops],
-  ['tail() begins again at the end of the log after it was stopped', listensAgain],
+  ['tail() delivers every record after its position exactly once, in order', deliversOnceInOrder],
+  ['tail() misses no record after its position when it begins while others append', beginsWhileAppending],
+  ['tail() delivers every record to each of several listeners of each client', deliversToAllTails],
+  ['tail() accepts the same listener twice, and delivers every record to it twice', acceptsTheSameListenerTwice],
+  ['tail() delivers nothing to a listener once stop() was called, and everything to the others', stops],
+  ['tail() begins at the end of the log again after an earlier tail was stopped', beginsAgain],
 ];

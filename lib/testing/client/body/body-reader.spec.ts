@@ -136,7 +136,7 @@ it.each([
   ['application/json', '[,1]', 'Value 1 of the body is not JSON: '],
   ['application/json', '[1}', 'Value 1 of the body is not JSON: 1}'],
   ['application/json', '[}', 'Value 1 of the body is not JSON: }'],
-  ['application/json', '[1] 2', 'The body goes on behind the end of its JSON array: 2'],
+  ['application/json', '[1] 2', 'The body continues after the end of its JSON array: 2'],
   ['application/json', '{"a"', 'The body is not JSON: {"a"'],
   [
     'application/x-ndjson',

@@ -3,14 +3,14 @@ import { JsonSeqReader, NdjsonReader } from './json-lines.reader.js';
 import { SseReader } from './sse.reader.js';
 import type { EventFields, TextReader } from './streamed-event.js';
 
-/** Bytes of a body → the events in them. One for each body. */
+/** Parses the bytes of one body into events. */
 export interface BodyReader {
   read(bytes: Buffer): EventFields[];
   /** Returns the events that the end of the body completes. Throws if the body ends within one. */
   end(): EventFields[];
 }
 
-/** Chunks of text as they come. */
+/** Each chunk of text is one event. */
 const plainText: TextReader = {
   read: (text) => (text === '' ? [] : [{ data: text }]),
   end: () => [],
@@ -29,7 +29,7 @@ function decoding(reader: TextReader): BodyReader {
   };
 }
 
-/** The reader for a `Content-Type`; `json`: whether SSE data may be JSON. */
+/** Returns the reader for a `Content-Type`. `json`: whether SSE data is parsed as JSON. */
 export function readerFor(contentType: string | null, json: boolean): BodyReader {
   const [mediaType = ''] = (contentType ?? '').toLowerCase().split(';');
   switch (mediaType.trim()) {

@@ -2,13 +2,13 @@ import { AssertionError } from 'node:assert';
 import { jsonValue, shortened } from './json-value.js';
 import type { EventFields, TextReader } from './streamed-event.js';
 
-/** What matters between the values of an array, and within them. */
+/** The characters that end a value, or that decide whether a comma or a bracket does. */
 const TOKEN = /["\\[\]{},]/g;
 
-/** The values of one JSON array, each as soon as it is there. Any other JSON value, such as an error's, is one event. */
+/** Returns each value of a JSON array as soon as it is complete. Any other JSON value, such as the body of an error, is one event. */
 export class JsonArrayReader implements TextReader {
   private text = '';
-  /** Up to where `text` has been looked at. */
+  /** The index up to which `text` has been scanned. */
   private at = 0;
   private depth = 0;
   private quoted = false;
@@ -25,7 +25,7 @@ export class JsonArrayReader implements TextReader {
   end(): EventFields[] {
     const rest = this.text.trim();
     if (this.isArray === true && (!this.closed || rest !== '')) {
-      const problem = this.closed ? 'goes on behind' : 'ends before';
+      const problem = this.closed ? 'continues after' : 'ends before';
       throw new AssertionError({ message: `The body ${problem} the end of its JSON array: ${shortened(rest)}` });
     }
     return this.isArray === false ? [{ data: jsonValue(rest, 'The body') }] : [];
@@ -36,7 +36,7 @@ export class JsonArrayReader implements TextReader {
     TOKEN.lastIndex = this.at;
     for (let token = TOKEN.exec(this.text); token && !this.closed; token = TOKEN.exec(this.text)) {
       if (token[0] === '\\') {
-        // Whatever is behind it, which may not be there yet.
+        // Skips the escaped character, which may not have been received yet.
         TOKEN.lastIndex++;
       } else if (token[0] === '"') {
         this.quoted = !this.quoted;
@@ -49,7 +49,7 @@ export class JsonArrayReader implements TextReader {
     return events;
   }
 
-  /** Whether a value ends before this bracket or comma; the array begins with none. */
+  /** Whether a value ends before this bracket or comma. The bracket that opens the array counts too: an empty value ends there. */
   private ends(token: string): boolean {
     if (token === '[' || token === '{') {
       this.depth++;
@@ -62,9 +62,9 @@ export class JsonArrayReader implements TextReader {
     return this.closed || (token === ',' && this.depth === 1);
   }
 
-  /** Takes the text up to there, and the comma or bracket behind it. */
+  /** Consumes the text up to the token, and the token. Returns the event of the value, or none for an empty array. */
   private value({ 0: token, index: end }: RegExpExecArray): EventFields[] {
-    // A brace closes no array: with it, the text is no JSON.
+    // A brace cannot close the array: it is kept, so that the text is not valid JSON.
     const text = this.text.slice(0, token === '}' ? end + 1 : end).trim();
     this.text = this.text.slice(end + 1);
     const nothing = text === '' && this.count === 0 && token !== ',';

@@ -2,7 +2,7 @@ import { AssertionError } from 'node:assert';
 import { jsonValue, shortened } from './json-value.js';
 import type { EventFields, TextReader } from './streamed-event.js';
 
-/** Splits text that comes in pieces into lines. */
+/** Splits text that is received in pieces into lines. */
 class Lines {
   private rest = '';
   private count = 0;
@@ -31,7 +31,7 @@ function eventOf(line: string, number: number): EventFields {
   return line.trim() === '' ? { comment: '' } : { data: jsonValue(line, `Line ${number} of the body`) };
 }
 
-/** NDJSON: one JSON value a line. */
+/** NDJSON: one JSON value per line. */
 export class NdjsonReader implements TextReader {
   private readonly lines = new Lines();
 
@@ -46,7 +46,7 @@ export class NdjsonReader implements TextReader {
 
 const RECORD_SEPARATOR = '\x1e';
 
-/** JSON text sequences (RFC 7464 §2.2): a record separator before each value, a line feed behind it. Lone separators are heartbeats. */
+/** JSON text sequences (RFC 7464 §2.2): a record separator before each value, a line feed after it. A separator without a value is a heartbeat. */
 export class JsonSeqReader implements TextReader {
   private readonly lines = new Lines();
 

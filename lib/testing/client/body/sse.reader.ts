@@ -3,27 +3,27 @@ import { shortened } from './json-value.js';
 import type { EventFields, TextReader } from './streamed-event.js';
 
 const END_OF_LINE = /\r\n|\r|\n/g;
-/** The fields that say all they have to say in their line, and need no empty line after it. */
+/** The fields that are complete without an empty line after them. */
 const COMPLETE = new Set(['', 'retry']);
-/** What a line without a value says, at the beginning of a block. */
+/** The line of a heartbeat, at the beginning of a block. */
 const HEARTBEAT = ':';
 
 /**
- * Server-Sent Events, a block at a time (WHATWG HTML §9.2.6). Other than a browser, it gives blocks without data too, and takes an
- * event the body ends in for an error. A heartbeat before a block is none of its fields.
+ * Server-Sent Events, one block at a time (WHATWG HTML §9.2.6). Unlike a browser, it returns blocks without data too, and throws when the
+ * body ends within an event. A heartbeat before a block is an event of its own.
  */
 export class SseReader implements TextReader {
   private rest = '';
-  /** What of the block is there. */
+  /** The fields of the block that were received so far. */
   private fields = new Map<string, string>();
   private afterCr = false;
-  /** Whether an event with an id has come. */
+  /** Whether an event with an id was received. */
   private hasIds = false;
 
   constructor(private readonly json: boolean) {}
 
   read(text: string): EventFields[] {
-    // A CR at the end of what came before has ended its line already, whatever follows.
+    // A CR at the end of the previous piece has already ended its line: a LF after it ends no other line.
     const fresh = this.afterCr && text.startsWith('\n') ? text.slice(1) : text;
     this.afterCr = text === '' ? this.afterCr : text.endsWith('\r');
     const [head = '', ...lines] = fresh.split(END_OF_LINE);
@@ -63,7 +63,7 @@ export class SseReader implements TextReader {
     return [];
   }
 
-  /** A comment that belongs to no event, without an empty line after it. Where there are ids, an event that has a comment has an id first. */
+  /** Whether a line is a comment of its own and not part of an event. In a stream with ids, the id of an event comes before its comment. */
   private isBareComment(line: string): boolean {
     return line.startsWith(':') && this.fields.size === 0 && (line === HEARTBEAT || this.hasIds);
   }
@@ -90,7 +90,7 @@ export class SseReader implements TextReader {
     try {
       return JSON.parse(data) as unknown;
     } catch {
-      // Text, then.
+      // Data that is not JSON is text.
       return data;
     }
   }

@@ -1,14 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
 
 /**
- * One event or chunk of a stream under test, in the same shape whatever the format. It has the fields that came, and no others:
+ * One event or chunk of a stream under test, in the same shape for every format. It has only the fields that were received:
  * `deepStrictEqual(await stream.next(), { data: { eur: 4 }, id: '7' })`.
  */
 export interface StreamedEvent<T = unknown> {
   /**
-   * SSE: the value if the data is JSON, else the text (always that with `json: false`). NDJSON, JSON text sequences and JSON arrays: the
-   * value. Other text: a chunk as it came over the network. Everything else: such a chunk as a `Buffer`. Absent only with `all: true`, where
-   * nothing but other fields came.
+   * SSE: the value if the data is JSON, otherwise the text (with `json: false`, always the text). NDJSON, JSON text sequences and JSON
+   * arrays: the value. Other text: a chunk as it was received from the network. Everything else: such a chunk as a `Buffer`. Absent only
+   * with `all: true`, for an event without data.
    */
   readonly data: T;
   /** SSE: the `id` field. */
@@ -17,26 +17,26 @@ export interface StreamedEvent<T = unknown> {
   readonly type?: string;
   /** SSE: the `retry` field, in milliseconds. */
   readonly retry?: number;
-  /** SSE: what comes after the colon. Empty for a heartbeat; with `all: true` in NDJSON too. */
+  /** SSE: the text of a comment. Empty for a heartbeat. With `all: true`, heartbeats of NDJSON have an empty comment too. */
   readonly comment?: string;
 }
 
 /**
- * How a stream under test ended: `complete`, `truncated` (the connection broke off before the end of the body, as after an error), or
- * `disconnected` (by the test).
+ * How a stream under test ended: `complete`, `truncated` (the connection was closed before the end of the body, as after an error), or
+ * `disconnected` (the test called `disconnect()`).
  */
 export type StreamEnd = 'complete' | 'truncated' | 'disconnected';
 
-/** Whether an event is one of a hub, or of the end of the server, that says nothing to an application: a position or a time to wait. */
+/** Whether an event is sent by the library and has no data for the application: the `position` of a hub, or the `shutdown` of a server. */
 export function isOwnNotice({ type, id, retry, data }: EventFields): boolean {
   const says = type === 'position' ? id : type === 'shutdown' ? retry : undefined;
   return says !== undefined && (data === '{}' || isDeepStrictEqual(data, {}));
 }
 
-/** The fields that came, whichever they are. */
+/** The fields of an event that were received. */
 export type EventFields = Partial<StreamedEvent>;
 
-/** Reads the events out of the text of a body. */
+/** Parses the text of a body into events. */
 export interface TextReader {
   read(text: string): EventFields[];
   /** Returns the events that the end of the body completes. Throws if the body ends within one. */
