@@ -4,7 +4,7 @@ import type { Http2ServerRequest, Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { socketOf } from '../transport/http2-session.js';
 
-/** How long a client may take to close its end of a session that is over, in milliseconds, once or twice. */
+/** How long a client may take to close its end of a session that is over, in milliseconds. It has at most twice this time. */
 const SESSION_CLOSE_TIMEOUT_MS = 500;
 
 interface FastifyServerLike {
@@ -47,12 +47,14 @@ class Sessions {
     if (this.sockets.size === 0) {
       return;
     }
-    setTimeout(() => {
+    const timer = setTimeout(() => {
       for (const session of before) {
         this.sockets.get(session)?.destroy();
       }
       this.dropLater(new Set([...this.sockets.keys()].filter((session) => session.destroyed)));
     }, SESSION_CLOSE_TIMEOUT_MS);
+    // The sockets keep the process alive while they are open. Without them there is nothing to drop.
+    timer.unref();
   }
 }
 

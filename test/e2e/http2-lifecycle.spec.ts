@@ -21,6 +21,7 @@ import {
 } from '../../lib/index.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { TLS, useSessions } from '../support/http2-client.js';
+import { realProcess } from '../support/real-process.js';
 import { useApps } from '../support/running.js';
 
 const NEVER = new Promise<never>(() => undefined);
@@ -474,5 +475,18 @@ describe('HTTP/2: when the application closes,', () => {
     await app.close();
 
     await Promise.all(clients.map((client) => client.closed()));
+  });
+
+  it('no timer keeps the process alive once its sessions are closed', async () => {
+    const timers = () => realProcess.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const { port, close } = await start('fastify', { fastify, controllers: [Other] });
+    const http2 = await session(port);
+    expect(await http2.text('/other')).toBe('fine');
+    const before = timers();
+
+    await close();
+    await http2.closed();
+
+    expect(timers()).toBeLessThanOrEqual(before);
   });
 });
