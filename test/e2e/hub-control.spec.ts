@@ -90,8 +90,8 @@ async function all(subscription: AsyncIterable<HubEvent>, seen = new Recorder<un
   return seen.seen;
 }
 
-describe.each(PLATFORMS)('%s: who listens to a hub', (platform) => {
-  it('is counted, in all and by topic, as they come and go', async () => {
+describe.each(PLATFORMS)('%s: a subscriber of a hub', (platform) => {
+  it('is counted, in all and by topic, when it comes and leaves', async () => {
     const { hub, come } = await start(platform);
     expect([hub.size(), hub.size('a'), hub.topics]).toEqual([0, 0, []]);
 
@@ -113,7 +113,7 @@ describe.each(PLATFORMS)('%s: who listens to a hub', (platform) => {
     expect([hub.size('a'), hub.topics]).toEqual([0, []]);
   });
 
-  it('is told as they come and go, until the hub is closed', async () => {
+  it('is reported by hub.presence when it comes and leaves, until the hub is closed', async () => {
     const { hub, come } = await start(platform);
     const seen: (HubPresence | string)[] = [];
     hub.presence.subscribe({ next: (event) => seen.push(event), complete: () => seen.push('complete') });
@@ -211,7 +211,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect(dataOf(client.body).map((data) => Number.parseInt(data ?? '', 10))).toEqual(range(1, 300));
   });
 
-  it('ends iterations with what was published before, and tells those that had not begun that they have missed it', async () => {
+  it('ends loops after the events that were published before, and sends a reset to those that had not started', async () => {
     const { hub } = await start(platform);
     const seen = new Recorder<unknown>();
     const waiting = all(hub.subscribe(), seen);
@@ -228,7 +228,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect(hub.size()).toBe(0);
   });
 
-  it('ends the stream of a subscription that is returned later, and tells what it has missed', async () => {
+  it('ends the stream of a subscription that is returned later, after a reset for the events that it has missed', async () => {
     const { hub, get } = await start(platform);
     const client = await get('/held', { ...SSE, Connection: 'close' });
     while (subscriptions.length === 0) {
@@ -267,7 +267,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect([hub.size(), hub.topics]).toEqual([0, []]);
   });
 
-  it('lets who is already publishing finish', async () => {
+  it('waits for events that are being published', async () => {
     const { hub, come } = await start(platform);
     const client = await come('/returned', { ...SSE, Connection: 'close' });
 
@@ -400,7 +400,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(() => subscription[Symbol.asyncIterator]()).toThrow(expect.objectContaining({ code: 'invalid-source' }));
   });
 
-  it('that nobody reads holds nothing, and nobody is told of it', async () => {
+  it('that is never read holds no event, and is not reported by hub.presence', async () => {
     const { hub } = await start(platform, { queue: { items: 1 }, overflow: 'disconnect' });
     const { signal } = new AbortController();
     const seen: unknown[] = [];

@@ -75,7 +75,7 @@ const VALUES = [
 ];
 
 describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is iterated,', (platform) => {
-  it('give an SSE client the same bytes, of what it has missed and of what comes', async () => {
+  it('send an SSE client the same bytes, for missed events and for new ones', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const before = await hub.publish('before');
     const headers = { ...SSE, 'Last-Event-ID': before };
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is i
     }
   });
 
-  it('give an NDJSON client the same bytes, of what it has missed and of what comes', async () => {
+  it('send an NDJSON client the same bytes, for missed events and for new ones', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const headers = { ...NDJSON, 'Last-Event-ID': await hub.publish('before') };
     await publishAll(hub, VALUES, { topic: 'a' });
@@ -139,7 +139,7 @@ describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is i
   it.each([
     ['SSE', SSE],
     ['NDJSON', NDJSON],
-  ])('tell an %s client in the same bytes what it has missed', async (_name, accept) => {
+  ])('send an %s client its reset in the same bytes', async (_name, accept) => {
     const { get, hub } = await start(platform, [Feed], { hub: { history: { limit: 2 } } });
     const [first, second, third] = await publishAll(hub, [1, 2, 3, 4]);
     const headers = { ...accept, 'Last-Event-ID': String(first) };
@@ -194,8 +194,8 @@ describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is i
   });
 });
 
-describe.each(PLATFORMS)('%s: a subscriber hears', (platform) => {
-  it('one topic, several, or all, and without a topic only who hears all', async () => {
+describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
+  it('one topic, several or all; events without a topic reach only subscribers of all', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const paths = ['/topics?topic=a', '/topics?topic=b', '/topics?topic=a&topic=b', '/returned'];
     const clients = await Promise.all(paths.map((path) => get(path, NDJSON)));
@@ -248,7 +248,7 @@ describe.each(PLATFORMS)('%s: a subscriber hears', (platform) => {
     expect(clients.map(({ body }) => body)).toEqual(topics.map((_, i) => `${i}\n`));
   });
 
-  it('what its filter lets through, of each event once', async () => {
+  it('the events that its filter accepts, each of them once', async () => {
     interface Price {
       readonly eur: number;
     }
@@ -547,7 +547,7 @@ describe.each(PLATFORMS)('%s: an event', (platform) => {
     }
   });
 
-  it('is what it was when it was published', async () => {
+  it('has the data that it had when it was published', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const client = await get('/returned', NDJSON);
     await joined(hub, 1);
@@ -959,7 +959,7 @@ describe.each(PLATFORMS)('%s: a subscription behind interceptors', (platform) =>
   });
 });
 
-describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) => {
+describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
   function hooked(hooks: StreamHooks, options: StreamingModuleOptions = {}) {
     @Controller()
     @UseStreamHooks(hooks)
@@ -1028,7 +1028,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) =>
     expect(client.body).toMatch(/^\{"reset":\{"reason":"malformed","oldest":"\S+"\}\}\n1\n$/);
   });
 
-  it('beforeChunk that takes its time keeps the order, and holds up nobody else', async () => {
+  it('beforeChunk that takes its time keeps the order, and delays no other client', async () => {
     const gate = deferred();
     const slow = hooked({ beforeChunk: async (chunk) => gate.promise.then(() => chunk) }, { format: 'ndjson' });
     const { get, hub } = await start(platform, [...slow, Feed]);
@@ -1064,7 +1064,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream that hears a hub', (platform) =>
     expect(logs.of('error').join()).toContain('the hook broke');
   });
 
-  it('onOpen that takes its time: events wait for it, what it sends comes first, and none is missed', async () => {
+  it('onOpen that takes its time delays the events: what it sends comes first, and no event is missed', async () => {
     const opening = deferred();
     const gate = deferred();
     const onOpen = async (stream: StreamConnection) => {
@@ -1204,7 +1204,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     streams.seen.length = 0;
   });
 
-  it('may send itself: what it sends stands between the events where it was sent', async () => {
+  it('may send events of its own, which stand between those of the hub in the order of the calls', async () => {
     const { get, hub } = await start(platform, [Owning]);
     const client = await get('/feed');
     const [stream] = await streams.count(1);

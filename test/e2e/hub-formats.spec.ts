@@ -235,7 +235,7 @@ describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
     return { own, values };
   }
 
-  it('is given the data, once for all of its clients', async () => {
+  it('encodes the data once for all of its clients', async () => {
     const { own, values } = counted({});
     const { get, hub } = await start(platform, [feedIn(own)]);
     const before = await hub.publish('before');
@@ -252,7 +252,7 @@ describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
     expect(values).toEqual([{ n: 1 }, 'text', Buffer.from('bin')]);
   });
 
-  it('with fields is given events, once for all of its clients', async () => {
+  it('with fields encodes events once for all of its clients', async () => {
     const { own, values } = counted({ fields: true });
     const { get, hub } = await start(platform, [feedIn(own)]);
     const clients = await Promise.all(range(1, 20).map(() => get('/returned')));

@@ -202,7 +202,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disco
     },
   );
 
-  it('is given up with an error where it is iterated', async () => {
+  it('throws an error in the loop that reads it', async () => {
     const { hub, come, logs } = await start(platform);
     const client = await come('/iterated/disconnect', SSE);
     const other = await come('/returned/disconnect', SSE);
@@ -221,7 +221,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disco
   });
 });
 
-describe.each(PLATFORMS)('%s: a client that stops reading is told how many were dropped', (platform) => {
+describe.each(PLATFORMS)('%s: a client that stops reading receives the number of dropped events', (platform) => {
   const POLICIES = ['drop-oldest', 'drop-newest', 'latest'] as const;
   const ROUTES = ['returned', 'iterated', 'hooked'];
   const FORMATS = [

@@ -110,8 +110,8 @@ function resetIn(body: string): { reset: HubReset | undefined; id: string | unde
     : { reset: undefined, id: undefined, data: eventsOf(body).map(({ data }) => data) };
 }
 
-describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
-  it('gets what it has missed, and then what comes, without gap or duplicate', async () => {
+describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
+  it('receives the events that it has missed, and then new ones, without gap or duplicate', async () => {
     const { hub, since } = await start(platform);
     const ids = await publishAll(hub, range(1, 300));
 
@@ -211,7 +211,7 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
     expect(dataOf(back.body)).toEqual(['6', '7', '8', '9', '10']);
   });
 
-  it('in NDJSON gets what it has missed too', async () => {
+  it('in NDJSON receives the events that it has missed too', async () => {
     const { get, hub } = await start(platform);
     const [, second] = await publishAll(hub, [1, 2, 3, 4]);
 
@@ -223,7 +223,7 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
     expect(client.body).toBe('3\n4\n5\n');
   });
 
-  it('and reads slowly is not given up for what it has missed, however much that is', async () => {
+  it('and reads slowly is not disconnected, however much it has missed', async () => {
     const { hub, since } = await start(platform, { hub: { queue: { items: 2, bytes: 1000 } } });
     const big = 'x'.repeat(50_000);
     const [first] = await publishAll(
@@ -241,7 +241,7 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
     expect(dataOf(client.body).map((data) => data?.split(' ')[0])).toEqual([...range(1, 200).map(String), 'end']);
   }, 20_000);
 
-  it('and whose history goes while it reads is told so in the middle', async () => {
+  it('and reads a history that is evicted meanwhile receives a reset in the middle', async () => {
     const { hub, since, sockets } = await start(platform, { hub: { history: { limit: 300 } } });
     const big = 'x'.repeat(50_000);
     const text = (n: number) => `${n} ${big}`;
@@ -270,8 +270,8 @@ describe.each(PLATFORMS)('%s: a client that comes back', (platform) => {
   }, 20_000);
 });
 
-describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platform) => {
-  it('because too much came since: is told so, and gets the history', async () => {
+describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
+  it('because too many events followed receives a reset, and the history', async () => {
     const { get, hub, since } = await start(platform, { hub: { history: { limit: 3 } } });
     const ids = await publishAll(hub, range(1, 6));
 
@@ -294,7 +294,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect(ndjson.body).toBe(`{"reset":{"reason":"evicted","oldest":"${ids[3]}"}}\n4\n5\n6\n7\n`);
   });
 
-  it('because it was away for too long: is told so, and gets the history', async () => {
+  it('because it was away for too long receives a reset, and the history', async () => {
     const { hub, since } = await start(platform, { hub: { history: { ttl: 60_000 } } });
     const begin = Date.now();
     let now = begin;
@@ -320,7 +320,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     }
   });
 
-  it('because its history expires at the very moment it is read: is told so', async () => {
+  it('because its history expires at the very moment it is read receives a reset', async () => {
     const { hub, since } = await start(platform, { hub: { history: { ttl: 60_000 } } });
     let now = Date.now();
     replace(Date, 'now', () => now);
@@ -344,7 +344,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect([reset?.reason, reset?.oldest, ...data]).toEqual(['evicted', three, '3', '4', '5']);
   });
 
-  it('because the server has been restarted: is told so, and gets the history', async () => {
+  it('because the server was restarted receives a reset, and the history', async () => {
     const before = await start(platform);
     const ids = await publishAll(before.hub, [1, 2, 3]);
     await before.close();
@@ -362,7 +362,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect(resetIn(late.body)).toMatchObject({ reset: { reason: 'epoch', oldest: first }, data: ['a', 'b'] });
   });
 
-  it('because its id is of a time that has not come: is told so', async () => {
+  it('because its id is ahead of the log receives a reset', async () => {
     const { hub, since } = await start(platform);
     const id = await hub.publish(1);
 
@@ -374,7 +374,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect(hub.size()).toBe(3);
   });
 
-  it('because its id is of another hub: is told so, and gets the history of this one', async () => {
+  it('because its id is of another hub receives a reset, and the history of this one', async () => {
     const app = await start(platform);
     const foreign = await hubOf(app, 'other').publish('secret');
     const id = await app.hub.publish(1);
@@ -398,7 +398,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     'x'.repeat(12_000),
     ' inner space ',
     '{"reset":true}',
-  ])('because its id is none: is told so (%p)', async (id) => {
+  ])('because its id is malformed receives a reset (%p)', async (id) => {
     const { hub, since } = await start(platform);
     const oldest = await hub.publish(1);
     await hub.publish(2);
@@ -417,7 +417,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     ['something behind', (id: string) => `${id}.1`],
     ['something before', (id: string) => `x${id}`],
     ['capitals', (id: string) => id.replace(/[^.]*$/, 'A')],
-  ])('because its id has %s: is told so', async (_what, spoil) => {
+  ])('because its id has %s receives a reset', async (_what, spoil) => {
     const { hub, since } = await start(platform);
     const oldest = await hub.publish(1);
 
@@ -427,7 +427,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect(resetIn(client.body)).toMatchObject({ reset: { reason: 'malformed', oldest }, data: ['1'] });
   });
 
-  it('is told in NDJSON as a record', async () => {
+  it('receives the reset as a record in NDJSON', async () => {
     const { get, hub } = await start(platform);
     const oldest = await hub.publish({ n: 1 });
 
@@ -437,7 +437,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     expect(client.body).toBe(`{"reset":{"reason":"malformed","oldest":"${oldest}"}}\n{"n":1}\n`);
   });
 
-  it('is told so once: the id of the reset, and of whatever follows, is one to go on with', async () => {
+  it('receives one reset, and can resume from its id and from every id after it', async () => {
     const { hub, since } = await start(platform, { hub: { history: { limit: 3 } } });
     await publishAll(hub, range(1, 5));
     const client = await since('unknown');
@@ -454,7 +454,7 @@ describe.each(PLATFORMS)('%s: a client that cannot go on where it was', (platfor
     }
   });
 
-  it('is told so before anything else, in the turn of a publish', async () => {
+  it('receives the reset before any event, also in the turn of a publish', async () => {
     @Controller()
     class Racing {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -506,7 +506,7 @@ describe.each(PLATFORMS)('%s: the id of an event', (platform) => {
     }
   });
 
-  it('of one topic is a place in the log for another: nothing is missed or told twice', async () => {
+  it('of one topic is a position in the log for another: no event is missed or sent twice', async () => {
     const { hub, since } = await start(platform);
     await hub.publish('b1', { topic: 'b' });
     const id = await hub.publish('a1', { topic: 'a' });
@@ -537,7 +537,7 @@ describe.each(PLATFORMS)('%s: the id of an event', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
-  it('tells who has missed something, and nobody else', async () => {
+  it('sends a reset to the clients that have missed events, and to no others', async () => {
     const { hub, get, since } = await start(platform, { hub: { history: false } });
     const [first, second] = await publishAll(hub, [1, 2]);
     const [fresh, current, missed] = [await get('/all', SSE), await since(second), await since(first)];
@@ -584,7 +584,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     ['9', range(1, 9).map(String)],
     ['100', range(1, 9).map(String)],
     ['Infinity', range(1, 9).map(String)],
-  ])('%s: begins with so many of the newest events', async (n, expected) => {
+  ])('%s starts with that number of the newest events', async (n, expected) => {
     const { get, hub } = await start(platform);
     const ids = await publishAll(hub, range(1, 9));
     const clients = [await get(`/last?n=${n}`, SSE), await get(`/last?n=${n}`, NDJSON)];
@@ -601,7 +601,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     expect(mark === undefined ? id?.endsWith('.0') : id === mark).toBe(true);
   });
 
-  it('counts only what the client hears', async () => {
+  it('counts only events that the client receives', async () => {
     const { get, hub } = await start(platform);
     for (const n of range(1, 100)) {
       await hub.publish(n, { topic: n % 10 === 0 ? 'tens' : n % 10 === 5 ? 'fives' : 'rest' });
@@ -637,7 +637,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     expect(dataOf(client.body)).toEqual(['4', '5']);
   });
 
-  it('is for those who come for the first time: an id wins over it, and an empty one does not', async () => {
+  it('is for clients without an id: an id takes precedence, and an empty one does not', async () => {
     const { hub, since } = await start(platform);
     const ids = await publishAll(hub, range(1, 5));
 
@@ -649,11 +649,11 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: a client that is told nothing for long', (platform) => {
+describe.each(PLATFORMS)('%s: a client that receives no event for long', (platform) => {
   it.each([
     ['because nothing comes for its topic', '/topics?topic=quiet', { topic: 'loud' }, 7],
     ['because its filter lets nothing through', '/even', {}, 7],
-  ])('%s: is told where it is, and misses nothing later', async (_why, path, options, noise) => {
+  ])('%s receives its position, and misses nothing later', async (_why, path, options, noise) => {
     const { get, hub, since } = await start(platform, {
       hub: { history: { limit: 10 } },
       options: { heartbeat: 10 },
@@ -676,7 +676,7 @@ describe.each(PLATFORMS)('%s: a client that is told nothing for long', (platform
     expect(dataOf(back.body)).toEqual(['2']);
   });
 
-  it('though it hears all: is told where it is by the events, and sent comments in between', async () => {
+  it('of all topics receives its position with the events, and comments in between', async () => {
     const { get, hub } = await start(platform, { options: { heartbeat: 10 } });
     const client = await get('/all', SSE);
     await joined(hub, 1);
@@ -755,7 +755,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     expect(seen.seen).toEqual(range(1, count).map((n) => `message ${n}`));
   }, 20_000);
 
-  it('hears of a reset, and then what the history holds', async () => {
+  it('receives a reset, and then the events of the history', async () => {
     const { hub, url, registry } = await start(platform, { options, hub: { history: { limit: 2 } } });
     const { seen, heard } = follow(url('/all'));
     await heard.count(1);
@@ -775,7 +775,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     ]);
   });
 
-  it('hears that the server has been restarted', async () => {
+  it('receives a reset after the server was restarted', async () => {
     const first = await start(platform, { options });
     let current = first.url('/all');
     const { seen, heard } = follow(current, (_, init) => fetch(current, init));
@@ -803,7 +803,7 @@ describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) =
   const CLIENTS = 50;
   const VISITS = 5;
 
-  it('clients that come back again and again have a sequence without gap or duplicate', async () => {
+  it('clients that resume again and again have a sequence without gap or duplicate', async () => {
     const { hub, get } = await start(platform, { hub: { history: { limit: 1_000_000 } } });
     const loop = new PublishLoop(hub, 2);
 
@@ -830,7 +830,7 @@ describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) =
     }
   }, 60_000);
 
-  it('and the history is short, every gap is told', async () => {
+  it('and the history is short, every gap shows as a reset', async () => {
     const { hub, get } = await start(platform, { hub: { history: { limit: 100 } } });
     const loop = new PublishLoop(hub, 20);
 
@@ -864,8 +864,8 @@ describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) =
   }, 60_000);
 });
 
-describe.each(PLATFORMS)('%s: many that come back at once', (platform) => {
-  it('are given the same bytes, made once, also where they begin elsewhere', async () => {
+describe.each(PLATFORMS)('%s: many clients that resume at once', (platform) => {
+  it('receive the same bytes, encoded once, also if they start at different places', async () => {
     let encoded = 0;
     const own: StreamFormat = defineFormat({
       name: 'own',
@@ -902,7 +902,7 @@ describe.each(PLATFORMS)('%s: many that come back at once', (platform) => {
     expect(encoded).toBe(640);
   });
 
-  it('and hear different topics are given each what is theirs', async () => {
+  it('with different topics each receive their own events', async () => {
     const { hub, since } = await start(platform);
     const first = await hub.publish('before');
     for (const n of range(1, 600)) {
