@@ -11,7 +11,7 @@ import {
 } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred } from '../support/events.js';
-import { dataOf, eventsOf, hubOf, joined, publishAll, range, SSE } from '../support/hub.js';
+import { dataOf, eventsOf, hubOf, joined, publishAll, range, SSE, untilLast } from '../support/hub.js';
 import { Feed, useHubApps } from '../support/hub-feed.js';
 import { type RunningApp, turns, useApps } from '../support/running.js';
 
@@ -302,8 +302,9 @@ describe.each(PLATFORMS)('%s: the history of a hub that is closed', (platform) =
 
     await hub.close();
     expect(kept(hub)).toBe(201);
+    const ended = untilLast(client, '\r\n0\r\n\r\n');
     client.socket.resume();
-    await client.until(/\r\n0\r\n\r\n$/);
+    await ended;
     await turns(2);
 
     expect(dataOf(client.body).map((data) => Number(data?.split(' ')[0]))).toEqual(range(1, 200));
