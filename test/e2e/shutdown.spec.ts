@@ -4,8 +4,8 @@ import {
   ConnectedStream,
   Sse,
   Stream,
+  StreamCloseError,
   type StreamConnection,
-  StreamError,
   type StreamingModuleOptions,
   StreamSignal,
 } from '../../lib/index.js';
@@ -49,7 +49,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
 
     expect(client.complete).toBe(true);
     expect(seen.seen).toEqual(['Feed.feed shutdown']);
-    expect(reasons.seen).toEqual([expect.any(StreamError)]);
+    expect(reasons.seen).toEqual([expect.any(StreamCloseError)]);
     expect(reasons.seen[0]).toMatchObject({ code: 'shutdown' });
   });
 
