@@ -6,10 +6,10 @@ import type { ConsoleQuery } from './console-query.js';
 import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
 
 const INTERVAL_MS = 1_000;
-/** What the charts show. */
+/** The period that the charts show, in milliseconds. */
 const REMEMBERED_MS = 120_000;
 
-/** Looks at all streams and hubs once a second, for all who watch; when nobody does, not at all. */
+/** Takes a snapshot of all streams and hubs once a second for all viewers. Without viewers, it does nothing. */
 export class ConsoleFeed {
   private readonly viewers = new Map<StreamConnection, ConsoleQuery>();
   private latest: ConsoleSnapshot | undefined;
@@ -21,7 +21,7 @@ export class ConsoleFeed {
     private readonly hubs: Iterable<Hub>,
   ) {}
 
-  /** Has a stream show what matches: first the last minutes, then what there is, then what there is every second. */
+  /** Sends the feed to a viewer: the samples of the last minutes, a snapshot, and then a snapshot every second. */
   add(stream: StreamConnection, query: ConsoleQuery): void {
     stream.hooks({ onClose: () => void this.viewers.delete(stream), onShutdown: () => void stream.close() });
     const alone = this.viewers.size === 0;
@@ -32,7 +32,7 @@ export class ConsoleFeed {
     void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
   }
 
-  /** Stops to look. */
+  /** Stops taking snapshots. */
   rest(): void {
     clearInterval(this.timer);
     this.timer = undefined;
@@ -41,13 +41,13 @@ export class ConsoleFeed {
 
   private tick(): void {
     if (this.viewers.size === 0) {
-      // Not as soon as the last one goes: who changes the filter comes back at once.
+      // Not as soon as the last viewer leaves: a viewer who changes the filter reconnects at once.
       this.rest();
       return;
     }
     const snapshot = this.look();
     for (const [stream, query] of this.viewers) {
-      // Who is behind needs the next one, not all of them.
+      // A slow viewer needs the next snapshot, not all of them.
       if (stream.bufferedAmount === 0) {
         void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
       }

@@ -24,7 +24,7 @@ export const CONSOLE_PAGE = read('index.html')
   .replace('<style></style>', () => `<style>${style}</style>`)
   .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
 
-/** Nothing but what is in the page is run or loaded (CSP Level 3), and nobody keeps it, frames it or is told of it. */
+/** Allows the page to run and load only its own parts (CSP Level 3), and keeps it out of caches, frames and referrers. */
 export const CONSOLE_PAGE_HEADERS: Readonly<Record<string, string>> = {
   'Content-Type': 'text/html; charset=utf-8',
   'Content-Security-Policy': [

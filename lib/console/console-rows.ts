@@ -2,9 +2,9 @@ import type { OpenStream } from '../connection/registry/stream-registry.js';
 import type { ConsoleQuery } from './console-query.js';
 import { clientOf, incomingOf, pathOf } from './incoming.js';
 
-/** How many connections are shown at once: more nobody reads, and the feed stays small. */
+/** How many connections are shown at once. The limit keeps the feed small. */
 const SHOWN = 50;
-/** What a client says of itself may be long. */
+/** The longest text in a row: clients choose their user agent and path. */
 const LONGEST_TEXT = 160;
 
 /** One connection as the page shows it. */
@@ -27,7 +27,7 @@ interface ConsoleRow {
   readonly own: boolean;
 }
 
-/** What the page calls what a client speaks. */
+/** The names of protocols on the page. */
 export const PROTOCOLS: Readonly<Record<OpenStream['protocol'], string>> = {
   'http/1.1': 'HTTP/1.1',
   'http/2': 'HTTP/2',
@@ -41,7 +41,7 @@ const RANK: Readonly<Record<ConsoleQuery['sort'], (stream: OpenStream) => number
   queue: ({ bufferedAmount }) => bufferedAmount,
 };
 
-/** Those that match: how many there are, and the first of them as rows. */
+/** Returns the number of streams that match, and the first of them as rows. */
 export function rowsOf(
   streams: readonly OpenStream[],
   { filter, sort }: ConsoleQuery,

@@ -3,18 +3,18 @@ import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { PROTOCOLS, rowsOf } from './console-rows.js';
 
-/** How many routes are named, and formats: the rest is told as a number. */
+/** How many routes and formats are named. The others are only counted. */
 const NAMED = 8;
 
-/** Over less than that, in seconds, a rate says little: the one before is told. */
+/** The shortest period, in seconds, for a rate. Over a shorter one the last rate is repeated, since it would say little. */
 const SHORTEST_S = 0.5;
 
-/** What the charts show of one second. Rates are per second, and unknown for the first. */
+/** The figures that the charts show for one second. Rates are per second, and unknown in the first sample. */
 export interface ConsoleSample {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly open: number;
-  /** What all streams have sent, also those that are over. */
+  /** The bytes that all streams have sent, including those that are closed. */
   readonly bytes: number;
   readonly queue: number;
   readonly byteRate: number | null;
@@ -30,12 +30,12 @@ interface ConsoleHub {
   readonly rate: number | null;
 }
 
-/** What there is at one moment, for all who watch. */
+/** The streams and hubs at one moment, for all viewers. */
 export class ConsoleSnapshot {
   readonly sample: ConsoleSample;
   private readonly hubs: readonly ConsoleHub[];
   private readonly by: Readonly<Record<'route' | 'protocol' | 'format', Tally>>;
-  /** By what was asked for: viewers who want the same get the same. */
+  /** The messages by query: viewers with the same query share one. */
   private readonly messages = new Map<string, string>();
 
   private readonly streams: readonly OpenStream[];
@@ -80,7 +80,7 @@ export class ConsoleSnapshot {
     };
   }
 
-  /** The message for those who ask for it so. */
+  /** Returns the message for viewers with this query. */
   message(query: ConsoleQuery): string {
     const key = JSON.stringify(query);
     let message = this.messages.get(key);

@@ -29,7 +29,7 @@ import { consoleQuery } from './console-query.js';
 /** The metadata key of `@ApiExcludeController()`. `@nestjs/swagger` itself may not be installed. */
 const EXCLUDED_FROM_OPENAPI = 'swagger/apiExcludeController';
 
-/** What the page, its feed and its button do. */
+/** The actions of the page, its feed and its button. */
 class ConsoleActions {
   constructor(
     private readonly feed: ConsoleFeed,

@@ -35,12 +35,12 @@ const onlyThisMachine: CanActivate = {
       return true;
     }
     throw new ForbiddenException(
-      'Without a guard, the console is for clients of this machine only, which call it localhost or 127.0.0.1',
+      'Without a guard, the console answers only requests from this machine, to localhost or 127.0.0.1',
     );
   },
 };
 
-/** Asks the guard that was given to the console. */
+/** Delegates to the guard in the options of the console. */
 @Injectable()
 export class ConsoleGuard implements CanActivate, OnModuleInit {
   private guard = onlyThisMachine;
@@ -73,7 +73,7 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
 export class SameOriginGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {
     if (!isSameOrigin(context.switchToHttp().getRequest())) {
-      throw new ForbiddenException('The console answers no page of another site');
+      throw new ForbiddenException('The console does not answer requests from pages of other sites');
     }
     return true;
   }

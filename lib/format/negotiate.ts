@@ -4,7 +4,7 @@ import type { Encoded, StreamFormat } from './format.js';
 import { ndjsonFormat } from './ndjson.format.js';
 import { bytesFormat, textFormat } from './text.format.js';
 
-/** What a body is sent as. */
+/** The content type of a body. */
 export interface ContentType {
   /** The value of `Content-Type`. */
   readonly value: string;
@@ -15,7 +15,7 @@ export interface ContentType {
 /** A format and the media type it is sent as. */
 export interface ChosenFormat {
   readonly format: StreamFormat;
-  /** Nothing: it is set otherwise. */
+  /** `undefined` if it is set elsewhere. */
   readonly contentType: ContentType | undefined;
   /** Headers that are sent with it, whatever the application has set. */
   readonly headers?: Readonly<Record<string, string>>;
@@ -35,7 +35,7 @@ export function chooseFormat(format: StreamFormat, mediaType: string = format.me
  * Picks by the `Accept` header (RFC 9110 §12.5.1).
  *
  * @param formats what there is, the preferred first
- * @param whenAny what a wildcard alone gets: the first of the list, or `auto`, which leaves it to the first chunk
+ * @param whenAny the choice for a wildcard alone: the first of the list, or `auto`, which leaves the choice to the first chunk
  * @returns `undefined` when nothing is acceptable
  */
 export function negotiateFormat(

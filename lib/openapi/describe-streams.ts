@@ -18,18 +18,18 @@ type Responses = Readonly<Record<string, Record<string, unknown>>>;
 /** Written by TypeScript with `emitDecoratorMetadata`, which Nest needs anyway. */
 const RETURN_TYPE = 'design:returntype';
 
-/** What in an answer says what its body is. */
+/** The keys of a response that describe its body. */
 const DESCRIBED_BY = ['content', 'schema', 'standardSchema', 'type', '$ref'];
 
 /** Statuses of answers that have no body. */
 const WITHOUT_BODY = ['204', '205'];
 
-/** What the user's decorators have noted of a method, before ours: the same method may be in another application, too. */
+/** The metadata of the user's decorators on a method, before anything was added: the same method may be part of another application, too. */
 const given = new WeakMap<object, ReadonlyMap<string, unknown>>();
 
 /**
- * Gives the stream routes of an application what `SwaggerModule.createDocument()` reads, if `@nestjs/swagger` is
- * installed. It is called while providers are made: a document may be created before the application is initialized.
+ * Adds the metadata that `SwaggerModule.createDocument()` reads to stream routes, if `@nestjs/swagger` is installed. It is called while
+ * providers are made: a document may be created before the application is initialized.
  */
 export async function describeStreams(
   routes: readonly StreamRoute[],
@@ -55,7 +55,7 @@ function noteGiven({ DECORATORS }: Swagger, handler: object): void {
   given.set(handler, new Map(keys.map((key) => [key, Reflect.getMetadata(key, handler)])));
 }
 
-/** Takes back what another application has written of a method. */
+/** Removes the metadata that another application has written to a method. */
 function takeBack(handler: object): void {
   for (const [key, value] of given.get(handler) ?? []) {
     Reflect.defineMetadata(key, value, handler);
@@ -77,7 +77,7 @@ function saysBody(answer: Responses[string] | undefined): boolean {
   return DESCRIBED_BY.some((key) => answer?.[key] !== undefined);
 }
 
-/** What is written of one route. What the user wrote of it stays. */
+/** Writes the description of one route. What the user has described is kept. */
 class StreamDescription {
   private readonly formats: readonly StreamFormat[] | undefined;
   private readonly negotiated: boolean;
@@ -121,7 +121,7 @@ class StreamDescription {
     return protocols === undefined || [protocols].flat().includes('http');
   }
 
-  /** Says what nobody has said. */
+  /** Writes responses that are not described yet. */
   private writeOnce(...answers: readonly (ApiResponseOptions & { status: number })[]): void {
     for (const answer of answers) {
       if (!this.responses[answer.status]) {
@@ -156,7 +156,7 @@ class StreamDescription {
     });
   }
 
-  /** What the method and its class already say. */
+  /** Returns the responses that the method and its class describe already. */
   private get responses(): Responses {
     return { ...this.responsesOf(this.route.controller), ...this.responsesOf(this.route.handler) };
   }

@@ -4,7 +4,7 @@ import type { StreamOptions } from '../options/streaming.options.js';
 type Class = abstract new (...args: never[]) => unknown;
 type ItemType = Exclude<StreamOptions['type'], undefined>;
 
-/** What JSON has of its own, by the constructor that stands for it in decorators. */
+/** The schemas of types that JSON has itself, by the constructor that decorators use for them. */
 const BUILT_IN = new Map<unknown, SchemaObject>([
   [String, { type: 'string' }],
   [Number, { type: 'number' }],
@@ -13,7 +13,7 @@ const BUILT_IN = new Map<unknown, SchemaObject>([
   [Date, { type: 'string', format: 'date-time' }],
 ]);
 
-/** The schema of an item, and the class to be described among the schemas, if it is one. */
+/** The schema of an item, and its class if it has one. The class is described among the schemas of the document. */
 export interface ItemSchema {
   readonly schema: SchemaObject | ReferenceObject;
   readonly model: Class | undefined;

@@ -1,7 +1,7 @@
 import type { ApiHeaderOptions, ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
 import type { StreamLimits } from '../options/streaming.options.js';
 
-/** What decides which errors a route may answer with before it streams. */
+/** Determines which errors a route may respond with before it streams. */
 export interface Refusals {
   readonly negotiated: boolean;
   /** Those of the application and those of the route. */
@@ -9,26 +9,32 @@ export interface Refusals {
 }
 
 const RETRY_AFTER = {
-  'Retry-After': { description: 'In how many seconds to try again', schema: { type: 'integer', minimum: 1 } },
+  'Retry-After': {
+    description: 'The number of seconds after which to try again',
+    schema: { type: 'integer', minimum: 1 },
+  },
 };
 
 export const LAST_EVENT_ID: ApiHeaderOptions = {
   name: 'Last-Event-ID',
-  description: 'The id of the last event the client has: it gets what came after it',
+  description: 'The id of the last event that the client received: the stream continues after it',
   required: false,
 };
 
-/** What asks for a poll (RFC 7240 §4.3). */
+/** The header that asks for a long poll (RFC 7240 §4.3). */
 export const PREFER: ApiHeaderOptions = {
   name: 'Prefer',
-  description: '`wait=N`: answers with what there is after `Last-Event-ID`, or comes within N seconds, and ends',
+  description:
+    '`wait=N`: responds with the events after `Last-Event-ID`, waits up to N seconds for one if there is none, and ends',
   required: false,
 };
 
 export const NOTHING_NEW: ApiResponseOptions & { status: number } = {
   status: 204,
-  description: 'With `Prefer: wait=N`: nothing came in that time',
-  headers: { 'Last-Event-ID': { description: 'Where the next poll goes on', schema: { type: 'string' } } },
+  description: 'With `Prefer: wait=N`: there was no event in this time',
+  headers: {
+    'Last-Event-ID': { description: 'The id after which the next poll continues', schema: { type: 'string' } },
+  },
 };
 
 /** The answer of a route that is for WebSockets alone (RFC 6455 §4.2.2). */
@@ -65,12 +71,12 @@ function answer(
   };
 }
 
-/** What a route may answer instead of a stream, of what is ours. */
+/** Returns the responses of this package that a route may send instead of a stream. */
 export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOptions & { status: number })[] {
   const full = limits.some(({ connections }) => connections !== undefined);
   const acceptable: SchemaObject = { type: 'array', items: { type: 'string' } };
   return [
-    ...(negotiated ? [answer(406, 'The `Accept` header names nothing that is here', {}, { acceptable })] : []),
+    ...(negotiated ? [answer(406, 'The `Accept` header names no format of the stream', {}, { acceptable })] : []),
     ...(limits.some(({ perClient, perConnection }) => perClient ?? perConnection)
       ? [answer(429, 'The client has too many streams open', { headers: RETRY_AFTER })]
       : []),
@@ -80,5 +86,5 @@ export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOption
   ];
 }
 
-/** What is answered there over HTTP. */
+/** The response over HTTP of a route that is for WebSockets alone. */
 export const UPGRADE_REQUIRED = answer(426, 'The stream is for WebSockets: open one');

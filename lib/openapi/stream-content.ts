@@ -7,7 +7,7 @@ import { bytesFormat } from '../format/text.format.js';
 
 type Schema = SchemaObject | ReferenceObject;
 
-/** The version of OpenAPI a document says it has. Nothing: whoever reads it is to find what it understands. */
+/** The OpenAPI version of a document. `undefined`: it is described for readers of all versions. */
 export type OpenApiVersion = '3.0' | '3.1' | '3.2' | undefined;
 
 /** A media type object (OpenAPI 3.2 §4.14), which `@nestjs/swagger` knows without `itemSchema`. */
@@ -19,7 +19,7 @@ export interface StreamMediaType {
 // "Sequential media types" (OpenAPI 3.2 §4.14.3), whose items are JSON.
 const JSON_SEQUENCE = /^application\/(?:jsonl|(?:x-)?ndjson|stream\+json|(?:.+\+)?json-seq)$/;
 
-/** What a route sends, by media type: the very ones it can choose from. */
+/** Returns the content of a route by media type. The media types are those that the route negotiates. */
 export function streamContent(
   formats: readonly StreamFormat[] | undefined,
   item: Schema | undefined,

@@ -7,7 +7,7 @@ import type { OutgoingHeaders } from '../transport/transport.js';
 import { checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
 import { CONTENT_TYPE, typeInstead, withVary } from './headers.js';
 
-/** What is used of Fastify's reply. */
+/** The part of Fastify's reply that is used. */
 export interface FastifyReplyLike {
   readonly raw: ServerResponse<IncomingMessage>;
   readonly server: object;
@@ -34,7 +34,7 @@ interface FastifyLike {
   ): unknown;
 }
 
-/** What is given to `reply.send()`, so that the `onSend` hooks of the application (cookies, sessions, …) run before the head is ours. */
+/** The argument of `reply.send()`: with it, the `onSend` hooks of the application (cookies, sessions, …) run before the head is taken over. */
 class TakenBody {
   failure: { readonly error: unknown } | undefined;
   private replacesType = false;
@@ -45,7 +45,7 @@ class TakenBody {
   pipe(): never {
     throw new StreamError(
       'invalid-state',
-      'An onSend hook replaced the body of a stream: let it pass those it does not know',
+      'An onSend hook replaced the body of a stream: return payloads that the hook does not know unchanged',
     );
   }
 
@@ -115,7 +115,7 @@ function headersOf(reply: FastifyReplyLike, defaults: Readonly<Record<string, st
   return headers;
 }
 
-/** Has an application hand its streams over. Called once, before its routes are registered. */
+/** Takes over the replies of streams. Called once, before the routes are registered. */
 export function interceptSend(instance: FastifyLike): void {
   instance.addHook('onSend', (_request, reply, payload, done) => {
     if (payload instanceof TakenBody) {

@@ -16,7 +16,7 @@ interface FastifyServerLike {
   addHook(name: 'preClose', hook: (done: () => void) => void): unknown;
 }
 
-/** The HTTP/2 sessions of an application, which would otherwise keep its server open as long as their clients like. */
+/** The HTTP/2 sessions of an application. Without it, they would keep the server open for as long as their clients like. */
 class Sessions {
   private readonly sockets = new Map<Http2Session, Socket>();
   private closing = false;
@@ -33,7 +33,7 @@ class Sessions {
     }
   };
 
-  /** Has every session take no more requests (GOAWAY, RFC 9113 §6.8) and end with the last of its streams. */
+  /** Makes every session refuse new requests (GOAWAY, RFC 9113 §6.8) and close with the last of its streams. */
   close(): void {
     this.closing = true;
     for (const session of this.sockets.keys()) {
@@ -42,7 +42,7 @@ class Sessions {
     this.dropLater(new Set());
   }
 
-  /** Drops what is over on our side, and was so before. */
+  /** Drops the sessions that are closed on this side now, and were so the last time. */
   private dropLater(before: ReadonlySet<Http2Session>): void {
     if (this.sockets.size === 0) {
       return;

@@ -9,11 +9,11 @@ export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;
 
 type HeaderValue = OutgoingHeaders[number] | undefined;
 
-/** What is used of a response of `node:http` or of the compatibility API of `node:http2`. */
+/** The part that is used of a response of `node:http` or of the compatibility API of `node:http2`. */
 type Response = Pick<ServerResponse, 'statusCode' | 'req' | 'getHeader' | 'hasHeader' | 'setHeader'>;
 
 /**
- * Has Node.js leave a header out. `removeHeader()` would have it also leave out the one that it sets by itself, such as
+ * Makes Node.js leave out a header. After `removeHeader()` it would also leave out the header of this name that it sets by itself, such as
  * `Transfer-Encoding: chunked`.
  */
 function withhold(response: Response, name: string): void {
@@ -95,7 +95,7 @@ export function releaseFraming(response: Response): void {
   }
 }
 
-/** Refuses a `Content-Length` that is none. */
+/** Throws for a `Content-Length` that is not a length. */
 export function checkLength(value: HeaderValue): void {
   if (value !== undefined) {
     lengthIn(value);

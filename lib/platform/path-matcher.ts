@@ -7,8 +7,8 @@ const PIECE = /:(?:\w+|"[^"]*")(?:\([^)]*\))?(\?)?|(\{\/?|\*|\(\.\*\))|\\(.)|([\
 const ANY = '[^/]*';
 
 /**
- * An expression for a path. It never has two choices of where to go on: clients choose what is tried, and with several parameters in
- * a segment the time it takes would be a power of its length.
+ * Returns the source of a regular expression for a path. It never backtracks: clients choose the text, and with several parameters in a segment
+ * the time would be a power of its length.
  */
 function patternOf(path: string): string {
   const segments: string[] = [];
@@ -16,7 +16,7 @@ function patternOf(path: string): string {
   for (const [, optional, open, escaped, other] of path.matchAll(PIECE)) {
     const literal = escaped ?? other;
     if (optional !== undefined || open !== undefined) {
-      // What follows is not looked at.
+      // The rest of the path is not compared.
       const whole = segment === '' || open === '{/';
       return [...segments, ...(segment === '' ? [] : [segment])].join('/') + (whole ? '(?:/|$)' : '');
     }
@@ -33,8 +33,8 @@ function patternOf(path: string): string {
 }
 
 /**
- * Tells whether a path may be one of these routes. It may be wrong in one direction only, as the router has the last word: it
- * takes what differs in case or by a `/` at the end, and knows nothing of what a parameter may be.
+ * Returns a function that tells whether a path may be that of one of these routes. It may accept too many paths, because the router decides in
+ * the end: it ignores case and a `/` at the end, and does not know which values a parameter allows.
  *
  * @param paths as they are registered, with prefixes and versions
  */
@@ -46,7 +46,7 @@ export function pathMatcher(paths: readonly string[]): (path: string) => boolean
   return (path) => routes.test(path) || routes.test(decodedPath(path));
 }
 
-/** The path of a request target: `/a?b`, or `http://host/a?b` (RFC 9112 §3.2). */
+/** Returns the path of a request target: `/a?b`, or `http://host/a?b` (RFC 9112 §3.2). */
 export function pathOf(target = ''): string {
   const [path = ''] = target.replace(/^https?:\/\/[^/?#]*/i, '').split(/[?#]/, 1);
   return path;
@@ -56,7 +56,7 @@ function decodedPath(path: string): string {
   try {
     return decodeURI(path);
   } catch {
-    // Malformed escapes: as it is, it has been compared already.
+    // The escapes are malformed. The path itself has been compared already.
     return path;
   }
 }

@@ -6,14 +6,14 @@ import { FastifyHead, type FastifyReplyLike } from './fastify.head.js';
 /** A response as Nest hands it out, on one of the platforms. */
 export type PlatformResponse = ExpressResponse | FastifyReplyLike;
 
-/** What both platforms can say of a response. */
+/** A response with its request, the same for both platforms. */
 export interface PlatformExchange {
   readonly raw: ServerResponse<IncomingMessage>;
   readonly request: { readonly ip?: string };
   readonly head: ResponseHead;
 }
 
-/** Whether an argument is a response, and not one of a call by hand. */
+/** Returns whether an argument is a response. If not, the method was called directly, as in a unit test. */
 export function isResponse(value: unknown): value is PlatformResponse {
   return typeof value === 'object' && value !== null && ('hijack' in value || ('app' in value && 'req' in value));
 }

@@ -5,19 +5,19 @@ const TOKEN = "[\\w!#$%&'*+.^`|~-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 const PAIR = `(${TOKEN})(?:[ \\t]*=[ \\t]*(${TOKEN}|${QUOTED}))?`;
 const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
-/** What stands between commas. Those in quotes do not count, and quotes that are not closed go to the end. */
+/** An element between commas. Commas in quotes do not count, and a quote that is not closed extends to the end. */
 const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 
 /** A longer header is ignored, as any preference may be. */
 const LONGEST_PREFER = 1_024;
 
 /**
- * How long a client would like to wait for an answer: its preference `wait`, in whole seconds (RFC 7240 §4.3). Nothing, if it has
- * none, or none we understand: a preference is never refused.
+ * Returns how long a client would like to wait for a response: its preference `wait`, in whole seconds (RFC 7240 §4.3). Returns `undefined` if it
+ * has none, or none that can be understood: a preference is never refused.
  */
 export function waitOf({ method, headers }: IncomingMessage): number | undefined {
   const { prefer } = headers;
-  // What would be waited for is not in the answer to HEAD.
+  // A response to HEAD has no body to wait for.
   if (prefer === undefined || prefer.length > LONGEST_PREFER || method === 'HEAD') {
     return undefined;
   }

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What both platforms have of a request. `host` and `protocol` are the public ones, behind a proxy that the platform trusts. */
+/** The properties of a request that both platforms have. Behind a proxy that the platform trusts, `host` and `protocol` are the public ones. */
 interface PlatformRequest {
   readonly headers: IncomingHttpHeaders;
   readonly host?: string;
@@ -14,8 +14,8 @@ const SECURE = /^(?:https|wss)$/i;
  * Returns whether a request comes from a page of its own origin, or from no page at all.
  *
  * A browser says so itself in `Sec-Fetch-Site` where it knows the connection to be safe; otherwise the host and the scheme of `Origin` are
- * compared. A page of `http:` is not of the origin of a request over TLS, as anybody in between can forge it. A page of `https:` may be of the
- * origin of one without: TLS may end at a proxy that the platform is not told to trust.
+ * compared. A page of `http:` is not of the origin of a request over TLS, because it can be forged on the way. A page of `https:` may be of the
+ * origin of a request without TLS: TLS may end at a proxy that the platform is not configured to trust.
  *
  * @param request that of the platform
  */

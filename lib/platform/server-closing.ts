@@ -10,7 +10,7 @@ const EVENT_STREAM = /^\s*text\/event-stream\s*(?:;[^,]*)?$/i;
 /** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
 const KEEP_ALIVE_MS = 1;
 
-/** What is used of an application of Fastify. */
+/** The part of a Fastify application that is used. */
 interface ClosableInstance {
   close(...args: readonly unknown[]): unknown;
 }
@@ -24,7 +24,7 @@ interface ClosingParts {
 }
 
 /**
- * Has a server be closed in a limited time. Node.js waits for every connection that is not idle, and so for those on which nothing was ever
+ * Closes a server within a limited time. Node.js waits for every connection that is not idle, and so for those on which nothing was ever
  * sent, which browsers and undici open in advance, and for requests that are never answered, as when a guard waits for ever.
  */
 export class ServerClosing {

@@ -8,8 +8,8 @@ const UNKNOWN: StreamErrorBody = { statusCode: HttpStatus.INTERNAL_SERVER_ERROR,
 const nest = new BaseExceptionFilter();
 
 /**
- * What a client may know of an error that came after the first byte: what Nest's own exception filter would answer. Of an error
- * that cannot be described, because its methods throw or what they return has no JSON form, a client knows nothing but that.
+ * Returns what a client gets of an error after the first byte: the same as Nest's own exception filter would send. An error that cannot be
+ * described, because its methods throw or return values without a JSON form, is sent as an internal server error.
  */
 export function describeError(error: unknown): StreamErrorBody {
   try {

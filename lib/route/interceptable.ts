@@ -8,7 +8,7 @@ const originals = new WeakMap<object, object>();
  * `ClassSerializerInterceptor` among them, so two kinds of results need a form that they do not copy:
  *
  * - A hub subscription would be read event by event, and lose its place in the fan-out. What is published has been serialized
- *   already, so nothing is lost by a function, which nobody copies.
+ *   already, so nothing is lost if a function takes its place. No interceptor copies functions.
  * - A sync iterable would become an object without an iterator. With an async iterator it is read chunk by chunk, as an async
  *   generator is.
  *

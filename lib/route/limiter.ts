@@ -9,19 +9,19 @@ import { answered } from '../util/thenable.js';
 export interface OverLimit {
   readonly status: 429 | 503;
   readonly message: string;
-  /** After which time the client may try again, in milliseconds. */
+  /** The time after which the client may try again, in milliseconds. */
   readonly retryAfter: number;
 }
 
-/** Who opens a stream. */
+/** The request that opens a stream. */
 export interface Applicant {
   /** The platform's request. */
   readonly request: unknown;
-  /** What carries the stream: a socket, or a session of HTTP/2. */
+  /** The socket or the HTTP/2 session that carries the stream. */
   readonly carrier: object;
 }
 
-/** A count of streams. It is the place of each stream that is in no other count: an object for each would live as long as it. */
+/** A count of streams. For a stream that is in no other count it is also the admission: an object for each stream would live as long as the stream. */
 class Count implements Admission {
   open = 0;
 
@@ -90,7 +90,7 @@ export class StreamLimiter {
   }
 }
 
-/** The place of a stream in several counts. An object and not a closure: it lives as long as its stream. */
+/** The admission of a stream that is in several counts. An object takes less memory than a closure, and lives as long as its stream. */
 class CountedStream implements Admission {
   constructor(
     private readonly all: Count,
@@ -118,7 +118,7 @@ class CountedStream implements Admission {
   }
 }
 
-/** The count that is kept for a key, made if there is none yet. */
+/** Returns the count of a key. Makes it if there is none. */
 function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count: Count): unknown }, key: K): Count {
   let count = counts.get(key);
   if (!count) {

@@ -11,11 +11,11 @@ import { misplaced, parameterKindOf, type StreamParameter, type StreamParameterK
 
 const OURS = Symbol('nestjs-streaming:ours');
 
-/** A decorated parameter, as Nest notes it. */
+/** A decorated parameter, as Nest stores it. */
 interface Parameter {
   readonly index: number;
   readonly factory?: object;
-  /** What is ours of it: the response behind the parameters of the user, or what stands in for a parameter of a stream. */
+  /** Marks a parameter that this package added: the response after the parameters of the user, or the replacement of a stream parameter. */
   [OURS]?: { readonly standsFor?: readonly [name: string, parameter: Parameter] };
 }
 
@@ -37,7 +37,7 @@ export function decorateStream(
   });
 }
 
-/** Makes a method a stream: Nest leaves the response to us, and what it returns comes through our hands. */
+/** Makes a method a stream: Nest leaves the response to this package, which sends what the method returns. */
 function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
   return (target, key, descriptor: PropertyDescriptor) => {
     const original = descriptor.value as Handler;
@@ -59,7 +59,7 @@ function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
   };
 }
 
-/** The method around the method. Called by hand, as in a unit test, it is the method itself. */
+/** Returns the method that wraps the original one. A direct call, as in a unit test, calls the original method. */
 function handlerOf(original: Handler, index: number, mark: StreamMark): Handler {
   const handler: Handler = function (...args) {
     const response = args[index];
@@ -82,8 +82,8 @@ function filledIn(args: unknown[], parameters: readonly StreamParameter[], excha
 }
 
 /**
- * Takes the parameters of a stream from Nest, which would run pipes on them: until the method is called, the request stands in for each, as
- * no pipe is run on a request. They stay in Nest's metadata, where an overriding method inherits them.
+ * Replaces the parameters of a stream in Nest's metadata, since Nest would run pipes on them. Until the method is called, the request takes the
+ * place of each, because Nest runs no pipe on a request. The originals are kept in the metadata, where an overriding method inherits them.
  */
 function takeParametersOver(target: object, key: string | symbol): readonly StreamParameter[] {
   const controller = target.constructor;
@@ -100,14 +100,14 @@ function takeParametersOver(target: object, key: string | symbol): readonly Stre
   return taken;
 }
 
-/** Has Nest leave the response to us, as the parameter after those of the user. @returns its index */
+/** Adds a parameter for the response after those of the user: Nest then leaves the response to this package. @returns its index */
 function injectResponse(target: object, key: string | symbol): number {
   const index = Math.max(-1, ...Object.values(parametersOf(target.constructor, key)).map((each) => each.index)) + 1;
   Object.assign(injectAs(Res(), target, key, index), { [OURS]: {}, pipes: [ModuleCheck] });
   return index;
 }
 
-/** Applies a parameter decorator of Nest. @returns what Nest notes of it */
+/** Applies a parameter decorator of Nest. @returns the parameter that Nest stores */
 function injectAs(decorator: ParameterDecorator, target: object, key: string | symbol, index: number): Parameter {
   const before = Object.values(parametersOf(target.constructor, key));
   decorator(target, key, index);
@@ -115,7 +115,7 @@ function injectAs(decorator: ParameterDecorator, target: object, key: string | s
   return noted ?? { index };
 }
 
-/** Takes back what was done to the parameters of a method of a base class: one that overrides it need not be a stream. */
+/** Restores the parameters of a method of a base class: a method that overrides it does not have to be a stream. */
 export function restoreParameters(controller: object, key: string | symbol): void {
   const parameters = Object.entries(parametersOf(controller, key));
   if (parameters.some(([, parameter]) => parameter[OURS])) {
@@ -127,7 +127,7 @@ export function restoreParameters(controller: object, key: string | symbol): voi
   }
 }
 
-/** Refuses a method that is no stream and has a parameter or the hooks of one. */
+/** Throws for a method that is not a stream but has a parameter or the hooks of one. */
 export function checkNoStream(controller: Type, key: string, handler: object): void {
   const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => parameterKindOf(factory));
   if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
@@ -141,14 +141,14 @@ export function checkNoStream(controller: Type, key: string, handler: object): v
   }
 }
 
-/** What `@SseSignal()` of `@nestjs/common` notes of a parameter: it is given the signal of our stream, otherwise it would be undefined. */
+/** The factory that `@SseSignal()` of `@nestjs/common` stores. Its parameter receives the signal of the stream; Nest would inject `undefined`. */
 const SSE_SIGNAL = factoryOf(SseSignal);
 
 function streamKindOf({ factory }: Parameter): StreamParameterKind | undefined {
   return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : parameterKindOf(factory);
 }
 
-/** What a decorator made by Nest's `createParamDecorator()` notes of a parameter: the same for all of them. */
+/** Returns the factory that a decorator of Nest's `createParamDecorator()` stores. It is the same for every parameter. */
 function factoryOf(decorator: () => ParameterDecorator): Parameter['factory'] {
   class Probe {}
   decorator()(Probe.prototype, 'probe', 0);
@@ -180,8 +180,8 @@ function contradiction(route: string): StreamError {
 }
 
 /**
- * Refuses a method that another decorator, applied later, has mapped elsewhere. To the same path is no contradiction: its method then
- * counts, as in `@Post('x') @Sse('x')`.
+ * Throws for a method that a decorator which was applied later maps to another path. The same path is allowed: the HTTP method of that
+ * decorator is then used, as in `@Post('x') @Sse('x')`.
  */
 export function checkMapping(mark: StreamMark, handler: object, route: string): void {
   const path: unknown = Reflect.getMetadata(PATH_METADATA, handler);

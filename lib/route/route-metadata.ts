@@ -6,18 +6,18 @@ import type { StreamParameter } from './route-parameter.js';
 const STREAM = Symbol('nestjs-streaming:stream');
 const HOOKS = Symbol('nestjs-streaming:hooks');
 
-/** What a decorator says of a method. There is one for every decorated method. */
+/** The metadata that `@Stream()` or `@Sse()` stores on a method. */
 export interface StreamMark {
   readonly decorator: 'Stream' | 'Sse';
   readonly options: StreamOptions & SseOptions;
-  /** The path it maps, if it was given one. */
+  /** The path or paths that the decorator maps, or `undefined` if it has none. */
   readonly path: string | readonly string[] | undefined;
   readonly method: RequestMethod;
-  /** The parameters of the method that the stream fills in. */
+  /** The parameters of the method whose values the stream provides. */
   readonly parameters: readonly StreamParameter[];
 }
 
-/** The mark of a method, also of one that another decorator has wrapped and given the metadata of. */
+/** Returns the mark of a method. Decorators that wrap the method copy it with the other metadata. */
 export function markOf(handler: object): StreamMark | undefined {
   return Reflect.getMetadata(STREAM, handler) as StreamMark | undefined;
 }
@@ -26,7 +26,7 @@ export function setMark(handler: object, mark: StreamMark): void {
   Reflect.defineMetadata(STREAM, mark, handler);
 }
 
-/** The hooks of a class or method, outermost first. */
+/** Returns the hooks of a class or method, outermost first. */
 export function hooksOf(target: object): readonly StreamHooksLike[] {
   return (Reflect.getMetadata(HOOKS, target) as readonly StreamHooksLike[] | undefined) ?? [];
 }

@@ -1,10 +1,10 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { StreamError } from '../errors.js';
 
-/** What a parameter of a stream method is given. */
+/** The kind of value that a parameter of a stream method receives. */
 export type StreamParameterKind = 'connection' | 'signal' | 'last-event-id';
 
-/** A parameter that is filled in when the method is called, after pipes. */
+/** A parameter whose value is set when the method is called, after pipes have run. */
 export interface StreamParameter {
   readonly index: number;
   readonly kind: StreamParameterKind;
@@ -14,8 +14,8 @@ export interface StreamParameter {
 const KIND = Symbol.for('nestjs-streaming:parameter');
 
 /**
- * Makes a parameter decorator of a stream. Nest never extracts the value: the decorator of the method takes the parameter over, as a
- * pipe may copy what it is given (`ValidationPipe` does), and a copy of a connection or a signal is neither.
+ * Makes a parameter decorator of a stream. Nest never extracts the value: the decorator of the method takes the parameter over, because
+ * a pipe may copy its argument (`ValidationPipe` does), and a copy of a connection or a signal does not work.
  */
 export function createStreamParameter(kind: StreamParameterKind): () => ParameterDecorator {
   const factory = (_: unknown, context: ExecutionContext): never => {
@@ -24,14 +24,14 @@ export function createStreamParameter(kind: StreamParameterKind): () => Paramete
   return createParamDecorator(Object.assign(factory, { [KIND]: kind }));
 }
 
-/** Which of our parameters a factory stands for, as Nest noted it. */
+/** Returns the kind of a parameter by the factory that Nest stores for it, or `undefined` if the decorator is not one of ours. */
 export function parameterKindOf(
   factory: { [KIND]?: StreamParameterKind } | undefined,
 ): StreamParameterKind | undefined {
   return factory?.[KIND];
 }
 
-/** The error of a route that has a parameter of a stream and is no stream. */
+/** Returns the error for a route that injects a parameter of a stream but is not a stream. */
 export function misplaced(route: string): StreamError {
   return new StreamError('invalid-route', `${route} injects a stream, but has neither @Stream() nor @Sse()`);
 }

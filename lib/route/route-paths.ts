@@ -6,7 +6,7 @@ import { RoutePathFactory } from '@nestjs/core/router/route-path-factory.js';
 
 type Metadata = Parameters<RoutePathFactory['create']>[0];
 
-/** What a path is found by. */
+/** The classes and the method that determine a path. */
 interface Mapped {
   readonly controller: Type;
   readonly handler: object;
@@ -23,7 +23,7 @@ function pathsAt(target: object): string[] {
   return [paths].flat().map(slashed);
 }
 
-/** The full paths of a route, as Nest registers them: with global prefix, path of the module and versions in the URL. */
+/** Returns the full paths of a route, as Nest registers them: with the global prefix, the path of the module and versions in the URL. */
 export function fullPaths(route: Mapped, config: ApplicationConfig, modules: ModulesContainer): string[] {
   const { controller, handler, module } = route;
   const factory = new RoutePathFactory(config);

@@ -27,7 +27,7 @@ const HEADER_TOO_LARGE = 431;
 /** The longest `Accept` that is read, in characters: to weigh one of 16 kB takes milliseconds. Browsers send 200. */
 const LONGEST_ACCEPT = 1_024;
 
-/** How streams are refused while the application closes. */
+/** The refusal of streams while the application closes. */
 const CLOSING: OverLimit = {
   status: 503,
   message: 'The server is shutting down: try another, or later',
@@ -36,43 +36,43 @@ const CLOSING: OverLimit = {
 
 let connections = 0;
 
-/** All that is known of a route before a request comes. */
+/** Everything that is known about a route before a request arrives. */
 export interface PlanParts {
   readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services'>;
   readonly services: StreamServices;
-  /** What the route offers, or nothing: all, and the first chunk decides for a wildcard. */
+  /** The formats that the route offers, or `undefined` if it offers all and the first chunk decides for a wildcard. */
   readonly formats: readonly StreamFormat[] | undefined;
   /** The status that Nest gives the route, where a format may have another. */
   readonly defaultStatus: number | undefined;
-  /** Nothing: bodies are sent as they are. */
+  /** `undefined`: bodies are not compressed. */
   readonly compression: CompressionSettings | undefined;
-  /** Those of the application and those of the route. */
+  /** The limiter of the application, and that of the route if it has one. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
-  /** Matches what is not negotiated in `Accept`, as it is the version of a route. */
+  /** Matches the parameter of `Accept` that is not negotiated, because it holds the version of a route. */
   readonly versionParameter: RegExp | undefined;
   /** Whether an `EventSource` is refused with 200 and `retry`. */
   readonly refusesWithRetry: boolean;
   /** Whether a browser that navigates to it gets a page. */
   readonly browser: boolean;
-  /** Whether it answers over HTTP. */
+  /** Whether clients can request it over HTTP. */
   readonly http: boolean;
-  /** How it answers upgrades, if it does. */
+  /** How it accepts upgrades, or `undefined` if it does not. */
   readonly websocket: WebSocketPlan | undefined;
 }
 
-/** A connection, and what it is one of. */
+/** A connection, and its carrier. */
 interface Connected {
   readonly connection: LiveConnection;
-  /** What carries it, and perhaps others: a socket, or a session of HTTP/2. */
+  /** The socket or the HTTP/2 session that carries it, and may carry others. */
   readonly carrier: object;
 }
 
-/** How requests to one route are served. */
+/** Serves the requests to one route. */
 export class StreamPlan {
   private settings: StreamSettings;
   private readonly only: ChosenFormat | undefined;
-  /** What a client gets that takes anything. */
+  /** The choice for a client that accepts any format. */
   private readonly whenAny: ChosenFormat | 'auto';
 
   constructor(private readonly parts: PlanParts) {
@@ -83,22 +83,22 @@ export class StreamPlan {
     this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
   }
 
-  /** Gives the hooks of the route, once they are resolved. */
+  /** Sets the hooks of the route, once they are resolved. */
   useHooks(hooks: readonly StreamHooks[]): void {
     this.settings = { ...this.settings, hooks, chunkHooks: having(hooks, 'beforeChunk') };
   }
 
-  /** Whether there are hooks that may push, when the handler does not. */
+  /** Whether there are hooks that may send chunks when the handler does not. */
   get hooked(): boolean {
     return having(this.settings.hooks, 'onOpen').length > 0;
   }
 
-  /** Whether it answers upgrades. */
+  /** Whether it accepts upgrades. */
   get webSockets(): boolean {
     return this.parts.websocket !== undefined;
   }
 
-  /** Makes the connection for a request, or refuses it, as for its `Accept`. */
+  /** Makes the connection for a request. Throws for a request that is refused, such as one whose `Accept` names no format of the route. */
   connect(response: PlatformResponse): Connected {
     const { raw, request, head } = exchangeOn(response);
     const { settings } = this;
@@ -135,10 +135,10 @@ export class StreamPlan {
   }
 
   /**
-   * Counts a stream in, or refuses it.
-   * @param carrier what carries it
-   * @returns how it is counted out, or `undefined` if its client has been told to come back later
-   * @throws {HttpException} what any other client is to get
+   * Counts a stream, or refuses it.
+   * @param carrier the socket or the HTTP/2 session of the stream
+   * @returns its admissions, or `undefined` if its client has received a response that makes it reconnect later
+   * @throws {HttpException} the response for any other client
    */
   admit(connection: LiveConnection, carrier: object): readonly Admission[] | undefined {
     const applicant = { request: connection.request, carrier };
@@ -155,11 +155,11 @@ export class StreamPlan {
     return limiters.map((limiter) => limiter.enter(applicant));
   }
 
-  /** Has an `EventSource` come back later, where its status would be 503; throws for all others. */
+  /** Makes an `EventSource` reconnect later instead of responding with 503. Throws for all other clients. */
   private refuse(connection: LiveConnection, refused: OverLimit, retry: number | undefined): undefined {
     connection.header('Retry-After', String(Math.ceil(refused.retryAfter / 1_000)));
     if (refused === CLOSING && connection.protocol === 'http/1.1') {
-      // It would be closed with the server, perhaps while the next request is on its way.
+      // The connection will be closed with the server, perhaps while the next request is on its way.
       connection.header('Connection', 'close');
     }
     if (refused.status === 503 && connection.turnAway({ code: 'server-closed' }, retry)) {
@@ -216,19 +216,19 @@ export class StreamPlan {
   }
 }
 
-/** Whether a request is that of an `EventSource`: a GET for an event stream and nothing else. */
+/** Returns whether a request is that of an `EventSource`: a GET that accepts an event stream and nothing else. */
 function isEventSource({ method, headers }: IncomingMessage, format: StreamFormat): boolean {
   return (
     format === sseFormat && method === 'GET' && /^\s*text\/event-stream\s*(?:;[^,]*)?$/i.test(headers.accept ?? '')
   );
 }
 
-/** Whether somebody opens it in a browser, as in the address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
+/** Returns whether a browser navigates to the stream, as from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
 function isNavigation({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers.accept?.includes('text/html') === true;
 }
 
-/** What carries a request, and perhaps others: its socket, or its session of HTTP/2. */
+/** Returns the socket or the HTTP/2 session that carries a request, and may carry others. */
 function carrierOf(request: IncomingMessage | Http2ServerRequest): object {
   return 'stream' in request ? (request.stream.session ?? request.stream) : request.socket;
 }
@@ -242,7 +242,7 @@ function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptab
   });
 }
 
-/** The answer of a route that is for WebSockets alone (RFC 9110 §15.5.22). HTTP/2 has no such headers. */
+/** Returns the error of a route that accepts WebSockets only (RFC 9110 §15.5.22). HTTP/2 does not have these headers. */
 function upgradeRequired({ httpVersionMajor }: IncomingMessage, head: ResponseHead): HttpException {
   head.release();
   if (httpVersionMajor === 1) {

@@ -7,7 +7,7 @@ import type { StreamExchange } from './exchange.js';
 import { exchangeIn } from './route-handler.js';
 import { markOf } from './route-metadata.js';
 
-/** What the interceptors make of a handler's result: the values of an Observable one by one, anything else whole. */
+/** Reads the result of a handler after the interceptors: the values of an Observable one by one, any other result as a whole. */
 class InterceptedSource implements PushSource {
   readonly kind = 'push';
   private readonly source: ObservableSource;
@@ -38,17 +38,17 @@ class InterceptedSource implements PushSource {
     this.release();
   }
 
-  /** Never throws: nobody is there to catch it. */
+  /** Never throws, because no caller could catch the error. */
   private next(value: unknown, sink: SourceSink): void {
     try {
-      // An interceptor that answers by itself with several values means each of them.
+      // If an interceptor returns several values without calling the handler, each of them is a chunk.
       if (this.live || (this.exchange.live ?? this.held !== undefined)) {
         this.send(value, sink);
       } else {
         this.hold(value);
       }
     } catch (error) {
-      // It has not ended by itself, as after an error of its own: an interval would go on forever.
+      // The source goes on after an error that is not its own: an interval would never end.
       this.stop();
       sink.error(error);
     }
@@ -77,7 +77,7 @@ class InterceptedSource implements PushSource {
     sink.next(value);
   }
 
-  /** Releases a result that is not sent, as another one took its place or nobody is left to take it. */
+  /** Releases a result that is not sent, because another one replaced it or the client is gone. */
   private release(): void {
     const { held } = this;
     this.held = undefined;
@@ -98,7 +98,7 @@ class InterceptedSource implements PushSource {
   }
 }
 
-/** Has the result of a stream route after all other interceptors. Without others it is not needed. */
+/** Receives the result of a stream route after all other interceptors. A route without interceptors does not need it. */
 class StreamingInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
     const mark = context.getType() === 'http' ? markOf(context.getHandler()) : undefined;
@@ -120,5 +120,5 @@ class StreamingInterceptor implements NestInterceptor {
   }
 }
 
-/** It has no state: one serves every application of the process. */
+/** It has no state: one instance serves every application of the process. */
 export const streamingInterceptor: NestInterceptor = new StreamingInterceptor();

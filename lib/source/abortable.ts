@@ -19,7 +19,7 @@ function raced<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return Promise.race([promise, abort.promise]).finally(() => abort.release());
 }
 
-/** Tells an iterator to return. What goes wrong concerns nobody who still waits. */
+/** Calls `return()` of an iterator. Its errors are ignored, because nothing waits for them any more. */
 async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
   try {
     await iterator.return?.();
@@ -58,7 +58,7 @@ async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): As
  * Wakes a producer that waits for something which knows nothing of signals: the wait ends with the
  * signal's reason as soon as the signal is aborted, so that `finally` blocks run at once.
  *
- * A promise keeps running, but is no longer waited for. An async iterable is told to `return()`.
+ * The work behind a promise continues, but is no longer waited for. Of an async iterable, `return()` is called.
  *
  * @throws the `reason` of the signal, which for {@link StreamSignal} is a {@link StreamError} with the
  * close code of the stream

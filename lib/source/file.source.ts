@@ -5,7 +5,7 @@ import { type Step } from '../util/iteration.js';
 import { isThenable } from '../util/thenable.js';
 import { type PullSource, type SourceHead } from './source.js';
 
-/** What the error handler of a `StreamableFile` may do to a response. */
+/** The part of a response that the error handler of a `StreamableFile` may use. */
 interface FileResponse {
   readonly destroyed: boolean;
   readonly headersSent: boolean;
@@ -15,7 +15,7 @@ interface FileResponse {
   destroy(): void;
 }
 
-/** What is needed of Nest's `StreamableFile`, of any copy of `@nestjs/common`. */
+/** The part of Nest's `StreamableFile` that is used, whichever copy of `@nestjs/common` it comes from. */
 export interface FileLike {
   getStream(): Readable;
   getHeaders(): {

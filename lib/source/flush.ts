@@ -1,7 +1,7 @@
 /** See {@link FlushMark}. A symbol, as interceptors that copy chunks copy objects, and the same in every copy of the package. */
 const FLUSH: unique symbol = Symbol.for('nestjs-streaming:flush');
 
-/** What `flush()` returns: yielded or sent, it is not a chunk but asks that the chunks before it leave now. */
+/** The value that `flush()` returns. If it is yielded or sent, the chunks before it are sent at once. It is not a chunk itself. */
 export type FlushMark = typeof FLUSH;
 
 /**

@@ -1,7 +1,7 @@
 import { shelter } from '../util/thenable.js';
 import type { PushSource, SourceSink } from './source.js';
 
-/** What is needed of an Observable, whichever copy of rxjs it comes from. */
+/** The part of an Observable that is used, whichever copy of rxjs it comes from. */
 export interface Subscribable {
   subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): {
     unsubscribe(): void;

@@ -20,7 +20,7 @@ interface ResponseHeaders {
   raw?(): Readonly<Record<string, string[]>>;
 }
 
-/** What is needed of a `Response`, whichever library or realm it comes from. */
+/** The part of a `Response` that is used, whichever library or realm it comes from. */
 export interface ResponseLike {
   readonly status: number;
   readonly type?: string;

@@ -130,7 +130,7 @@ function iteratorOf<T>(iterator: T, value: object): T {
 }
 
 /**
- * What a method returned, its promise resolved, as a source. A string or binary is one chunk.
+ * Returns the source for the result of a method, after its promise has resolved. A string or binary data is one chunk.
  *
  * @throws {StreamError} `invalid-source` when it cannot be read, or has been already
  */
@@ -158,7 +158,7 @@ export function sourceOf(value: unknown): Source {
   );
 }
 
-/** Releases what a method returned when nobody will read it. */
+/** Releases the result of a method that will not be read. */
 export function discard(value: unknown): unknown {
   return isStream(value) ? sourceOf(value).stop() : shelter(value);
 }

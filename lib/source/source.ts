@@ -12,7 +12,7 @@ export interface PullSource {
   stop(): unknown;
 }
 
-/** Where a {@link PushSource} puts its chunks. */
+/** Receives the chunks of a {@link PushSource}. */
 export interface SourceSink {
   next(chunk: unknown): void;
   error(error: unknown): void;
@@ -21,7 +21,7 @@ export interface SourceSink {
   detach(): void;
 }
 
-/** A source that cannot be paced. What the client does not take waits in the connection's bounded queue. */
+/** A source that cannot be paced. Chunks that the client has not read yet wait in the connection's bounded queue. */
 export interface PushSource {
   readonly kind: 'push';
   start(sink: SourceSink): void;
@@ -29,7 +29,7 @@ export interface PushSource {
   stop(): unknown;
 }
 
-/** The status and headers of what brings its own, as a web `Response`. */
+/** The status and headers of a source that has its own, such as a web `Response`. */
 export interface SourceHead {
   /** Wins over the status set before. Default: that one. */
   readonly status?: number;

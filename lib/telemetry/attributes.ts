@@ -5,7 +5,7 @@ import { isError, kindOf } from '../util/error-text.js';
 /** The code of a close reason. */
 export const CLOSE_CODE = 'nestjs_streaming.close_code';
 
-/** Returns the attributes by which all measurements of a stream are told apart. What is not known is left out. */
+/** Returns the attributes by which all measurements of a stream are told apart. Unknown attributes are left out. */
 export type AttributesOf = (stream: Pick<StreamGroup, 'route' | 'format' | 'protocol'>) => Attributes;
 
 /**

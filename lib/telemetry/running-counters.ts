@@ -6,15 +6,15 @@ interface Level {
 }
 
 /**
- * An up-down counter that is told how much there is. It adds the difference, so that several applications of one process add
- * up: of what they observe of the same instrument, the SDK would take the last, and keep it when nobody observes it any more.
+ * An up-down counter that reports current values. It adds the difference to the last report, so that the values of several applications in one
+ * process add up. With an observable instrument, the SDK would use the last value alone, and keep it after the application has closed.
  */
 export class RunningLevel {
   private reported: ReadonlyMap<string, Level> = new Map();
 
   constructor(private readonly counter: UpDownCounter) {}
 
-  /** @param levels all there are: of what was there before, there is nothing now */
+  /** @param levels all current values. A value that was reported before and is missing now is 0 */
   report(levels: readonly Level[]): void {
     const gone = [...this.reported.values()].map(({ attributes }) => ({ value: 0, attributes }));
     const now = new Map([...gone, ...levels].map((level) => [JSON.stringify(level.attributes), level]));
@@ -28,7 +28,7 @@ export class RunningLevel {
   }
 }
 
-/** A counter that is told totals. It adds what came since, so that several applications of one process add up. */
+/** A counter that reports totals. It adds the difference to the last report, so that the totals of several applications in one process add up. */
 export class RunningTotal {
   private readonly reported = new Map<string, number>();
 

@@ -10,7 +10,7 @@ const FIRST_BYTE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 const DURATION_SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
 
 /**
- * The instruments of streams. Chunks and the like are counted by the streams themselves, and reported when somebody collects:
+ * The instruments of streams. Chunks and the like are counted by the streams themselves, and reported when they are collected:
  * to tell of each would cost more than to send it.
  */
 export class StreamMetrics {

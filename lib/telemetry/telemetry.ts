@@ -12,7 +12,7 @@ type OpenTelemetry = typeof import('@opentelemetry/api');
 
 const NAME = 'nestjs-streaming';
 
-/** Tells OpenTelemetry of the streams and hubs of an application. */
+/** Reports the streams and hubs of an application to OpenTelemetry. */
 export class Telemetry implements StreamObserver {
   private readonly streams: StreamMetrics;
   private readonly hubs: HubMetrics;
@@ -37,7 +37,7 @@ export class Telemetry implements StreamObserver {
   }
 
   /**
-   * Begins, if `@opentelemetry/api` is installed. Without an SDK, which the application sets up before, that does nothing.
+   * Starts telemetry if `@opentelemetry/api` is installed. It has no effect without an SDK, which the application sets up before.
    * @param hubs returns the hubs there are by now
    * @param paths returns the path templates of routes, by `Class.method`
    */
@@ -52,7 +52,7 @@ export class Telemetry implements StreamObserver {
     return telemetry;
   }
 
-  /** Reports what nobody has collected yet. */
+  /** Reports what has not been collected yet. */
   stop(): void {
     this.collection.removeCallback(this.collect);
     this.streams.stop();
@@ -73,7 +73,7 @@ export class Telemetry implements StreamObserver {
     this.guard(() => this.spans.ended(stream, reason));
   }
 
-  /** What a processor or exporter of the application throws is no reason for a stream to fail. */
+  /** An error of a processor or exporter of the application must not fail a stream. */
   private guard(run: () => void): void {
     try {
       run();

@@ -1,7 +1,7 @@
 import type { StreamCloseCode } from '../errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
-/** What a transport tells its connection, and asks it. */
+/** The connection, as its transport notifies it. */
 export interface TransportListener {
   /** Whether it sends what many others are sent too. */
   readonly endless: boolean;
@@ -45,7 +45,7 @@ export interface Transport {
   flushHead(): void;
   /** Accepts bytes. `false`: wait for `onDrain`. */
   write(data: string | Uint8Array): boolean;
-  /** As {@link write}, of what many connections are given. */
+  /** Like {@link write}, for bytes that are sent on many connections. */
   writeShared(chunk: SharedChunk): boolean;
   /** Ends the body so that the client knows it is whole. `onFinish` follows. */
   end(data: string | Uint8Array | undefined, why: StreamCloseCode): void;
@@ -56,7 +56,7 @@ export interface Transport {
   truncate(data?: string | Uint8Array, status?: number): void;
   /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
   probe(): void;
-  /** Called often while the stream is open. Finds out, once in so many milliseconds, whether the client still hears what it is sent. */
+  /** Called often while the stream is open. Checks, at most once per `interval` milliseconds, whether the client still responds. */
   check?(interval: number, now: number): void;
   /** Has what the client sends kept, within bounds, until it is asked for. */
   expect?(): void;

@@ -1,6 +1,6 @@
 /**
- * Waits for something, but no longer than `ms` milliseconds. Nothing cancels it: it is only not waited for any more.
- * @returns whether it was over in time
+ * Waits for something, but no longer than `ms` milliseconds. It is not cancelled, but no longer waited for.
+ * @returns whether it settled in time
  * @throws what it rejects with in time; a later rejection is ignored
  */
 export async function atMost(ms: number, done: PromiseLike<unknown>): Promise<boolean> {

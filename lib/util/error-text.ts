@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 const INDESCRIBABLE = 'a value that cannot be described';
 
 // Anything can be thrown: undefined, an object without toString(), an error whose getters throw, a revoked Proxy. Nothing here
-// throws for it: describing an error is often the last thing that is done for a stream, with nobody to catch what that throws.
+// throws for such a value: an error is often described as the last act of a stream, where no caller could catch another error.
 
 function attempt(describe: () => unknown): string | undefined {
   try {
@@ -14,7 +14,7 @@ function attempt(describe: () => unknown): string | undefined {
   }
 }
 
-/** Whether a thrown value is an error. */
+/** Returns whether a thrown value is an error. */
 export function isError(thrown: unknown): thrown is Error {
   try {
     return thrown instanceof Error;
@@ -23,7 +23,7 @@ export function isError(thrown: unknown): thrown is Error {
   }
 }
 
-/** The message of an error, and any other thrown value as text. */
+/** Returns the message of an error, or any other thrown value as text. */
 export function textOf(thrown: unknown): string {
   if (typeof thrown === 'string') {
     return thrown;
@@ -33,12 +33,12 @@ export function textOf(thrown: unknown): string {
   );
 }
 
-/** The stack of an error, with its message, and any other thrown value as text. */
+/** Returns the stack of an error, with its message, or any other thrown value as text. */
 export function stackOf(thrown: unknown): string {
   return (isError(thrown) ? attempt(() => thrown.stack) : undefined) ?? textOf(thrown);
 }
 
-/** What kind of value it is, as a message names it: the class of an object, or a type. */
+/** Returns the kind of a value, as a message names it: the class of an object, or a type. */
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') {
     return value === null ? 'null' : typeof value;

@@ -18,7 +18,7 @@ function schedule(): void {
 function runTurn(): void {
   scheduled = false;
   turn++;
-  // What is added meanwhile belongs to the next turn.
+  // Callbacks that are added meanwhile belong to the next turn.
   for (const flush of flushes.splice(0)) {
     flush();
   }

@@ -6,7 +6,7 @@ export const EVENTS_PROTOCOL = 'events.v1+json';
 const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** So many subprotocols are read: there are two. */
+/** The largest number of subprotocols that are read. Only two exist. */
 const MOST_PROTOCOLS = 16;
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
@@ -18,12 +18,12 @@ export interface HandshakeProblem {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Whether it is a request for a WebSocket; in HTTP/1.0 an upgrade is ignored (RFC 9110 §7.8). */
+/** Returns whether a request asks for a WebSocket. In HTTP/1.0 an upgrade is ignored (RFC 9110 §7.8). */
 export function wantsWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'websocket' && httpVersion === '1.1';
 }
 
-/** What is wrong with the handshake of a client (RFC 6455 §4.2.1), if anything: also what `ws` would find later. */
+/** Returns what is wrong with the handshake of a client (RFC 6455 §4.2.1), or `undefined`. It includes what `ws` would find later. */
 export function handshakeProblem({ method, headers }: IncomingMessage): HandshakeProblem | undefined {
   if (method !== 'GET') {
     return { status: 405, message: 'A WebSocket is opened with GET', headers: { Allow: 'GET' } };
@@ -51,7 +51,7 @@ export function handshakeProblem({ method, headers }: IncomingMessage): Handshak
   return protocolProblem(offered);
 }
 
-/** What is wrong with the subprotocols that a client offers, if anything. */
+/** Returns what is wrong with the subprotocols that a client offers, or `undefined`. */
 function protocolProblem(offered: readonly string[]): HandshakeProblem | undefined {
   const ids = offered.filter((each) => each.startsWith(ID_PREFIX));
   if (offered.length > ids.length && !offered.includes(EVENTS_PROTOCOL)) {

@@ -8,24 +8,24 @@ import { atMost } from '../util/at-most.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { type HandshakeProblem, handshakeProblem, protocolOf, wantsWebSocket } from './handshake.js';
 
-/** How long others who listen for upgrades may leave one alone before it is refused, in milliseconds. */
+/** How long other listeners may leave an upgrade unanswered before it is refused, in milliseconds. */
 const UNCLAIMED_UPGRADE_TIMEOUT_MS = 3_000;
-/** How long closed WebSockets may take to be gone when the application ends, in milliseconds. */
+/** How long WebSockets may take to close when the application closes, in milliseconds. */
 const FORCE_WEBSOCKETS_CLOSED_AFTER_MS = 1_000;
 
 interface GateParts {
   readonly server: Server;
   readonly webSockets: WebSocketServerLike;
   readonly logger: StreamLogger;
-  /** Whether a path may be one of ours. */
+  /** Returns whether a path may be that of a stream route. */
   readonly isOurs: (path: string) => boolean;
-  /** The application, as its server calls it. */
+  /** Calls the application, as its server does. */
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
-/** Stands before all who listen for the upgrades of a server: gives ours to the application, and leaves the others alone. */
+/** Handles the upgrades of a server before its listeners do: passes those of stream routes to the application, and leaves the others to the listeners. */
 export class UpgradeGate {
   private readonly sockets = new Set<Socket>();
 
@@ -34,15 +34,15 @@ export class UpgradeGate {
   open(): void {
     const { server } = this.parts;
     const { emit } = server;
-    // Listeners cannot be kept from an event, and some destroy every upgrade they do not know.
+    // An event cannot be kept from its listeners, and some of them destroy every upgrade that they do not know.
     server.emit = (event: string | symbol, ...args: unknown[]): boolean =>
       (event === 'upgrade' && this.take(...(args as UpgradeArguments))) ||
       Reflect.apply(emit, server, [event, ...args]);
-    // Without a listener, Node.js would not tell of upgrades.
+    // Without a listener, Node.js does not emit the event.
     server.on('upgrade', this.onOther);
   }
 
-  /** Ends what is left of upgrades, after it had time to end by itself. */
+  /** Destroys the sockets of upgrades that are still open, after they had time to close by themselves. */
   async close(): Promise<void> {
     const { sockets } = this;
     const gone = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
@@ -50,7 +50,7 @@ export class UpgradeGate {
       return;
     }
     this.parts.logger.warn(
-      `${sockets.size} connections of WebSockets were dropped, which were not closed within ${FORCE_WEBSOCKETS_CLOSED_AFTER_MS} ms`,
+      `${sockets.size} WebSocket connections were dropped because they did not close within ${FORCE_WEBSOCKETS_CLOSED_AFTER_MS} ms`,
     );
     for (const socket of sockets) {
       socket.destroy();
@@ -68,7 +68,7 @@ export class UpgradeGate {
     return true;
   }
 
-  /** Called with others who listen, for what is not ours. */
+  /** Listens, with the other listeners, for upgrades that are not those of stream routes. */
   private readonly onOther = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
     if (this.parts.server.listeners('upgrade').some((each) => each !== this.onOther)) {
       this.watch(request, socket);
@@ -79,7 +79,7 @@ export class UpgradeGate {
     }
   };
 
-  /** Refuses what nobody else has taken: it would hang forever. */
+  /** Refuses an upgrade that no other listener has accepted: it would never get a response. */
   private watch(request: IncomingMessage, socket: Socket): void {
     const written = socket.bytesWritten;
     const timer = setTimeout(() => {
@@ -107,7 +107,7 @@ export class UpgradeGate {
   }
 
   /**
-   * Serves a request for another upgrade as Node.js does when nobody listens for upgrades: as one that has not asked for it
+   * Serves a request for another upgrade as Node.js does without listeners: as a request that does not ask for an upgrade
    * (RFC 9110 §7.8). The server reads it again, without the header.
    */
   private serveOrdinarily(request: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -124,7 +124,7 @@ export class UpgradeGate {
     server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket);
   }
 
-  /** The connection is of no use any more: responses to earlier requests are still to be sent on it. */
+  /** Closes a connection that cannot be used any more: responses to earlier requests were still to be sent on it. */
   private drop(socket: Socket, error: unknown): void {
     this.parts.logger.error(
       'An upgrade was refused by closing its connection, on which a response was under way',
@@ -138,7 +138,7 @@ function refuse(upgrade: Upgrade, { status, message, headers }: HandshakeProblem
   upgrade.refuse(status, message, headers);
 }
 
-/** The head of a request as it came, without what asks for an upgrade. */
+/** Returns the head of a request as it was received, without the headers that ask for an upgrade. */
 function headOf({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
   const lines = [`${method} ${url} HTTP/${httpVersion}`];
   for (let i = 0; i < rawHeaders.length; i += 2) {

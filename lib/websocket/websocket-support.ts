@@ -9,12 +9,12 @@ import { protocolOf } from './handshake.js';
 import { UpgradeGate } from './upgrade-gate.js';
 import type { WebSocketSettings } from './websocket-plan.js';
 
-/** In how many pieces a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
+/** The number of pieces in which a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
 const CHUNKS = 1_024;
 /** … so that those of a large message may not all be smaller than this. */
 const BYTES_PER_CHUNK = 256;
 
-/** What is used of the package ws. */
+/** The part of the package `ws` that is used. */
 interface WsModule {
   readonly WebSocketServer: new (options: object) => WebSocketServerLike;
 }
@@ -36,7 +36,7 @@ async function importWs(): Promise<WsModule> {
 
 type Handle = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** The WebSockets of an application. */
+/** Accepts the WebSockets of an application. */
 export class WebSocketSupport {
   private gate: UpgradeGate | undefined;
 
@@ -46,7 +46,7 @@ export class WebSocketSupport {
   ) {}
 
   /**
-   * Takes the upgrades of these paths.
+   * Accepts upgrades to these paths.
    * @throws {StreamError} `module-missing` when `ws` is not installed
    */
   async open(adapter: HttpServer, paths: readonly string[]): Promise<void> {

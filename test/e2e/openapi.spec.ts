@@ -125,7 +125,10 @@ const eventOf = (data: object) => ({
 });
 const PRICE_EVENT = eventOf({ type: 'string', contentMediaType: 'application/json', contentSchema: PRICE });
 const RETRY_AFTER = {
-  'Retry-After': { description: 'In how many seconds to try again', schema: { type: 'integer', minimum: 1 } },
+  'Retry-After': {
+    description: 'The number of seconds after which to try again',
+    schema: { type: 'integer', minimum: 1 },
+  },
 };
 
 type Operation = {
@@ -257,7 +260,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(statuses(document, '/feed/one')).toEqual(['200', '429', '503']);
       const { responses } = operation(document, '/feed/two');
       expect(responses['406']).toEqual({
-        description: 'The `Accept` header names nothing that is here',
+        description: 'The `Accept` header names no format of the stream',
         content: {
           'application/json': {
             schema: {
@@ -290,7 +293,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
         {
           name: 'Last-Event-ID',
           in: 'header',
-          description: 'The id of the last event the client has: it gets what came after it',
+          description: 'The id of the last event that the client received: the stream continues after it',
           required: false,
           schema: STRING,
         },
@@ -319,8 +322,8 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     ]);
     expect(Object.keys(responses)).toEqual(['200', '204', '503']);
     expect(responses['204']).toEqual({
-      description: 'With `Prefer: wait=N`: nothing came in that time',
-      headers: { 'Last-Event-ID': { description: 'Where the next poll goes on', schema: STRING } },
+      description: 'With `Prefer: wait=N`: there was no event in this time',
+      headers: { 'Last-Event-ID': { description: 'The id after which the next poll continues', schema: STRING } },
     });
     expect(await validate({ ...document, openapi: '3.2.0' })).toBe('valid');
   });
@@ -624,7 +627,7 @@ describe('the OpenAPI document', () => {
   it('refuses a version there is not', async () => {
     await expect(start('express', { options: { openapi: '2.0' as never } })).rejects.toMatchObject({
       code: 'invalid-option',
-      message: 'StreamingModule.forRoot(): "openapi" must be one of "3.0", "3.1", "3.2"',
+      message: expect.stringContaining('StreamingModule.forRoot(): "openapi" must be one of "3.0", "3.1", "3.2"'),
     });
   });
 });

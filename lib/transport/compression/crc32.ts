@@ -17,7 +17,7 @@ function multiply(a: number, b: number): number {
   return product;
 }
 
-/** What the CRC of some bytes is multiplied with when so many others follow: x to eight times their number. */
+/** Returns the factor for the CRC of some bytes when `length` others follow: x to the power of 8 × `length`. */
 export function crcShift(length: number): number {
   let shift = ONE;
   for (let rest = length, power = BYTE; rest > 0; rest = Math.floor(rest / 2), power = multiply(power, power)) {

@@ -58,7 +58,7 @@ export class PackedMessages {
     this.count = 0;
   }
 
-  /** Makes room for so many bytes at the end. */
+  /** Makes room for this number of bytes at the end. */
   private reserve(bytes: number): void {
     if (this.end + bytes <= this.block.length) {
       return;

@@ -13,7 +13,7 @@ export class Pings {
   ) {}
 
   /**
-   * Sends one if none was for so many milliseconds.
+   * Sends a ping if none was sent for this number of milliseconds.
    * @param now on the clock of whoever asks
    * @param onSilence called when the client has not answered the last
    */
