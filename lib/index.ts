@@ -8,9 +8,9 @@ export type {
 } from './broker/broker.js';
 export { MemoryBroker } from './broker/memory.broker.js';
 export type { StreamCloseReason } from './connection/close-reason.js';
-export type { StreamState } from './connection/connection-state.js';
-export type { StreamHooks } from './connection/hooks.js';
+export type { StreamState } from './connection/lifecycle.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
+export type { StreamHooks } from './connection/stream-connection.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { getHubToken, InjectHub } from './decorators/inject-hub.decorator.js';

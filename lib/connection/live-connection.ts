@@ -1,45 +1,81 @@
-import type { WireProtocol } from '../transport/transport.js';
-import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
-import { illegal, isOver, type StreamOperation, type StreamState } from './connection-state.js';
-import type { StreamHooks } from './hooks.js';
-import { StreamCore } from './stream-core.js';
-
-const SENT: Promise<void> = Promise.resolve();
-
-/** A promise the caller may leave alone, as in `void stream.send()`: what it would reject with is in `onClose` and the log too. */
-function optional<P>(promise: Promise<P>): Promise<P> {
-  promise.then(undefined, () => undefined);
-  return promise;
-}
-
-function rejected(error: unknown): Promise<never> {
-  return optional(Promise.reject(error));
-}
+import { StreamCloseError } from '../errors.js';
+import type { Source } from '../source/source.js';
+import { discard } from '../source/source-of.js';
+import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
+import { onRejection } from '../util/thenable.js';
+import { Body } from './body/body.js';
+import { messageOf, type StreamCloseReason } from './close-reason.js';
+import { Closing, type ClosingStream } from './closing.js';
+import { warnOfDropped } from './dropped-headers.js';
+import { Feed } from './feed.js';
+import { HandlerCall } from './handler-call.js';
+import { Lifecycle, type StreamOperation, type StreamState } from './lifecycle.js';
+import { Opening, type OpeningStream } from './opening.js';
+import { LongPoll, type PolledStream } from './reader/poll.js';
+import type { Reader } from './reader/reader.js';
+import type { OpenStream } from './registry/stream-registry.js';
+import { StreamScope } from './scope.js';
+import { StreamConnection, type StreamHooks } from './stream-connection.js';
+import type { Admission, StreamParts, StreamSettings } from './stream-settings.js';
 
 /** The messages of a client that cannot send any. */
 const NO_MESSAGES: AsyncIterable<never> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
 };
 
-/** The public side of a stream: see {@link StreamConnection}. */
-export class LiveConnection extends StreamCore {
-  private sends: Promise<void> | undefined;
-  private sendsWaiting = 0;
+/** The stream to one client, as the whole of its parts. See {@link StreamConnection} for the public members. */
+export class LiveConnection
+  extends StreamConnection
+  implements OpenStream, TransportListener, OpeningStream, ClosingStream, PolledStream
+{
+  readonly request: unknown;
+  readonly lastEventId: string | undefined;
+  readonly transport: Transport;
+  readonly settings: StreamSettings;
+  readonly lifecycle = new Lifecycle();
+  readonly scope: StreamScope;
+  readonly body: Body;
+  readonly feed: Feed;
+  /** Until the head is fixed and `onOpen` has returned. */
+  opening: Opening | undefined;
+  /** From when the end begins. */
+  private closing: Closing | undefined;
+  private controller: AbortController | undefined;
+  private readonly number: number;
+
+  /** @param wait for how many seconds the client prefers to wait for one whole answer, if it does */
+  constructor(parts: StreamParts, wait?: number) {
+    super();
+    const { transport, settings } = parts;
+    this.number = parts.id;
+    this.request = parts.request;
+    this.lastEventId = parts.lastEventId;
+    this.transport = transport;
+    this.settings = settings;
+    this.scope = new StreamScope(this, settings.hooks);
+    this.body = new Body(transport, settings, parts.chosen, this);
+    this.feed = new Feed(this, this.body);
+    this.opening = new Opening(parts, this);
+    if (wait !== undefined) {
+      this.opening.poll = new LongPoll(this, wait, settings.maxDuration);
+    }
+    transport.listen(this);
+    if (transport.closed) {
+      // It disconnected before there was a listener, during a guard for instance.
+      this.over({ code: 'client-closed' });
+    }
+  }
 
   get id(): string {
-    return this.parts.id.toString(36);
+    return this.number.toString(36);
   }
 
   get route(): string {
-    return this.parts.settings.route;
-  }
-
-  get request(): unknown {
-    return this.parts.request;
+    return this.settings.route;
   }
 
   get state(): StreamState {
-    return this.current;
+    return this.lifecycle.state;
   }
 
   get format(): string | undefined {
@@ -47,32 +83,24 @@ export class LiveConnection extends StreamCore {
   }
 
   get protocol(): WireProtocol {
-    return this.parts.transport.protocol;
-  }
-
-  get lastEventId(): string | undefined {
-    return this.parts.lastEventId;
+    return this.transport.protocol;
   }
 
   get bufferedAmount(): number {
-    return this.parts.transport.bufferedAmount + this.body.size;
+    return this.transport.bufferedAmount + this.body.size;
   }
 
   get messages(): AsyncIterable<string | Uint8Array> {
-    const { transport } = this.parts;
-    if (!transport.receive) {
-      return NO_MESSAGES;
-    }
-    return {
-      // Not in the getter: what only looks at a stream, such as a logger, must not pause its client.
-      [Symbol.asyncIterator]: () => this.receive()[Symbol.asyncIterator](),
-    };
+    const onWait = (): void => this.scope.attempt(() => this.opening?.openEmpty());
+    // Not in the getter: what only looks at a stream, such as a logger, must not pause its client.
+    const begin = () => (this.transport.receive?.(onWait) ?? NO_MESSAGES)[Symbol.asyncIterator]();
+    return { [Symbol.asyncIterator]: begin };
   }
 
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
-      if (isOver(this.current) || (this.current === 'closing' && this.reason?.code !== 'completed')) {
+      if (this.lifecycle.halted) {
         this.controller.abort(this.closeError());
       }
     }
@@ -81,38 +109,28 @@ export class LiveConnection extends StreamCore {
 
   status(code: number): this {
     this.demand('status');
-    this.parts.head?.status(code);
+    this.opening?.head.status(code);
     return this;
   }
 
   header(name: string, value: string | readonly string[]): this {
     this.demand('header');
-    this.parts.head?.header(name, value);
+    this.opening?.head.header(name, value);
     return this;
   }
 
   open(): this {
     this.demand('open');
-    this.attempt(() => this.openEmpty());
+    this.scope.attempt(() => this.opening?.openEmpty());
     return this;
   }
 
   send(chunk: unknown): Promise<void> {
-    try {
-      return this.accept(queued(chunk));
-    } catch (error) {
-      this.fail(error);
-      return rejected(error);
-    }
-  }
-
-  /** Has messages kept for somebody who may ask for them. */
-  expectMessages(): void {
-    this.parts.transport.expect?.();
+    return this.feed.send(chunk);
   }
 
   flush(): this {
-    if (!isOver(this.current)) {
+    if (this.lifecycle.allows('flush')) {
       this.body.flush();
     }
     return this;
@@ -124,76 +142,267 @@ export class LiveConnection extends StreamCore {
 
   hooks(hooks: StreamHooks): this {
     this.demand('hooks');
-    this.addHooks(hooks);
+    this.scope.hooks = this.scope.hooks.with(hooks);
+    this.feed.reader?.refresh?.();
     return this;
   }
 
-  protected override get unsent(): Promise<void> | undefined {
-    return this.sends;
+  /** Resolves once the head is fixed, after which exception filters can no longer respond. Rejects with the error for them. Returns `undefined` if it already is. */
+  opened(): Promise<void> | undefined {
+    return this.opening?.opened();
   }
 
-  private receive(): AsyncIterable<string | Uint8Array> {
-    return this.parts.transport.receive?.(() => this.attempt(() => this.openEmpty())) ?? NO_MESSAGES;
+  /** Keeps the messages of the client for a handler that may read them. */
+  expectMessages(): void {
+    this.transport.expect?.();
   }
 
-  private accept(chunk: unknown): Promise<void> {
-    // Behind the end of the body there is no place, even if the client has not taken all of it.
-    const state = this.ending === undefined ? this.current : 'closed';
-    const error = illegal('send', state, isOver(state) ? this.closeError() : undefined);
-    if (error) {
-      onRejection(chunk, (late) => this.late(late));
-      shelter(chunk);
-      return rejected(error);
+  /** The handler is about to be called. `admissions` are left when the stream is over. */
+  begin(admissions: readonly Admission[] = []): void {
+    const { registry } = this.settings.services;
+    this.lifecycle.call();
+    this.scope.call = new HandlerCall(registry.clock.read(), admissions);
+    registry.add(this);
+    this.body.progress();
+    this.opening?.begin();
+  }
+
+  /** The handler has returned a value that interceptors pass on chunk by chunk. */
+  expectChunks(): void {
+    this.opening?.decide();
+    this.opening?.poll?.letGo();
+  }
+
+  /** Reads what the handler returned. It pushes if that is `undefined` or `null`. */
+  attach(value: unknown): void {
+    const { opening, lifecycle } = this;
+    opening?.decide();
+    if (lifecycle.state !== 'new' && lifecycle.state !== 'open') {
+      this.discard(value);
+      return;
     }
-    if (!this.admit(this.sendsWaiting)) {
-      onRejection(chunk, (late) => this.fail(late));
-      shelter(chunk);
-      return isOver(this.current) ? rejected(this.closeError()) : SENT;
+    if (value !== undefined && value !== null) {
+      this.feed.read(value);
     }
-    const wait = this.callerOpens ? this.take(chunk) : this.inTurn(chunk);
-    return isThenable(wait) ? this.follow(wait) : this.room();
+    if (!this.transport.hasBody) {
+      this.complete();
+    } else if (!this.feed.reader?.endless) {
+      this.feed.reader?.resume();
+    } else {
+      // Its events come when they happen: the client is to know that it is subscribed.
+      if (lifecycle.state === 'new' && this.body.format !== undefined) {
+        opening?.commit();
+      }
+      this.feed.resume();
+    }
+    opening?.poll?.letGo();
+  }
+
+  /** Reads a source that calls the handler only when it starts. */
+  attachSource(source: Source): void {
+    this.feed.attach(source);
+  }
+
+  /** Releases what a handler returned if nobody will read it. */
+  discard(value: unknown): void {
+    try {
+      onRejection(
+        this.scope.within(() => discard(value)),
+        (error) => this.scope.late(error),
+      );
+    } catch (error) {
+      this.scope.late(error);
+    }
+  }
+
+  get beganAt(): number {
+    return this.scope.call?.beganAt ?? 0;
+  }
+
+  get openedAt(): number | undefined {
+    return this.scope.call?.openedAt;
+  }
+
+  get reader(): Reader | undefined {
+    return this.feed.reader;
+  }
+
+  get endless(): boolean {
+    return this.opening?.poll?.waiting ?? this.feed.reader?.endless === true;
+  }
+
+  tick(now: number, clock: number, gap: number): void {
+    const { settings, transport, body, lifecycle } = this;
+    if (transport.queued) {
+      // It is not this client that is slow, but the response before.
+      body.progress();
+    }
+    const silence = now - body.progressAt;
+    const ends = lifecycle.state === 'closing' || lifecycle.ended;
+    if ((body.blocked || ends) && silence >= settings.sendTimeout) {
+      this.cut({ code: 'send-timeout' });
+    } else if (lifecycle.ending === 'truncate') {
+      this.ends.finish('truncate');
+    } else if (clock - this.beganAt >= settings.maxDuration) {
+      void this.end({ code: 'deadline' });
+    } else {
+      this.scope.attempt(() => this.onSilence(clock - this.beganAt, silence + gap));
+    }
+  }
+
+  announceShutdown(retry: number | undefined): void {
+    if (this.state === 'open') {
+      this.scope.attempt(() => {
+        if (retry !== undefined && this.body.extensible) {
+          this.body.putOwn({ type: 'shutdown', retry, data: {} });
+        }
+        return this.scope.runHooks('onShutdown', (hooks) => this.feed.answer(hooks.onShutdown?.(this)));
+      });
+    }
+  }
+
+  /** Ends the stream well. Resolves once it is over. */
+  end(reason: StreamCloseReason): Promise<void> {
+    const { lifecycle, opening } = this;
+    if (!opening?.poll?.endWait(reason) && lifecycle.allows('close')) {
+      if (lifecycle.state === 'new' && reason.code !== 'completed') {
+        this.refuse(reason);
+      } else {
+        this.scope.attempt(() => this.ends.begin(reason));
+      }
+    }
+    return this.ends.done();
+  }
+
+  /** See {@link Closing.turnAway}. */
+  turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
+    return this.ends.turnAway(reason, retry);
+  }
+
+  cut(reason: StreamCloseReason): void {
+    this.ends.cut(reason);
+  }
+
+  fail(error: unknown): void {
+    if (this.lifecycle.ended) {
+      this.scope.late(error);
+    } else {
+      this.ends.fail(error);
+    }
+  }
+
+  onDrain(): void {
+    this.scope.attempt(() => {
+      this.body.onDrain();
+      const { ending } = this.lifecycle;
+      if (ending) {
+        this.ends.finish(ending);
+      } else {
+        this.feed.resume();
+      }
+    });
+  }
+
+  onDropped(names: readonly string[]): void {
+    warnOfDropped(names, this.settings, this.format);
+  }
+
+  onFinish(): void {
+    this.over(this.lifecycle.reason ?? { code: 'completed' });
+  }
+
+  onClose(error?: Error): void {
+    this.over({ code: 'client-closed', ...(error && { error }) });
+  }
+
+  over(reason: StreamCloseReason): void {
+    this.ends.over(reason);
+  }
+
+  complete(): void {
+    void this.end({ code: 'completed' });
+  }
+
+  conclude(reason: StreamCloseReason): void {
+    if (this.lifecycle.allows('close')) {
+      this.body.progress();
+      this.scope.attempt(() => this.ends.begin(reason));
+    }
+  }
+
+  headFixed(): void {
+    const { call } = this.scope;
+    if (call) {
+      call.openedAt = this.settings.services.registry.opened(this);
+    }
+  }
+
+  dropOpening(): void {
+    if (this.lifecycle.headFixed && this.opening?.gate === undefined) {
+      this.opening = undefined;
+    }
+  }
+
+  halt(): void {
+    if (this.controller && !this.controller.signal.aborted) {
+      this.scope.within(() => this.controller?.abort(this.closeError()));
+    }
+    this.feed.stop();
+  }
+
+  release(reason: StreamCloseReason): void {
+    this.settings.services.registry.delete(this, reason);
+    for (const admission of this.scope.call?.admissions ?? []) {
+      admission.leave();
+    }
+    this.body.release(() => this.closeError());
+    this.opening?.settle();
+    if (!this.opening?.refused) {
+      this.opening = undefined;
+    }
+  }
+
+  closeError(): StreamCloseError {
+    const { code, error } = this.lifecycle.reason ?? { code: 'completed' as const };
+    const options = error === undefined ? undefined : { cause: error };
+    return new StreamCloseError(code, `${this.scope.name}: ${messageOf(code)}`, options);
+  }
+
+  private get ends(): Closing {
+    this.closing ??= new Closing(this);
+    return this.closing;
   }
 
   private demand(operation: StreamOperation): void {
-    const error = illegal(operation, this.current);
-    if (error) {
-      throw error;
+    if (!this.lifecycle.allows(operation)) {
+      throw this.lifecycle.refusal(operation);
     }
   }
 
-  private inTurn(chunk: unknown): void | PromiseLike<unknown> {
-    if (!this.sends) {
-      return this.emit(chunk);
+  /** Ends a stream that has sent nothing. */
+  private refuse(reason: StreamCloseReason): void {
+    const { services } = this.settings;
+    if (!this.turnAway(reason, services.retryDelay())) {
+      this.opening?.settle({ error: services.refusal(messageOf(reason.code)) });
+      this.over(reason);
     }
-    shelter(chunk);
-    return this.sends.then(() => this.emit(chunk));
   }
 
-  /** Keeps sends in order behind a hook that takes its time. */
-  private follow(wait: PromiseLike<unknown>): Promise<void> {
-    this.sendsWaiting++;
-    const sent = Promise.resolve(wait).then(
-      () => this.room(),
-      (error: unknown) => {
-        this.fail(error);
-        throw error;
-      },
-    );
-    const passed = (): void => {
-      this.sendsWaiting--;
-      if (this.sends === tail) {
-        this.sends = undefined;
+  /** Opens a stream that has been silent for `openDelay`, and keeps the connection of an open one alive. */
+  private onSilence(age: number, silence: number): void {
+    const { settings, lifecycle, opening, body } = this;
+    if (opening?.poll) {
+      return;
+    }
+    if (!lifecycle.headFixed) {
+      if (age >= settings.openDelay) {
+        lifecycle.state === 'new' ? opening?.openSilent() : opening?.flushHead();
       }
-    };
-    const tail: Promise<void> = Promise.resolve(wait).then(passed, passed);
-    this.sends = tail;
-    return optional(sent);
-  }
-
-  private room(): Promise<void> {
-    if (isOver(this.current)) {
-      return rejected(this.closeError());
+    } else if (lifecycle.state === 'open') {
+      this.transport.check?.(settings.heartbeat, settings.services.registry.clock.now());
+      if (silence >= settings.heartbeat && this.feed.ready && body.empty) {
+        body.beat(this.reader?.position);
+      }
     }
-    return this.body.blocked ? optional(this.body.drained()) : SENT;
   }
 }

@@ -1,12 +1,12 @@
 import type { StreamEvent } from '../event/event.js';
 import type { FlushMark } from '../source/flush.js';
 import type { WireProtocol } from '../transport/transport.js';
-import type { StreamState } from './connection-state.js';
-import type { StreamHooks } from './hooks.js';
+import type { StreamCloseReason } from './close-reason.js';
+import type { StreamState } from './lifecycle.js';
 
 /**
- * One client being streamed to. Inject it with `@ConnectedStream()` to set the status and headers after
- * asynchronous work, to send chunks yourself, or to hear of the client's going.
+ * The stream to one client. Inject it with `@ConnectedStream()` to set the status and headers after
+ * asynchronous work, to send chunks yourself, or to be notified when the client disconnects.
  *
  * A method that injects it and returns nothing keeps the stream open until `close()`.
  *
@@ -21,28 +21,28 @@ import type { StreamHooks } from './hooks.js';
  * ```
  */
 export abstract class StreamConnection<T = unknown> {
-  /** Tells streams of one process apart, in logs for example. */
+  /** Identifies the stream within its process, in logs for example. */
   abstract readonly id: string;
 
-  /** The class and method that serve it: `Feed.prices`. */
+  /** The class and method of the handler: `Feed.prices`. */
   abstract readonly route: string;
 
-  /** The request as the platform gives it: Express's or Fastify's. */
+  /** The request of the platform: Express's or Fastify's. */
   abstract readonly request: unknown;
 
-  /** Where the stream is in its life. */
+  /** The state of the stream. */
   abstract readonly state: StreamState;
 
-  /** The name of the format, once it is decided: by the route, by the client, or by the first chunk. */
+  /** The name of the format, once the route, the client or the first chunk has decided it; `undefined` before. */
   abstract readonly format: string | undefined;
 
-  /** What the client speaks: `http/1.1` (also for HTTP/1.0), `http/2` or `websocket`. */
+  /** The protocol of the client: `http/1.1` (also for HTTP/1.0), `http/2` or `websocket`. */
   abstract readonly protocol: WireProtocol;
 
-  /** The `Last-Event-ID` of the client, if it has one: where it wants to go on. */
+  /** The `Last-Event-ID` that the client sent, to resume after it. `undefined` without one. */
   abstract readonly lastEventId: string | undefined;
 
-  /** Bytes accepted, but not yet taken by the operating system. */
+  /** The number of bytes that were accepted, but not yet taken by the operating system. */
   abstract readonly bufferedAmount: number;
 
   /**
@@ -69,26 +69,26 @@ export abstract class StreamConnection<T = unknown> {
   abstract readonly signal: AbortSignal;
 
   /**
-   * Sets the status of the response. Default: the one of the route, as on any Nest route.
+   * Sets the status of the response. Default: that of the route, as on any Nest route.
    * @throws {StreamStateError} once the stream has opened
    */
   abstract status(code: number): this;
 
   /**
-   * Sets a header of the response. `Set-Cookie` is added to those there are.
+   * Sets a header of the response. `Set-Cookie` is added to those that are set.
    * @throws {StreamStateError} once the stream has opened
    */
   abstract header(name: string, value: string | readonly string[]): this;
 
   /**
-   * Sends the status and headers although there is no chunk yet. Where the first chunk decides on the format, it is waited for.
+   * Sends the status and headers before there is a chunk. Where the first chunk decides the format, this waits for it.
    * @throws {StreamStateError} once the stream has opened
    */
   abstract open(): this;
 
   /**
-   * Sends a chunk. Resolves when the client can take more: wait for it, and a slow client slows you down. What you do
-   * not wait for is held in the stream's queue, within its bounds (`queue`, `overflow`).
+   * Sends a chunk. Resolves when the client can take more: await it, so that you send at the pace of the client. Chunks that are not awaited
+   * wait in the queue of the stream, within its bounds (`queue`, `overflow`).
    *
    * Rejects with a {@link StreamCloseError} when the stream ends before that, and with a {@link StreamStateError} when it has
    * ended already, each time it is called, so that a loop ends. A rejection that is not handled does not count as an unhandled
@@ -96,10 +96,10 @@ export abstract class StreamConnection<T = unknown> {
    */
   abstract send(chunk: T | StreamEvent<T> | FlushMark): Promise<void>;
 
-  /** Hands over what was sent so far, whatever the flush policy. */
+  /** Writes what was sent so far, whatever the flush policy. */
   abstract flush(): this;
 
-  /** Ends the stream well, after what was sent so far. Resolves when it is over, also if it was already. Do not wait for it in a hook. */
+  /** Ends the stream well, after what was sent so far. Resolves once it is over, at once if it already is. Do not await it in a hook. */
   abstract close(): Promise<void>;
 
   /**
@@ -107,4 +107,45 @@ export abstract class StreamConnection<T = unknown> {
    * @throws {StreamStateError} once the stream is ending
    */
   abstract hooks(hooks: StreamHooks<T>): this;
+}
+
+/**
+ * Methods that are called in the course of a stream, in this order. Every method is optional, and is called in the
+ * `AsyncLocalStorage` context of the request.
+ *
+ * Given per application (`forRoot({ hooks })`), per class or method (`@UseStreamHooks()`) or per
+ * connection (`stream.hooks()`); run outermost first. A hook that throws is treated as the stream failing.
+ *
+ * @example
+ * ```ts
+ * @Injectable()
+ * export class Metering implements StreamHooks {
+ *   onClose(stream: StreamConnection, reason: StreamCloseReason) {
+ *     this.meter.record(stream.route, reason.code);
+ *   }
+ * }
+ * ```
+ */
+export interface StreamHooks<T = unknown> {
+  /** The status and headers are final; nothing was sent yet. What the hook sends comes first. May return a promise: chunks wait for it. */
+  onOpen?(stream: StreamConnection<T>): unknown;
+  /**
+   * Called with every chunk, before it is encoded. Return the chunk, another one, an array of several, or `undefined` to drop it.
+   * A promise of these, or of one in the array, makes the next chunk wait. To replace a chunk by one that is an array,
+   * return `[array]`.
+   *
+   * A chunk that is a promise has been awaited. The `data` of an event has not: if it is a promise, the hook receives that promise.
+   */
+  beforeChunk?(chunk: T, stream: StreamConnection<T>): unknown;
+  /** The stream is about to end well. The hook may still send. May return a promise. */
+  beforeClose?(stream: StreamConnection<T>): unknown;
+  /**
+   * The stream failed. May return a last chunk, which is sent before the error record of the format. Before the head it is not sent,
+   * because an exception filter responds.
+   */
+  onError?(error: unknown, stream: StreamConnection<T>): unknown;
+  /** The application is shutting down. May return a farewell chunk. */
+  onShutdown?(stream: StreamConnection<T>): unknown;
+  /** The stream is over, whatever ended it. Called exactly once for every stream whose handler was called. Its errors are logged. */
+  onClose?(stream: StreamConnection<T>, reason: StreamCloseReason): unknown;
 }

@@ -34,7 +34,6 @@ export interface StreamSettings {
   /** Which chunks are events. */
   readonly events: EventsMode;
   readonly hooks: HookChain;
-  readonly chunkHooks: HookChain;
   readonly services: StreamServices;
 }
 
@@ -55,13 +54,12 @@ export interface Admission {
   leave(): void;
 }
 
-/** What makes up a connection. */
+/** What a connection is made of. Only its first phase keeps them all. */
 export interface StreamParts {
   readonly id: number;
   readonly request: unknown;
   readonly transport: Transport;
-  /** Gone once the head is fixed: a stream may live long. */
-  head: ResponseHead | undefined;
+  readonly head: ResponseHead;
   readonly settings: StreamSettings;
   /** The format, or nothing when the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
@@ -70,8 +68,6 @@ export interface StreamParts {
   readonly shown?: boolean;
   /** Whether the client is an `EventSource` that may be refused with 200 and `retry`: it gives up for good on any other status. */
   readonly reconnects?: boolean;
-  /** Counts the stream out of the limits, once it has been counted in. */
-  admissions?: readonly Admission[];
   /** How the bytes of a web `Response` are sent. Default: as they are. */
   readonly passthrough?: ChosenFormat;
 }

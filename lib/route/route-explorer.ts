@@ -14,8 +14,8 @@ import {
   ModuleRef,
   type ModulesContainer,
 } from '@nestjs/core';
-import type { HookChain, StreamHooks } from '../connection/hooks.js';
 import { HOOK_NAMES } from '../connection/hooks.js';
+import type { StreamHooks } from '../connection/stream-connection.js';
 import { StreamError } from '../errors.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamHooksLike } from '../options/streaming.options.js';
@@ -163,7 +163,11 @@ export class StreamRoutes {
   }
 }
 
-function resolveAll(hooks: readonly StreamHooksLike[], moduleRef: ModuleRef, where: string): Promise<HookChain> {
+function resolveAll(
+  hooks: readonly StreamHooksLike[],
+  moduleRef: ModuleRef,
+  where: string,
+): Promise<readonly StreamHooks[]> {
   return Promise.all(hooks.map((each) => resolveOne(each, moduleRef, where)));
 }
 

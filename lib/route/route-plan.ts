@@ -1,9 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest } from 'node:http2';
 import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
-import { having, type StreamHooks } from '../connection/hooks.js';
+import { HookChain } from '../connection/hooks.js';
 import { LiveConnection } from '../connection/live-connection.js';
-import { PollingConnection } from '../connection/polling-connection.js';
+import type { StreamHooks } from '../connection/stream-connection.js';
 import type { Admission, StreamParts, StreamServices, StreamSettings } from '../connection/stream-settings.js';
 import type { StreamFormat } from '../format/format.js';
 import { ALL_FORMATS } from '../format/formats.js';
@@ -38,7 +38,7 @@ let connections = 0;
 
 /** Everything that is known about a route before a request arrives. */
 export interface PlanParts {
-  readonly settings: Omit<StreamSettings, 'hooks' | 'chunkHooks' | 'services'>;
+  readonly settings: Omit<StreamSettings, 'hooks' | 'services'>;
   readonly services: StreamServices;
   /** The formats that the route offers, or `undefined` if it offers all and the first chunk decides for a wildcard. */
   readonly formats: readonly StreamFormat[] | undefined;
@@ -77,7 +77,7 @@ export class StreamPlan {
 
   constructor(private readonly parts: PlanParts) {
     const { formats, settings, services } = parts;
-    this.settings = { ...settings, services, hooks: [], chunkHooks: [] };
+    this.settings = { ...settings, services, hooks: new HookChain([]) };
     const [first] = formats ?? [];
     this.whenAny = first ? chooseFormat(first) : 'auto';
     this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
@@ -85,12 +85,12 @@ export class StreamPlan {
 
   /** Sets the hooks of the route, once they are resolved. */
   useHooks(hooks: readonly StreamHooks[]): void {
-    this.settings = { ...this.settings, hooks, chunkHooks: having(hooks, 'beforeChunk') };
+    this.settings = { ...this.settings, hooks: new HookChain(hooks) };
   }
 
   /** Whether there are hooks that may send chunks when the handler does not. */
   get hooked(): boolean {
-    return having(this.settings.hooks, 'onOpen').length > 0;
+    return this.settings.hooks.having('onOpen').length > 0;
   }
 
   /** Whether it accepts upgrades. */
@@ -130,8 +130,7 @@ export class StreamPlan {
       shown: navigates && !this.only,
       reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
     };
-    const connection = wait === undefined ? new LiveConnection(parts) : new PollingConnection(parts, wait);
-    return { connection, carrier: carrierOf(raw.req) };
+    return { connection: new LiveConnection(parts, wait), carrier: carrierOf(raw.req) };
   }
 
   /**

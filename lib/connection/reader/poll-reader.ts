@@ -9,7 +9,7 @@ import { Pump, type PumpPort } from './pump.js';
 import type { Reader } from './reader.js';
 
 /** What a poll needs of the connection it answers. */
-interface PollPort extends PumpPort {
+export interface PollPort extends PumpPort {
   readonly losses: Losses;
   overflow(): void;
 }

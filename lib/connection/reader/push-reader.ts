@@ -1,5 +1,6 @@
 import type { PushSource, SourceSink } from '../../source/source.js';
 import { isThenable, onRejection, queued, shelter } from '../../util/thenable.js';
+import { InOrder } from '../in-order.js';
 import type { PumpPort } from './pump.js';
 
 /** What a pushing source needs of the connection it feeds. */
@@ -12,8 +13,8 @@ export interface PushPort extends PumpPort {
 export class PushReader implements SourceSink {
   private started = false;
   private ended = false;
-  private waiting = 0;
-  private tail: Promise<unknown> | undefined;
+  /** Made where a chunk is a promise, or a hook takes its time. */
+  private order: InOrder | undefined;
 
   constructor(
     private readonly source: PushSource,
@@ -43,13 +44,13 @@ export class PushReader implements SourceSink {
   next(given: unknown): void {
     try {
       const chunk = queued(given);
-      if (this.ended || !this.port.admit(this.waiting)) {
+      if (this.ended || !this.port.admit(this.order?.waiting ?? 0)) {
         // The chunk may be left out, but not the error of one that is a promise.
         onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));
         shelter(chunk);
         return;
       }
-      const wait = this.tail ? this.behind(this.tail, chunk) : this.port.emit(chunk);
+      const wait = this.order?.tail ? this.behind(this.order, chunk) : this.port.emit(chunk);
       if (isThenable(wait)) {
         this.follow(wait);
       }
@@ -63,14 +64,14 @@ export class PushReader implements SourceSink {
       this.port.late(error);
     } else {
       this.ended = true;
-      this.afterTail(() => this.port.fail(error));
+      this.afterAll(() => this.port.fail(error));
     }
   }
 
   complete(): void {
     if (!this.ended) {
       this.ended = true;
-      this.afterTail(() => this.port.complete());
+      this.afterAll(() => this.port.complete());
     }
   }
 
@@ -78,34 +79,20 @@ export class PushReader implements SourceSink {
     this.ended = true;
   }
 
-  private behind(tail: Promise<unknown>, chunk: unknown): Promise<unknown> {
+  private behind(order: InOrder, chunk: unknown): unknown {
     shelter(chunk);
-    return tail.then(() => this.port.emit(chunk));
+    return order.behind(() => this.port.emit(chunk));
   }
 
-  /** Chunks keep their order, also behind a promise or a hook that takes its time. */
   private follow(wait: PromiseLike<unknown>): void {
-    this.waiting++;
-    const tail: Promise<unknown> = Promise.resolve(wait).then(
-      () => this.passed(tail),
-      (error: unknown) => {
-        this.passed(tail);
-        this.port.fail(error);
-      },
-    );
-    this.tail = tail;
+    this.order ??= new InOrder();
+    this.order.hold(wait);
+    wait.then(undefined, (error: unknown) => this.port.fail(error));
   }
 
-  private passed(tail: PromiseLike<unknown>): void {
-    this.waiting--;
-    if (this.tail === tail) {
-      this.tail = undefined;
-    }
-  }
-
-  private afterTail(run: () => void): void {
-    if (this.tail) {
-      void this.tail.then(run);
+  private afterAll(run: () => void): void {
+    if (this.order?.tail) {
+      void this.order.behind(run);
     } else {
       run();
     }

@@ -1,9 +1,12 @@
+import { StreamError } from '../../errors.js';
 import type { SharedPort } from '../../source/shared-source.js';
 import type { Source } from '../../source/source.js';
+import { sourceOf } from '../../source/source-of.js';
+import { shelter } from '../../util/thenable.js';
 import { Pump } from './pump.js';
 import { type PushPort, PushReader } from './push-reader.js';
 
-/** What reads a source for a connection. */
+/** Reads a source for a connection. */
 export interface Reader {
   /** Starts, or goes on when there is room again. */
   resume(): void;
@@ -28,5 +31,21 @@ export function readerOf(source: Source, port: PushPort & SharedPort): Reader {
     case 'shared':
       source.connect(port);
       return source;
+  }
+}
+
+/**
+ * Returns the source of what a handler returned.
+ * @throws {StreamError} with the route in its message
+ */
+export function sourceOfRoute(value: unknown, route: string): Source {
+  try {
+    return sourceOf(value);
+  } catch (cause) {
+    shelter(value);
+    if (cause instanceof StreamError) {
+      throw new StreamError(cause.code, `${route}: ${cause.message}`, { cause });
+    }
+    throw cause;
   }
 }

@@ -1,0 +1,232 @@
+import { formatSse } from '../format/sse.format.js';
+import type { Transport } from '../transport/transport.js';
+import { after } from '../util/thenable.js';
+import type { Body } from './body/body.js';
+import { messageOf, type StreamCloseReason } from './close-reason.js';
+import { inTurn } from './hooks.js';
+import type { BodyEnd, Lifecycle } from './lifecycle.js';
+import type { Opening } from './opening.js';
+import type { StreamScope } from './scope.js';
+import type { StreamConnection, StreamHooks } from './stream-connection.js';
+import type { StreamSettings } from './stream-settings.js';
+
+/** The stream that ends. */
+export interface ClosingStream extends StreamConnection {
+  readonly body: Body;
+  readonly lifecycle: Lifecycle;
+  readonly transport: Transport;
+  readonly settings: StreamSettings;
+  readonly opening: Opening | undefined;
+  readonly scope: StreamScope;
+  readonly feed: {
+    /** Resolves when everything that was sent has passed the hooks. `undefined` if it has. Never rejects. */
+    readonly unsent: PromiseLike<unknown> | undefined;
+    /** Sends the chunk that a hook returned, if any, past the other hooks. */
+    answer(chunk: unknown): void | PromiseLike<unknown>;
+    /** Stops the source, if there is one. */
+    stop(): void;
+  };
+  /** Aborts the signal and stops the source. */
+  halt(): void;
+  /** Releases what the stream holds, after its last change. */
+  release(reason: StreamCloseReason): void;
+}
+
+/** The end of a stream: well, badly, or because its client disconnected. */
+export class Closing {
+  private waiter: { readonly promise: Promise<void>; resolve(): void } | undefined;
+
+  constructor(private readonly stream: ClosingStream) {}
+
+  /** Resolves once the stream is over. */
+  done(): Promise<void> {
+    if (this.stream.lifecycle.step === 'over') {
+      return Promise.resolve();
+    }
+    if (!this.waiter) {
+      let resolve = (): void => undefined;
+      const promise = new Promise<void>((done) => {
+        resolve = done;
+      });
+      this.waiter = { promise, resolve };
+    }
+    return this.waiter.promise;
+  }
+
+  /** Ends the stream well: after `onOpen` and what was sent, `beforeClose` may still send. */
+  begin(reason: StreamCloseReason): void | PromiseLike<void> {
+    const { stream } = this;
+    const { lifecycle } = stream;
+    if (lifecycle.state === 'new') {
+      stream.opening?.commit();
+    }
+    if (!lifecycle.allows('close')) {
+      // An onOpen hook has ended it.
+      return;
+    }
+    lifecycle.close(reason);
+    if (reason.code === 'completed') {
+      stream.feed.stop();
+    } else {
+      stream.halt();
+    }
+    const farewell = (): unknown =>
+      lifecycle.step === 'closing'
+        ? stream.scope.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(stream))
+        : undefined;
+    const steps = [() => stream.opening?.gate?.tail, () => stream.feed.unsent, farewell, () => stream.feed.unsent];
+    return inTurn([...steps, () => this.end()], (step) => step());
+  }
+
+  /**
+   * Responds to an `EventSource` in place of the handler: 200, the time after which to reconnect in milliseconds, and a clean end. Hooks are not
+   * called. Returns `false` for all other clients, which are to get a status.
+   */
+  turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
+    const { stream } = this;
+    const { opening, body } = stream;
+    if (!opening?.mayTurnAway) {
+      return false;
+    }
+    stream.lifecycle.close(reason);
+    stream.halt();
+    stream.scope.attempt(() => {
+      opening.head.status(200);
+      opening.fixHead();
+      body.put(formatSse({ type: 'shutdown', retry, data: {} }));
+      body.close();
+      this.finish('end');
+    });
+    return true;
+  }
+
+  /** Ends the stream badly. Before its head is fixed, the error is for the exception filters. */
+  fail(error: unknown): void {
+    const { stream } = this;
+    const { lifecycle } = stream;
+    const refused = !lifecycle.headFixed;
+    lifecycle.fail(error);
+    stream.halt();
+    if (refused) {
+      stream.opening?.settle({ error });
+      if (lifecycle.called) {
+        void this.lastWords(error, false);
+      }
+      this.settle({ code: 'error', error });
+      return;
+    }
+    stream.settings.services.logger.error(`${stream.scope.name} failed after it had been opened`, error);
+    after(
+      this.lastWords(error, true),
+      () => this.endBadly(error),
+      (again) => stream.scope.late(again),
+    );
+  }
+
+  /** Gives the client up, at once. */
+  cut(reason: StreamCloseReason): void {
+    const { stream } = this;
+    if (stream.lifecycle.step !== 'over') {
+      const hook = this.lateHook;
+      stream.settings.services.logger.warn(
+        `${stream.scope.name} was closed. ${messageOf(reason.code)}${hook === undefined ? '' : `, and its ${hook} hook had not finished`}`,
+      );
+      this.over(reason);
+      stream.transport.destroy(reason.code);
+    }
+  }
+
+  /** Hands the rest of the body over, now or when the client has taken what is before it. */
+  finish(how: BodyEnd): void {
+    const { body, transport, lifecycle, settings } = this.stream;
+    if (lifecycle.step === 'over') {
+      return;
+    }
+    lifecycle.finish(how);
+    if (body.blocked || (how === 'truncate' && transport.queued)) {
+      // Behind an earlier response, to truncate would take that along. The clock calls this again.
+      return;
+    }
+    const rest = body.takeLast(how === 'end');
+    lifecycle.finished();
+    body.progress();
+    const { code, error } = lifecycle.reason ?? { code: 'completed' as const };
+    if (how === 'end') {
+      transport.end(rest.length === 0 ? undefined : rest, code);
+    } else {
+      transport.truncate(rest, settings.services.describeError(error).statusCode);
+    }
+  }
+
+  /** The stream is over: nothing can be sent any more, or everything was. */
+  over(reason: StreamCloseReason): void {
+    const { lifecycle, opening } = this.stream;
+    if (lifecycle.step === 'over') {
+      return;
+    }
+    if (!lifecycle.headFixed && reason.code === 'client-closed') {
+      opening?.head.abandon();
+    }
+    this.settle(reason);
+  }
+
+  private settle(reason: StreamCloseReason): void {
+    const { stream } = this;
+    const { lifecycle } = stream;
+    lifecycle.settle(reason);
+    stream.halt();
+    const { reason: last = reason } = lifecycle;
+    stream.release(last);
+    if (lifecycle.called) {
+      void stream.scope.runHooks('onClose', (hooks) => {
+        stream.scope.guarded(() => hooks.onClose?.(stream, last), 'onClose hook');
+      });
+    }
+    this.waiter?.resolve();
+  }
+
+  private end(): void {
+    const { body, lifecycle, opening } = this.stream;
+    if (lifecycle.step === 'closing') {
+      body.chooseEmpty();
+      opening?.fixHead();
+      body.close();
+      this.finish('end');
+    }
+  }
+
+  private endBadly(error: unknown): void {
+    const { stream } = this;
+    let whole = false;
+    stream.scope.guarded(() => {
+      whole = stream.body.putError(stream.settings.services.describeError(error), error);
+    }, 'error record');
+    this.finish(whole ? 'end' : 'truncate');
+  }
+
+  /** Runs `onError`, and sends what it returns if the head is fixed. Returns a promise when one of the hooks returned one. */
+  private lastWords(error: unknown, sends: boolean): unknown {
+    const { stream } = this;
+    const say = (hooks: StreamHooks): unknown =>
+      stream.scope.guarded(() => {
+        const chunk = hooks.onError?.(error, stream);
+        return sends ? stream.feed.answer(chunk) : chunk;
+      }, 'onError hook');
+    return stream.scope.guarded(() => stream.scope.runHooks('onError', say), 'onError hook');
+  }
+
+  /** The hook that the end of the stream waits for, if it does. */
+  private get lateHook(): keyof StreamHooks | undefined {
+    const { lifecycle, opening, feed } = this.stream;
+    if (opening?.gate !== undefined) {
+      return 'onOpen';
+    }
+    if (lifecycle.step === 'failing') {
+      return 'onError';
+    }
+    if (lifecycle.step !== 'closing') {
+      return undefined;
+    }
+    return feed.unsent === undefined ? 'beforeClose' : 'beforeChunk';
+  }
+}

@@ -1,0 +1,292 @@
+import type { StreamCloseError } from '../errors.js';
+import type { HubEvent } from '../event/hub-event.js';
+import type { Encoded, StreamFormat } from '../format/format.js';
+import { isFlushMark } from '../source/flush.js';
+import type { Losses, SharedPort } from '../source/shared-source.js';
+import type { Source } from '../source/source.js';
+import type { SharedChunk } from '../transport/shared-chunk.js';
+import type { Transport } from '../transport/transport.js';
+import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
+import type { Body } from './body/body.js';
+import type { StreamCloseReason } from './close-reason.js';
+import { throughChunkHooks } from './hooks.js';
+import { InOrder } from './in-order.js';
+import type { Lifecycle } from './lifecycle.js';
+import { lateHead, type Opening } from './opening.js';
+import type { PushPort } from './reader/push-reader.js';
+import { type Reader, readerOf, sourceOfRoute } from './reader/reader.js';
+import type { StreamScope } from './scope.js';
+import type { StreamConnection } from './stream-connection.js';
+
+/** The stream that is fed. */
+interface FedStream extends StreamConnection {
+  readonly body: Body;
+  readonly lifecycle: Lifecycle;
+  readonly scope: StreamScope;
+  readonly opening: Opening | undefined;
+  readonly transport: Transport;
+  closeError(): StreamCloseError;
+  complete(): void;
+  fail(error: unknown): void;
+  cut(reason: StreamCloseReason): void;
+}
+
+const SENT: Promise<void> = Promise.resolve();
+
+/** A promise that the caller need not handle, as in `void stream.send()`: `onClose` and the log get its error too. */
+function optional<P>(promise: Promise<P>): Promise<P> {
+  promise.then(undefined, () => undefined);
+  return promise;
+}
+
+function rejected(error: unknown): Promise<never> {
+  return optional(Promise.reject(error));
+}
+
+/** The way of chunks into the body of a stream: from its source, from `send()` or from a hub, through the hooks and the format. */
+export class Feed implements SharedPort, PushPort {
+  reader: Reader | undefined;
+  /** Made once a send has to wait for a promise or a hook. */
+  private sends: InOrder | undefined;
+
+  constructor(
+    private readonly stream: FedStream,
+    private readonly body: Body,
+  ) {}
+
+  /** Whether there is room for a chunk of the source. */
+  get ready(): boolean {
+    return !this.body.blocked && this.stream.opening?.gate === undefined;
+  }
+
+  /** Resolves when everything that was sent has passed the hooks. Returns `undefined` if it has. */
+  get unsent(): Promise<unknown> | undefined {
+    return this.sends?.tail;
+  }
+
+  get sharedFormat(): StreamFormat | undefined {
+    const { stream, body } = this;
+    return body.shareable && stream.lifecycle.headFixed && stream.scope.hooks.ofChunks.length === 0
+      ? body.format
+      : undefined;
+  }
+
+  get losses(): Losses {
+    return this.body.losses;
+  }
+
+  /** Reads what the handler returned. */
+  read(value: unknown): void {
+    const { stream } = this;
+    const source = stream.scope.within(() => sourceOfRoute(value, stream.route));
+    const { opening } = stream;
+    this.reader =
+      source.kind === 'shared' && opening?.poll && stream.transport.hasBody
+        ? opening.poll.readerOf(source)
+        : readerOf(source, this);
+    if (source.kind === 'shared') {
+      this.body.hasIds = true;
+    } else if (source.head) {
+      if (!opening) {
+        throw lateHead(stream.scope.name);
+      }
+      opening.adopt(source.head);
+    }
+  }
+
+  /** Reads a source that calls the handler only when it starts. */
+  attach(source: Source): void {
+    this.reader = readerOf(source, this);
+    this.reader.resume();
+  }
+
+  /** Goes on with the source, if there is room. */
+  resume(): void {
+    const { lifecycle, opening } = this.stream;
+    if (lifecycle.ended || !this.ready) {
+      return;
+    }
+    const begins = this.reader?.endless && !lifecycle.headFixed;
+    if (begins && this.body.format !== undefined) {
+      opening?.fixHead();
+    }
+    if (this.ready) {
+      this.reader?.resume();
+    }
+    if (begins) {
+      opening?.flushHead();
+      this.body.flush();
+    }
+  }
+
+  /** Stops the source, if there is one. */
+  stop(): void {
+    const { reader } = this;
+    this.reader = undefined;
+    reader?.stop();
+  }
+
+  /** As the method of the connection. */
+  send(given: unknown): Promise<void> {
+    try {
+      return this.accept(queued(given));
+    } catch (error) {
+      this.fail(error);
+      return rejected(error);
+    }
+  }
+
+  /** Takes a chunk of the source. Returns a promise when the next one has to wait for it. */
+  emit(chunk: unknown): void | PromiseLike<unknown> {
+    const gate = this.stream.opening?.gate;
+    if (gate === undefined) {
+      return this.take(chunk);
+    }
+    shelter(chunk);
+    return gate.behind(() => this.take(chunk)) as PromiseLike<unknown>;
+  }
+
+  /** As {@link emit}, past the hooks. */
+  write(chunk: unknown): void | PromiseLike<unknown> {
+    const encoded = this.body.encode(chunk);
+    return encoded instanceof Promise ? encoded.then((late) => this.pass(late)) : this.pass(encoded);
+  }
+
+  /** Sends the chunk that a hook returned, if any, past the other hooks. */
+  answer(chunk: unknown): void | PromiseLike<unknown> {
+    if (isThenable(chunk)) {
+      return Promise.resolve(chunk).then((value) => this.answer(value));
+    }
+    if (isFlushMark(chunk)) {
+      this.body.flush();
+    } else if (chunk !== undefined) {
+      const encoded = this.body.encode(chunk);
+      return encoded instanceof Promise ? encoded.then((late) => this.body.put(late)) : this.body.put(encoded);
+    }
+  }
+
+  /** Makes room for one more chunk. Returns whether to take it. */
+  admit(alsoWaiting: number): boolean {
+    const verdict = this.body.admit(alsoWaiting);
+    if (verdict === 'disconnect') {
+      this.overflow();
+    }
+    return verdict === 'take';
+  }
+
+  writeShared(chunk: SharedChunk): boolean {
+    return this.body.share(chunk);
+  }
+
+  notify(notice: HubEvent): void {
+    this.stream.scope.attempt(() => this.write(notice));
+  }
+
+  sendPosition(id: string): void {
+    this.body.putPosition(id);
+  }
+
+  overflow(): void {
+    this.stream.cut({ code: 'slow-consumer' });
+  }
+
+  complete(): void {
+    this.stream.complete();
+  }
+
+  fail(error: unknown): void {
+    this.stream.fail(error);
+  }
+
+  late(error: unknown): void {
+    this.stream.scope.late(error);
+  }
+
+  within<R>(run: () => R): R {
+    return this.stream.scope.within(run);
+  }
+
+  private accept(chunk: unknown): Promise<void> {
+    const { lifecycle, opening } = this.stream;
+    if (!lifecycle.allows('send')) {
+      onRejection(chunk, (late) => this.late(late));
+      shelter(chunk);
+      return rejected(lifecycle.refusal('send', this.stream.closeError()));
+    }
+    if (!this.admit(this.sends?.waiting ?? 0)) {
+      onRejection(chunk, (late) => this.fail(late));
+      shelter(chunk);
+      return lifecycle.ended ? rejected(this.stream.closeError()) : SENT;
+    }
+    const wait = opening?.callerOpens ? this.take(chunk) : this.inTurn(chunk);
+    return isThenable(wait) ? this.follow(wait) : this.room();
+  }
+
+  private inTurn(chunk: unknown): unknown {
+    const { sends } = this;
+    if (!sends?.tail) {
+      return this.emit(chunk);
+    }
+    shelter(chunk);
+    return sends.behind(() => this.emit(chunk));
+  }
+
+  private follow(wait: PromiseLike<unknown>): Promise<void> {
+    const sent = Promise.resolve(wait).then(
+      () => this.room(),
+      (error: unknown) => {
+        this.fail(error);
+        throw error;
+      },
+    );
+    this.sends ??= new InOrder();
+    this.sends.hold(wait);
+    return optional(sent);
+  }
+
+  private room(): Promise<void> {
+    if (this.stream.lifecycle.ended) {
+      return rejected(this.stream.closeError());
+    }
+    return this.body.blocked ? optional(this.body.drained()) : SENT;
+  }
+
+  /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
+  private take(chunk: unknown): void | PromiseLike<unknown> {
+    const { lifecycle, scope, opening } = this.stream;
+    if (isThenable(chunk)) {
+      return Promise.resolve(chunk).then((value) => (lifecycle.ended ? shelter(value) : this.take(value)));
+    }
+    if (isFlushMark(chunk)) {
+      return this.body.flush();
+    }
+    if (scope.hooks.ofChunks.length === 0) {
+      return this.write(chunk);
+    }
+    if (lifecycle.state === 'new') {
+      opening?.commit();
+      if (opening?.gate) {
+        shelter(chunk);
+        return opening.gate.behind(() => this.hook(chunk)) as PromiseLike<unknown>;
+      }
+    }
+    return this.hook(chunk);
+  }
+
+  private hook(chunk: unknown): void | PromiseLike<unknown> {
+    const { lifecycle, scope } = this.stream;
+    if (lifecycle.ended) {
+      return undefined;
+    }
+    const emit = (next: unknown) => (isFlushMark(next) ? this.body.flush() : this.write(next));
+    return scope.within(() => throughChunkHooks(scope.hooks.ofChunks, chunk, this.stream, emit));
+  }
+
+  private pass(encoded: Encoded): void | PromiseLike<unknown> {
+    const { opening, lifecycle } = this.stream;
+    if (opening !== undefined && !lifecycle.headFixed) {
+      return opening.writeFirst(encoded);
+    }
+    this.body.put(encoded);
+  }
+}

@@ -1,0 +1,284 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { StreamStateError } from '../errors.js';
+import type { Encoded } from '../format/format.js';
+import { shownType } from '../format/page.format.js';
+import { eventStreamPassthrough, PASSTHROUGH } from '../format/passthrough.js';
+import type { SourceHead } from '../source/source.js';
+import type { CommittedHead, ResponseHead } from '../transport/response-head.js';
+import { isThenable } from '../util/thenable.js';
+import type { Body } from './body/body.js';
+import { InOrder } from './in-order.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { LongPoll } from './reader/poll.js';
+import type { StreamScope } from './scope.js';
+import { isEventStream, transfer } from './source-head.js';
+import type { StreamConnection } from './stream-connection.js';
+import type { StreamParts } from './stream-settings.js';
+
+/** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used only where there is such a hook. */
+const openingBy = new AsyncLocalStorage<object>();
+
+/** The stream that opens. */
+export interface OpeningStream extends StreamConnection {
+  readonly body: Body;
+  readonly lifecycle: Lifecycle;
+  readonly scope: StreamScope;
+  readonly feed: { resume(): void };
+  /** The head was fixed. */
+  headFixed(): void;
+  /** Drops the opening, if the head is fixed and `onOpen` has returned. */
+  dropOpening(): void;
+  onDrain(): void;
+  /** Headers of the application are not sent. */
+  onDropped(names: readonly string[]): void;
+  complete(): void;
+  fail(error: unknown): void;
+}
+
+/** A stream until its head is fixed and `onOpen` has returned: its status and headers, its hooks, and the promise that Nest waits for. */
+export class Opening {
+  /** Pending while an `onOpen` hook takes its time: chunks of the source wait for it. */
+  gate: InOrder | undefined;
+  /** Set while the client may be answered with one whole body. */
+  poll: LongPoll | undefined;
+  /** Whether silence does not open the stream: the handler has not returned yet, and may return a `Response`. */
+  undecided = false;
+  /** Headers that the source has where the application sets none. */
+  private defaults: Readonly<Record<string, string>> | undefined;
+  private waiter: { resolve(): void; reject(error: unknown): void } | undefined;
+  /** The error for the exception filters, until Nest asks for it. */
+  private refusal: { readonly error: unknown } | undefined;
+
+  constructor(
+    private readonly parts: StreamParts,
+    private readonly stream: OpeningStream,
+  ) {}
+
+  get head(): ResponseHead {
+    return this.parts.head;
+  }
+
+  /** The headers of the transport and the source, sent unless the application has set its own. */
+  private get headers(): Readonly<Record<string, string>> {
+    const { headers } = this.parts.transport;
+    return this.poll?.headers ?? (this.defaults ? { ...headers, ...this.defaults } : headers);
+  }
+
+  /** Whether an `onOpen` hook of this stream calls, also after it has waited for something. */
+  get callerOpens(): boolean {
+    return this.gate !== undefined && openingBy.getStore() === this.stream;
+  }
+
+  /** Whether the error for the exception filters still waits for Nest to ask for it. */
+  get refused(): boolean {
+    return this.refusal !== undefined;
+  }
+
+  /** The handler is about to be called. */
+  begin(): void {
+    this.undecided = !this.parts.settings.namesFormat;
+    this.openSoon();
+  }
+
+  /** It is known whether the handler returned a `Response`. */
+  decide(): void {
+    if (this.undecided) {
+      this.undecided = false;
+      this.openSoon();
+    }
+  }
+
+  /** As the method of the connection. */
+  opened(): Promise<void> | undefined {
+    const { lifecycle } = this.stream;
+    if (this.refusal) {
+      return Promise.reject(this.refusal.error);
+    }
+    if (lifecycle.headFixed || lifecycle.ended) {
+      return undefined;
+    }
+    return new Promise((resolve, reject) => {
+      this.waiter = { resolve, reject };
+    });
+  }
+
+  /** Opens the stream: no more status, no more headers. Runs `onOpen`. */
+  commit(): void {
+    const { stream } = this;
+    stream.lifecycle.open();
+    const wait = stream.scope.runHooks('onOpen', (hooks) => openingBy.run(stream, () => hooks.onOpen?.(stream)));
+    if (wait) {
+      this.holdBehind(wait);
+    }
+  }
+
+  /** Fixes the status and headers, with the content type of the format, and passes them to the transport. */
+  fixHead(): void {
+    const { parts, stream, poll } = this;
+    const { lifecycle, body } = stream;
+    if (lifecycle.headFixed || lifecycle.ended) {
+      return;
+    }
+    const { head, chosen, shown } = parts;
+    poll?.describe(head);
+    const { contentType, format } = body;
+    if (chosen?.headers && chosen.format === format) {
+      for (const [name, value] of Object.entries(chosen.headers)) {
+        head.header(name, value);
+      }
+    }
+    const headers = format?.headers ? { ...this.headers, ...format.headers } : this.headers;
+    const committed = head.commit(shown ? shownType(contentType) : contentType, headers);
+    const pending = isThenable(committed);
+    lifecycle.fixHead(pending);
+    stream.headFixed();
+    body.open();
+    this.settle();
+    if (pending) {
+      this.awaitHead(committed);
+    } else {
+      this.beginMessage(committed);
+    }
+    poll?.release();
+    stream.dropOpening();
+  }
+
+  /** Sends the head by itself, unless a chunk carries it or the first chunk still decides the format. */
+  flushHead(): void {
+    const { body, lifecycle } = this.stream;
+    if (this.poll) {
+      this.poll.letGoSoon();
+    } else if (body.format !== undefined && !lifecycle.ended) {
+      this.fixHead();
+      if (!body.blocked && body.empty) {
+        this.parts.transport.flushHead();
+      }
+    }
+  }
+
+  /** Opens without a chunk, unless the first chunk decides the format. */
+  openEmpty(): void {
+    if (this.stream.lifecycle.state === 'new' && this.stream.body.format !== undefined) {
+      this.commit();
+      this.flushHead();
+    }
+  }
+
+  /** Opens after `openDelay` of silence. */
+  openSilent(): void {
+    if (!this.poll && !this.undecided && this.stream.lifecycle.state === 'new') {
+      this.parts.transport.hasBody ? this.openEmpty() : this.stream.complete();
+    }
+  }
+
+  /** Writes the first chunk, which is encoded before the head is fixed, so that an error can still have a status. */
+  writeFirst(encoded: Encoded): void | PromiseLike<unknown> {
+    if (this.stream.lifecycle.state === 'new') {
+      this.commit();
+      if (this.gate) {
+        return this.gate.behind(() => this.putFirst(encoded));
+      }
+    }
+    this.putFirst(encoded);
+  }
+
+  /** Takes over the status and headers of a source that has its own, and sends its bytes as they are. */
+  adopt(source: SourceHead): void {
+    const { parts, stream } = this;
+    if (stream.lifecycle.state !== 'new') {
+      throw lateHead(stream.scope.name);
+    }
+    transfer(source, parts.head);
+    this.defaults = source.defaults;
+    const beats = parts.settings.heartbeatOfRoute && isEventStream(source);
+    stream.body.choose(parts.passthrough ?? (beats ? eventStreamPassthrough() : PASSTHROUGH));
+  }
+
+  /** Whether the client is an `EventSource` that takes a 200 with `retry` for an answer. */
+  get mayTurnAway(): boolean {
+    return this.parts.reconnects === true && this.stream.lifecycle.state === 'new';
+  }
+
+  /** Lets Nest go on, or passes an error to its exception filters. */
+  settle(refusal?: { readonly error: unknown }): void {
+    const { waiter } = this;
+    this.waiter = undefined;
+    if (!refusal) {
+      waiter?.resolve();
+      return;
+    }
+    this.parts.head.release();
+    if (waiter) {
+      waiter.reject(refusal.error);
+    } else {
+      this.refusal = refusal;
+    }
+  }
+
+  private openSoon(): void {
+    if (this.parts.settings.openDelay === 0 && !this.undecided) {
+      // Not at once: what the handler throws, or can send without waiting, comes first.
+      setImmediate(() => this.stream.scope.attempt(() => this.openSilent()));
+    }
+  }
+
+  private putFirst(encoded: Encoded): void {
+    const { stream, poll } = this;
+    const { body } = stream;
+    if (poll) {
+      poll.put(encoded);
+      return;
+    }
+    this.fixHead();
+    body.put(encoded);
+    if (!this.parts.transport.hasBody) {
+      stream.complete();
+    } else if (body.empty) {
+      this.flushHead();
+    }
+  }
+
+  private holdBehind(wait: PromiseLike<void>): void {
+    const gate = new InOrder();
+    this.gate = gate;
+    gate.hold(wait);
+    wait.then(undefined, (error: unknown) => this.stream.fail(error));
+    void gate.behind(() => {
+      this.gate = undefined;
+      this.stream.dropOpening();
+      this.stream.feed.resume();
+    });
+  }
+
+  /** Nothing is written before the head. */
+  private awaitHead(committed: PromiseLike<CommittedHead>): void {
+    const { stream, parts } = this;
+    stream.body.blocked = true;
+    Promise.resolve(committed).then(
+      (late) => {
+        stream.lifecycle.headWritten();
+        this.beginMessage(late);
+        stream.onDrain();
+        this.flushHead();
+      },
+      (error: unknown) => {
+        stream.fail(error);
+        // There is no head to send anything after.
+        parts.transport.destroy('error');
+      },
+    );
+  }
+
+  private beginMessage({ headers, length, dropped }: CommittedHead): void {
+    this.stream.body.declare(length);
+    this.stream.onDropped(dropped);
+    this.parts.transport.begin(headers);
+  }
+}
+
+/** The error of a source with a head of its own that comes after the head was sent. */
+export function lateHead(name: string): StreamStateError {
+  return new StreamStateError(
+    `${name}: a Response or a file came after the head had been sent. Raise openDelay, or set it to 'first-chunk', to wait for its status and headers`,
+  );
+}
