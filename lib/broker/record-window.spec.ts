@@ -20,7 +20,7 @@ describe('A record window', () => {
     expect(window.after(0, 10)).toEqual([]);
   });
 
-  it('counts on from where it is told to', () => {
+  it('continues counting from a given number', () => {
     const window = new RecordWindow<string>({ limit: 10, ttl: FOREVER }, 41);
     window.push('r42', Date.now());
 
@@ -30,7 +30,7 @@ describe('A record window', () => {
     expect(window.after(42, 10)).toEqual([]);
   });
 
-  it('gives what comes after a number, at most so many', () => {
+  it('returns the records after a number, up to a limit', () => {
     const window = filled(5);
 
     expect(window.after(0, 2)).toEqual(['r1', 'r2']);
@@ -41,13 +41,13 @@ describe('A record window', () => {
     expect(window.after(1, FOREVER)).toEqual(['r2', 'r3', 'r4', 'r5']);
   });
 
-  it('gives the record with a number, and nothing in place of one that it does not have', () => {
+  it('returns the record with a number, and undefined for a number that it does not have', () => {
     const window = filled(5, 3);
 
     expect([2, 3, 5, 6].map((number) => window.at(number))).toEqual([undefined, 'r3', 'r5', undefined]);
   });
 
-  it('keeps so many of the newest, however many come', () => {
+  it('keeps only the newest records up to its limit', () => {
     const window = filled(3, 3);
     for (let n = 4; n <= 5_000; n++) {
       window.push(`r${n}`, Date.now());
@@ -59,14 +59,14 @@ describe('A record window', () => {
     expect(window.after(0, 2)).toEqual(['r4998', 'r4999']);
   });
 
-  it('keeps none with a limit of none, and counts on', () => {
+  it('keeps no record with a limit of 0, and continues counting', () => {
     const window = filled(3, 0);
 
     expect([window.oldest, window.last]).toEqual([4, 3]);
     expect(window.after(0, 10)).toEqual([]);
   });
 
-  it('forgets all when it is told to, and counts on', () => {
+  it('drops all records with clear(), and continues counting', () => {
     const window = filled(3);
 
     window.clear();
@@ -76,7 +76,7 @@ describe('A record window', () => {
     expect(window.after(0, 10)).toEqual(['r4']);
   });
 
-  it('holds on to nothing that it has evicted', async () => {
+  it('keeps no reference to an evicted record', async () => {
     const window = new RecordWindow<object>({ limit: 2, ttl: FOREVER });
     const held: WeakRef<object>[] = [];
     for (let n = 1; n <= 5; n++) {
@@ -96,7 +96,7 @@ describe('A record window with an age', () => {
   beforeEach(() => jest.useFakeTimers({ now: 1_000_000 }));
   afterEach(() => jest.useRealTimers());
 
-  it('gives nothing that is older', () => {
+  it('returns no record that is older', () => {
     const window = filled(2, 1_000, 100);
     jest.setSystemTime(1_000_050);
     window.push('r3', Date.now());
@@ -112,7 +112,7 @@ describe('A record window with an age', () => {
     expect([window.oldest, window.last]).toEqual([4, 3]);
   });
 
-  it('does not take what is too old already', () => {
+  it('does not keep a record that is already too old', () => {
     const window = filled(0, 1_000, 100);
     window.push('r1', Date.now() - 100);
     window.push('r2', Date.now());
@@ -120,7 +120,7 @@ describe('A record window with an age', () => {
     expect(window.after(0, 10)).toEqual(['r2']);
   });
 
-  it('lets go of what is older also when nobody asks, and of its timer with the last', () => {
+  it('evicts older records without being read, and clears its timer with the last of them', () => {
     const window = filled(2, 1_000, 100);
     const { records } = window as unknown as { records: unknown[] };
     jest.advanceTimersByTime(50);

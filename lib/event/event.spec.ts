@@ -46,7 +46,7 @@ function counted(fields: object): { readonly value: object; readonly reads: Reco
   return { value, reads };
 }
 
-describe('What has the shape of an event', () => {
+describe('An object in the shape of an event', () => {
   it.each<[string, object, object]>([
     ['data', { data: 1 }, { data: 1 }],
     ['data that is null', { data: null }, { data: null }],
@@ -84,7 +84,7 @@ describe('What has the shape of an event', () => {
     expect(eventIn(value, 'shape')).toBeUndefined();
   });
 
-  it('is nothing where events are explicit', () => {
+  it('is not an event where events are explicit', () => {
     for (const value of [{ data: 1 }, { id: 1, comment: 'nice' }, { retry: 3 }, new Price(4)]) {
       expect(eventIn(value, 'explicit')).toBeUndefined();
     }
@@ -113,7 +113,7 @@ describe('event()', () => {
     }
   });
 
-  it('makes what is still an event when it is copied', () => {
+  it('makes an object that is still an event when it is copied', () => {
     const original = event({ id: '1', data: 'a' });
     const copies = [
       { ...original, data: 'b' },
@@ -126,7 +126,7 @@ describe('event()', () => {
     }
   });
 
-  it('makes what JSON cannot forge', () => {
+  it('makes an object that JSON cannot forge', () => {
     expect(JSON.parse(JSON.stringify(event({ data: 1 })))).toEqual({ data: 1 });
     expect(
       eventIn(JSON.parse('{"nestjs-streaming":"Symbol(nestjs-streaming:event)","data":1}'), 'explicit'),
@@ -151,7 +151,7 @@ describe('event()', () => {
     expect(make).toThrow(expect.objectContaining({ code: 'invalid-event', message: expect.stringMatching(why) }));
   });
 
-  it('makes what cannot be given further keys: they would not be sent', () => {
+  it('makes an object that is not extensible, because further keys would not be sent', () => {
     expect(() => eventIn({ ...event({ data: 1 }), at: 7 }, 'shape')).toThrow(
       expect.objectContaining({ code: 'invalid-event', message: expect.stringContaining('has no field "at"') }),
     );

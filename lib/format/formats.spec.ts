@@ -100,7 +100,7 @@ describe('the formats', () => {
     ['json', undefined],
     ['text', undefined],
     ['bytes', undefined],
-  ] as const)('say an error as %s does: %j', (name, record) => {
+  ] as const)('write an error as a record of %s: %j', (name, record) => {
     expect(FORMATS[name].error?.({ statusCode: 500, message: 'No' }, 'error', new Error('secret'))).toBe(record);
   });
 

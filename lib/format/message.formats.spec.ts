@@ -101,7 +101,7 @@ describe('A message', () => {
       '{"error":{"statusCode":500,"message":"no"}}',
       '{"type":"oops","data":{"statusCode":500,"message":"no"}}',
     ],
-  ])('that tells %s is a record of its own', (_what, encode, data, event) => {
+  ])('that reports %s is a record of its own', (_what, encode, data, event) => {
     for (const name of [undefined, 'sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const) {
       expect(said(encode(messageFormat(name && FORMATS[name], false)))).toBe(`text ${data}`);
     }
@@ -111,7 +111,7 @@ describe('A message', () => {
     expect(said(encode(messageFormat(FORMATS.sse, true)))).toBe(`text ${event}`);
   });
 
-  it('says a position in an event of a type of its own', () => {
+  it('contains a position in an event of the type position', () => {
     const format = messageFormat(FORMATS.sse, true);
     const position = 'text {"id":"a.1","type":"position","data":{}}';
 

@@ -30,7 +30,7 @@ function setup() {
 }
 
 describe('Audiences of different topics', () => {
-  it('are given the same bytes of a round in which they hear the same events, and others by format', async () => {
+  it('share the bytes of a round in which they receive the same events, per format', async () => {
     const { fanOut, member, publish } = setup();
     const [all, one, other, ndjson] = [
       member(undefined),
@@ -49,7 +49,7 @@ describe('Audiences of different topics', () => {
     expect(ndjson[0]?.chunks[0]?.shared.bytes.toString()).toBe('"a"\n"b"\n');
   });
 
-  it('are given only what they listen to where that differs', async () => {
+  it('receive only the events of their own topics where those differ', async () => {
     const { fanOut, member, publish } = setup();
     const members = [undefined, ['news', 'user:1'], ['news', 'user:2'], ['user:2']].map((topics) => member(topics));
     for (const topic of ['news', 'user:1', 'news', 'user:2', undefined]) {
@@ -82,7 +82,7 @@ describe('Audiences of different topics', () => {
     expect(other?.page(64, 200)?.events.map(({ seq }) => seq)).not.toContain(100);
   });
 
-  it('share the bytes of a large event also where they hear different others beside it', async () => {
+  it('share the bytes of a large event although they receive different events beside it', async () => {
     const { fanOut, member, publish } = setup();
     const [one, other] = [member(['news', 'user:1']), member(['news', 'user:2'])];
     fanOut.send(publish('small', 'user:1'));

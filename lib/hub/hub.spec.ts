@@ -18,7 +18,7 @@ describe('A hub that opens', () => {
     jest.useRealTimers();
   });
 
-  it('says after 5 seconds that it waits for its broker, and the application for it', () => {
+  it('warns after 5 seconds that it waits for its broker and that the application waits for it', () => {
     const warnings: string[] = [];
 
     void Hub.open({ name: 'prices' }, new StuckBroker(), (message) => warnings.push(message));
@@ -31,7 +31,7 @@ describe('A hub that opens', () => {
     ]);
   });
 
-  it('says nothing once its broker is open', async () => {
+  it('logs nothing once its broker is open', async () => {
     const warnings: string[] = [];
 
     const hub = await Hub.open({ name: 'prices' }, new MemoryBroker(), (message) => warnings.push(message));

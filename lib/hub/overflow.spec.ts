@@ -48,7 +48,7 @@ function shown(events: readonly LogEvent[]): (number | string)[] {
 
 describe('A backlog', () => {
   it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'] as const)(
-    'of policy %s gives what fits as it came',
+    'of policy %s returns events that fit in their order',
     (policy) => {
       const { backlog, push, all } = setup(policy);
 
@@ -60,7 +60,7 @@ describe('A backlog', () => {
     },
   );
 
-  it('gives one at least, and then as many as amount to so many bytes', () => {
+  it('returns at least one event, and then as many as fit into a number of bytes', () => {
     const { backlog, push } = setup('disconnect', { items: 10 });
     push([{ size: 5 }, { size: 5 }, { size: 1 }, { size: 20 }, { size: 1 }]);
 
@@ -81,7 +81,7 @@ describe('A backlog', () => {
     expect(push([{ size: 0 }])).toEqual([false]);
   });
 
-  it('takes what the hub itself says, however full it is, and drops none of it', () => {
+  it('accepts notices of the hub even when it is full, and drops none of them', () => {
     const { backlog, push, all } = setup('drop-oldest');
     push(3);
 
@@ -98,13 +98,13 @@ describe('A backlog', () => {
 });
 
 describe('A backlog of policy disconnect', () => {
-  it('gives the subscriber up with one event too many', () => {
+  it('disconnects the subscriber upon one event too many', () => {
     const { push } = setup('disconnect');
 
     expect(push(4)).toEqual([true, true, true, false]);
   });
 
-  it('gives the subscriber up with one byte too many', () => {
+  it('disconnects the subscriber upon one byte too many', () => {
     const { push } = setup('disconnect', { bytes: room(4, 6, 0) });
 
     expect(push([{ size: 4 }, { size: 6 }, { size: 1 }])).toEqual([true, true, false]);
@@ -118,7 +118,7 @@ describe('A backlog of policy disconnect', () => {
     expect(backlog.push(new LogEvent(2, 'id2', { ...record, data: 'ü' }))).toBe(false);
   });
 
-  it('gives the subscriber up for an event that is larger than may wait', () => {
+  it('disconnects the subscriber upon an event that is larger than its queue', () => {
     const { push } = setup('disconnect', { bytes: room(10) });
 
     expect(push([{ size: 11 }])).toEqual([false]);
@@ -126,7 +126,7 @@ describe('A backlog of policy disconnect', () => {
 });
 
 describe('A backlog of policy drop-oldest', () => {
-  it('says before the rest how many it has dropped', () => {
+  it('reports before the rest how many events it has dropped', () => {
     const { push, all } = setup('drop-oldest');
 
     expect(push(8)).not.toContain(false);
@@ -142,7 +142,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(all()).toEqual([-2, 3, 4]);
   });
 
-  it('says of those dropped after some were taken where they were', () => {
+  it('reports events that it dropped after others were taken at their place', () => {
     const { backlog, push, all } = setup('drop-oldest');
     push(5);
 
@@ -164,7 +164,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(given.slice(0, -1).reduce((sum: number, each) => sum + Number(each), 0)).toBe(-4);
   });
 
-  it('is not empty while there is something to be said', () => {
+  it('is not empty while it has a notice to send', () => {
     const { backlog, push, all } = setup('drop-oldest', { bytes: room(10) });
 
     push([{ size: 11 }]);
@@ -174,7 +174,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(backlog.empty).toBe(true);
   });
 
-  it('names the place before what it has dropped: who comes back with it misses none of that', () => {
+  it('names the id before the dropped events, so that a client that resumes from it misses none of them', () => {
     const { backlog, push } = setup('drop-oldest');
 
     push(8);
@@ -184,7 +184,7 @@ describe('A backlog of policy drop-oldest', () => {
 });
 
 describe('A backlog of policy drop-newest', () => {
-  it('says at the place of those it has dropped how many they were', () => {
+  it('reports at the place of the dropped events how many there were', () => {
     const { backlog, push, all } = setup('drop-newest');
 
     expect(push(5)).not.toContain(false);
@@ -194,7 +194,7 @@ describe('A backlog of policy drop-newest', () => {
     expect(all()).toEqual([2, 3, -2, 6, -2]);
   });
 
-  it('takes a smaller one where a larger one did not fit', () => {
+  it('accepts a smaller event where a larger one did not fit', () => {
     const { push, all } = setup('drop-newest', { bytes: room(8, 2) });
 
     push([{ size: 8 }, { size: 3 }, { size: 2 }, { size: 1 }]);
@@ -210,7 +210,7 @@ describe('A backlog of policy drop-newest', () => {
     expect(all()).toEqual([1, -1, 3]);
   });
 
-  it('begins to count again after that was told', () => {
+  it('counts from zero again after lagged was sent', () => {
     const { push, all } = setup('drop-newest');
     push(5);
     expect(all()).toEqual([1, 2, 3, -2]);
@@ -242,7 +242,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([-1, 6, 8, 9]);
   });
 
-  it('cannot be led to take one key for another', () => {
+  it('never confuses two keys', () => {
     const { push, all } = setup('latest', { items: 10 });
 
     push([{ topic: 'a', key: 'b\nc' }, { topic: 'a', key: 'b' }, { key: 'a\nb\nc' }, { key: '' }, { topic: 'a' }]);
@@ -250,7 +250,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('supersedes nothing without a key, nor what is taken already', () => {
+  it('supersedes neither events without a key nor events that were taken', () => {
     const { backlog, push, all } = setup('latest', { items: 10 });
 
     push([{}, {}, { key: 'a' }]);
@@ -277,7 +277,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([-2, 1, 4]);
   });
 
-  it('names a place before all that waits: who comes back with it misses none of those', () => {
+  it('names the id before all waiting events, so that a client that resumes from it misses none of them', () => {
     const { backlog, push } = setup('latest', { items: 10 });
     push([{ key: 'a' }, { key: 'b' }, { key: 'b' }]);
 
@@ -289,8 +289,8 @@ describe('A backlog of policy latest', () => {
   });
 });
 
-describe('What a backlog says of what it has dropped', () => {
-  it('has no id of its own for SSE clients: they come back with what they had', () => {
+describe('A notice of dropped events', () => {
+  it('has no id of its own for SSE clients: they resume from the id that they had', () => {
     const { backlog, push } = setup('drop-oldest');
     push(5);
 
@@ -298,8 +298,8 @@ describe('What a backlog says of what it has dropped', () => {
   });
 });
 
-describe('A backlog that is given small events and such as never fit in turn', () => {
-  it.each(['drop-oldest', 'latest'] as const)('does not pile up what it has to say of that: %s', (policy) => {
+describe('A backlog that alternately receives small events and events that never fit', () => {
+  it.each(['drop-oldest', 'latest'] as const)('does not accumulate notices: %s', (policy) => {
     const { backlog, push } = setup(policy, { items: 10, bytes: 100 });
     const waiting = Reflect.get(backlog, 'waiting') as ReadonlyMap<unknown, unknown>;
 

@@ -16,7 +16,7 @@ describe('The id of a position', () => {
     }
   });
 
-  it('is not that of another hub, or of another life of the log', () => {
+  it('is not that of another hub or of another epoch', () => {
     const id = idOf(TAG, { epoch: EPOCH, offset: 7 });
 
     expect(offsetOf(id, tagOf('orders'), EPOCH)).toBe('hub');
@@ -42,11 +42,11 @@ describe('The id of a position', () => {
     `${TAG}.${'e'.repeat(33)}.7`,
     `${TAG}x.${EPOCH}.7`,
     'x'.repeat(100_000),
-  ])('is none of ours: %j', (id) => {
+  ])('is not recognized in %j', (id) => {
     expect(offsetOf(id, TAG, EPOCH)).toBe('malformed');
   });
 
-  it('tells 1000 hubs apart, nearly always', () => {
+  it('differs among 1000 hubs, with few exceptions', () => {
     const tags = new Set(Array.from({ length: 1_000 }, (_, n) => tagOf(`hub ${n}`)));
 
     expect(tags.size).toBeGreaterThan(998);

@@ -61,7 +61,7 @@ describe('abortable(promise)', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('keeps the rejection of a promise nobody waits for any more from being unhandled', async () => {
+  it('handles the rejection of a promise that is no longer awaited', async () => {
     const controller = new AbortController();
     let reject: (error: unknown) => void = () => undefined;
     const wait = abortable(
@@ -80,7 +80,7 @@ describe('abortable(promise)', () => {
 });
 
 describe('abortable(iterable)', () => {
-  it('gives what the iterable gives, and ends with it', async () => {
+  it('yields the values of the iterable, and ends with it', async () => {
     const { iterable, seen } = told(value(1), value(2), end);
     const { signal } = new AbortController();
     const got: number[] = [];
@@ -94,7 +94,7 @@ describe('abortable(iterable)', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('throws what the iterable throws, and tells it nothing more', async () => {
+  it('throws the error of the iterable, and does not call it again', async () => {
     const { iterable, seen } = told(value(1), () => Promise.reject(reason));
     const iterator = abortable(iterable, new AbortController().signal);
     await iterator.next();
@@ -103,7 +103,7 @@ describe('abortable(iterable)', () => {
     expect(seen).toEqual(['opened', 'next', 'next']);
   });
 
-  it('throws the reason as soon as the signal is aborted, and tells the iterable to return', async () => {
+  it('throws the reason as soon as the signal is aborted, and calls return() of the iterable', async () => {
     const { iterable, seen } = told(value(1));
     const controller = new AbortController();
     const iterator = abortable(iterable, controller.signal);
@@ -138,7 +138,7 @@ describe('abortable(iterable)', () => {
     expect(seen).toEqual([]);
   });
 
-  it('tells the iterable to return when its consumer stops', async () => {
+  it('calls return() of the iterable when its consumer stops', async () => {
     const { iterable, seen } = told(value(1), value(2));
 
     for await (const _ of abortable(iterable, new AbortController().signal)) {
@@ -148,7 +148,7 @@ describe('abortable(iterable)', () => {
     expect(seen).toEqual(['opened', 'next', 'return']);
   });
 
-  it('tells it to return when it is aborted between two steps, and when it then also rejects', async () => {
+  it('calls return() when it is aborted between two steps, also when that rejects', async () => {
     const { iterable, seen } = told(value(1), () => Promise.reject(new Error('a consequence')));
     const controller = new AbortController();
     const iterator = abortable(iterable, controller.signal);

@@ -3,8 +3,8 @@ import { type AddressInfo, connect } from 'node:net';
 import { Http1Transport } from './http1.transport.js';
 import { SharedChunk } from './shared-chunk.js';
 
-describe('A response that somebody else ends', () => {
-  it('is followed by no shared chunk, and the connection goes on', async () => {
+describe('A response that the application ends itself', () => {
+  it('is followed by no shared chunk, and its connection stays open', async () => {
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
       if (request.url === '/next') {
         response.end('next');

@@ -44,7 +44,7 @@ describe('A probe of a session', () => {
     expect(() => probeSession(session)).not.toThrow();
   });
 
-  it('has a session end whose client does not answer', async () => {
+  it('ends a session whose client does not answer', async () => {
     const socket = connectSocket({ port, host: '127.0.0.1', allowHalfOpen: true });
     const [session] = (await once(server, 'session')) as [ServerHttp2Session];
     const closed = once(session, 'close');

@@ -23,7 +23,7 @@ describe('A response over HTTP/2', () => {
     ['that has been ended', (_, transport) => transport.end()],
     ['that has been broken off', (_, transport) => transport.truncate()],
     ['that has been dropped', (_, transport) => transport.destroy()],
-  ])('%s takes nothing more, nothing is thrown, and its session goes on', async (_, end) => {
+  ])('%s ignores further writes, throws nothing, and its session stays open', async (_, end) => {
     const over: (() => void)[] = [];
     const serve = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
       if (request.url === '/next') {

@@ -1,7 +1,7 @@
 import { atMost } from './at-most.js';
 
 describe('atMost()', () => {
-  it('resolves to true as soon as what it waits for is over', async () => {
+  it('resolves to true as soon as the promise is settled in time', async () => {
     expect(await atMost(60_000, Promise.resolve('done'))).toBe(true);
   });
 
@@ -9,7 +9,7 @@ describe('atMost()', () => {
     expect(await atMost(1, new Promise(() => undefined))).toBe(false);
   });
 
-  it('rejects with what that rejects with', async () => {
+  it('rejects with the reason of the promise', async () => {
     await expect(atMost(60_000, Promise.reject(new Error('broken')))).rejects.toThrow('broken');
   });
 

@@ -47,7 +47,7 @@ describe('The scheduler', () => {
     expect(seen).toEqual(['flush', 'resume']);
   });
 
-  it('gives timers and I/O their chance, however often something asks to be resumed', async () => {
+  it('lets timers and I/O run, however often a task asks to be resumed', async () => {
     let over = false;
     let resumed = 0;
     const again = () => {

@@ -144,7 +144,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     expect(answer.body).toBe(body);
   });
 
-  it('is told apart from a client that accepts anything', async () => {
+  it('is distinguished from a client that accepts anything', async () => {
     const app = await start(platform);
     const others: Record<string, string>[] = [
       { Accept: '*/*' },

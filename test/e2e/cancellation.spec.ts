@@ -79,7 +79,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     it.each([
       ['', ''],
       [' that injects its connection', '/connected'],
-    ])('during an async guard: the handler%s is never called', async (_, path) => {
+    ])('during an async guard keeps the handler%s from being called', async (_, path) => {
       const witness = new Witness();
       const gate = deferred();
       class Waiting implements CanActivate {
@@ -129,7 +129,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       expect(registry.size).toBe(0);
     });
 
-    it('during an async pipe: the handler is never called', async () => {
+    it('during an async pipe keeps the handler from being called', async () => {
       const witness = new Witness();
       const gate = deferred();
       class Waiting implements PipeTransform {
@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       expect(witness.seen).toEqual(['pipe', 'pipe', 'passed', 'passed']);
     });
 
-    it("during the handler's own await: it is told at once, and what it returns is never read", async () => {
+    it('during an await of the handler aborts its signal at once, and the result is never read', async () => {
       const witness = new Witness();
       const gate = deferred();
       const readable = new Readable({ read: () => void witness.add('read') });
@@ -204,7 +204,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       expect(registry.size).toBe(0);
     });
 
-    it('with half a request: nothing is called, and the server goes on', async () => {
+    it('after half a request calls no handler, and the server keeps serving', async () => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -239,7 +239,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
   });
 
   describe('in the same turn as the close of the socket', () => {
-    it('is told to everyone who has to know', async () => {
+    it('is reported to the signal, the source, the hooks and the registry', async () => {
       const witness = new Witness();
       const source = new ManualSource(witness);
       const streams: StreamConnection[] = [];
@@ -407,7 +407,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
   });
 
   describe('while the generator', () => {
-    it('is stuck in an await: nobody waits for it, and its finally runs when it wakes', async () => {
+    it('is stuck in an await ends the stream without waiting for it, and its finally runs when the await resolves', async () => {
       const witness = new Witness();
       const work = deferred();
       @Controller()
@@ -478,7 +478,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       },
     );
 
-    it('throws in its finally: that is logged, and nothing else suffers', async () => {
+    it('throws in its finally causes a warning and nothing else', async () => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -512,7 +512,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     });
   });
 
-  it('while a send waits for drain: the send is rejected and the sender told, in that turn', async () => {
+  it('while a send waits for drain rejects the send in that turn', async () => {
     const witness = new Witness();
     const streams: StreamConnection<string>[] = [];
     let sends = 0;
@@ -548,7 +548,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * 65_536);
   });
 
-  it('while beforeClose takes its time: the stream is closed at once, and what it sends then is refused', async () => {
+  it('during a slow beforeClose closes the stream at once, and later sends are rejected', async () => {
     const witness = new Witness();
     const gate = deferred();
     @Controller()
@@ -581,7 +581,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('while onOpen takes its time: beforeClose is not called for a stream that is over', async () => {
+  it('during a slow onOpen ends the stream without a call of beforeClose', async () => {
     const witness = new Witness();
     const gate = deferred();
     @Controller()
@@ -613,7 +613,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(witness.seen).toEqual(['onOpen', 'onClose client-closed', 'opened']);
   });
 
-  it('after its body was read: a POST streams, and its going is noticed', async () => {
+  it('after the body of its POST was read is noticed', async () => {
     const witness = new Witness();
     @Controller()
     class Feed {
@@ -684,7 +684,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
     expect(client.received.match(/(slow|fast) \d;/g)).toEqual(['slow 1;', 'slow 2;', 'fast 1;', 'fast 2;']);
   });
 
-  it('are all closed when their client leaves, those that still wait for their turn too', async () => {
+  it('are all closed when their client leaves, also those that wait for their turn', async () => {
     const witness = new Witness();
     @Controller()
     class Feed {

@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     expect(lastIds.seen.slice(0, 3)).toEqual([undefined, '2', '4']);
   });
 
-  it('hears of an error, and of no more than a client may know', async () => {
+  it('receives an error with no more details than a client may know', async () => {
     const { controllers, goOn } = script();
     const { url, logs } = await start(platform, { controllers });
 
@@ -195,7 +195,7 @@ describe.each(PLATFORMS)('%s: eventsource-parser', (platform) => {
     return events;
   }
 
-  it('finds nothing to complain of, and every event', async () => {
+  it('reads every event without an error', async () => {
     const { controllers } = script();
     const { url } = await start(platform, { controllers });
     const retries = new Recorder<number>();
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: eventsource-parser', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: fetch', (platform) => {
-  it('reads chunks while the stream goes on', async () => {
+  it('reads chunks while the stream is open', async () => {
     const { controllers, goOn } = script();
     const { url } = await start(platform, { controllers });
 
@@ -233,7 +233,7 @@ describe.each(PLATFORMS)('%s: fetch', (platform) => {
     expect((await reader?.read())?.done).toBe(true);
   });
 
-  it('may abort, and the server hears of it', async () => {
+  it('may abort, and the server notices', async () => {
     const { controllers } = script();
     const closes = new Recorder();
     const { url } = await start(platform, {
@@ -249,7 +249,7 @@ describe.each(PLATFORMS)('%s: fetch', (platform) => {
     expect(await closes.count(1)).toEqual(['client-closed']);
   });
 
-  it('does not take a stream that failed for a whole one', async () => {
+  it('rejects for a stream that failed', async () => {
     const { controllers, goOn } = script();
     const { url } = await start(platform, { controllers });
 
@@ -288,7 +288,7 @@ describe.each(PLATFORMS)('%s: curl -N', (platform) => {
     return { state, exit, until };
   }
 
-  itWith('curl')('prints chunks while the stream goes on', async () => {
+  itWith('curl')('prints chunks while the stream is open', async () => {
     const { controllers, goOn } = script();
     const { url } = await start(platform, { controllers });
 
@@ -426,7 +426,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   );
 
   itWith('chromium')(
-    'hears of an error, and of no more than a client may know',
+    'receives an error with no more details than a client may know',
     async () => {
       const { goOn, url } = await serve();
       const { page, told } = await open(url('/page'));
@@ -455,7 +455,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   );
 
   itWith('chromium')(
-    'that is closed has the server hear of it',
+    'that is closed is noticed by the server',
     async () => {
       const closes = new Recorder();
       const { url } = await serve({ hooks: { onClose: (_, { code }) => closes.add(code) } });

@@ -248,7 +248,7 @@ describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishe
   });
 });
 
-describe.each(PLATFORMS)('%s: app.close() finishes, and says what it gave up, where', (platform) => {
+describe.each(PLATFORMS)('%s: app.close() finishes, and names the requests it gave up, where', (platform) => {
   const start = useApps();
   const options = { shutdown: { grace: 20 } };
 
@@ -391,7 +391,7 @@ class Prices {
 }
 
 describe.each(PLATFORMS)(
-  '%s: app.close() finishes, and says what it gave up, with a broker whose',
+  '%s: app.close() finishes, and names what it gave up, with a broker whose',
   (platform: Platform) => {
     const launch = useApps();
 

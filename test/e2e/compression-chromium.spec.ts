@@ -153,7 +153,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   );
 
   itWith('chromium')(
-    'fetch is told of a hub stream that is cut off, behind what was sent',
+    'fetch fails for a hub stream that is cut off, after it has read the events that were sent',
     async () => {
       const { hub, page, streams, told } = await start(['gzip']);
       await read(page, '/hub');

@@ -169,7 +169,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     }
   });
 
-  it('tells clients of every kind the same, while they come and go under load', async () => {
+  it('delivers the same to clients of every kind, while they come and go under load', async () => {
     const { hub, url } = await start();
     const loop = new PublishLoop(hub, 3);
     const clients: DecodingClient[] = [];
@@ -254,7 +254,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
   });
 
   it.each(['even', 'each', 'sent-before', 'flushed-before', 'iterated'])(
-    'is right where not all are sent the same: %s',
+    'is correct where not all clients receive the same: %s',
     async (path) => {
       const { client, hub } = await start();
       const response = await client(`/${path}`);
@@ -315,7 +315,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   });
 
-  it('gives up a client that does not read, and tells the others on', async () => {
+  it('disconnects a client that does not read, and continues for the others', async () => {
     const imports = [StreamingModule.registerHub({ name: 'feed' })];
     @Controller()
     class Bounded {
@@ -348,7 +348,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(other.ended).toBe(true);
   }, 20_000);
 
-  it('goes on with a client that reads again', async () => {
+  it('continues for a client that reads again', async () => {
     const { client, hub, registry } = await start();
     const response = await client('/returned');
     response.response.pause();

@@ -209,7 +209,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect((await client('/text', 'br, gzip')).coding).toBe('gzip');
     });
 
-    it('is not encoded by default, and says nothing of it', async () => {
+    it('is not encoded by default, and has no Vary for it', async () => {
       const { client } = await start({});
 
       const response = await client('/text', 'identity;q=0, gzip, br');
@@ -253,7 +253,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.over()).toBe('x'.repeat(size));
     });
 
-    it('is of bodies that have ended before anything was sent: a stream that goes on is encoded from its first byte', async () => {
+    it('applies to bodies that have ended before anything was sent: a stream that stays open is encoded from its first byte', async () => {
       const { client, steps } = await start();
 
       const response = await client('/steps', 'gzip');
@@ -314,7 +314,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.error).toBeDefined();
     });
 
-    it('holds the source up for a client that does not read, and goes on when it does', async () => {
+    it('pauses the source for a client that does not read, and continues when it reads', async () => {
       const { app, client, connections, controllers } = await start();
       const response = await client('/endless', coding);
       response.response.pause();
@@ -473,7 +473,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(JSON.parse(await response.over())).toMatchObject({ statusCode: 500 });
     });
 
-    it('for routes that are no streams', async () => {
+    it('for routes that are not streams', async () => {
       const { client } = await start();
 
       const response = await client('/plain', 'gzip');

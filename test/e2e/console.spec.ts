@@ -245,7 +245,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await snapshot(app)).toMatchObject({ open: 1, bytes: 4 });
   });
 
-  it('looks once a second for all who watch', async () => {
+  it('takes one snapshot per second for all its viewers', async () => {
     const app = await serve(platform);
     const viewers = [await app.get('/console/events'), await app.get('/console/events')];
 
@@ -337,7 +337,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await status({ Origin: 'http://test' })).toMatch(/^HTTP\/1\.1 200/);
   });
 
-  it('asks its guard, which may be any provider, for all that it does', async () => {
+  it('calls its guard, which may be any provider, for every request', async () => {
     @Injectable()
     class Keys {
       readonly key = 'open sesame';
@@ -362,7 +362,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await statuses({ 'X-Key': 'open sesame' })).toEqual([200, 200, 404]);
   });
 
-  it('makes a guard that is nobody’s provider', async () => {
+  it('instantiates a guard that is not a provider', async () => {
     class NoGuard implements CanActivate {
       canActivate(): boolean {
         return false;
@@ -373,7 +373,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect((await fetch(app.url('/console'))).status).toBe(403);
   });
 
-  it('answers, without a guard, only the machine it runs on', async () => {
+  it('responds, without a guard, only to the machine it runs on', async () => {
     let address = '::ffff:127.0.0.1';
     const app = await serve(
       platform,
@@ -393,7 +393,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect((await fetch(app.url('/console'), { headers: { 'X-Forwarded-For': '127.0.0.1' } })).status).toBe(403);
   });
 
-  it('answers, without a guard, no page of another site whose name was made to lead here', async () => {
+  it('refuses, without a guard, a page of another site after DNS rebinding', async () => {
     const app = await serve(platform, { development: true });
     const { port } = app.app.getHttpServer().address() as AddressInfo;
     const statusFor = async (host: string, path: string): Promise<number | undefined> => {
@@ -442,7 +442,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(JSON.parse((await eventsUntil(viewer, 2))[1]?.data ?? '')).toMatchObject({ open: 1, own: 1 });
   });
 
-  it('does not hold up the end of the application', async () => {
+  it('does not delay app.close()', async () => {
     const app = await serve(platform, undefined, { options: { shutdown: { grace: 3_600_000 } } });
     const viewer = await app.get('/console/events');
     await eventsUntil(viewer, 2);
@@ -496,7 +496,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
   });
 });
 
-it('says that it needs StreamingModule', async () => {
+it('the console refuses to start without StreamingModule', async () => {
   class Alone {}
   const imports = [StreamingConsoleModule.forRoot({ guard: allow })];
 
@@ -575,7 +575,7 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
   );
 
   itInChromium(
-    'closes a connection when it is told so twice',
+    'closes a connection after the second click on its button',
     async () => {
       const client = await app.get('/api/feed/push/bye');
       await client.until('bye');

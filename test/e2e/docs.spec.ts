@@ -259,7 +259,7 @@ const sessions = blocks.flatMap((block, at) => {
   return [{ name: `${block.file}:${block.line}`, block, steps: end < 0 ? rest : rest.slice(0, end) }];
 });
 
-it('every example compiles', () => {
+it('every example of the documentation compiles', () => {
   expect(codeBlocks.length).toBeGreaterThan(0);
   expect(typeErrors()).toEqual([]);
 }, 120_000);

@@ -93,7 +93,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(logs.of('error')).toEqual([]);
     });
 
-    it('by a push after a wait, through send() of what cannot be sent', async () => {
+    it('after a wait, by send() of a value that cannot be serialized', async () => {
       @Controller()
       class Feed {
         @Stream('feed', { format: 'ndjson' })
@@ -129,7 +129,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     ];
 
     it.each(ERRORS)(
-      '%s is logged with its route, and told no more of than a filter of Nest would',
+      '%s is logged with its route, and its record has no more details than a filter of Nest sends',
       async (_, error, told) => {
         const ids: string[] = [];
         @Controller()
@@ -165,7 +165,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       ['bytes', 'application/octet-stream', '1'],
     ];
 
-    it.each(BODIES)('%s: the record of the format comes, and then the truncation', async (_, accept, body) => {
+    it.each(BODIES)('%s sends the record of the format before the truncation', async (_, accept, body) => {
       @Controller()
       class Feed {
         @Stream('feed')
@@ -185,7 +185,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     });
 
     it.each(['HTTP/1.1', 'HTTP/1.0'])(
-      '%s: the truncation leaves clients time to hand the record on',
+      '%s delays the truncation so that clients can read the record',
       async (version) => {
         const { jest } = import.meta;
         const goOn = deferred();
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       },
     );
 
-    it('the type of the event can be configured, for the application and for a route', async () => {
+    it('has an event type that can be configured for the application and for a route', async () => {
       @Controller()
       class Feed {
         @Sse('application')
@@ -246,7 +246,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       ]);
     });
 
-    it('no client takes half a stream for a whole one: fetch rejects, curl says 18', async () => {
+    it('makes clients fail: fetch rejects, curl exits with 18', async () => {
       @Controller()
       class Feed {
         @Stream('feed')
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await expect(run('curl', ['-sN', url('/feed')])).rejects.toMatchObject({ code: 18, stdout: 'half ' });
     });
 
-    it('what was yielded before it, in the same turn, arrives', async () => {
+    it('does not lose chunks that were yielded before it in the same turn', async () => {
       @Controller()
       class Feed {
         @Stream('feed', { format: 'ndjson' })
@@ -284,7 +284,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(client.complete).toBe(false);
     });
 
-    it("other streams and the server go on, and a failed stream's source is stopped", async () => {
+    it('stops the source of its stream, and neither the server nor other streams', async () => {
       const seen = new Recorder();
       const next = deferred();
       @Controller()
@@ -349,7 +349,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     ];
     const FORMATS = ['ndjson', 'sse', 'json', 'json-seq'] as const;
 
-    it.each(VALUES)('%s as the first chunk: a real 500, and the log names the route', async (_, value) => {
+    it.each(VALUES)('%s as the first chunk is a real 500, and the log names the route', async (_, value) => {
       @Controller()
       class Feed {
         @Stream('feed', { format: ['ndjson', 'sse', 'json', 'json-seq'] })
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       }
     });
 
-    it.each(VALUES)('%s later: the body is truncated, and the log names the route', async (_, value) => {
+    it.each(VALUES)('%s later truncates the body, and the log names the route', async (_, value) => {
       @Controller()
       class Feed {
         @Stream('feed', { format: 'json' })
@@ -469,7 +469,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect((await seen.count(1))[0]).toBeInstanceOf(StreamStateError);
     });
 
-    it('a send after the end is rejected, and is no unhandled rejection', async () => {
+    it('a send after the end is rejected without an unhandled rejection', async () => {
       const streams: StreamConnection[] = [];
       const closed = deferred();
       @Controller()
@@ -545,7 +545,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(JSON.parse(client.body)).toEqual(Array(10).fill(chunk));
     });
 
-    it('a stream whose response the application destroyed is over, and sends to it harm nobody', async () => {
+    it('a stream whose response the application destroyed is closed, and further sends have no effect', async () => {
       const seen = new Recorder();
       @Controller()
       class Feed {
@@ -605,7 +605,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       }
     });
 
-    it('what a stuck generator throws after its end is logged, and harms nobody', async () => {
+    it('an error of a stuck generator after its end is logged and has no other effect', async () => {
       const gate = deferred();
       const seen = new Recorder();
       @Controller()

@@ -155,7 +155,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     ]);
   });
 
-  it('open streams of a hub: what each was sent, and who has resumed', async () => {
+  it('open streams of a hub: what each was sent, and which have resumed', async () => {
     const { get, groups, hub, ended } = await start();
     const [first] = await publishAll(hub, ['one', 'two', 'three']);
     const clients = [await get('/live', SSE), await get('/live', { ...SSE, 'Last-Event-ID': String(first) })];

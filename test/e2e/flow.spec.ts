@@ -78,7 +78,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     ],
   ];
 
-  it.each(SOURCES)('holds up %s, and goes on with it when it reads again', async (_, source) => {
+  it.each(SOURCES)('pauses %s, which continues when the client reads again', async (_, source) => {
     const counter: Counter = { pulled: 0, release: () => undefined };
     const streams: StreamConnection[] = [];
     @Controller()
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     }
   });
 
-  it('makes the process hold twice the high-water mark at most, when chunks are small', async () => {
+  it('leaves at most twice the high-water mark in the process when chunks are small', async () => {
     const streams: StreamConnection[] = [];
     let pulled = 0;
     @Controller()
@@ -130,7 +130,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * Math.max(HIGH_WATER_MARK, 16_384));
   });
 
-  it('holds up a sender that awaits send()', async () => {
+  it('pauses a handler that awaits send()', async () => {
     const streams: StreamConnection[] = [];
     let sent = 0;
     @Controller()
@@ -158,7 +158,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(MIB + 2 * 65_536);
   });
 
-  it('is given up after sendTimeout: it is logged, and its connection is gone', async () => {
+  it('is disconnected after sendTimeout, with a warning', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -180,7 +180,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     expect(logs.of('warn').join()).toMatch(/Feed\.feed.*took nothing/);
   });
 
-  it('and that has got all but the end is given up after sendTimeout too', async () => {
+  it('is disconnected after sendTimeout while only the end of the body waits for it', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -215,7 +215,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('and takes a little now and then is not given up', async () => {
+  it('for less than sendTimeout at a time is not disconnected', async () => {
     const seen = new Recorder();
     let pulled = 0;
     @Controller()
@@ -249,10 +249,10 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: large and many', (platform) => {
+describe.each(PLATFORMS)('%s: a stream', (platform) => {
   const start = useApps();
 
-  it('a chunk of 5 MiB arrives whole, yielded or sent', async () => {
+  it('delivers a chunk of 5 MiB whole, yielded or sent', async () => {
     const big = Array.from({ length: (5 * MIB) / 8 }, (_, i) => i.toString(16).padStart(8, '0')).join('');
     @Controller()
     class Feed {
@@ -293,7 +293,7 @@ describe.each(PLATFORMS)('%s: large and many', (platform) => {
     expect((await text('/wide')) === `${'ü€'.repeat(500_000)}end`).toBe(true);
   });
 
-  it('10,000 chunks arrive in order, whatever the source, without a listener warning', async () => {
+  it('delivers 10,000 chunks in order, whatever the source, without a listener warning', async () => {
     const warnings = new Recorder<Error>();
     realProcess.on('warning', warnings.add);
     const COUNT = 10_000;
@@ -354,7 +354,7 @@ describe.each(PLATFORMS)('%s: large and many', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: flushing', (platform) => {
+describe.each(PLATFORMS)('%s: a stream', (platform) => {
   const start = useApps();
 
   /** Reads a generator; the test lets it go on, step by step. */
@@ -487,7 +487,7 @@ describe.each(PLATFORMS)('%s: flushing', (platform) => {
     expect(frames.length).toBeLessThan(250);
   });
 
-  it('each: every chunk is a write', async () => {
+  it('with flush: each sends every chunk in a write of its own', async () => {
     const frames = await framesOf(
       { flush: 'each' },
       function* () {
@@ -501,7 +501,7 @@ describe.each(PLATFORMS)('%s: flushing', (platform) => {
     expect(frames).toEqual(['1', '2', '3']);
   });
 
-  it('{ bytes, ms }: after so many bytes', async () => {
+  it('with flush: { bytes, ms } sends its chunks once there are that many bytes', async () => {
     const frames = await framesOf(
       { flush: { bytes: 4, ms: 60_000 } },
       async function* () {
@@ -516,7 +516,7 @@ describe.each(PLATFORMS)('%s: flushing', (platform) => {
     expect(frames).toEqual(['12345', '6789']);
   });
 
-  it('{ bytes, ms }: after so long', async () => {
+  it('with flush: { bytes, ms } sends its chunks after ms', async () => {
     const frames = await framesOf(
       { flush: { bytes: 100_000, ms: 30 } },
       async function* (go) {
@@ -535,7 +535,7 @@ describe.each(PLATFORMS)('%s: flushing', (platform) => {
     expect(frames.slice(-2)).toEqual(['<3>', '<4>']);
   });
 
-  it('yield flush() and stream.flush() send what there is, whatever the policy', async () => {
+  it('sends all waiting chunks upon yield flush() and stream.flush(), whatever its policy', async () => {
     const frames = await framesOf(
       { flush: { bytes: 100_000, ms: 60_000 } },
       async function* (go, stream) {
@@ -711,7 +711,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     return { ...running, client, subject, seen, stream: streams[0] };
   }
 
-  it('when it is full, the client is closed, and that is logged', async () => {
+  it('disconnects the client when it is full, with a warning', async () => {
     const { client, subject, seen, stream, logs, sockets } = await stalled({ queue: { items: 100 } });
 
     let emitted = 0;
@@ -730,7 +730,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     expect(client.complete).toBe(false);
   });
 
-  it('it is bounded by bytes, too', async () => {
+  it('is bounded by bytes, too', async () => {
     const { subject, seen, stream } = await stalled({ queue: { bytes: 100_000 } });
     let most = 0;
     while (subject.observed) {
@@ -743,7 +743,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   });
 
   it.each(['drop-oldest', 'drop-newest'] as const)(
-    '%s: the client hears how many were dropped, and the count adds up',
+    'with %s reports the exact number of dropped chunks to the client',
     async (overflow) => {
       const { client, subject, seen, stream, logs } = await stalled({ overflow, queue: { items: 50 } });
       let most = 0;
@@ -774,7 +774,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   );
 
   it.each(['drop-oldest', 'drop-newest'] as const)(
-    '%s: the count is also told when the source ends before the client reads on',
+    'with %s reports the number also when the source ends before the client reads again',
     async (overflow) => {
       const { client, subject } = await stalled({ overflow, queue: { items: 50 } });
       for (let i = 0; i < 1_000; i++) {
@@ -790,7 +790,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     },
   );
 
-  it.each(['drop-oldest', 'drop-newest'] as const)('%s: it is bounded behind a slow hook, too', async (overflow) => {
+  it.each(['drop-oldest', 'drop-newest'] as const)('with %s is bounded behind a slow hook, too', async (overflow) => {
     const subject = new Subject<number>();
     const gate = deferred();
     const seen = new Recorder<unknown>();
@@ -858,7 +858,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     expect(chunks).toEqual(platform === 'fastify' ? [0, 16, 17, 18, 19] : Array.from({ length: 20 }, (_, i) => i));
   });
 
-  it('what is sent without being awaited is bounded by it, too', async () => {
+  it('also bounds the chunks of send() that are not awaited', async () => {
     const seen = new Recorder();
     const rejected = new Recorder<unknown>();
     @Controller()
@@ -882,7 +882,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: in time,', (platform) => {
+describe.each(PLATFORMS)('%s: over time', (platform) => {
   const start = useApps();
   const silence = async function* () {
     await NEVER;
@@ -1182,7 +1182,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
     await (await get('/feed', { 'X-Client': 'b' })).until('x');
   });
 
-  it('perClient: clients are told apart by their address', async () => {
+  it('perClient: clients are identified by their address', async () => {
     const { Feed } = feed();
     const { get, url } = await start(platform, { controllers: [Feed], options: { limits: { perClient: 1 } } });
     await (await get('/feed')).until('x');

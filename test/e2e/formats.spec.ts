@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: a route with a list of formats', (platform) => {
     expect(response.headers).toContain('\r\nvary: accept\r\n');
   });
 
-  it('says with 406 what there is, and does not call the handler', async () => {
+  it('responds with 406 and the media types it has, without calling the handler', async () => {
     let calls = 0;
     const count = () => {
       calls++;
@@ -321,7 +321,7 @@ const csv = defineFormat<readonly unknown[]>({
   close: '# end\r\n',
 });
 
-describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
+describe.each(PLATFORMS)('%s: a custom format', (platform) => {
   const table = () => [
     [1, 'a'],
     [2, 'b'],
@@ -485,7 +485,7 @@ describe.each(PLATFORMS)('%s: the head of a stream', (platform) => {
     expect((await fetch(app.url('/accept'))).headers.get('vary')).toMatch(/^accept, X-Own$/i);
   });
 
-  it('leaves routes that are no streams alone', async () => {
+  it('does not change routes that are not streams', async () => {
     @Controller()
     class Plain {
       @Get('plain')

@@ -147,7 +147,7 @@ const WAYS: Readonly<Record<string, () => { controller: Type; configure?: (app: 
 };
 
 describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
-  it.each(Object.entries(WAYS))('set by %s is dropped, and the log says so once per route', async (_how, make) => {
+  it.each(Object.entries(WAYS))('set by %s is dropped, with one warning per route', async (_how, make) => {
     const { controller, configure } = make();
     const { get, logs } = await start(platform, { controllers: [controller], ...(configure && { configure }) });
 

@@ -49,7 +49,7 @@ async function heldBy(count: number, open: () => Promise<unknown>): Promise<numb
   return (await server.settled(count)) - before;
 }
 
-describe.each(PLATFORMS)('%s: what is held', (platform: Platform) => {
+describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
   beforeAll(async () => {
     server = await ServerProcess.start(platform);
   }, 60_000);

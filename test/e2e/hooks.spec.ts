@@ -377,7 +377,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     }
 
     it.each(FAILING.flatMap((name) => KINDS.map((kind) => [kind, name] as const)))(
-      'a %s %s: the stream fails, whatever feeds it, and the server goes on',
+      'a %s %s fails its stream, whatever feeds it, and the server keeps serving',
       async (kind, name) => {
         const seen = new Recorder();
         @Controller()

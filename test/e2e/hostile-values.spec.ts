@@ -331,7 +331,7 @@ describe.each(PLATFORMS)('%s: a promise of a chunk', (platform) => {
   it.each<[string, (stream: StreamConnection) => unknown]>([
     ['a list behind another that fails', () => [nested(), nested()]],
     ['a Set', () => new Set([slow('a'), nested(), nested()])],
-    ['an Observable that goes on behind one that fails', () => of(nested(), nested())],
+    ['an Observable that continues after one that fails', () => of(nested(), nested())],
     ['an Observable behind a promise', () => of(slow('a'), nested())],
     ['a chunk behind a slow hook', (stream) => hookedBy(stream, { beforeChunk: (chunk) => slow(chunk) }, [nested()])],
     ['a chunk behind a slow onOpen', (stream) => hookedBy(stream, { onOpen: () => slow('a') }, [nested()])],
@@ -840,7 +840,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     expect(logs.of('error').join('\n')).toMatch(/failed after[\s\S]*the onError hook threw/);
   });
 
-  it('hooks that are Proxies whose traps throw fail what they are given to', async () => {
+  it('hooks that are Proxies whose traps throw fail the stream or the start-up', async () => {
     const { errors, hooks } = failing();
     @Controller()
     class Feed {

@@ -219,7 +219,7 @@ const STREAM_ERRORS: readonly (readonly [what: string, offend: (client: RawHttp2
 
 describe('HTTP/2 with prior knowledge, while streams are open', () => {
   it.each(CONNECTION_ERRORS)(
-    '%s ends the connection, its streams are counted out, and other sessions go on',
+    '%s ends the connection and its streams, and other sessions continue',
     async (_what, offend, codes) => {
       const { client, closed, expectOthers } = await startWithNeighbour();
 
@@ -258,7 +258,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     },
   );
 
-  it.each(FRAMING_ERRORS)('%s is refused with GOAWAY, and other sessions go on', async (_what, offend, codes) => {
+  it.each(FRAMING_ERRORS)('%s is refused with GOAWAY, and other sessions continue', async (_what, offend, codes) => {
     const { client, expectOthers } = await startWithNeighbour();
 
     offend(client);
@@ -314,7 +314,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     await expectOthers(2);
   });
 
-  it('GOAWAY of a client lets its open streams go on, and ends the session with them', async () => {
+  it('GOAWAY of a client lets its open streams continue, and the session ends with them', async () => {
     const { client, closed, feed } = await startWithNeighbour();
 
     client.send(GOAWAY, 0, 0, Buffer.concat([uint32(0), uint32(0)]));
@@ -359,7 +359,7 @@ describe('HTTP/2 flow control of a stream', () => {
     await eventually(() => registry.size === 0);
   });
 
-  it('takes a window that becomes negative, and goes on when it is positive again', async () => {
+  it('accepts a window that becomes negative, and continues when it is positive again', async () => {
     const { connectRaw } = await start();
     const client = await connectRaw(setting(4, 10));
 

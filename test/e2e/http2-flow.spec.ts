@@ -66,7 +66,7 @@ describe('HTTP/2: a client', () => {
     expect(stuck.complete).toBe(true);
   });
 
-  it('that opens no window is given up after the send timeout, and its other streams go on', async () => {
+  it('that opens no window loses that stream after the send timeout, and its other streams continue', async () => {
     const seen = new Recorder();
     const gate = deferred();
     @Controller()
@@ -168,7 +168,7 @@ describe('HTTP/2: a client', () => {
     expect(reply).toMatchObject({ complete: false, error: { code: 'ERR_HTTP2_STREAM_ERROR' } });
   });
 
-  it('that is too slow for what is pushed is given up, and its other streams go on', async () => {
+  it('that is too slow for a pushed stream loses that stream, and its other streams continue', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -220,7 +220,7 @@ describe('HTTP/2: a client', () => {
     expect(numbers).toEqual(Array.from({ length: published }, (_, i) => i + 1));
   });
 
-  it('of a silent stream whose format has no heartbeat is asked with a PING whether it is there', async () => {
+  it('of a silent stream whose format has no heartbeat receives a PING instead', async () => {
     @Controller()
     class Feed {
       @Stream('feed', { format: ['text', 'sse'] })

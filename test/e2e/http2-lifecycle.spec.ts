@@ -50,7 +50,7 @@ describe('HTTP/2: the end of a stream', () => {
     ['CANCEL', NGHTTP2_CANCEL],
     ['NO_ERROR', NGHTTP2_NO_ERROR],
     ['INTERNAL_ERROR', NGHTTP2_INTERNAL_ERROR],
-  ])("by the client's reset (%s) is told in the same turn, once, and not to its neighbours", async (_, code) => {
+  ])('by a reset of the client (%s) is noticed once in the same turn, and not by other streams', async (_, code) => {
     const seen = new Recorder();
     const gate = deferred();
     let late = (): Promise<void> => NEVER;
@@ -96,7 +96,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it("by the client's reset is told although the body of the request is still to be read", async () => {
+  it('by a reset of the client is noticed although the body of the request is still to be read', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -129,7 +129,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(await seen.count(1)).toEqual(['client-closed']);
   });
 
-  it("by the client's reset (NO_ERROR) is told although all is written, and waits for its window", async () => {
+  it('by a reset of the client (NO_ERROR) is noticed although the whole body is written and waits for its window', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -161,7 +161,7 @@ describe('HTTP/2: the end of a stream', () => {
   it.each([
     ['closes', (socket: Socket) => socket.end()],
     ['breaks', (socket: Socket) => socket.resetAndDestroy()],
-  ])('when the connection of its session %s: all its streams, each once', async (_, end) => {
+  ])('when the connection of its session %s is reported once for each stream', async (_, end) => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -209,7 +209,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('by a reset during an async guard: the handler is never called', async () => {
+  it('by a reset during an async guard keeps the handler from being called', async () => {
     const seen = new Recorder();
     const gate = deferred();
     class Waiting implements CanActivate {
@@ -252,7 +252,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(registry.size).toBe(0);
   });
 
-  it('by the server is a whole body, told once', async () => {
+  it('by the server completes the body, and is reported once', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -290,7 +290,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(seen.seen).toEqual(['Feed.deadline deadline', 'Feed.closed server-closed']);
   });
 
-  it('comes when it does, although its session takes no more requests', async () => {
+  it('is not earlier although its session takes no more requests', async () => {
     const gate = deferred();
     const sessions = new Recorder<ServerHttp2Session>();
     @Controller()
@@ -318,7 +318,7 @@ describe('HTTP/2: the end of a stream', () => {
   });
 });
 
-describe('HTTP/2: when the application closes,', () => {
+describe('HTTP/2: when the application closes', () => {
   const session = useSessions();
   const start = useApps();
 
@@ -336,7 +336,7 @@ describe('HTTP/2: when the application closes,', () => {
   it.each([
     ['', fastify, false],
     [' with TLS', { http2: true as const, https: TLS }, true],
-  ])('idle sessions%s do not hold it up, and their clients are told', async (_, options, tls) => {
+  ])('idle sessions%s do not delay it, and their clients receive GOAWAY', async (_, options, tls) => {
     const { port, close } = await start('fastify', { fastify: options, controllers: [Other] });
     const used = await session(port, { tls });
     const unused = await session(port, { tls });

@@ -47,7 +47,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     ['application/json-seq', 'application/json-seq', '\x1e"one"\n\x1e"two"\n'],
     ['application/json', 'application/json', '["one","two"]'],
     ['text/event-stream', 'text/event-stream', 'data: one\n\ndata: two\n\n'],
-  ])('a stream as %s', async (accept, contentType, body) => {
+  ])('a stream is delivered as %s', async (accept, contentType, body) => {
     const gate = deferred();
     @Controller()
     class Feed {
@@ -234,7 +234,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(neighbour).toMatchObject({ received: 'firstlast', complete: true });
   });
 
-  it('a POST that pushes, and a Last-Event-ID in UTF-8', async () => {
+  it('a POST may push, and a Last-Event-ID is read as UTF-8', async () => {
     const streams: StreamConnection[] = [];
     @Controller()
     class Feed {
@@ -303,7 +303,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(dataOf(again.received)).toEqual(range(41, 50).map(String));
   });
 
-  it('two hundred streams at once on one session', async () => {
+  it('a session has two hundred streams at once', async () => {
     @Controller()
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<number>) {}
@@ -340,7 +340,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(counting.every(({ complete }) => complete)).toBe(true);
   });
 
-  itWith('curl')('curl reads a stream, and knows when it has been cut off', async () => {
+  itWith('curl')('curl reads a stream, and fails when it is cut off', async () => {
     @Controller()
     class Feed {
       @Sse('whole')

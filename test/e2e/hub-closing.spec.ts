@@ -142,7 +142,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: an application that goes on publishing', (platform) => {
+describe.each(PLATFORMS)('%s: an application that continues publishing', (platform) => {
   it.each([10, 300])('can be closed, with %i subscribers', async (count) => {
     const { hub, close } = await start(platform, [Feed]);
     const ends = range(1, count).map(async () => {

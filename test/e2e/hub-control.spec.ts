@@ -150,23 +150,26 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     ['returned', NDJSON],
     ['iterated', SSE],
     ['iterated', NDJSON],
-  ])('gives live clients what was published before, and ends well: %s, %j', async (route, format) => {
-    const { hub, come } = await start(platform);
-    const clients = [await come(`/${route}`, { ...format, Connection: 'close' })];
-    clients.push(await come(`/${route}`, { ...format, Connection: 'close' }));
+  ])(
+    'delivers to live clients all events published before, and completes their streams: %s, %j',
+    async (route, format) => {
+      const { hub, come } = await start(platform);
+      const clients = [await come(`/${route}`, { ...format, Connection: 'close' })];
+      clients.push(await come(`/${route}`, { ...format, Connection: 'close' }));
 
-    void publishAll(hub, range(1, 50));
-    const closed = hub.close();
+      void publishAll(hub, range(1, 50));
+      const closed = hub.close();
 
-    for (const client of clients) {
-      await client.closed();
-      expect(client.complete).toBe(true);
-      const numbers = format === SSE ? dataOf(client.body) : client.body.trim().split('\n');
-      expect(numbers.map(Number)).toEqual(range(1, 50));
-    }
-    await closed;
-    expect(hub.size()).toBe(0);
-  });
+      for (const client of clients) {
+        await client.closed();
+        expect(client.complete).toBe(true);
+        const numbers = format === SSE ? dataOf(client.body) : client.body.trim().split('\n');
+        expect(numbers.map(Number)).toEqual(range(1, 50));
+      }
+      await closed;
+      expect(hub.size()).toBe(0);
+    },
+  );
 
   it.each(['returned', 'iterated'])(
     'gives those who still read the history all of it, however slowly they do: %s',
@@ -192,7 +195,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     },
   );
 
-  it('gives slow clients what waits for them', async () => {
+  it('delivers to slow clients the events in their queues', async () => {
     const { hub, come } = await start(platform, { queue: { items: 1_000, bytes: 64 * 1024 * 1024 } });
     const client = await come('/returned', { ...SSE, Connection: 'close' });
     client.socket.pause();
@@ -281,7 +284,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: app.close()', (platform) => {
-  it('does not take the streams of others for those of a hub that are still to end', async () => {
+  it('does not confuse other streams with those of a hub that are still to end', async () => {
     @Controller()
     class Other {
       @Sse('other', { openDelay: 0 })
@@ -355,7 +358,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(hub.size()).toBe(0);
   });
 
-  it('ends with its signal, which it lets go of', async () => {
+  it('ends with its signal, and releases it', async () => {
     const { hub } = await start(platform);
     const controller = new AbortController();
     const { signal } = controller;
@@ -372,7 +375,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('whose loop is left lets go of its signal, and is gone', async () => {
+  it('whose loop is left releases its signal, and is removed', async () => {
     const { hub } = await start(platform);
     const { signal } = new AbortController();
     const loop = (async () => {

@@ -74,7 +74,7 @@ const VALUES = [
   Buffer.of(0, 255),
 ];
 
-describe.each(PLATFORMS)('%s: a subscription that is returned, and one that is iterated,', (platform) => {
+describe.each(PLATFORMS)('%s: a returned subscription and an iterated subscription', (platform) => {
   it('send an SSE client the same bytes, for missed events and for new ones', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const before = await hub.publish('before');
@@ -234,7 +234,7 @@ describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
     expect(hub.topics).toEqual(['a', 'b']);
   });
 
-  it('topics that only begin alike, or are named as what objects inherit, apart', async () => {
+  it('events of its own topics alone, where others begin alike or are named as inherited properties', async () => {
     const topics = ['a', 'ab', 'a.b', 'constructor', '__proto__', 'ü', 'u\u0308', ' ', '0'];
     const { get, hub } = await start(platform, [Feed]);
     const clients = await Promise.all(topics.map((topic) => get(`/topics?topic=${encodeURIComponent(topic)}`, NDJSON)));
@@ -288,7 +288,7 @@ describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
     ]);
   });
 
-  it.each(['returned', 'iterated'])('its filter ask about every event of the history once: %s', async (how) => {
+  it.each(['returned', 'iterated'])('events of the history after one call of its filter for each: %s', async (how) => {
     const asked: unknown[] = [];
     @Controller()
     class Filtered {
@@ -752,7 +752,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     }
   }
 
-  it.each(['', 'no-cache'])('events arrive while the stream goes on, with Cache-Control: %p', async (cache) => {
+  it.each(['', 'no-cache'])('events arrive while the stream is open, with Cache-Control: %p', async (cache) => {
     const { url, hub } = await start(platform, [Compressed], { configure: compressing });
     const response = await fetch(url(`/feed?cache=${cache}`), { headers: { 'Accept-Encoding': 'gzip' } });
     const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -778,7 +778,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
-  it('HTTP/1.0: gets the bytes without chunks', async () => {
+  it('of HTTP/1.0 receives the bytes without chunked coding', async () => {
     const { connect, hub } = await start(platform, [Feed]);
     const client = await connect();
     client.send('GET /returned HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n');
@@ -800,7 +800,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(client.error).toBeUndefined();
   });
 
-  it('Connection: close: gets everything, and the end', async () => {
+  it('with Connection: close receives everything, and the end', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const client = await get('/returned', { ...SSE, Connection: 'close' });
     await joined(hub, 1);
@@ -816,7 +816,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(client.complete).toBe(true);
   });
 
-  it('pipelined: has its second stream with all its events when the first has ended', async () => {
+  it('that pipelines receives its second stream with all its events when the first has ended', async () => {
     const { connect, hub, registry } = await start(platform, [Feed]);
     const client = await connect();
     const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n`;
@@ -841,7 +841,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(second).toMatch(/\r\nid: \S+\ndata: 3\n\nid: \S+\ndata: 4\n\n\r\n$/);
   });
 
-  it('pipelined, and gone: leaves no subscriber behind', async () => {
+  it('that pipelines and leaves is removed from the hub', async () => {
     const { connect, hub, registry } = await start(platform, [Feed]);
     const client = await connect();
     const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n`;
@@ -854,20 +854,23 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it.each(['/returned', '/iterated'])('HEAD %s: gets the head and its end, and never subscribes', async (path) => {
-    const { get, hub, registry } = await start(platform, [Feed]);
-    const seen: HubPresence[] = [];
-    hub.presence.subscribe((event) => seen.push(event));
+  it.each(['/returned', '/iterated'])(
+    'of HEAD %s receives the head and its end, and never subscribes',
+    async (path) => {
+      const { get, hub, registry } = await start(platform, [Feed]);
+      const seen: HubPresence[] = [];
+      hub.presence.subscribe((event) => seen.push(event));
 
-    const client = await get(path, { ...SSE, Connection: 'close' }, 'HEAD');
-    await client.closed();
+      const client = await get(path, { ...SSE, Connection: 'close' }, 'HEAD');
+      await client.closed();
 
-    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-    expect(client.head).toMatch(/content-type: text\/event-stream/i);
-    expect(client.body).toBe('');
-    expect(seen).toEqual([]);
-    expect([hub.size(), registry.size]).toEqual([0, 0]);
-  });
+      expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      expect(client.head).toMatch(/content-type: text\/event-stream/i);
+      expect(client.body).toBe('');
+      expect(seen).toEqual([]);
+      expect([hub.size(), registry.size]).toEqual([0, 0]);
+    },
+  );
 });
 
 describe.each(PLATFORMS)('%s: a subscription behind interceptors', (platform) => {
@@ -1147,7 +1150,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect(await seen.count(5)).toEqual(['onOpen', 'beforeChunk', 'beforeClose', 'beforeChunk', 'onClose completed']);
   });
 
-  it('added later see what comes from then on', async () => {
+  it('that are added later see the chunks from then on', async () => {
     let connection: StreamConnection | undefined;
     @Controller()
     class Later {
@@ -1248,7 +1251,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(writes()).toBe(1);
   });
 
-  it('may close the stream: it ends well, behind what was sent, and the subscriber is gone', async () => {
+  it('may close the stream, which completes after the chunks that were sent, and the subscriber is removed', async () => {
     const { get, hub, registry } = await start(platform, [Owning]);
     const client = await get('/feed');
     const [stream] = await streams.count(1);
@@ -1322,7 +1325,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     ['/returned', undefined],
     ['/iterated', undefined],
     ['/topics?topic=b&topic=a', ['a', 'b']],
-  ])('%s: is gone from the hub at once', async (path, topics) => {
+  ])('%s is removed from the hub at once', async (path, topics) => {
     const { get, hub, sockets, registry } = await start(platform, [Feed]);
     const seen = new Recorder<HubPresence>();
     hub.presence.subscribe(seen.add);
@@ -1417,7 +1420,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('in the middle of a round costs the others nothing', async () => {
+  it('in the middle of a round does not affect the others', async () => {
     const { get, hub, sockets } = await start(platform, [Feed]);
     const clients = await Promise.all(range(1, 10).map(() => get('/returned', NDJSON)));
     await joined(hub, 10);

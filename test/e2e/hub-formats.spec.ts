@@ -100,7 +100,7 @@ const BODIES: readonly (readonly [name: NonNullable<StreamOptions['format']>, ty
   ['json', 'application/json', `[${JSON_VALUES.join(',')}]`],
 ];
 
-describe.each(PLATFORMS)('%s: what is published', (platform) => {
+describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
   /** All values, of which some come from the history and some live. */
   async function bodies(format: StreamOptions['format']): Promise<{ clients: RawClient[]; ids: string[] }> {
     const { get, hub } = await start(platform, [feedIn(format)]);
@@ -282,7 +282,7 @@ describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
     expect([early.body, late.body]).toEqual(['OPEN <1> | <2> | <3> CLOSE', 'OPEN <2> | <3> CLOSE']);
   });
 
-  it('that cannot say something fails its own streams, and no others', async () => {
+  it('that throws fails its own streams, and no others', async () => {
     const picky = defineFormat({
       name: 'picky',
       mediaTypes: ['text/x-picky'],
@@ -422,7 +422,7 @@ describe.each(PLATFORMS)('%s: a format that is not decided', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: that something was missed is said', (platform) => {
+describe.each(PLATFORMS)('%s: a gap is reported', (platform) => {
   const REASON = { reason: 'malformed', oldest: expect.any(String) };
 
   it.each([

@@ -301,7 +301,7 @@ function heldBy(hub: Hub<string>): { readonly items: number; readonly bytes: num
   });
 }
 
-describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (platform) => {
+describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', (platform) => {
   const POLICIES = ['drop-oldest', 'drop-newest', 'latest'] as const;
   const ROUTES = ['returned', 'iterated', 'hooked'];
 
@@ -336,7 +336,7 @@ describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (pl
     30_000,
   );
 
-  it('is let go of when it leaves', async () => {
+  it('is released when it leaves', async () => {
     const { hub, come } = await start(platform, { queue: { items: 20, bytes: MIB } });
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/returned/drop-oldest', SSE);
@@ -366,7 +366,7 @@ describe.each(PLATFORMS)('%s: what is held for a client that stops reading', (pl
 });
 
 describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
-  it('closes a client of a hub that takes nothing, whatever its policy, and costs the others nothing', async () => {
+  it('closes a client of a hub that reads nothing, whatever its policy, and does not affect the others', async () => {
     const { hub, come, logs } = await start(platform);
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/impatient', SSE);
@@ -381,7 +381,7 @@ describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
     expect(toldOf(other)).toEqual(range(1, MANY + 1));
   });
 
-  it('leaves alone a client that has taken all there was', async () => {
+  it('does not apply to a client that has read everything', async () => {
     const { hub, come } = await start(platform);
     const client = await come('/impatient', SSE);
     await publishPaced(hub, 1, 2, [client]);

@@ -133,7 +133,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     }
   });
 
-  it('and has missed nothing is sent nothing', async () => {
+  it('and has missed nothing receives nothing', async () => {
     const { hub, since } = await start(platform);
     const id = await hub.publish(1);
 
@@ -482,7 +482,7 @@ describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: the id of an event', (platform) => {
-  it('of one topic never has a route of another say anything of that one', async () => {
+  it('of one topic reveals nothing of that topic on a route of another', async () => {
     const { hub, since } = await start(platform, { hub: { history: { limit: 20 } } });
     const evicted = await hub.publish('secret 0', { topic: 'a' });
     const ids = [];
@@ -528,7 +528,7 @@ describe.each(PLATFORMS)('%s: the id of an event', (platform) => {
     ]);
   });
 
-  it('says nothing of the name of the hub, nor of the topic', async () => {
+  it('reveals neither the name of the hub nor the topic', async () => {
     const { hub } = await start(platform);
 
     expect(await hub.publish('x', { topic: 'topic', type: 'type', key: 'key' })).toMatch(/^[\w-]{4}\.\w+\.[0-9a-z]+$/);
@@ -551,7 +551,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     expect(resetIn(missed.body)).toEqual({ reset: { reason: 'evicted', oldest: null }, id: second, data: ['3'] });
   });
 
-  it('loses nothing for whoever listens', async () => {
+  it('loses nothing for live subscribers', async () => {
     const { hub, get } = await start(platform, { hub: { history: false } });
     const clients = [await get('/all', SSE), await get('/topics?topic=a', SSE), await get('/even', NDJSON)];
     await joined(hub, 3);
@@ -563,7 +563,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     expect(clients[2]?.body.split('\n')).toHaveLength(1_001);
   });
 
-  it('has nothing to begin with', async () => {
+  it('begins with live events', async () => {
     const { hub, get } = await start(platform, { hub: { history: false } });
     const position = await hub.publish(1);
     const client = await get('/last?n=5', SSE);
@@ -711,7 +711,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     hooks: { onOpen: (stream: { send(chunk: unknown): unknown }) => void stream.send(event({ retry: 1 })) },
   };
 
-  it('has everything in order, however often it is cut off', async () => {
+  it('receives everything in order, however often it is cut off', async () => {
     const { hub, url, registry } = await start(platform, { options });
     const { seen, heard } = follow(url('/all'));
     await heard.count(1);
@@ -737,7 +737,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     ]);
   });
 
-  it('has everything in order when its connection breaks', async () => {
+  it('receives everything in order when its connection breaks', async () => {
     const { hub, url, sockets } = await start(platform, { options });
     const { seen, heard } = follow(url('/all'));
     await heard.count(1);

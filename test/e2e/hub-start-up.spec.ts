@@ -292,7 +292,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     }
   });
 
-  it('in a module that is loaded later fails the loading of that module, and the application goes on', async () => {
+  it('in a module that is loaded later fails the loading of that module, and the application keeps running', async () => {
     @Module({ providers: [ByConstructor] })
     class LateModule {}
     const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
@@ -610,7 +610,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(code).toBe('duplicate-hub');
   });
 
-  it('in one application is not heard in another of the same process', async () => {
+  it('in one application is separate from that of another in the same process', async () => {
     @Controller()
     class Prices {
       constructor(@InjectHub('prices') readonly hub: Hub) {}
@@ -634,7 +634,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(clients.map(({ body }) => body)).toEqual(['"of one"\n', '"of two"\n']);
   });
 
-  it('goes on in one application when another is closed', async () => {
+  it('stays open in one application when another is closed', async () => {
     const one = await launch(platform, { imports: [HUBS()] });
     const two = await launch(platform, { imports: [HUBS()] });
 
@@ -703,7 +703,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     expect(own.seen).toEqual(['open c', 'append c c']);
   });
 
-  it.each(['forRoot', 'registerHub'])('that fails to open has the start fail with its error: %s', async (where) => {
+  it.each(['forRoot', 'registerHub'])('that fails to open makes the start fail with its error: %s', async (where) => {
     class Failing extends Noting {
       override open(): Promise<void> {
         return Promise.reject(new Error('the store is not there'));
@@ -718,7 +718,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     await expect(boot(platform, imports)).rejects.toThrow('the store is not there');
   });
 
-  it.each(['tail', 'read'] as const)('that fails to %s has the start fail with its error', async (method) => {
+  it.each(['tail', 'read'] as const)('that fails to %s makes the start fail with its error', async (method) => {
     const broker: Broker = Object.assign(new MemoryBroker(), {
       [method]: () => Promise.reject(new Error(`no ${method}`)),
     });
@@ -732,7 +732,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     ).rejects.toThrow(`no ${method}`);
   });
 
-  it('that takes its time is waited for', async () => {
+  it('that opens slowly is awaited', async () => {
     const gate = deferred();
     class Slow extends Noting {
       override async open(...args: Parameters<Broker['open']>): Promise<void> {
@@ -919,7 +919,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     ]);
   });
 
-  it('gives clients what was published before it', async () => {
+  it('delivers events that were published before it', async () => {
     const app = await launch(platform, {
       imports: [StreamingModule.registerHub({ name: 'a' })],
       controllers: [Feed],
@@ -1096,7 +1096,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     ['GET', '/query?topic=good&topic=%07'],
     ['POST', '/query?topic=%00'],
     ['POST', `/query?topic=${'%C3%BC'.repeat(513)}`],
-  ])('a client that asks for a bad topic is told so: %s %.30s', async (method, path) => {
+  ])('a client that requests a bad topic receives a 400: %s %.30s', async (method, path) => {
     const { url, hub, registry } = await start();
 
     const response = await fetch(url(path), { method });
@@ -1176,7 +1176,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(message).toContain(problem);
   });
 
-  it.each([7, null, ['a', 'b'], {}])('an id that is %j is refused, as it is the client that says it', async (after) => {
+  it.each([7, null, ['a', 'b'], {}])('an id that is %j is refused, as it comes from the client', async (after) => {
     const { hub } = await start();
 
     const { code, message, statusCode } = await refusal(() => hub.subscribe({ after } as unknown as SubscribeOptions));
@@ -1185,7 +1185,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(message).toContain('"after" is one id, not ');
   });
 
-  it('a client that gives two ids is told so', async () => {
+  it('a client that sends two ids receives a 400', async () => {
     const { url } = await start();
 
     const response = await fetch(url('/after?id=a&id=b'));

@@ -79,7 +79,7 @@ describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
     [1, 1],
     [1, 2],
     [2, 2],
-  ])('after %d failures, with retry(%d): the whole body, counted as one stream', async (failures, tries) => {
+  ])('after %d failures, with retry(%d), sends the whole body, counted as one stream', async (failures, tries) => {
     const { Feed, calls, seen } = flaky(failures, tries);
     const { url, registry } = await start(platform, { controllers: [Feed] });
 
@@ -95,7 +95,7 @@ describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('in vain: the error has its status, and the limit is free again', async () => {
+  it('in vain responds with the status of the error, and frees the limit', async () => {
     const { Feed, calls, seen } = flaky(3, 1);
     const { url, registry } = await start(platform, { controllers: [Feed] });
 
@@ -137,7 +137,7 @@ describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform)
     }
   }
 
-  it('with an endless generator: it is known, counted, and ended when the application closes', async () => {
+  it('with an endless generator has a stream that is registered, counted, and ended when the application closes', async () => {
     const stopped = deferred();
     const { Feed, seen, calls } = answering(() => of(endless(stopped)));
     const { get, url, close, registry } = await start(platform, { controllers: [Feed] });
@@ -155,7 +155,7 @@ describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform)
     expect(calls.seen).toEqual([]);
   });
 
-  it('with an endless generator: it is stopped when the client leaves, and the limit is free again', async () => {
+  it('with an endless generator stops it when the client leaves, and frees the limit', async () => {
     const stopped = deferred();
     const { Feed, seen } = answering(() => of(endless(stopped)));
     const { get, registry } = await start(platform, { controllers: [Feed] });

@@ -159,7 +159,7 @@ describe.each(PLATFORMS)('%s: a handler that is still waiting', (platform) => {
     ['the application closes', 'shutdown', {}],
   ] as const;
 
-  it.each(CASES)('when %s: 503, and onClose hears %s', async (_what, code, options) => {
+  it.each(CASES)('when %s responds with 503, and onClose receives %s', async (_what, code, options) => {
     const called = deferred();
     const seen = new Recorder();
     const handler = async () => {

@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(hub.size()).toBe(0);
   });
 
-  it('gets what is published in one turn in one answer, and nothing before', async () => {
+  it('receives the events of one turn in one response', async () => {
     const { get, hub } = await start(platform, [feedOf()], { options: { openDelay: 0, heartbeat: 20 } });
     const client = await get('/feed', { ...SSE, Prefer: LONG });
     await joined(hub, 1);
@@ -171,7 +171,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     ).toEqual(['["c"]', '["b"]']);
   });
 
-  it('is told with 204 where it is when nothing came, and misses nothing from then on', async () => {
+  it('receives its position with 204 when there is no event, and misses nothing from then on', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
     await hub.publish('before');
 
@@ -215,7 +215,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
   it.each<[string, SubscribeOptions]>([
     ['of a topic', { topic: 'mine' }],
     ['with a filter', { filter: ({ topic }) => topic === 'mine' }],
-  ])('%s moves on over what is not for it', async (_, options) => {
+  ])('%s moves past events that are not for it', async (_, options) => {
     const { poll, hub } = await start(platform, [feedOf(options)], { hub: { history: { limit: 4 } } });
     const first = await poll({ Prefer: 'wait=0' });
 
@@ -230,7 +230,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(eventsOf(next.body)).toMatchObject([{ data: 'mine' }]);
   });
 
-  it('moves on over what is not for it while it waits', async () => {
+  it('moves past events that are not for it while it waits', async () => {
     const { poll, get, hub } = await start(platform, [feedOf({ topic: 'mine' })], { hub: { history: { limit: 4 } } });
     const client = await get('/feed', { ...SSE, Prefer: 'wait=1' });
     await joined(hub, 1);
@@ -244,7 +244,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(eventsOf(next.body)).toMatchObject([{ data: 'mine' }]);
   });
 
-  it('is told of a reset at once, and then given what there is', async () => {
+  it('receives a reset at once, and then the history', async () => {
     const { poll, hub } = await start(platform, [feedOf()], { hub: { history: { limit: 2 } } });
     const first = await hub.publish(0);
     const [, , oldest, last] = await publishAll(hub, [1, 2, 3, 4]);
@@ -259,7 +259,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect([sse.id, ndjson.id, nothing.id]).toEqual([last, last, last]);
   });
 
-  it('moves on after a reset that its format cannot tell', async () => {
+  it('moves on after a reset that its format cannot express', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
     const first = await poll({ Accept: 'text/plain', 'Last-Event-ID': 'nonsense' });
     await hub.publish('a');
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     },
   );
 
-  it('is not given up for what comes at once beyond its queue', async () => {
+  it('is not disconnected when one turn publishes more than its queue holds', async () => {
     const { poll, get, hub, logs } = await start(platform, [feedOf({ queue: { items: 3 } })]);
     const client = await get('/feed', { ...SSE, Prefer: LONG });
     await joined(hub, 1);
@@ -315,7 +315,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headers.get('content-length')).toBe(String(Buffer.byteLength(body)));
   });
 
-  it('is told of a reset while it waits', async () => {
+  it('receives a reset while it waits', async () => {
     const store = new SharedStore();
     const { get, poll, hub } = await start(platform, [feedOf()], { hub: { broker: new SharedStoreBroker(store) } });
     const before = await hub.publish('before');
@@ -330,7 +330,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(await poll({ Prefer: 'wait=0', 'Last-Event-ID': id })).toMatchObject({ status: 204, id });
   });
 
-  it('gets what others are being given, when its wait ends meanwhile', async () => {
+  it('receives the events of a round during which its wait ends', async () => {
     const { get, hub, registry } = await start(platform, [feedOf()]);
     // So many that it takes several turns to serve them all, and they come before it.
     const others = range(1, 600).map(() => hub.subscribe()[Symbol.asyncIterator]());
@@ -358,7 +358,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headerOf(client, 'preference-applied')).toBe('wait=7');
   });
 
-  it('is told the wait that is applied, where it asks for a longer one than there is', async () => {
+  it('receives the wait that is applied, where it requests more than the maximum', async () => {
     const { get, hub } = await start(platform, [feedOf()]);
     const client = await get('/feed', { ...SSE, Prefer: 'wait=99999999999999999999' });
     await joined(hub, 1);
@@ -603,7 +603,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(app.registry.size).toBe(0);
   });
 
-  it('the application may close: the client is told where to go on', async () => {
+  it('the application may close: the client receives the id to resume from', async () => {
     const closed = new Recorder();
     const hooks: StreamHooks = { onClose: (_, { code }) => closed.add(code) };
     const app = await start(platform, [feedOf()], { options: { hooks, shutdown: { grace: 60_000 } } });
@@ -623,7 +623,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     ['the registry', ({ registry }) => registry.close()],
     ['the hub', ({ hub }) => hub.close()],
     ['the handler', (_, stream) => stream?.close()],
-  ])('%s may end the wait: the client is told where to go on', async (_, end) => {
+  ])('%s may end the wait: the client receives the id to resume from', async (_, end) => {
     let stream: StreamConnection | undefined;
     const Feed = feedOf({}, (each) => {
       stream = each;
@@ -903,7 +903,7 @@ async function follow(poll: PollingApp['poll'], path: string, last: number): Pro
 
 let ready = new Recorder();
 
-describe.each(PLATFORMS)('%s: clients that poll, while all the time is published,', (platform) => {
+describe.each(PLATFORMS)('%s: clients that poll during constant publishing', (platform) => {
   const TOPICS = ['t0', 't1', 't2', 't3'];
   const CLIENTS = ['topics=t0', 'topics=t1&topics=t2', 'topics=t3&items=3', 'items=7', 'even=1', 'topics=t0&bytes=9'];
 
@@ -950,7 +950,7 @@ describe.each(PLATFORMS)('%s: clients that poll, while all the time is published
     }
   }
 
-  it('each see every event once and in order', async () => {
+  it('each receive every event once and in order', async () => {
     const { poll, hub } = await start(platform, [Busy], { hub: { history: { limit: 100_000 } } });
     const following = CLIENTS.map((query) => follow(poll, `/busy?${query}`, 10_000));
     await ready.count(CLIENTS.length);
@@ -977,7 +977,7 @@ describe.each(PLATFORMS)('%s: clients that poll, while all the time is published
       },
     ],
   ])(
-    'each see every event once and in order, or are told that they do not: %s',
+    'each receive every event once and in order, or a reset: %s',
     async (_, count, make) => {
       const { hub: options, lose } = make();
       const { poll, hub } = await start(platform, [Busy], { hub: options });

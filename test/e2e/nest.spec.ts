@@ -112,7 +112,7 @@ describe.each(PLATFORMS)('%s: guards', (platform) => {
     expect((await fetch(url('/open'))).status).toBe(200);
   });
 
-  it('are told the class and the method as the user wrote them', async () => {
+  it('receive the class and the method as the application declares them', async () => {
     const seen = new Recorder();
     const guard: CanActivate = {
       canActivate: (context) => {
@@ -814,7 +814,7 @@ describe.each(PLATFORMS)('%s: controllers that inherit', (platform) => {
     expect(await text('/two/extended/1?q=more')).toBe('base 1');
   });
 
-  it('may override a stream by a route that is none', async () => {
+  it('may override a stream with a route that is not a stream', async () => {
     const { text } = await start(platform, { controllers: [One, Two] });
 
     expect(await text('/one/plain')).toBe('{"plain":true}');
@@ -880,7 +880,7 @@ describe.each(PLATFORMS)('%s: @LastEventId()', (platform) => {
     expect(Buffer.from(client.body, 'latin1').toString()).toBe(expected);
   });
 
-  it('is nothing where the client sends none', async () => {
+  it('is undefined where the client sends none', async () => {
     const { text } = await start(platform, { controllers: [Resuming] });
 
     expect(await text('/last')).toBe('none');
@@ -956,7 +956,7 @@ describe.each(PLATFORMS)('%s: StreamRegistry', (platform) => {
     expect(clients[1]?.complete).toBe(false);
   });
 
-  it('closes all when it is not told which', async () => {
+  it('closes all streams without a predicate', async () => {
     const { registry } = await threeStreams();
 
     expect(await registry.close()).toBe(3);

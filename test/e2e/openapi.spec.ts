@@ -624,7 +624,7 @@ describe('the OpenAPI document', () => {
     });
   });
 
-  it('refuses a version there is not', async () => {
+  it('refuses an unknown version', async () => {
     await expect(start('express', { options: { openapi: '2.0' as never } })).rejects.toMatchObject({
       code: 'invalid-option',
       message: expect.stringContaining('StreamingModule.forRoot(): "openapi" must be one of "3.0", "3.1", "3.2"'),

@@ -66,7 +66,7 @@ describe.each(PLATFORMS)('%s: a stream behind another on its connection', (platf
     ['short', 'short 1;short 2;', /short 2;/],
     ['large', 'l'.repeat(20 * 65_536), /0\r\n\r\n[\s\S]*0\r\n\r\n$/],
     ['hanging', 'hanging;', /hanging;/],
-  ])('is not given up for the time it waits: %s', async (route, body, end) => {
+  ])('is not timed out while it waits: %s', async (route, body, end) => {
     const { Feed, stop, seen, options } = routes();
     const { connect, logs } = await start(platform, { controllers: [Feed], options });
     const client = await connect();

@@ -127,9 +127,9 @@ beforeEach(() => {
   CopyingPipe.seen = [];
 });
 
-describe.each(PLATFORMS)('%s: with pipes', (platform) => {
+describe.each(PLATFORMS)('%s: with global pipes', (platform) => {
   it.each(WHERE)(
-    'a handler is given the connection, the signals and the id themselves: %s',
+    'a handler receives the connection, the signals and the id themselves: %s',
     async (_where, controller, setup) => {
       const { text } = await start(platform, { ...setup, controllers: [controller] });
 
@@ -183,7 +183,7 @@ describe.each(PLATFORMS)('%s: with pipes', (platform) => {
     expect((await fetch(app.url('/range?n=0'))).status).toBe(400);
   });
 
-  it('a handler behind an interceptor that calls it twice is given the same connection both times', async () => {
+  it('a handler behind an interceptor that calls it twice receives the same connection both times', async () => {
     const seen: unknown[] = [];
     @Controller()
     class Twice {
@@ -213,7 +213,7 @@ describe.each(PLATFORMS)('%s: with pipes', (platform) => {
   it.each([
     ['in its URL', '/all/7?lastEventId=a.1', []],
     ['in a subprotocol', '/all/7', ['events.v1+json', 'last-event-id.a.1']],
-  ])('a WebSocket that says its last id %s: the handler is given it unchanged', async (_how, path, protocols) => {
+  ])('the last id that a WebSocket sends %s reaches the handler unchanged', async (_how, path, protocols) => {
     const app = await start(platform, {
       controllers: [Plain],
       options: { websocket: true },

@@ -158,7 +158,7 @@ describe.each(PLATFORMS)('%s: a head that cannot be sent is a 500, and the serve
 });
 
 describe('fastify: onSend hooks of the application', () => {
-  it('run before the head of a stream, also those that take their time', async () => {
+  it('run before the head of a stream, also asynchronous ones', async () => {
     const { url } = await start('fastify', {
       controllers: [controllerOf(() => ['a', 'b'])],
       configure: (app) => {
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
   it.each([
     ['with the Cache-Control of a stream', {}],
     ['with a Cache-Control of the user without no-transform', { 'Cache-Control': 'no-cache' }],
-  ])('events arrive while the stream goes on, %s', async (_what, headers) => {
+  ])('events arrive while the stream is open, %s', async (_what, headers) => {
     const goOn = deferred();
     const { url } = await start(platform, { controllers: [twoEvents(goOn, headers)], configure: compressing });
 
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     expect(await text('/long', { 'Accept-Encoding': 'gzip' })).toBe(lines.map((line) => `"${line}"\n`).join(''));
   });
 
-  it('routes that are no streams are compressed as ever', async () => {
+  it('routes that are not streams are compressed as before', async () => {
     @Controller()
     class Plain {
       @Get('plain')

@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     await finish();
   });
 
-  it('is told no time where shutdown.retry is false', async () => {
+  it('receives no retry where shutdown.retry is false', async () => {
     const { get, finish } = await closing({ shutdown: { grace: 20_000, retry: false } });
 
     const client = await get('/feed', SSE);
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     ['that posts', '/posted', SSE, 'POST'],
     ['of a format that is not the EventSource one', '/ai', SSE, 'GET'],
     ['that asks for the head alone', '/feed', SSE, 'HEAD'],
-  ])('is told apart from a client %s, which gets 503', async (_what, path, headers, method) => {
+  ])('is distinguished from a client %s, which receives 503', async (_what, path, headers, method) => {
     const { get } = await start({ limits: { connections: 1 } });
     await (await get('/any')).until('x');
 

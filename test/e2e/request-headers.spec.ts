@@ -73,7 +73,7 @@ describe.each(PLATFORMS)('%s: where the version of a route is in the media type'
     expect(await get(url('/source'), { Accept: 'application/json;xxver+=1' })).not.toMatchObject({ status: 200 });
   });
 
-  it('other parameters still belong to the media type, and what there is not is still a 406', async () => {
+  it('other parameters still belong to the media type, and an unknown media type is still a 406', async () => {
     const { url } = await start(platform, {
       controllers: [controllerOf(() => ['a'])],
       configure: (app) =>
@@ -119,7 +119,7 @@ describe.each(PLATFORMS)('%s: a request header of 15 kB', (platform) => {
     }
   });
 
-  it('is no reason to refuse where nothing is negotiated', async () => {
+  it('is not refused where nothing is negotiated', async () => {
     const { url } = await start(platform, { controllers: [controllerOf(() => ['a'], { format: 'text' })] });
 
     expect(await get(url('/source'), { Accept: 'a/b,'.repeat(3_900) })).toMatchObject({ status: 200, body: 'a' });

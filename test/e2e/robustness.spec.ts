@@ -97,7 +97,7 @@ describe.each(PLATFORMS)('%s: a failure after the first chunk', (platform) => {
     }
   });
 
-  it('whose description has no JSON form is told as an internal error, and truncates the body', async () => {
+  it('whose description has no JSON form is reported as an internal error, and truncates the body', async () => {
     const seen = new Recorder();
     async function* feed() {
       yield 'a';
@@ -194,7 +194,7 @@ describe.each(PLATFORMS)('%s: middleware', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: chunks dropped in a format of the user', (platform) => {
+describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => {
   /** A client that has missed some, and reads on. */
   async function missing(own: Partial<StreamFormat>) {
     const encoded: unknown[] = [];
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a format of the user', (platform
     return { ...running, client, stream, encoded, seen };
   }
 
-  it('are only logged without lagged(): its encode() is given chunks and nothing else', async () => {
+  it('are only logged without lagged(): its encode() receives chunks and nothing else', async () => {
     const { client, stream, encoded, logs } = await missing({});
 
     await client.until('\n999,');
@@ -232,7 +232,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a format of the user', (platform
     expect(logs.of('warn').join()).toMatch(/\d+ chunks were dropped/);
   });
 
-  it('are told by lagged()', async () => {
+  it('are reported by lagged()', async () => {
     const { client, stream } = await missing({ lagged: (dropped) => `#${dropped} dropped\n` });
 
     await client.until('dropped');

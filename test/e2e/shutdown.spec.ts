@@ -16,7 +16,7 @@ import { quiet, turns, useApps } from '../support/running.js';
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;
 
-describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
+describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
   const start = useApps();
 
   /** Options with an observer: `what` tells how streams ended. */
@@ -28,7 +28,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     return { seen, options: { ...options, hooks } };
   }
 
-  it('an SSE client whose generator is stuck in an await does not hold it up, and its stream ends well', async () => {
+  it('an SSE client whose generator is stuck in an await does not delay it, and its stream completes', async () => {
     const { seen, options } = observed({ shutdown: { grace: 20 } });
     const reasons = new Recorder<unknown>();
     @Controller()
@@ -227,7 +227,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     expect(seen.seen).toEqual(['Feed.feed completed', 'Feed.feed completed']);
   });
 
-  it('onShutdown may say farewell, by a chunk or a promise of one; SSE clients also hear when to come back', async () => {
+  it('onShutdown may send a last chunk or a promise of one; SSE clients also receive retry', async () => {
     const { options } = observed({ shutdown: { grace: 20, retry: 1_000 } });
     const sayings: unknown[] = [{ type: 'bye', data: 'soon back' }, turns().then(() => 'soon back'), undefined];
     @Controller()
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     expect(untold.body).toBe('data: x\n\n');
   });
 
-  it('a client that has stopped reading does not hold it up', async () => {
+  it('a client that has stopped reading does not delay it', async () => {
     const { seen, options } = observed({ shutdown: { grace: 20 } });
     let pulled = 0;
     @Controller()
@@ -314,7 +314,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
     expect(sockets.seen[0]?.destroyed).toBe(true);
   });
 
-  it('hooks that never answer do not hold it up', async () => {
+  it('hooks that never resolve do not delay it', async () => {
     const { seen, options } = observed({ shutdown: { grace: 20 } });
     const called = new Recorder();
     @Controller()
@@ -444,7 +444,7 @@ describe.each(PLATFORMS)('%s: when the application closes,', (platform) => {
 describe.each(PLATFORMS)('%s: StreamRegistry.close()', (platform) => {
   const start = useApps();
 
-  it('closes those that match, ends them well, and resolves to their number when they are closed', async () => {
+  it('closes matching streams cleanly, and resolves to their number when they are closed', async () => {
     const seen = new Recorder();
     const farewell = deferred();
     @Controller()

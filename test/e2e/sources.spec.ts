@@ -157,7 +157,7 @@ describe.each(PLATFORMS)('%s: a handler may return', (platform) => {
     expect(await response.text()).toBe(body);
   });
 
-  it('a thenable that is no Promise', async () => {
+  it('a thenable that is not a Promise', async () => {
     // biome-ignore lint/suspicious/noThenProperty: query builders are made like this
     const response = await get(platform, () => ({ then: (done: (value: unknown) => void) => done(['a']) }));
 
@@ -224,7 +224,7 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
     expect(await response.text()).toBe('id\n1\n');
   });
 
-  it('has its status win over that of the route', async () => {
+  it('has a status with precedence over that of the route', async () => {
     @Controller()
     class Made {
       @Stream('made')
@@ -506,7 +506,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
   }
 });
 
-describe.each(PLATFORMS)('%s: what is returned to two requests', (platform) => {
+describe.each(PLATFORMS)('%s: a result that is returned to two requests', (platform) => {
   const slowly = async function* () {
     yield 'a';
     await turn();
@@ -685,7 +685,7 @@ function lockedResponse(): Response {
   return response;
 }
 
-describe.each(PLATFORMS)('%s: what cannot be read', (platform) => {
+describe.each(PLATFORMS)('%s: a result that is not a source', (platform) => {
   it.each(REFUSED)('is refused: %s', async (_what, make, message) => {
     const app = await start(platform, controllerOf(make));
 
@@ -844,7 +844,7 @@ describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
     ).toEqual(['stopped']);
   });
 
-  it('push style hears of it by its signal and its hooks', async () => {
+  it('a handler that pushes is notified by its signal and its hooks', async () => {
     const heard = new Recorder();
     @Controller()
     class Tail {
@@ -864,7 +864,7 @@ describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
     expect(await heard.count(2)).toEqual(['signal client-closed', 'hook client-closed']);
   });
 
-  it('a Subject has no observer left, and what it emits later goes nowhere', async () => {
+  it('a Subject has no observer left, and later values are ignored', async () => {
     const subject = new Subject<string>();
     const closes = new Recorder();
     const app = await launch(platform, {
@@ -883,7 +883,7 @@ describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
     expect(app.logs.of('error')).toEqual([]);
   });
 
-  it('what the handler returns only afterwards is stopped without having been read', async () => {
+  it('a source that the handler returns afterwards is stopped without being read', async () => {
     const called = new Recorder();
     const stops = new Recorder();
     const closes = new Recorder();
@@ -910,7 +910,7 @@ describe.each(PLATFORMS)('%s: a source that ends by itself', (platform) => {
   it.each([
     ['an async iterable', (stopped: () => void) => ({ [Symbol.asyncIterator]: () => iteratorOf(stopped) })],
     ['a web ReadableStream', (stopped: () => void) => webStreamThatEnds(stopped)],
-  ])('is not told to stop: %s', async (_what, make) => {
+  ])('is not stopped: %s', async (_what, make) => {
     const stops = new Recorder();
     const response = await get(platform, () => make(() => stops.add('stopped')));
 
@@ -918,7 +918,7 @@ describe.each(PLATFORMS)('%s: a source that ends by itself', (platform) => {
     expect(stops.seen).toEqual([]);
   });
 
-  it('has an Observable unsubscribed once', async () => {
+  it('unsubscribes from an Observable once', async () => {
     const stops = new Recorder();
     const response = await get(
       platform,

@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     expect(message).toContain(problem);
   });
 
-  it.each(DURATIONS)('a duration that no timer can wait, or that is none: %s', async (option, ofRoutes, options) => {
+  it.each(DURATIONS)('a value that is not a duration of a timer: %s', async (option, ofRoutes, options) => {
     for (const value of NO_DURATIONS) {
       const refusals = [await refusalOfModule(platform, options(value))];
       if (ofRoutes) {
@@ -230,7 +230,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     expect(message).toContain('Twice.twice');
   });
 
-  it('a route that injects a stream and is none', async () => {
+  it('a route that injects a stream and is not a stream', async () => {
     @Controller()
     class Plain {
       @Get('plain')
@@ -340,7 +340,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: the longest durations', (platform) => {
-  it('are waited for: none of them is over at once', async () => {
+  it('do not elapse at once', async () => {
     const warnings: string[] = [];
     const note = ({ name }: Error): void => void warnings.push(name);
     realProcess.on('warning', note);

@@ -113,7 +113,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     return { ...app, exported, ended, requests, hub: hubOf(app) };
   }
 
-  it('what streams did is counted once, however often it is collected', async () => {
+  it('the activity of streams is counted once, however often it is collected', async () => {
     const { text, exported, ended } = await start();
     for (const to of [3, 5]) {
       await text(`/numbers?to=${to}`, NDJSON);
@@ -131,7 +131,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('chunks.dropped')).toEqual([]);
   });
 
-  it('streams that are open are counted as far as they are', async () => {
+  it('open streams are counted up to now', async () => {
     const { get, exported, ended, hub } = await start();
     const id = await hub.publish('before');
     const clients = [await get('/live'), await get('/live', { 'Last-Event-ID': id })] as const;
@@ -157,7 +157,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     ]);
   });
 
-  it('what came between the last collection and the end of the application is not lost', async () => {
+  it('measurements between the last collection and the end of the application are not lost', async () => {
     const { get, exported, hub, close } = await start();
     const client = await get('/live', SSE);
     await joined(hub, 1);
@@ -172,7 +172,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('hub.published')).toEqual([{ attributes: HUB, value: 1 }]);
   });
 
-  it('what is open in several applications of one process adds up, until they close', async () => {
+  it('open streams of several applications in one process add up, until they close', async () => {
     const { get, exported, hub, close } = await start();
     const other = await launch(platform, {
       controllers: [Feed],
@@ -223,7 +223,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('streams.resumed')).toEqual([{ attributes: decided, value: 1 }]);
   });
 
-  it('the span of a stream has whatever was thrown', async () => {
+  it('the span of a stream has any value that was thrown', async () => {
     const { exported, ended, get } = await start();
     const client = await get('/thrown', { Connection: 'close' });
     await client.closed();
@@ -250,7 +250,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('chunks.sent')).toEqual([{ attributes: NUMBERS, value: 6 }]);
   });
 
-  it('chunks that were dropped are counted, and how often a client was told', async () => {
+  it('dropped chunks are counted, and the notices of them', async () => {
     const { text, exported, ended } = await start();
     await text('/pushed');
     await ended.count(1);
@@ -353,7 +353,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     clock.restore();
   });
 
-  it('hubs tell who listens, what was published and what is kept', async () => {
+  it('hubs report their subscribers, published events and history', async () => {
     const { get, exported, hub } = await start();
     await publishAll(hub, range(1, 4));
     await get('/live');
@@ -365,7 +365,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('hub.history')).toEqual([{ attributes, value: 4 }]);
   });
 
-  it('instruments say in what they measure', async () => {
+  it('instruments have units', async () => {
     const { get, text, exported, ended, hub } = await start();
     const id = await hub.publish('before');
     await text('/pushed');
@@ -390,7 +390,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     });
   });
 
-  it('Prometheus reads them by names it knows', async () => {
+  it('Prometheus reads the metrics by conventional names', async () => {
     const prometheus = new PrometheusExporter({ preventServerStart: true });
     const { get, text, ended, hub } = await start(prometheus);
     const id = await hub.publish('before');
@@ -445,7 +445,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(stream?.status).toEqual({ code: SpanStatusCode.UNSET });
   });
 
-  it('the span of a stream that goes on ends with it', async () => {
+  it('the span of a stream ends with the stream', async () => {
     const { exported, ended, get, hub } = await start();
     const client = await get('/live');
     await joined(hub, 1);
@@ -479,7 +479,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
 describe.each(PLATFORMS)('%s: without an SDK', (platform) => {
   const launch = useApps();
 
-  it('streams are as they are', async () => {
+  it('streams work unchanged', async () => {
     const { text, registry } = await launch(platform, {
       controllers: [Feed],
       imports: [StreamingModule.registerHub({ name: 'feed' })],

@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     ]);
   });
 
-  it('sends what fetch would', async () => {
+  it('sends the request that fetch would send', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/echo', {
       method: 'POST',
@@ -208,7 +208,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect((await refused.next()).data).toMatchObject({ statusCode: 406 });
   });
 
-  it('tells a body that broke off from one that ended', async () => {
+  it('distinguishes a truncated body from a complete one', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/failing');
     expect(await stream.rest()).toEqual([
@@ -222,7 +222,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(half.ended).toBe('truncated');
   });
 
-  it('passes over events until one is as wanted', async () => {
+  it('skips events until one matches the predicate', async () => {
     const app = await create(platform);
     const stream = await streamOf<{ i: number }>(app, '/feed/numbers/5');
     expect(await stream.until(({ data }) => data.i > 2)).toEqual({ data: { i: 3 } });
@@ -271,7 +271,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect((await failureOf(streamOf(app, '/feed/silent', { signal: leaving.signal }))).message).toBe('Enough');
   });
 
-  it('says what came when the stream ends before what is waited for', async () => {
+  it('lists the received events when the stream ends too early', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/numbers/2');
     const error = await failureOf(stream.collect(3));
@@ -285,7 +285,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     );
   });
 
-  it('says what did not come in time', async () => {
+  it('names the event that did not arrive in time', async () => {
     const app = await create(platform, { openDelay: 'first-chunk' });
     const stream = await streamOf(app, '/feed/pushed', { timeout: 1_000 });
     expect((await failureOf(stream.collect(2))).message).toContain(
@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(silent.message).toBe('GET /feed/silent had no response within 50 ms');
   }, 20_000);
 
-  it('a client that stalls takes no more, until it resumes', async () => {
+  it('stops reading upon stall(), until resume()', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/endless');
     await stream.next();
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it('a test that takes nothing is a client that stalls, in the end', async () => {
+  it('stops reading when the test takes no events', async () => {
     const app = await create(platform);
     const stream = await streamOf<Buffer>(app, '/feed/endless');
     const taken = await quiet(() => pulled);
@@ -324,13 +324,13 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     stream.disconnect();
   });
 
-  it('refuses formats there are not, and other applications', async () => {
+  it('refuses unknown formats, and URLs of other applications', async () => {
     const app = await create(platform);
     expect(await failureOf(streamOf(app, '/', { format: 'xml' as 'sse' }))).toMatchObject({ code: 'invalid-option' });
     expect(await failureOf(streamOf(app, 'http://example.com/'))).toMatchObject({ code: 'invalid-argument' });
   });
 
-  it('refuses a timeout that no timer takes', async () => {
+  it('refuses a timeout that is not a duration in milliseconds', async () => {
     const app = await create(platform);
     for (const timeout of [Number.POSITIVE_INFINITY, 2 ** 31, -1, Number.NaN]) {
       const refusal = {
@@ -343,14 +343,14 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await expectNoOpenStreams(app, { timeout: 0.5 });
   });
 
-  it('says so when a body is compressed', async () => {
+  it('rejects when the body is compressed', async () => {
     const app = await create(platform, { compression: { encodings: ['gzip'], threshold: 1 } });
     const stream = await streamOf(app, '/feed/numbers/1000', { headers: { 'Accept-Encoding': 'gzip' } });
     expect((await failureOf(stream.next())).message).toContain('the body is compressed (gzip)');
     await expectNoOpenStreams(app);
   });
 
-  it('says so when the application has been closed', async () => {
+  it('rejects when the application has been closed', async () => {
     const app = await create(platform);
     await (await streamOf(app, '/feed/numbers/1')).rest();
     await app.close();
@@ -372,28 +372,28 @@ describe('an application for HTTP/2', () => {
     return app;
   }
 
-  it('is told to speak nothing else, without TLS', async () => {
+  it('is rejected by streamOf() without TLS', async () => {
     expect(await failureOf(streamOf(await serve({}), '/'))).toMatchObject({
       code: 'invalid-argument',
       message: expect.stringContaining('this application speaks only HTTP/2'),
     });
   });
 
-  it('is told to speak nothing else, with TLS', async () => {
+  it('is rejected by streamOf() with TLS', async () => {
     const app = await serve({ https: { key: tls('key'), cert: tls('cert') } });
     expect((await failureOf(streamOf(app, '/'))).message).toMatch(
       /^GET \/ failed without a response: .*no application protocol/,
     );
   });
 
-  it('answers where it allows HTTP/1.1', async () => {
+  it('is accepted by streamOf() where it allows HTTP/1.1', async () => {
     const app = await serve({ https: { key: tls('key'), cert: tls('cert'), allowHTTP1: true } });
     expect((await streamOf(app, '/')).status).toBe(404);
   });
 });
 
 describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
-  it('heartbeats come when the test says so', async () => {
+  it('sends heartbeats only when the test advances the clock', async () => {
     const app = await create(platform);
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/prices', { all: true });
@@ -412,7 +412,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     stream.disconnect();
   });
 
-  it('a silent stream opens after its openDelay, and is over after its maxDuration', async () => {
+  it('opens a silent stream after its openDelay, and closes it after its maxDuration', async () => {
     const app = await create(platform, { openDelay: 500, maxDuration: 60_000 });
     const clock = useFakeClock(app);
     const opening = streamOf(app, '/feed/silent', { all: true });
@@ -430,7 +430,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     expect(await seen.count(1)).toEqual(['deadline']);
   });
 
-  it('a client that takes nothing is given up after sendTimeout', async () => {
+  it('disconnects a client that reads nothing after sendTimeout', async () => {
     const app = await create(platform, { sendTimeout: 30_000 });
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/endless');
@@ -445,7 +445,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     expect(stream.ended).toBe('truncated');
   });
 
-  it('goes on by itself after restore(), from where it was', async () => {
+  it('lets the time continue from the fake time after restore()', async () => {
     const app = await create(platform, { heartbeat: 40 });
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/silent', { timeout: 100 }).catch((error: Error) => error.message);
@@ -461,7 +461,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     again.restore();
   });
 
-  it('is not restored by one that was before it', async () => {
+  it('is not restored by restore() of an earlier clock', async () => {
     const app = await create(platform);
     const first = useFakeClock(app);
     first.restore();
@@ -471,7 +471,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     second.restore();
   });
 
-  it('there is one for an application, and it goes forward', async () => {
+  it('allows one clock for an application, which only advances', async () => {
     const app = await create(platform);
     const clock = useFakeClock(app);
     expect(() => useFakeClock(app)).toThrow('already has a fake clock');
@@ -502,7 +502,7 @@ describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it('gives up in time while the fake timers of a test runner stand still', async () => {
+  it('rejects in time while the fake timers of a test runner stand still', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/pushed');
     const { jest } = import.meta;
@@ -516,7 +516,7 @@ describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it('says so when the application has no streams at all', async () => {
+  it('rejects when the application has no StreamingModule', async () => {
     class Bare {}
     const app: INestApplication = await NestFactory.create({ module: Bare }, { logger: false, abortOnError: false });
     apps.push(app);

@@ -57,14 +57,14 @@ async function start(platform: Platform, options: StreamingModuleOptions = {}) {
   return { ...app, hub: hubOf(app) };
 }
 
-describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) => {
+describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
   it.each<[string, (hub: Hub) => unknown]>([
     ['throws', (hub) => hub.presence.subscribe(boom)],
     ['rejects', (hub) => hub.presence.subscribe(reject)],
     ['throws as an observer', (hub) => hub.presence.subscribe({ next: boom, complete: boom })],
     ['throws in an operator', (hub) => hub.presence.pipe(map(boom)).subscribe(() => undefined)],
     ['throws behind an operator', (hub) => hub.presence.pipe(map(String)).subscribe(boom)],
-  ])('a listener of the presence of a hub that %s is logged, and others are told', async (_how, listen) => {
+  ])('that listens to the presence of a hub and %s is logged, and the others are called', async (_how, listen) => {
     const { get, hub, logs } = await start(platform);
     const sizes: number[] = [];
     listen(hub);
@@ -82,7 +82,7 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
   });
 
   it.each(['filter=throws', 'filter=rejects', 'format=bad'])(
-    'one that goes wrong for a subscriber fails this stream alone: %s',
+    'that fails for a subscriber fails this stream alone: %s',
     async (what) => {
       const { get, hub, logs } = await start(platform);
       const [client, other] = [
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
     ['rejects', reject],
     ['returns undefined', () => undefined],
     ['returns an object', () => ({})],
-  ])('one of limits.clientOf that %s answers with 500', async (_how, clientOf) => {
+  ])('of limits.clientOf that %s causes a 500', async (_how, clientOf) => {
     const { get } = await start(platform, { limits: { perClient: 1, clientOf: clientOf as unknown as () => string } });
 
     const client = await get('/feed', SSE);
@@ -118,7 +118,7 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
     ['throws', boom],
     ['rejects', reject],
     ['promises true', async () => true],
-  ])('one of websocket.origins that %s opens nothing', async (_how, origins) => {
+  ])('of websocket.origins that %s opens nothing', async (_how, origins) => {
     const { get } = await start(platform, { websocket: { origins: origins as unknown as () => boolean } });
 
     const client = await get('/feed', {
@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
     ['throws', boom, 'boom'],
     ['rejects', reject, 'returned a promise'],
     ['promises false', async () => false, 'returned a promise'],
-  ])('one of StreamRegistry.close() that %s closes nothing', async (_how, match, message) => {
+  ])('of StreamRegistry.close() that %s closes nothing', async (_how, match, message) => {
     const { get, hub, registry } = await start(platform);
     const client = await get('/feed', SSE);
     await joined(hub, 1);
@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('%s: of the callbacks of the application', (platform) =
     await client.until('data: a\n\n');
   });
 
-  it('a broker that sends what is no record is logged, and its next records are read', async () => {
+  it('of a broker that receives an invalid record logs it, and the next records are read', async () => {
     let send: ((records: readonly BrokerRecord[]) => void) | undefined;
     class Careless extends MemoryBroker {
       override tail(log: string, listener: (records: readonly BrokerRecord[]) => void) {

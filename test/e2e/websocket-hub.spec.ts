@@ -121,7 +121,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     ['is long, in its URL', [], `?lastEventId=${'x'.repeat(8_000)}`],
     ['has a NUL, in a subprotocol', ['last-event-id.a%00b'], ''],
     ['has a NUL, in its URL', [], '?lastEventId=a%00b'],
-  ])('tells a client so whose id %s, by a reset', async (_how, protocols, query) => {
+  ])('sends a reset to a client whose id %s', async (_how, protocols, query) => {
     const app = await start(platform);
     const oldest = await app.hub.publish(1);
 
@@ -131,7 +131,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     client.socket.terminate();
   });
 
-  it('tells a client that has missed something, by a reset', async () => {
+  it('sends a reset to a client that has missed events', async () => {
     const app = await start(platform, feed(), { history: { limit: 2 } });
     const ids = await publishAll(app.hub, [1, 2, 3, 4, 5]);
 
@@ -150,7 +150,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     }
   });
 
-  it('gives one who listens to a quiet topic a position now and then, and pings too', async () => {
+  it('sends positions and pings to a subscriber of a quiet topic', async () => {
     const app = await start(platform, feed(), {}, { heartbeat: 100 });
     const client = await WebSocketClient.open(app.url('/feed?topic=quiet'), EVENTS);
     await joined(app.hub, 1);
@@ -199,7 +199,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     30_000,
   );
 
-  it('encodes and frames an event once for all clients, who are given the same bytes', async () => {
+  it('encodes and frames an event once for all clients', async () => {
     let encoded = 0;
     const counting = defineFormat({
       name: 'counting',
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     }
   });
 
-  it('ends with the application: 1001, after a time to wait for those who understand it', async () => {
+  it('ends with 1001 when the application closes, after a retry for clients of the subprotocol', async () => {
     const app = await start(platform);
     const data = await WebSocketClient.open(app.url('/feed'));
     const events = await WebSocketClient.open(app.url('/feed'), EVENTS);

@@ -409,7 +409,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await over.count(1)).toEqual([{ code: 'client-closed' }]);
     });
 
-    it('by a message before it is answered is heard', async () => {
+    it('only by a message before the response is not closed, and the message is received', async () => {
       const app = await start(async function* (stream) {
         for await (const message of stream.messages) yield message;
       });
@@ -494,7 +494,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.until('\x8a\x03abc');
     });
 
-    it('of which a flood is not answered one by one when nobody reads the answers', async () => {
+    it('of which a flood is not answered one by one when the client does not read the pongs', async () => {
       const app = await start(endless, {}, SOON);
       const client = await upgraded(app);
       client.socket.pause();
@@ -551,7 +551,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       clock.restore();
     });
 
-    it('that nobody reads are dropped, and said once', async () => {
+    it('that are not read are dropped, with one warning', async () => {
       @Controller()
       class Deaf {
         @Stream('deaf', SOON)
@@ -572,7 +572,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       client.socket.terminate();
     });
 
-    it('do not hold their client back because somebody looks at stream.messages', async () => {
+    it('do not hold their client back when stream.messages is only accessed', async () => {
       const app = await start(
         (stream) => {
           expect(stream.messages).toBeDefined();
@@ -646,7 +646,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await seen.count(3)).toEqual(['a', 'b', 'end']);
     });
 
-    it('end with the stream, also when its client goes on and does not answer the close', async () => {
+    it('end with the stream, also when its client keeps sending and does not answer the close', async () => {
       const seen = new Recorder();
       const opened = deferred<StreamConnection>();
       const app = await start((stream) => {

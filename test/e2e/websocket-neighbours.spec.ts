@@ -110,7 +110,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
         /each subprotocol once/,
       ],
       ['a body', { ...HANDSHAKE, 'Content-Length': '3' }, '400 Bad Request', /has no body/],
-    ])('for %s are told so, before anything runs', async (_what, headers, status, message) => {
+    ])('for %s receive a status before anything runs', async (_what, headers, status, message) => {
       const app = await start();
 
       const client = await app.get('/feed', headers);
@@ -122,7 +122,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(middleware).toBe(0);
     });
 
-    it('for another method are told which there is', async () => {
+    it('for another method receive the method that is allowed', async () => {
       const app = await start();
 
       const client = await app.get('/feed', HANDSHAKE, 'DELETE');
@@ -130,17 +130,14 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(await client.closed()).toMatch(/^HTTP\/1\.1 405 Method Not Allowed\r\n(?:.+\r\n)*Allow: GET\r\n/);
     });
 
-    it.each(['/', '/feeds', '/items/1/2', '/posted'])(
-      'as there is nothing at %s are not left hanging',
-      async (path) => {
-        const app = await start();
+    it.each(['/', '/feeds', '/items/1/2', '/posted'])('because there is no route at %s receive a 404', async (path) => {
+      const app = await start();
 
-        const client = await app.get(path, HANDSHAKE);
+      const client = await app.get(path, HANDSHAKE);
 
-        expect(await client.closed()).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
-        expect(middleware).toBe(0);
-      },
-    );
+      expect(await client.closed()).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
+      expect(middleware).toBe(0);
+    });
 
     it('leave a request before them on their connection its answer, or are closed with it', async () => {
       const app = await start();
@@ -160,7 +157,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
     });
   });
 
-  it('that reach what is no stream are answered as any request', async () => {
+  it('that reach a route that is not a stream are answered as any request', async () => {
     const app = await start();
 
     // The path of the stream matches too, and the router knows better on one platform.
@@ -181,7 +178,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
     expect(refusal).toBe(platform === 'express' ? 'upgraded' : '200 close');
   });
 
-  it('of which nobody hears are ordinary requests, on a connection that lives on', async () => {
+  it('without a listener are ordinary requests, on a connection that stays open', async () => {
     const app = await start();
     const client = await app.connect();
 
@@ -215,7 +212,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       return String(answer);
     };
 
-    it('of ws reach those, which hear nothing of ours, and whose middleware is not the application’s', async () => {
+    it('of ws reach those, which receive none of ours and do not run the middleware of the application', async () => {
       @WebSocketGateway({ path: '/gateway' })
       class Gateway {
         @SubscribeMessage('ask')

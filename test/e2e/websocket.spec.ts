@@ -114,7 +114,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   const start = (options: StreamingModuleOptions = ON, configure?: (app: INestApplication) => void) =>
     launch(platform, { controllers: [Numbers], options, configure });
 
-  it('is given each chunk as a message, and a close that says it is complete', async () => {
+  it('receives each chunk as a message, and a close with the code for completion', async () => {
     const app = await start();
 
     const client = await WebSocketClient.open(app.url('/numbers/3'));
@@ -247,7 +247,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     client.socket.terminate();
   });
 
-  it('that somebody else has answered meanwhile, as a timeout does, stays refused', async () => {
+  it('that the application has answered in the meantime, as a timeout does, stays refused', async () => {
     const go = deferred();
     const over = deferred<string>();
     const answer = 'x'.repeat(4_000_000);
@@ -361,7 +361,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
           return [];
         },
       ],
-    ])('refuses the upgrade with a status %s that is no success', async (_whose, produce) => {
+    ])('refuses the upgrade with a status %s that is not a success', async (_whose, produce) => {
       @Controller()
       class Refusing {
         @Stream('source')
@@ -427,7 +427,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  describe('that goes on after an id', () => {
+  describe('that resumes after an id', () => {
     @Controller()
     class Resuming {
       @Sse('decorated')
@@ -583,7 +583,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   });
 
   describe('where protocols', () => {
-    it('are WebSocket alone, is what plain requests are told to open', async () => {
+    it('are WebSocket alone, is named in the response to plain requests', async () => {
       const app = await start();
 
       const response = await fetch(app.url('/only'));

@@ -91,7 +91,7 @@ describe('A body', () => {
     ['auto', true],
     ['each', false],
     [{ bytes: 100, ms: 10 }, false],
-  ])('that is flushed %j may be given what others are given: %p', (flush, shareable) => {
+  ])('with flush: %j can share chunks with others: %p', (flush, shareable) => {
     const { body } = setup(flush);
 
     body.open();

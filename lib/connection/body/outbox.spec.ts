@@ -48,7 +48,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual([`a${KIB_16}`]);
   });
 
-  it('writes each chunk by itself when told so', () => {
+  it('writes each chunk by itself with flush: each', () => {
     const { outbox, client } = setup('each');
 
     outbox.add('a');
@@ -57,7 +57,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['a', 'b']);
   });
 
-  it('writes after so many bytes when told so', () => {
+  it('writes once the bytes of its flush policy are gathered', () => {
     const { outbox, client } = setup({ bytes: 3, ms: 60_000 });
 
     for (const chunk of ['a', 'b', 'cd', 'e']) {
@@ -102,7 +102,7 @@ describe('An outbox', () => {
     expect(outbox.queuedCost).toBe(0);
   });
 
-  it('goes on queueing when a drain was not enough', () => {
+  it('continues queueing when a drain was not enough', () => {
     const { outbox, client } = setup();
     client.takes = false;
     outbox.add(KIB_16);
@@ -116,7 +116,7 @@ describe('An outbox', () => {
     expect(outbox.queuedItems).toBe(1);
   });
 
-  it('does not write while the client can take no more, not even when told to flush', async () => {
+  it('does not write while the client is not drained, even upon flush()', async () => {
     const { outbox, client } = setup();
     outbox.add('a');
     outbox.blocked = true;
@@ -187,7 +187,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['first']);
   });
 
-  it('forgets everything when told so', async () => {
+  it('drops everything upon clear()', async () => {
     const { outbox, client } = setup();
     outbox.add('a');
 

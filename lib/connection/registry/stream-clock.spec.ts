@@ -48,7 +48,7 @@ describe('The clock of the streams', () => {
     expect(clock.now()).toBe(2_000);
   });
 
-  it('goes on although every tick is late', async () => {
+  it('continues although every tick is late', async () => {
     const { clock, pass } = setup();
 
     for (let i = 0; i < 30; i++) {

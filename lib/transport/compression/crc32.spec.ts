@@ -16,7 +16,7 @@ describe('The CRC-32 of two pieces', () => {
     expect(combined(Buffer.from(first), Buffer.from(second))).toBe(crc32(first + second));
   });
 
-  it('is the one every specification gives for "123456789"', () => {
+  it('is the check value of the specifications for "123456789"', () => {
     expect(combined(Buffer.from('1234'), Buffer.from('56789'))).toBe(0xcbf43926);
   });
 

@@ -53,7 +53,7 @@ describe('A block', () => {
     expect(chunked.toString('latin1')).toBe(`${bytes.length.toString(16)}\r\n${bytes.toString('latin1')}\r\n`);
   });
 
-  it('of a short text is made once for all who write it', () => {
+  it('of a short text is made once for all its writers', () => {
     expect(ownBlockOf(':\n\n')).toBe(ownBlockOf(':\n\n'));
   });
 
@@ -88,7 +88,7 @@ describe('A gzip body of blocks', () => {
     expect(calls).toEqual(['write', 'shared', 'end']);
   });
 
-  it('that is empty is one all the same', () => {
+  it('that is empty is valid', () => {
     const { body, bytes } = setup();
 
     body.end(undefined, 'completed');

@@ -81,7 +81,7 @@ describe('A body with an encoder of its own', () => {
     expect(body.bufferedAmount).toBe(0);
   });
 
-  it('that is truncated hands over all it was given, and no trailer', async () => {
+  it('that is truncated writes all its data, and no trailer', async () => {
     const { body, bytes, encoder, seen } = setup();
 
     body.write('one ');
@@ -109,7 +109,7 @@ describe('A body with an encoder of its own', () => {
     expect(seen).toContain('truncate undefined');
   });
 
-  it('frees its encoder at once when nobody will read it, and writes nothing more', async () => {
+  it('frees its encoder at once when its client is gone, and writes nothing more', async () => {
     const { body, bytes, encoder, seen } = setup();
 
     body.write('one');
@@ -122,7 +122,7 @@ describe('A body with an encoder of its own', () => {
     expect(seen).toEqual([]);
   });
 
-  it('whose encoder fails is the stream failing, and is cut off without another word', async () => {
+  it('whose encoder fails makes the stream fail, and is cut off without another byte', async () => {
     const { body, encoder, seen } = setup();
 
     encoder.destroy(new Error('broken'));
@@ -132,7 +132,7 @@ describe('A body with an encoder of its own', () => {
     expect(seen).toEqual(['fail broken', 'truncate undefined']);
   });
 
-  it('whose transport throws is the stream failing, of which nothing more is written', async () => {
+  it('whose transport throws makes the stream fail, and writes nothing more', async () => {
     const { body, bytes, client, encoder, seen } = setup();
     client.throws = true;
 

@@ -15,7 +15,7 @@ const message = (value: string) => ({ done: false, value });
 const DONE = { done: true, value: undefined };
 
 describe('An inbox', () => {
-  it('gives messages in their order, whoever is first', async () => {
+  it('returns messages in their order, also to readers that wait', async () => {
     const { inbox, push, asked } = setup();
     const early = [inbox.next(), inbox.next()];
 
@@ -30,7 +30,7 @@ describe('An inbox', () => {
   it.each([
     ['by their number', ['a', 'b']],
     ['by their bytes', ['ääääü']],
-  ])('has its client wait when it is full, %s, until there is room', async (_how, messages) => {
+  ])('makes its client wait when it is full, %s, until there is room', async (_how, messages) => {
     const { inbox, push, asked } = setup();
 
     for (const each of messages) {
@@ -55,7 +55,7 @@ describe('An inbox', () => {
     expect([await inbox.next(), await inbox.next()]).toEqual([message('a'), DONE]);
   });
 
-  it('ends for those who wait', async () => {
+  it('ends for its waiting readers', async () => {
     const { inbox } = setup();
     const waiting = inbox.next();
     inbox.end();
@@ -63,7 +63,7 @@ describe('An inbox', () => {
     expect(await waiting).toEqual(DONE);
   });
 
-  it('drops what comes when its reader has left the loop, and lets its client go on', async () => {
+  it('drops messages after its reader has left the loop, and no longer holds its client back', async () => {
     const { inbox, push, asked } = setup();
     push('a');
     push('b');

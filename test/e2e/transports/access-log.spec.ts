@@ -45,7 +45,7 @@ function watching({ log = false, hook = false }: Watched) {
 const FASTIFY = DRIVERS.filter(({ platform }) => platform === 'fastify');
 const NEVER = new Promise<never>(() => undefined);
 
-describe.each(FASTIFY)('$name: in the log of Fastify and its onResponse hooks stands', (driver) => {
+describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks report', (driver) => {
   const start = useFeeds();
   const { accepted } = driver;
 
@@ -186,7 +186,7 @@ describe.each(FASTIFY)('$name: in the log of Fastify and its onResponse hooks st
   );
 });
 
-describe.each(FASTIFY.slice(0, 1))('$name: in the log of Fastify stand', (driver) => {
+describe.each(FASTIFY.slice(0, 1))('$name: the log of Fastify reports', (driver) => {
   const start = useFeeds();
 
   it('both streams of a connection, when its client leaves while one waits for the other', async () => {

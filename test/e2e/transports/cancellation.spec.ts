@@ -55,7 +55,7 @@ class ManualSource implements AsyncIterableIterator<unknown> {
 describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
   const start = useFeeds();
 
-  it('is heard of in that turn: by the signal, the source, the hooks and the registry', async () => {
+  it('is noticed in that turn by the signal, the source, the hooks and the registry', async () => {
     const witness = new Witness();
     const source = new ManualSource(witness);
     const streams: StreamConnection[] = [];
@@ -134,7 +134,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(witness.seen).toHaveLength(2);
   });
 
-  it('during a guard: the handler is never called, and no hook', async () => {
+  it('during a guard calls neither the handler nor a hook', async () => {
     const witness = new Witness();
     const gate = deferred();
     const { open, peers, text, registry } = await start(driver, {
@@ -165,7 +165,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(registry.size).toBe(0);
   });
 
-  it("during the handler's own await: it is told at once, and what it returns is never read", async () => {
+  it('during an await of the handler aborts its signal at once, and the result is never read', async () => {
     const witness = new Witness();
     const gate = deferred();
     const readable = new Readable({ read: () => void witness.add('read') });
@@ -191,7 +191,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(registry.size).toBe(0);
   });
 
-  it('while its generator is stuck in an await: nobody waits for it, and its finally runs when it wakes', async () => {
+  it('while its generator is stuck in an await ends the stream without waiting for it, and its finally runs when the await resolves', async () => {
     const witness = new Witness();
     const work = deferred();
     const { open, peers, registry } = await start(driver, {
@@ -219,7 +219,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(await witness.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
   });
 
-  it('while its generator waits for something abortable: it wakes, and its finally runs', async () => {
+  it('while its generator waits for something abortable wakes it, and its finally runs', async () => {
     const witness = new Witness();
     const { open, logs } = await start(driver, {
       async *feed({ signal }) {
@@ -244,7 +244,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('while a write is pending: the generator is returned from, once', async () => {
+  it('while a write is pending calls return() of the generator once', async () => {
     const witness = new Witness();
     let pulled = 0;
     const { open, peers } = await start(driver, {
@@ -273,7 +273,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(witness.seen).toHaveLength(2);
   });
 
-  it('while a send waits for drain: the send is rejected', async () => {
+  it('while a send waits for drain rejects the send', async () => {
     const witness = new Witness();
     let sends = 0;
     const push = async (stream: StreamConnection): Promise<void> => {
@@ -345,7 +345,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     },
   );
 
-  it('while beforeClose takes its time: the stream is closed at once, and what it sends then is refused', async () => {
+  it('during a slow beforeClose closes the stream at once, and later sends are rejected', async () => {
     const witness = new Witness();
     const gate = deferred();
     const { open, peers, logs } = await start(driver, {
@@ -375,7 +375,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('leaves the streams of others alone', async () => {
+  it('does not affect the streams of others', async () => {
     const gate = deferred();
     const { open, registry } = await start(driver, {
       async *feed() {

@@ -55,7 +55,7 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     ],
   ];
 
-  it.each(CASES)('%s, reaches the exception filters: the client gets a real status', async (_, feed) => {
+  it.each(CASES)('%s, reaches the exception filters, and the client receives a real status', async (_, feed) => {
     const { open, registry, logs } = await start(driver, { feed });
 
     const { status, body } = await open().refused();
@@ -66,7 +66,7 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('by a guard that refuses: 403, and the handler is not called', async () => {
+  it('by a guard that refuses is a 403, and the handler is not called', async () => {
     let called = 0;
     const { open } = await start(driver, { guard: async () => false, feed: () => called++ });
 
@@ -77,7 +77,7 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     expect(called).toBe(0);
   });
 
-  it('within an openDelay of "first-chunk", at any time', async () => {
+  it('has its status at any time with openDelay: first-chunk', async () => {
     const opened = deferred();
     const { open } = await start(driver, {
       route: { openDelay: 'first-chunk' },
@@ -114,7 +114,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     ],
   ];
 
-  it.each(ERRORS)('%s is logged, told in a record, and the stream broken off', async (_, error, told) => {
+  it.each(ERRORS)('%s is logged and sent as a record, and the stream is truncated', async (_, error, told) => {
     const ids: string[] = [];
     const { open, logs } = await start(driver, {
       async *feed({ stream }) {
@@ -134,7 +134,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     expect(logs.of('error')[0]).toContain(`Feed.feed (stream ${ids[0]})`);
   });
 
-  it('by a chunk that cannot be encoded, too', async () => {
+  it('also occurs for a chunk that cannot be encoded', async () => {
     const { open } = await start(driver, {
       async *feed() {
         yield 1;
@@ -149,7 +149,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     expect(client.records).toEqual([1, { error: { statusCode: 500, message: 'Internal server error' } }]);
   });
 
-  it('while its client takes nothing: the record comes behind what waits', async () => {
+  it('while its client reads nothing has its record after the waiting chunks', async () => {
     const large = 'x'.repeat(500_000);
     const seen = new Recorder();
     const { open } = await start(driver, {
@@ -175,7 +175,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     expect(seen.seen).toEqual(['failed']);
   });
 
-  it('leaves the server and the other streams alone', async () => {
+  it('does not affect the server and other streams', async () => {
     const gate = deferred();
     const { open, text } = await start(driver, {
       async *feed({ name }) {
@@ -220,7 +220,7 @@ describe.each(DRIVERS)('$name: the status and headers', (driver) => {
     await expectEnd(driver, client, 'completed');
   });
 
-  it('may not be set after: that throws a StreamStateError', async () => {
+  it('cannot be set afterwards, which throws a StreamStateError', async () => {
     const thrown: unknown[] = [];
     const attempt = (run: () => unknown): void => {
       try {

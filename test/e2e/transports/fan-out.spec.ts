@@ -150,7 +150,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     }
   });
 
-  it('lets clients of all kinds resume from anywhere, while it goes on', async () => {
+  it('lets clients of all kinds resume from anywhere while events are published', async () => {
     const { open, burst, ids, last } = await start();
     await burst(200);
     const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
@@ -170,7 +170,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     }
   });
 
-  it('goes on for the others when clients of one kind stall, and leave', async () => {
+  it('continues for the others when clients of one kind stall and leave', async () => {
     const { open, burst, last, hub } = await start();
     const live = EARS.filter(({ polls }) => !polls);
     const staying = await Promise.all(live.map(async (ear) => ({ ear, client: await open(ear) })));
@@ -194,7 +194,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     await eventually(() => hub.size() === staying.length);
   });
 
-  it('encodes each event once per format, however many hear it', async () => {
+  it('encodes each event once per format, for any number of clients', async () => {
     const { port, hub, burst } = await start();
     const many = range(1, 20).map(() => new Http1Client(port, '/counted', { accept: 'application/x-counted' }));
     clients.push(...many);

@@ -84,7 +84,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(seen.seen).toEqual(both('onOpen', 'beforeChunk', 'onClose client-closed'));
   });
 
-  it('before the first byte: onError and onClose alone', async () => {
+  it('run before the first byte only as onError and onClose', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: { hooks: telling('application', seen) },

@@ -93,7 +93,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     expect(await third.until(100)).toEqual(range(401, 500));
   });
 
-  it('delivers a topic to those who listen to it', async () => {
+  it('delivers a topic to its subscribers', async () => {
     const { hub, come } = await start();
     const [a, b, all] = [await come('/hub/topic/a'), await come('/hub/topic/b'), await come('/hub/all')];
 
@@ -122,7 +122,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     }
   });
 
-  it('lets go of a client that leaves, in that turn or the next, and goes on for the others', async () => {
+  it('removes a client that leaves in that turn or the next, and continues for the others', async () => {
     const { hub, come } = await start();
     const [first, second] = [await come('/hub/all'), await come('/hub/all')];
 
@@ -179,7 +179,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
   });
 
   it.each(['drop-oldest', 'drop-newest', 'latest'] as const)(
-    '%s: tells a client that is too slow how many it dropped, at the place of the gap',
+    'with %s reports to a slow client how many events were dropped, at the place of the gap',
     async (policy) => {
       const { hub, come } = await start();
       const other = await come('/hub/all');

@@ -48,7 +48,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
   const start = useFeeds();
   const clean = driver.name.startsWith('WebSocket') ? '1000' : 'complete';
 
-  it('counts the records of each stream by themselves', async () => {
+  it('counts the records of each stream separately', async () => {
     const gate = deferred();
     async function* feed() {
       yield 'a';
@@ -89,7 +89,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
     expect(logs.of('error')).toHaveLength(1);
   });
 
-  it('and has what stands before the first chunk before an error record too', async () => {
+  it('and writes its head before an error record too', async () => {
     const gate = deferred();
     const feed = async ({ stream }: { stream: StreamConnection }) => {
       stream.open();
@@ -208,7 +208,7 @@ describe.each(PLATFORMS)('%s: the status of a format', (platform) => {
 describe.each(PLATFORMS)('%s: a hub in a format that keeps state', (platform) => {
   const start = useApps();
 
-  it('numbers the records of each client by themselves, live and from the history', async () => {
+  it('numbers the records of each client separately, live and from the history', async () => {
     @Controller()
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<string>) {}

@@ -19,7 +19,7 @@ async function* endless(): AsyncGenerator<string> {
   await NEVER;
 }
 
-describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
+describe.each(DRIVERS)('$name: when the application closes', (driver) => {
   const start = useFeeds();
 
   it('a stream whose generator is stuck in an await is ended well, and its signal aborted', async () => {
@@ -132,7 +132,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
     expect(client.records).toEqual(['x', 'y']);
   });
 
-  it('onShutdown may say farewell', async () => {
+  it('onShutdown may send a last chunk', async () => {
     const { open, close } = await start(driver, {
       options: { shutdown: { grace: 20 }, hooks: { onShutdown: async () => ({ bye: true }) } },
       feed: endless,
@@ -146,7 +146,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
     expect(client.records).toEqual(['x', { bye: true }]);
   });
 
-  it('a client that has stopped reading does not hold it up', async () => {
+  it('a client that has stopped reading does not delay it', async () => {
     const seen = new Recorder();
     const chunk = noise(65_536);
     let pulled = 0;
@@ -183,7 +183,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
     ],
   ];
 
-  it.each(HOOKS)('an %s that never answers does not hold it up', async (_, hooks) => {
+  it.each(HOOKS)('an %s that never resolves does not delay it', async (_, hooks) => {
     const seen = new Recorder();
     const called = deferred();
     const { open, close } = await start(driver, {
@@ -203,7 +203,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
     expect(seen.seen).toEqual(['shutdown']);
   });
 
-  it('many streams are ended, of those that talk too', async () => {
+  it('many streams are ended, also those that send', async () => {
     const seen = new Recorder();
     const { open, close } = await start(driver, {
       options: { shutdown: { grace: 20 }, hooks: ends(seen) },
@@ -229,7 +229,7 @@ describe.each(DRIVERS)('$name: when the application closes,', (driver) => {
 describe.each(DRIVERS)('$name: StreamRegistry.close()', (driver) => {
   const start = useFeeds();
 
-  it('closes those that match, ends them well, and resolves to their number when they are closed', async () => {
+  it('closes matching streams cleanly, and resolves to their number when they are closed', async () => {
     const seen = new Recorder();
     const farewell = deferred();
     const names = new WeakMap<StreamConnection, string>();

@@ -9,7 +9,7 @@ async function* silence() {
   yield 'never';
 }
 
-describe.each(DRIVERS)('$name: in time,', (driver) => {
+describe.each(DRIVERS)('$name: over time', (driver) => {
   const start = useFeeds();
 
   it('a silent stream is kept alive by heartbeats, also after chunks', async () => {
@@ -112,7 +112,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
     await open('/feed', { 'x-client': 'b' }).until(1);
   });
 
-  it('perClient: clients are told apart by their address', async () => {
+  it('perClient: clients are identified by their address', async () => {
     const { open } = await start(driver, {
       options: { limits: { perClient: 1 } },
       async *feed() {

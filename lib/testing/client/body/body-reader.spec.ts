@@ -87,33 +87,33 @@ const CASES: readonly [name: string, contentType: string, body: string, events: 
   ['no body', 'application/json', '', []],
 ];
 
-describe.each(SIZES)('in pieces of %i bytes', (size) => {
-  it.each(CASES)('%s', (_name, contentType, body, events) => {
+describe.each(SIZES)('a body reader that receives pieces of %i bytes', (size) => {
+  it.each(CASES)('reads %s', (_name, contentType, body, events) => {
     expect(readBy(size, contentType, body)).toEqual(events);
   });
 });
 
-it('a value of an array is there as soon as the comma behind it', () => {
+it('a body reader returns a value of an array as soon as the comma after it is read', () => {
   const reader = readerFor('application/json', true);
   expect(reader.read(Buffer.from('[1'))).toEqual([]);
   expect(reader.read(Buffer.from(',"a'))).toEqual([{ data: 1 }]);
 });
 
-it('a JSON text of a sequence is there as soon as its line feed', () => {
+it('a body reader returns a JSON text of a sequence as soon as its line feed is read', () => {
   expect(readerFor('application/json-seq', true).read(Buffer.from('\x1e1\n'))).toEqual([{ data: 1 }]);
 });
 
-it('an event whose lines end with CR is there as soon as the last of them', () => {
+it('a body reader returns an event whose lines end with CR as soon as the last CR is read', () => {
   const reader = readerFor('text/event-stream', true);
   expect(reader.read(Buffer.from('data: a\r\r'))).toEqual([{ data: 'a' }]);
   expect(reader.read(Buffer.from('\ndata: b\n\n'))).toEqual([{ data: 'b' }]);
 });
 
-it('SSE data stays text if asked', () => {
+it('a body reader without json returns SSE data as text', () => {
   expect(readBy(5, 'text/event-stream', 'data: 1\n\ndata: {}\n\n', false)).toEqual([{ data: '1' }, { data: '{}' }]);
 });
 
-it('text comes in the chunks it came in, and never half a character', () => {
+it('a body reader returns text in the chunks that were received, and never half a character', () => {
   const reader = readerFor('text/csv', true);
   const [first = 0, ...rest] = Buffer.from('ü,a');
   expect(reader.read(Buffer.from([first]))).toEqual([]);
@@ -121,7 +121,7 @@ it('text comes in the chunks it came in, and never half a character', () => {
   expect(reader.end()).toEqual([]);
 });
 
-it.each(['application/octet-stream', 'image/png', null])('%s comes as bytes', (contentType) => {
+it.each(['application/octet-stream', 'image/png', null])('a body reader of %s returns bytes', (contentType) => {
   expect(readerFor(contentType, true).read(Buffer.from([0, 255]))).toEqual([{ data: Buffer.from([0, 255]) }]);
 });
 
@@ -143,7 +143,7 @@ it.each([
     `"${'x'.repeat(300)}`,
     `Line 1 of the body is not JSON: "${'x'.repeat(199)}… (301 characters)`,
   ],
-])('%s: %j is told to be bad', (contentType, body, message) => {
+])('a body reader of %s rejects %j', (contentType, body, message) => {
   expect(() => readBy(3, contentType, body)).toThrow(message);
 });
 
@@ -154,7 +154,7 @@ const event = fc.record(
   { requiredKeys: ['data'] },
 );
 
-it('reads what we write as the parser of others does, wherever the network cuts', () => {
+it('a body reader reads the SSE of this library as eventsource-parser does, wherever the network splits it', () => {
   fc.assert(
     fc.property(fc.array(event), fc.constantFrom('\n', '\r\n'), fc.integer({ min: 1, max: 9 }), (sent, eol, size) => {
       const body = sent.map(formatSse).join('').replaceAll('\n', eol);
