@@ -1,6 +1,7 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import { StreamError } from '../errors.js';
 import { atMost } from '../util/at-most.js';
+import { type Deferred, deferred } from '../util/thenable.js';
 import type { History } from './history.js';
 
 /** How long a broker may take to deliver an event that it has appended, in milliseconds. */
@@ -22,7 +23,7 @@ export class Publisher {
   private readonly inFlight = new Set<Pending>();
   /** The position of the last event in the log that was published in this process. */
   private newest: BrokerPosition | undefined;
-  private echo: { readonly promise: Promise<void>; resolve(): void } | undefined;
+  private echo: Deferred<void> | undefined;
   /** Whether the time that the broker may take to append is limited. */
   private closing = false;
 
@@ -66,7 +67,7 @@ export class Publisher {
     this.closing = true;
     await this.awaitPending([...this.inFlight]);
     if (!this.allDelivered) {
-      this.echo ??= echo();
+      this.echo ??= deferred();
       await atMost(BROKER_ECHO_TIMEOUT_MS, this.echo.promise);
       this.echo = undefined;
     }
@@ -105,12 +106,4 @@ export class Publisher {
   private get allDelivered(): boolean {
     return this.newest === undefined || this.history.hasReached(this.newest);
   }
-}
-
-function echo(): { readonly promise: Promise<void>; resolve(): void } {
-  let resolve = (): void => undefined;
-  const promise = new Promise<void>((done) => {
-    resolve = done;
-  });
-  return { promise, resolve };
 }

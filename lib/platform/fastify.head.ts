@@ -4,6 +4,7 @@ import { CONTENT_LENGTH } from '../transport/framing-headers.js';
 import type { BodyType, CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { onceSocketCloses } from '../transport/socket-close.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
+import { type Deferred, deferred } from '../util/thenable.js';
 import { checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
 import { CONTENT_TYPE, typeInstead, withVary } from './headers.js';
 
@@ -39,7 +40,7 @@ class TakenBody {
   failure: { readonly error: unknown } | undefined;
   private replacesType = false;
   private head: CommittedHead | undefined;
-  private waiting: { resolve(head: CommittedHead): void; reject(error: unknown): void } | undefined;
+  private waiting: Deferred<CommittedHead> | undefined;
 
   /** Fastify takes an object with `pipe` for a stream, and leaves it and its content type alone. */
   pipe(): never {
@@ -83,12 +84,11 @@ class TakenBody {
     if (this.failure) {
       throw this.failure.error;
     }
-    return (
-      this.head ??
-      new Promise((resolve, reject) => {
-        this.waiting = { resolve, reject };
-      })
-    );
+    if (this.head) {
+      return this.head;
+    }
+    this.waiting = deferred();
+    return this.waiting.promise;
   }
 }
 

@@ -104,3 +104,20 @@ export function answered<T>(answer: T, what: string): T {
   }
   return answer;
 }
+
+/** A promise with the functions that settle it, as of `Promise.withResolvers()`, which Node.js 20 does not have. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+export function deferred<T = void>(): Deferred<T> {
+  let resolve: Deferred<T>['resolve'] = () => undefined;
+  let reject: Deferred<T>['reject'] = () => undefined;
+  const promise = new Promise<T>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  return { promise, resolve, reject };
+}
