@@ -11,7 +11,7 @@ import {
 } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, useApps } from '../support/running.js';
 
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;
@@ -198,35 +198,6 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     expect(seen.seen).toEqual(['Feed.feed completed']);
   });
 
-  it('finite streams end by themselves within grace, and it waits for no longer than they take', async () => {
-    const { seen, options } = observed({ shutdown: { grace: LONG_MS } });
-    const farewell = new Recorder();
-    @Controller()
-    class Feed {
-      @Stream('feed', { format: 'ndjson' })
-      async *feed(@ConnectedStream() stream: StreamConnection) {
-        stream.hooks({ onShutdown: () => farewell.add('told') });
-        yield 1;
-        await farewell.count(2);
-        yield 2;
-        await turns();
-        yield 3;
-      }
-    }
-    const { get, close } = await start(platform, { controllers: [Feed], options });
-    const clients = [await get('/feed'), await get('/feed')];
-    await Promise.all(clients.map((client) => client.until('1\n')));
-
-    await close();
-    await Promise.all(clients.map((client) => client.closed()));
-
-    for (const client of clients) {
-      expect(client.body).toBe('1\n2\n3\n');
-      expect(client.complete).toBe(true);
-    }
-    expect(seen.seen).toEqual(['Feed.feed completed', 'Feed.feed completed']);
-  });
-
   it('onShutdown may send a last chunk or a promise of one; SSE clients also receive retry', async () => {
     const { options } = observed({ shutdown: { grace: 20, retry: 1_000 } });
     const sayings: unknown[] = [{ type: 'bye', data: 'soon back' }, turns().then(() => 'soon back'), undefined];
@@ -288,30 +259,6 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     expect(Math.max(...retries)).toBeLessThanOrEqual(1_500);
     expect(new Set(retries).size).toBeGreaterThan(5);
     expect(untold.body).toBe('data: x\n\n');
-  });
-
-  it('a client that has stopped reading does not delay it', async () => {
-    const { seen, options } = observed({ shutdown: { grace: 20 } });
-    let pulled = 0;
-    @Controller()
-    class Feed {
-      @Stream('feed')
-      *feed() {
-        for (;;) {
-          pulled++;
-          yield 'x'.repeat(65_536);
-        }
-      }
-    }
-    const { get, close, sockets } = await start(platform, { controllers: [Feed], options });
-    const client = await get('/feed');
-    client.socket.pause();
-    await quiet(() => pulled);
-
-    await close();
-
-    expect(seen.seen).toEqual(['Feed.feed shutdown']);
-    expect(sockets.seen[0]?.destroyed).toBe(true);
   });
 
   it('hooks that never resolve do not delay it', async () => {
@@ -438,51 +385,5 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     }
 
     await close();
-  });
-});
-
-describe.each(PLATFORMS)('%s: StreamRegistry.close()', (platform) => {
-  const start = useApps();
-
-  it('closes matching streams cleanly, and resolves to their number when they are closed', async () => {
-    const seen = new Recorder();
-    const farewell = deferred();
-    @Controller()
-    class Feed {
-      @Stream('a', { format: 'json' })
-      async *a(@ConnectedStream() stream: StreamConnection) {
-        stream.hooks({
-          async beforeClose() {
-            await farewell.promise;
-            await stream.send('bye');
-          },
-          onClose: (_, { code }) => seen.add(code),
-        });
-        yield 'x';
-        await NEVER;
-      }
-
-      @Stream('b')
-      async *b() {
-        yield 'x';
-        await NEVER;
-      }
-    }
-    const { get, registry } = await start(platform, { controllers: [Feed] });
-    const clients = [await get('/a'), await get('/a'), await get('/b')];
-    await Promise.all(clients.map((client) => client.until('x')));
-    expect(registry.size).toBe(3);
-
-    const closed = registry.close((stream) => stream.route === 'Feed.a');
-    farewell.resolve();
-
-    expect(await closed).toBe(2);
-    expect(seen.seen).toEqual(['server-closed', 'server-closed']);
-    expect([...registry].map(({ route }) => route)).toEqual(['Feed.b']);
-    await Promise.all(clients.slice(0, 2).map((client) => client.until('0\r\n\r\n')));
-    expect(clients[0]?.body).toBe('["x","bye"]');
-    expect(clients[2]?.complete).toBe(false);
-    expect(await registry.close(() => false)).toBe(0);
-    expect(await registry.close()).toBe(1);
   });
 });
