@@ -1,106 +1,15 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { dirname, join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { INestApplication, Type } from '@nestjs/common';
 import { INJECTABLE_WATERMARK, MODULE_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import ts from 'typescript';
 import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
+import { type Block, blocks, moduleOf, PACKAGE } from '../support/documentation.js';
 import { Recorder } from '../support/events.js';
 import { itWith } from '../support/tools.js';
-
-/**
- * The documentation, run. Every ```ts block of README.md and docs/ is type-checked against lib/. What a block
- * leaves out stands in an invisible comment above it, `<!-- prelude: … -->`, with `{{block}}` where the block
- * goes, or at its end.
- *
- * A ```ts run block is an application, or controllers for one. The blocks after it are about that application:
- * ```text with commands (`$ curl …`) and what they print, ```ts client with a client's code, and ```text with
- * what that prints. A line `…` stands for any number of lines. After `# log`: what the application itself printed.
- * A ```ts test block is the body of a test: it is run, and passes when it throws nothing.
- * Ids of hub events are another every time: those in a command are taken from what the commands before it printed.
- */
-interface Block {
-  readonly file: string;
-  readonly line: number;
-  readonly language: string;
-  readonly role: string;
-  readonly text: string;
-  readonly prelude: string;
-}
-
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
-const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((file) =>
-  file.endsWith('.md'),
-);
-/** The entry points of the package. */
-const PACKAGE: Record<string, string> = {
-  'nestjs-streaming': 'lib/index',
-  'nestjs-streaming/console': 'lib/console/index',
-  'nestjs-streaming/testing': 'lib/testing/index',
-};
-const FENCE = /(?:<!-- prelude:\s((?:(?!-->)[\s\S])*)-->\s*)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
-const HERE = '{{block}}';
-
-function blocksOf(file: string): Block[] {
-  const text = readFileSync(join(ROOT, file), 'utf8');
-  return [...text.matchAll(FENCE)].map((match) => {
-    const [whole, prelude = '', language = '', role = '', body = ''] = match;
-    const bodyAt = match.index + whole.length - '```'.length - body.length;
-    return { file, line: text.slice(0, bodyAt).split('\n').length, language, role, text: body, prelude };
-  });
-}
-
-/** The block in its surroundings, and the line it starts at there. */
-function moduleOf({ prelude, text }: Block): { readonly code: string; readonly offset: number } {
-  const [before = '', after = ''] = prelude.includes(HERE) ? prelude.split(HERE) : [`${prelude}\n`, ''];
-  return { code: `${before}${text}${after}\nexport {};\n`, offset: before.split('\n').length - 1 };
-}
-
-const blocks = FILES.flatMap(blocksOf);
-const codeBlocks = blocks.filter(({ language }) => language === 'ts');
-
-/** What the compiler says of all blocks, each a module of its own beside the document it stands in. */
-function typeErrors(): string[] {
-  const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
-  const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
-  Object.assign(options, {
-    paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
-    // A snippet may show a parameter it does not use.
-    noUnusedLocals: false,
-    noUnusedParameters: false,
-  });
-  const modules = new Map(
-    codeBlocks.map((block) => [join(ROOT, dirname(block.file), `${block.line}.${block.file.length}.ts`), block]),
-  );
-  const host = ts.createCompilerHost(options);
-  const { getSourceFile, fileExists } = host;
-  host.fileExists = (name) => modules.has(name) || fileExists.call(host, name);
-  host.getSourceFile = (name, target, ...rest) => {
-    const block = modules.get(name);
-    return block
-      ? ts.createSourceFile(name, moduleOf(block).code, target)
-      : getSourceFile.call(host, name, target, ...rest);
-  };
-  const program = ts.createProgram([...modules.keys()], options, host);
-  const problems = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
-  for (const name of modules.keys()) {
-    const source = program.getSourceFile(name);
-    problems.push(...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source));
-  }
-  return problems.map(({ file, start = 0, messageText }) => {
-    const block = file && modules.get(file.fileName);
-    const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
-    const where = block
-      ? `${block.file}:${block.line + line - moduleOf(block).offset}`
-      : relative(ROOT, file?.fileName ?? '');
-    return `${where}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
-  });
-}
 
 type Exports = Record<string, unknown>;
 
@@ -257,34 +166,6 @@ const sessions = blocks.flatMap((block, at) => {
     ({ file, language, role }) => file !== block.file || !(language === 'text' || role === 'client'),
   );
   return [{ name: `${block.file}:${block.line}`, block, steps: end < 0 ? rest : rest.slice(0, end) }];
-});
-
-it('every example of the documentation compiles', () => {
-  expect(codeBlocks.length).toBeGreaterThan(0);
-  expect(typeErrors()).toEqual([]);
-}, 120_000);
-
-/** The anchors GitHub gives to the headings of a document. */
-function anchorsOf(path: string): string[] {
-  const prose = readFileSync(path, 'utf8').replace(/^```[\s\S]*?^```$/gm, '');
-  return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
-    heading
-      .toLowerCase()
-      .replace(/[^\w\- ]/g, '')
-      .replaceAll(' ', '-'),
-  );
-}
-
-it('every link within the repository leads somewhere', () => {
-  const broken = FILES.flatMap((file) =>
-    [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)]
-      .filter(([, path = '', anchor = '']) => {
-        const target = path === '' ? join(ROOT, file) : join(ROOT, dirname(file), path);
-        return !existsSync(target) || (anchor !== '' && !anchorsOf(target).includes(anchor));
-      })
-      .map(([link]) => `${file}: ${link}`),
-  );
-  expect(broken).toEqual([]);
 });
 
 describe.each(PLATFORMS)('%s: what the documentation says its example prints', (platform) => {
