@@ -1,13 +1,56 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Builds the sample as `npm start` does. */
+const SAMPLE = `${ROOT}sample`;
+const LOCK = `${SAMPLE}/.building`;
+/** Longer than a build takes: an older lock was left behind by a process that was killed. */
+const LOCK_TIMEOUT_MS = 60_000;
+
+/** Builds the sample as `npm start` does, unless it is up to date. Spec files that run at the same time share one build. */
 export async function buildSample(): Promise<void> {
-  await promisify(execFile)(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build'], { cwd: ROOT });
+  while (!(await locked())) {
+    await setTimeout(50);
+  }
+  try {
+    if (!(await isBuilt())) {
+      await promisify(execFile)(process.execPath, ['node_modules/@nestjs/cli/bin/nest.js', 'build'], { cwd: ROOT });
+    }
+  } finally {
+    await rm(LOCK, { recursive: true, force: true });
+  }
+}
+
+async function locked(): Promise<boolean> {
+  const since = await changedAt(LOCK);
+  if (since > 0 && Date.now() - since > LOCK_TIMEOUT_MS) {
+    await rm(LOCK, { recursive: true, force: true });
+  }
+  return mkdir(LOCK).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Whether the output is newer than every file of the sample. */
+async function isBuilt(): Promise<boolean> {
+  const names = await readdir(SAMPLE, { recursive: true });
+  const sources = names.filter((name) => !name.startsWith('dist') && !name.startsWith('.'));
+  const times = await Promise.all(sources.map((name) => changedAt(`${SAMPLE}/${name}`)));
+  return (await changedAt(`${SAMPLE}/dist/main.js`)) > Math.max(...times);
+}
+
+/** When a file was changed. Resolves to 0 if there is none. */
+function changedAt(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
 }
 
 /** What a program prints, and a way to wait for it. */
