@@ -2,13 +2,14 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { transportOf } from '../transport/transport-of.js';
 import type { StreamLogger } from '../util/stream-logger.js';
+import { isEventSource } from './event-source.js';
 import { pathOf } from './path-matcher.js';
-
-/** The `Accept` of an `EventSource`. */
-const EVENT_STREAM = /^\s*text\/event-stream\s*(?:;[^,]*)?$/i;
 
 /** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
 const KEEP_ALIVE_MS = 1;
+
+/** With fewer connections without a request than this, those that have closed are not looked for. */
+const FEWEST_SILENT = 64;
 
 /** The part of a Fastify application that is used. */
 interface ClosableInstance {
@@ -30,6 +31,8 @@ interface ClosingParts {
 export class ServerClosing {
   /** Connections on which no request has come yet, with the number of bytes that had come when they were made: those of a handshake of TLS. */
   private readonly silent = new Map<Socket, number>();
+  /** With how many of them those that have closed are forgotten. */
+  private mostSilent = FEWEST_SILENT;
   private readonly unanswered = new Set<ServerResponse>();
   private timer: NodeJS.Timeout | undefined;
   private drops = false;
@@ -43,12 +46,11 @@ export class ServerClosing {
   watch(): void {
     const { server } = this;
     const { close } = server;
-    const onSocketClose = this.forgetter();
     const onResponseClose = this.answered();
     const add = (socket: Socket): void => {
       if (!this.silent.has(socket)) {
+        this.forgetClosed();
         this.silent.set(socket, socket.bytesRead);
-        socket.on('close', onSocketClose);
         if (this.timer && !server.listening) {
           // It was accepted, or its handshake of TLS begun, before the server was closed.
           socket.destroy();
@@ -58,10 +60,7 @@ export class ServerClosing {
     server.on('connection', add);
     server.on('secureConnection', add);
     server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
-      if (this.silent.delete(socket)) {
-        // A listener would live as long as the stream.
-        socket.off('close', onSocketClose);
-      }
+      this.silent.delete(socket);
       this.unanswered.add(response);
       response.on('close', onResponseClose);
       if (this.drops) {
@@ -88,8 +87,7 @@ export class ServerClosing {
   }
 
   private drop(response: ServerResponse): void {
-    const { method, headers, url } = response.req;
-    if (method === 'GET' && EVENT_STREAM.test(headers.accept ?? '') && this.parts.isOurs(pathOf(url))) {
+    if (isEventSource(response.req) && this.parts.isOurs(pathOf(response.req.url))) {
       transportOf(response).destroy('shutdown');
     }
   }
@@ -121,14 +119,21 @@ export class ServerClosing {
     }
   }
 
-  /** A listener that is one for all sockets: a closure for each would live as long as it. */
-  private forgetter(): (this: Socket) => void {
+  /** Forgets connections that closed without a request, now and then: a listener for each costs 200 bytes, also once it is removed. */
+  private forgetClosed(): void {
     const { silent } = this;
-    return function onClose(this: Socket) {
-      silent.delete(this);
-    };
+    if (silent.size < this.mostSilent) {
+      return;
+    }
+    for (const socket of silent.keys()) {
+      if (socket.destroyed) {
+        silent.delete(socket);
+      }
+    }
+    this.mostSilent = Math.max(FEWEST_SILENT, 2 * silent.size);
   }
 
+  /** A listener that is one for all responses: a closure for each would live as long as it. */
   private answered(): (this: ServerResponse) => void {
     const { unanswered } = this;
     return function onClose(this: ServerResponse) {

@@ -11,6 +11,7 @@ import { type ChosenFormat, chooseFormat, negotiateFormat } from '../format/nego
 import { PAGE_FORMAT } from '../format/page.format.js';
 import { sseFormat } from '../format/sse.format.js';
 import { DEFAULTS } from '../options/defaults.js';
+import { isEventSource } from '../platform/event-source.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
 import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
 import { waitOf } from '../platform/prefer.js';
@@ -128,7 +129,8 @@ export class StreamPlan {
       chosen: chosen === 'auto' ? undefined : chosen,
       lastEventId: lastEventIdOf(raw.req),
       shown: navigates && !this.only,
-      reconnects: this.parts.refusesWithRetry && chosen !== 'auto' && isEventSource(raw.req, chosen.format),
+      reconnects:
+        this.parts.refusesWithRetry && chosen !== 'auto' && chosen.format === sseFormat && isEventSource(raw.req),
     };
     return { connection: new LiveConnection(parts, wait), carrier: carrierOf(raw.req) };
   }
@@ -213,13 +215,6 @@ export class StreamPlan {
     }
     return versionParameter ? accept?.replace(versionParameter, '') : accept;
   }
-}
-
-/** Returns whether a request is that of an `EventSource`: a GET that accepts an event stream and nothing else. */
-function isEventSource({ method, headers }: IncomingMessage, format: StreamFormat): boolean {
-  return (
-    format === sseFormat && method === 'GET' && /^\s*text\/event-stream\s*(?:;[^,]*)?$/i.test(headers.accept ?? '')
-  );
 }
 
 /** Returns whether a browser navigates to the stream, as from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
