@@ -708,10 +708,10 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await app.text('/feed')).toBe('none');
     });
 
-    it('are the same, read once', async () => {
+    it('can be read once, however often the property is read', async () => {
       const app = await start(async function* (stream) {
         const { messages } = stream;
-        yield String(messages === stream.messages);
+        stream.messages;
         messages[Symbol.asyncIterator]();
         yield 'once';
         stream.messages[Symbol.asyncIterator]();
@@ -719,7 +719,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
 
       const client = await WebSocketClient.open(app.url('/feed'));
 
-      expect((await client.all()).slice(0, 2)).toEqual(['true', 'once']);
+      expect((await client.all())[0]).toBe('once');
       expect(app.logs.of('error')).toEqual([expect.stringContaining('can be read once')]);
     });
   });
