@@ -133,7 +133,7 @@ describe.each(PLATFORMS)('%s: a subscriber of a hub', (platform) => {
     ]);
   });
 
-  it('is not changed by a presence subscriber that only listens', async () => {
+  it('cannot emit on hub.presence itself', async () => {
     const { hub, come } = await start(platform);
     const presence = hub.presence as { next?: unknown };
 
@@ -172,7 +172,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
   );
 
   it.each(['returned', 'iterated'])(
-    'gives those who still read the history all of it, however slowly they do: %s',
+    'delivers the whole history to subscribers that still read it, however slowly: %s',
     async (route) => {
       const { hub, come } = await start(platform, { history: { limit: 300 } });
       const large = 'x'.repeat(50_000);
@@ -248,7 +248,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect(dataOf(client.body)).toEqual(['{"reason":"evicted","oldest":null}']);
   });
 
-  it('is the same the second time, and makes publish() and subscribe() fail', async () => {
+  it('has no further effect the second time, and makes publish() and subscribe() fail', async () => {
     const { hub, get, text } = await start(platform);
 
     const closing = hub.close();
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: a subscription', (platform) => {
-  it.each(['returned', 'iterated'])('ends its stream well when it is closed, and no other: %s', async (route) => {
+  it.each(['returned', 'iterated'])('completes its stream when it is closed, and no other: %s', async (route) => {
     const { hub, come } = await start(platform);
     const client = await come(`/${route}`, { ...SSE, Connection: 'close' });
     const other = await come('/returned');
@@ -330,7 +330,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(hub.size()).toBe(1);
   });
 
-  it('that is closed before it is returned ends its stream well', async () => {
+  it('that is closed before it is returned completes its stream', async () => {
     const { hub, get } = await start(platform);
     const client = await get('/held', { ...SSE, Connection: 'close' });
     while (subscriptions.length === 0) {
@@ -392,7 +392,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('is read once', async () => {
+  it('can be read only once', async () => {
     const { hub } = await start(platform);
     const subscription = hub.subscribe();
     const reading = all(subscription);

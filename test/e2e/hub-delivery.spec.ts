@@ -123,7 +123,7 @@ describe.each(PLATFORMS)('%s: a returned subscription and an iterated subscripti
     }
   });
 
-  it('differ, for an SSE client that comes for the first time, by the record that tells where it is', async () => {
+  it('differ, for an SSE client without an id, by the position that the first one sends', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const position = await hub.publish('before');
     const [returned, iterated] = [await get('/returned', SSE), await get('/iterated', SSE)];
@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: a returned subscription and an iterated subscripti
   it.each([
     ['SSE', SSE],
     ['NDJSON', NDJSON],
-  ])('tell an %s client in the same bytes what was dropped', async (_name, accept) => {
+  ])('report dropped events to an %s client in the same bytes', async (_name, accept) => {
     const gate = deferred();
     const waiting = new Recorder<unknown>();
     const holding: StreamHooks = {
@@ -396,7 +396,7 @@ describe.each(PLATFORMS)('%s: a filter that throws', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: what is published in one turn', (platform) => {
+describe.each(PLATFORMS)('%s: a batch of events that are published in one turn', (platform) => {
   @Controller()
   class Formats {
     constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -476,7 +476,7 @@ describe.each(PLATFORMS)('%s: what is published in one turn', (platform) => {
     expect(counters.map((count) => count())).toEqual(Array(30).fill(1));
   });
 
-  it('and in the next turn goes out with two writes', async () => {
+  it('and of those of the next turn is sent in two writes', async () => {
     const { get, hub, sockets } = await start(platform, [Formats]);
     const client = await get('/returned', SSE);
     await joined(hub, 1);
@@ -505,7 +505,7 @@ describe.each(PLATFORMS)('%s: what is published in one turn', (platform) => {
     expect(new Set(ids).size).toBe(500);
   });
 
-  it('and is more than fits into 64 KiB arrives whole and in order', async () => {
+  it('that is larger than 64 KiB arrives whole and in order', async () => {
     const { get, hub } = await start(platform, [Formats]);
     const clients = [await get('/returned', NDJSON), await get('/filtered', NDJSON), await get('/iterated', NDJSON)];
     await joined(hub, 3);
@@ -521,7 +521,7 @@ describe.each(PLATFORMS)('%s: what is published in one turn', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: an event', (platform) => {
-  it('is made JSON once, however many clients there are, in whatever format', async () => {
+  it('is serialized to JSON once, for any number of clients and formats', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const accepts = ['text/event-stream', 'application/x-ndjson', 'application/json-seq', 'application/json', '*/*'];
     const before = await hub.publish('before');
@@ -565,7 +565,7 @@ describe.each(PLATFORMS)('%s: an event', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
-  it('get everything, once and in order, while others join in the middle of rounds', async () => {
+  it('receive everything, once and in order, while others join in the middle of rounds', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const first = await Promise.all(range(1, 300).map(() => get('/returned', SSE)));
     await joined(hub, 300);
@@ -593,7 +593,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     }
   }, 30_000);
 
-  it('and one that joins between two slices of a round gets no event of it twice, and misses none', async () => {
+  it('and one that joins between two slices of a round receive no event of it twice, and miss none', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const clients = await Promise.all(range(1, 300).map(() => get('/returned', SSE)));
     await joined(hub, 300);
@@ -629,7 +629,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     ['where another has had some all the time', 'from the start'],
     ['where another has got some later', 'later'],
   ])(
-    'and one that gets hooks between two slices of a round, %s, misses nothing of it',
+    'and one that gets hooks between two slices of a round, %s, miss nothing of it',
     async (_what, others) => {
       const hooks: StreamHooks = { beforeChunk: (chunk) => ({ ...(chunk as HubEvent), data: 'hooked' }) };
       const streams = new Map<string, StreamConnection>();
@@ -710,7 +710,7 @@ describe.each(PLATFORMS)('%s: a client that joins in the turn of a publish', (pl
     }
   }
 
-  it.each(['returned', 'late', 'iterated'])('gets what came after it, once: %s', async (route) => {
+  it.each(['returned', 'late', 'iterated'])('receives the events after it, once: %s', async (route) => {
     const { get } = await start(platform, [Racing]);
 
     const client = await get(`/${route}`);
@@ -719,15 +719,18 @@ describe.each(PLATFORMS)('%s: a client that joins in the turn of a publish', (pl
     expect(dataOf(client.body)).toEqual(['after', 'microtask', 'next turn']);
   });
 
-  it.each(['returned', 'late', 'iterated'])('and has an id gets all that it has missed, once: %s', async (route) => {
-    const { get, hub } = await start(platform, [Racing]);
-    const [first] = await publishAll(hub, [1, 2]);
+  it.each(['returned', 'late', 'iterated'])(
+    'and has an id receives all events that it has missed, once: %s',
+    async (route) => {
+      const { get, hub } = await start(platform, [Racing]);
+      const [first] = await publishAll(hub, [1, 2]);
 
-    const client = await get(`/${route}`, { 'Last-Event-ID': first ?? '' });
-    await client.until('data: next turn\n\n');
+      const client = await get(`/${route}`, { 'Last-Event-ID': first ?? '' });
+      await client.until('data: next turn\n\n');
 
-    expect(dataOf(client.body)).toEqual(['2', 'before', 'after', 'microtask', 'next turn']);
-  });
+      expect(dataOf(client.body)).toEqual(['2', 'before', 'after', 'microtask', 'next turn']);
+    },
+  );
 });
 
 describe.each(PLATFORMS)('%s: behind compression', (platform) => {
@@ -1015,7 +1018,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect([...seen].sort()).toEqual([...all, ...all].sort());
   });
 
-  it('beforeChunk is not asked about what the hub itself says', async () => {
+  it('beforeChunk is not called for notices of the hub', async () => {
     const seen: unknown[] = [];
     const beforeChunk = (chunk: unknown) => {
       seen.push((chunk as HubEvent).data);
@@ -1292,7 +1295,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(client.body).toBe(`event: position\nid: ${position}\ndata: {}\n\n`);
   });
 
-  it('and its subscription a second time fails that request alone', async () => {
+  it('and returns it a second time fails that request alone', async () => {
     @Controller()
     class Twice {
       private readonly subscription: HubSubscription;

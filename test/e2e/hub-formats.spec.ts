@@ -153,7 +153,7 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
     expect(returned).toBe(PLAIN);
   });
 
-  it.each(['text', 'bytes'] as const)('that are strings and bytes are sent as they are: %s', async (format) => {
+  it.each(['text', 'bytes'] as const)('that is a string or bytes is sent unchanged: %s', async (format) => {
     const { get, hub } = await start(platform, [feedIn(format)]);
     const client = await get('/returned');
     await joined(hub, 1);
@@ -189,7 +189,7 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
     ]);
   });
 
-  it('nothing, and then the end, is a JSON array too', async () => {
+  it('is not needed for a valid JSON array', async () => {
     const { get, hub } = await start(platform, [feedIn('json')]);
     const client = await get('/returned');
     await client.until('\r\n\r\n');
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
+describe.each(PLATFORMS)('%s: a custom format', (platform) => {
   function counted(format: Partial<StreamFormat>) {
     const values: unknown[] = [];
     const own = defineFormat({
@@ -321,7 +321,7 @@ describe.each(PLATFORMS)('%s: a format of the user', (platform) => {
     expect(logs.of('error').join()).toContain('no twos');
   });
 
-  it('that makes nothing of an event sends nothing, and goes on', async () => {
+  it('that returns nothing for an event sends nothing, and continues', async () => {
     const odd = defineFormat<number>({
       name: 'odd',
       mediaTypes: ['text/x-odd'],
@@ -461,7 +461,7 @@ describe.each(PLATFORMS)('%s: a gap is reported', (platform) => {
     ['json', '[1,2]'],
     ['text', 'onetwo'],
     ['bytes', 'onetwo'],
-  ] as const)('in no way in %s, which has none, and the history follows', async (format, body) => {
+  ] as const)('by nothing in %s, which has no record for it, and the history follows', async (format, body) => {
     const { get, hub } = await start(platform, [feedIn(format)]);
     await publishAll(hub, format === 'json' ? [1, 2] : ['one', 'two']);
     const clients = [await get('/returned?after=unknown'), await get('/iterated?after=unknown')];
@@ -472,7 +472,7 @@ describe.each(PLATFORMS)('%s: a gap is reported', (platform) => {
     expect(clients.map((client) => client.body)).toEqual([body, body]);
   });
 
-  it('as the format of the user says it', async () => {
+  it('as the custom format encodes it', async () => {
     const encode = (value: unknown) => `${JSON.stringify(value)};`;
     const types = ['text/x-record', 'text/x-event', 'text/x-none'];
     const formats = [

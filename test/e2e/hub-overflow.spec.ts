@@ -173,7 +173,7 @@ async function accountedFor(client: RawClient, count: number): Promise<number[]>
   }
 }
 
-describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disconnect,', (platform) => {
+describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disconnect', (platform) => {
   it.each(['returned', 'hooked'])(
     'is closed with a warning, comes back with its id, and misses nothing: %s',
     async (route) => {

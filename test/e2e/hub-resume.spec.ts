@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     expect(dataOf(client.body)).toEqual(['2']);
   });
 
-  it('with the id of its opening gets what came before its first event', async () => {
+  it('with the id of its opening receives the events before its first event', async () => {
     const { get, hub, since } = await start(platform);
     for (const before of [[], [1, 2]]) {
       await publishAll(hub, before);
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     }
   });
 
-  it('with an empty id, or with none, begins now', async () => {
+  it('with an empty id, or with none, begins with live events', async () => {
     const { get, hub } = await start(platform);
     const position = await hub.publish('before');
     const clients = [await get('/all', SSE), await get('/all', { ...SSE, 'Last-Event-ID': '' })];
@@ -181,7 +181,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     }
   });
 
-  it('gets types, topics and all that is no text as it was', async () => {
+  it('receives types, topics and data other than text unchanged', async () => {
     const { hub, since } = await start(platform);
     const first = await hub.publish('first');
     const ids = [
@@ -198,7 +198,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     );
   });
 
-  it('after the middle of a turn gets the rest of it', async () => {
+  it('after an event in the middle of a turn receives the rest of the turn', async () => {
     const { get, hub, since } = await start(platform);
     const client = await get('/all', SSE);
     await joined(hub, 1);
@@ -803,7 +803,7 @@ describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) =
   const CLIENTS = 50;
   const VISITS = 5;
 
-  it('clients that resume again and again have a sequence without gap or duplicate', async () => {
+  it('clients that resume again and again receive a sequence without gap or duplicate', async () => {
     const { hub, get } = await start(platform, { hub: { history: { limit: 1_000_000 } } });
     const loop = new PublishLoop(hub, 2);
 

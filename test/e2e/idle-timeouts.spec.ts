@@ -48,7 +48,7 @@ function withTimeout(app: INestApplication): void {
 const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`;
 
 describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform) => {
-  it.each(['/opened', '/unopened'])('leaves a stream alone that is silent for longer: %s', async (path) => {
+  it.each(['/opened', '/unopened'])('keeps a stream open that is silent for longer: %s', async (path) => {
     const { get } = await start(platform, { controllers: [Routes], configure: withTimeout });
 
     const client = await get(path);
@@ -97,7 +97,7 @@ describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform)
     expect(restored).toBe(IDLE_MS);
   });
 
-  it('leaves each of several pipelined streams alone', async () => {
+  it('keeps each of several pipelined streams open', async () => {
     const { get } = await start(platform, { controllers: [Routes], configure: withTimeout });
 
     const client = await get('/quick');
@@ -118,7 +118,7 @@ describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform)
     expect(sockets.seen[0]?.timeout).toBeGreaterThanOrEqual(keepAliveTimeout);
   });
 
-  it.each(['/opened', '/unopened'])('leaves a WebSocket alone that is silent for longer: %s', async (path) => {
+  it.each(['/opened', '/unopened'])('keeps a WebSocket open that is silent for longer: %s', async (path) => {
     const { url } = await start(platform, {
       controllers: [Routes],
       configure: withTimeout,
@@ -132,7 +132,7 @@ describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform)
 });
 
 describe('fastify: with connectionTimeout', () => {
-  it('a stream is left alone that is silent for longer', async () => {
+  it('a stream that is silent for longer stays open', async () => {
     const { get } = await start('fastify', {
       controllers: [Routes],
       fastify: { connectionTimeout: IDLE_MS },
@@ -144,7 +144,7 @@ describe('fastify: with connectionTimeout', () => {
 });
 
 describe('fastify: over HTTP/2, a server that closes idle sessions', () => {
-  it('leaves one with silent streams alone, and closes it when they are over', async () => {
+  it('keeps one with silent streams open, and closes it when they have ended', async () => {
     const { port } = await start('fastify', {
       controllers: [Routes],
       fastify: { http2: true, http2SessionTimeout: IDLE_MS },

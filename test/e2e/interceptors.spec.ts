@@ -537,7 +537,7 @@ describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform
     expect(await text('/source')).toBe('{"name":"a"}\n{"name":"b"}\n');
   });
 
-  it('leaves a subscription what it is: an unknown id is answered with a reset', async () => {
+  it('does not change a subscription: an unknown id is answered with a reset', async () => {
     const { Feed, imports } = subscribing();
     const { get, app } = await start(platform, { imports, controllers: [Feed], ...serialize });
     const client = await get('/feed', { 'last-event-id': 'unknown' });
@@ -548,7 +548,7 @@ describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform
     await client.until('\n{"a":1}\n');
   });
 
-  it('leaves a file and a Response what they are', async () => {
+  it('does not change a file or a Response', async () => {
     const { url } = await start(platform, {
       controllers: [controllerOf(() => new StreamableFile(Buffer.from('ab'), { type: 'text/csv' }))],
       ...serialize,

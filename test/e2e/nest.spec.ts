@@ -54,7 +54,7 @@ class Feed {
 }
 
 describe.each(PLATFORMS)('%s: guards', (platform) => {
-  it('keep the handler from being called, and answer as they do elsewhere', async () => {
+  it('keep the handler from being called, and respond as on other routes', async () => {
     @Injectable()
     class No implements CanActivate {
       canActivate = () => false;
@@ -139,7 +139,7 @@ describe.each(PLATFORMS)('%s: pipes', (platform) => {
     expect(await text('/feed/numbers/2?from=7')).toBe('7\n8\n');
   });
 
-  it('answer 400 without the handler being called', async () => {
+  it('respond with 400 without a call of the handler', async () => {
     const { url, registry } = await start(platform, { controllers: [Feed] });
 
     const response = await fetch(url('/feed/numbers/many'));
@@ -150,7 +150,7 @@ describe.each(PLATFORMS)('%s: pipes', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('may be global, and leave the connection alone', async () => {
+  it('may be global, and do not receive the connection', async () => {
     const seen = new Recorder<unknown>();
     const pipe = {
       transform: (value: unknown) => {
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: pipes', (platform) => {
     expect(seen.seen).toContain('1');
   });
 
-  it('have parameter decorators of the user beside ours', async () => {
+  it('apply to custom parameter decorators beside those of this library', async () => {
     const Agent = createParamDecorator((_, context) => context.switchToHttp().getRequest().headers['x-agent']);
     @Controller()
     class Agents {
@@ -330,7 +330,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(await text('/throwing')).toBe('"instead"\n');
   });
 
-  it('may answer without the handler being called', async () => {
+  it('may respond without a call of the handler', async () => {
     const cache: NestInterceptor = { intercept: () => of(['cached', 'values']) };
     const { text } = await start(platform, {
       controllers: [Intercepted],
@@ -341,7 +341,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(calls.seen).toEqual([]);
   });
 
-  it('that throw answer as they do elsewhere', async () => {
+  it('that throw cause the same response as on other routes', async () => {
     const no: NestInterceptor = {
       intercept: () => {
         throw new ForbiddenException('not you');
@@ -359,7 +359,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('have the Observable unsubscribed once when the client leaves', async () => {
+  it('cause one unsubscription from the Observable when the client leaves', async () => {
     const stops = new Recorder();
     @Controller()
     class Endless {
@@ -675,7 +675,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect(await (await fetch(url('/paths/a'), { method: 'POST' })).text()).toBe('post');
   });
 
-  it('has @Stream() only mark beside another mapping, in either order', async () => {
+  it('accepts @Stream() beside another mapping, in either order', async () => {
     @Controller()
     class Marked {
       @Get('above')
@@ -823,13 +823,13 @@ describe.each(PLATFORMS)('%s: controllers that inherit', (platform) => {
 });
 
 describe('a decorated method called by hand', () => {
-  it('is the method itself, as a unit test wants it', () => {
+  it('is the method itself, for unit tests', () => {
     expect([...new Feed().numbers(2, 5)]).toEqual([5, 6]);
     expect(new Feed().numbers.name).toBe('numbers');
     expect(Feed.prototype.numbers).toHaveLength(2);
   });
 
-  it('is so with fewer or more arguments than are decorated', () => {
+  it('runs with fewer or more arguments than are decorated', () => {
     class Optional {
       @Stream('optional')
       optional(@LastEventId() after = 'start', limit = 2): string[] {
@@ -842,7 +842,7 @@ describe('a decorated method called by hand', () => {
     expect(new Optional().optional('7', 9)).toEqual(['7', '9']);
   });
 
-  it('is so for its this', () => {
+  it('keeps its this', () => {
     class Stateful {
       private readonly state = ['a'];
 
@@ -943,7 +943,7 @@ describe.each(PLATFORMS)('%s: StreamRegistry', (platform) => {
     expect(new Set([...registry].map(({ id }) => id)).size).toBe(3);
   });
 
-  it('closes those that match, cleanly, and says how many', async () => {
+  it('closes matching streams cleanly, and resolves to their number', async () => {
     const { registry, clients, closes } = await threeStreams();
 
     const count = await registry.close((stream) => !pathOf(stream).endsWith('/b'));

@@ -137,7 +137,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     return { ...app, finish };
   }
 
-  it('while the application closes gets 200, a time to come back after, and a clean end, as often as it comes', async () => {
+  it('while the application closes receives 200, retry and a clean end, as often as it reconnects', async () => {
     const { get, finish } = await closing({ shutdown: { grace: 20_000, retry: 1_000 } });
 
     const delays: number[] = [];
@@ -171,7 +171,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     await finish();
   });
 
-  it('over limits.connections gets a time about limits.retryAfter, and its hooks are not called', async () => {
+  it('over limits.connections receives a retry about limits.retryAfter, and its hooks are not called', async () => {
     const { get, registry } = await start({ hooks, limits: { connections: 1, retryAfter: 2_000 } });
     const first = await get('/feed', SSE);
     await first.until('data: x');
@@ -306,7 +306,7 @@ describe.each(PLATFORMS)('%s: limits.perConnection', (platform: Platform) => {
     client.disconnect();
   });
 
-  it('is 1000 unless something else is said', async () => {
+  it('is 1000 by default', async () => {
     const { connect, registry, get } = await start(platform, { controllers: [Feed] });
     const client = await connect();
     client.send('GET /feed HTTP/1.1\r\nHost: test\r\n\r\n'.repeat(1_010));

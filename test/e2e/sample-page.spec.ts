@@ -175,7 +175,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'says that the server is gone, what that did to each stream, and that it is back',
+    'reports that the server is gone, the effect on each stream, and that it is back',
     async () => {
       await startLog();
       await Promise.all([says('metrics', /^Live$/), says('log', /^Live$/)]);
@@ -218,7 +218,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'goes on trying when the server refuses the stream',
+    'keeps reconnecting when the server refuses the stream',
     async () => {
       await page.route('**/metrics', (route) => route.fulfill({ status: 503 }));
       await page.reload();
@@ -309,7 +309,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'goes on with each protocol where it was switched off, in its own way',
+    'resumes each protocol where it was switched off, in its own way',
     async () => {
       const lanes = ['sse', 'ndjson', 'websocket'];
       const offered: unknown[] = [];
@@ -347,7 +347,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'goes on with a WebSocket that the server closed, by its subprotocol',
+    'resumes a WebSocket that the server closed, by its subprotocol',
     async () => {
       const offered: string[][] = [];
       const seen = deferred();
@@ -380,7 +380,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'says what a protocol tells of loss, what is missing, and that what it brings is not the same',
+    'reports the losses of a protocol, missing samples, and samples that differ',
     async () => {
       const [one] = await events(await fetch(sample.url('/metrics')), 1, 'sample');
       const data = JSON.parse(one?.data ?? '');
@@ -445,7 +445,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'shows a message to everybody and to who comes later, as the text that it is',
+    'shows a message as plain text to all readers and to later ones',
     async () => {
       const text = '<img src=x onerror="document.title=1"> & <b>more</b>';
       const other = await openAnother();
@@ -479,7 +479,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'goes on with the board after a reload, without loss or repetition',
+    'resumes the board after a reload, without loss or repetition',
     async () => {
       const other = await openAnother();
       await page.getByLabel('Your name').fill('Ada');
@@ -503,7 +503,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'says what a restart of the server means, and goes on with what there is',
+    'explains a restart of the server, and continues with the messages that are left',
     async () => {
       const meaning = 'The server was restarted: what was written meanwhile, or kept before, is not known here.';
       await says('metrics', /^Live$/);
@@ -534,7 +534,7 @@ describe('the page of the sample', () => {
   );
 
   itInChromium(
-    'says that something was left out for a page that was too slow',
+    'reports events that were dropped because the page was too slow',
     async () => {
       const answer = (path: string, dropped: number) =>
         page.route(path, (route) =>

@@ -59,7 +59,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'goes on with the figures after the Last-Event-ID',
+    'resumes the figures after the Last-Event-ID',
     async () => {
       const [first, second] = await events(await fetch(sample.url('/metrics')), 2, 'sample');
       const headers = { 'Last-Event-ID': first?.id ?? '' };
@@ -72,7 +72,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'goes on with the figures after the id in the address, unless the header has a newer one',
+    'resumes the figures after the id in the address, unless the header has a newer one',
     async () => {
       const [first, second, third] = await events(await fetch(sample.url('/metrics')), 3, 'sample');
       const address = sample.url(`/metrics?after=${first?.id}`);
@@ -88,7 +88,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'goes on with the figures over a WebSocket after the id of its subprotocol',
+    'resumes the figures over a WebSocket after the id of its subprotocol',
     async () => {
       const [first, second] = await events(await fetch(sample.url('/metrics')), 2, 'sample');
       const protocols = ['events.v1+json', `last-event-id.${first?.id}`];
@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'sends all who watch the same figures, and how many they are',
+    'sends all viewers the same figures, and their number',
     async () => {
       const watchers = await Promise.all([1, 2, 3].map(async () => new Reading(await fetch(sample.url('/metrics')))));
       await Promise.all(watchers.map((watcher) => watcher.until(/"watching":3\}\n\n/)));
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     await log.leave();
   });
 
-  it('writes down that a client left a stream', async () => {
+  it('logs that a client left a stream', async () => {
     const log = new Reading(await fetch(sample.url('/log?last=0')));
     const left = new Reading(await fetch(sample.url('/export?rate=1024')));
     await left.until(/./);
@@ -178,7 +178,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     await log.leave();
   });
 
-  it('exports a file, all of it, and tells how long it is', async () => {
+  it('exports a whole file with its length', async () => {
     const response = await fetch(sample.url('/export'));
 
     expect(response.headers.get('content-type')).toBe('text/plain; charset=utf-8');
@@ -288,7 +288,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
     return id;
   }
 
-  it('sends everybody what is posted, with the id it was given', async () => {
+  it('sends a posted message to all readers, with its id', async () => {
     const readers = await Promise.all([board(), board()]);
     const read = readers.map((reader) => events(reader, 1, 'message'));
 
@@ -316,7 +316,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
     expect(JSON.parse(shown[0]?.data ?? '')).toMatchObject({ name: 'Somebody', text: 'message 1' });
   });
 
-  it('goes on after the id in the address, unless the header has a newer one', async () => {
+  it('resumes after the id in the address, unless the header has a newer one', async () => {
     const [first, second, third] = [await post('one'), await post('two'), await post('three')];
 
     const byAddress = await events(await board(`?after=${first}`), 2);
@@ -326,7 +326,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
     expect(byHeader.map(({ id }) => id)).toEqual([third]);
   });
 
-  it('says so when an id is none of its own', async () => {
+  it('sends a reset when an id is not one of its own', async () => {
     const newest = await post('the newest');
     const json = new Reading(await board('?after=x', { Accept: 'application/x-ndjson' }));
 
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
 
 describe.each(PLATFORMS)('%s: stopping the sample', (platform) => {
   it(
-    'ends what has no end well, cuts off what is not whole, and is gone',
+    'completes endless streams, truncates incomplete ones, and exits',
     async () => {
       const { program, url } = await startSample({ PLATFORM: platform });
       const metrics = new Reading(await fetch(url('/metrics')));
