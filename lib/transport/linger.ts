@@ -18,8 +18,9 @@ export function endSoon(socket: Socket, within: number): void {
   destroyLater(socket, within);
 }
 
-/** Destroys a socket that has not closed by then. */
+/** Destroys a socket that has not closed within a time, in milliseconds. */
 export function destroyLater(socket: Socket, within: number): void {
-  const timer = setTimeout(() => socket.destroy(), within).unref();
+  // After a time in which the process did not run, what the client has sent meanwhile is read first.
+  const timer = setTimeout(() => setImmediate(() => socket.destroy()), within).unref();
   socket.once('close', () => clearTimeout(timer));
 }
