@@ -6,6 +6,7 @@ import { Controller, Get, Header, Query } from '@nestjs/common';
 import compression from 'compression';
 import {
   ConnectedStream,
+  defineFormat,
   Stream,
   type StreamCloseReason,
   type StreamConnection,
@@ -23,6 +24,15 @@ const ALL: StreamingModuleOptions = { compression: { encodings: ['zstd', 'br', '
 /** More than any window used here: what comes again is as new. */
 const NOISE = randomBytes(16 * 16_384);
 const LINE = 'a line of some words that is said again and again\n';
+
+/** A format whose error record is the end. */
+const TOLD = defineFormat({
+  name: 'told',
+  mediaTypes: ['application/x-told'],
+  truncate: false,
+  encode: (value) => `${JSON.stringify(value)}\n`,
+  error: ({ statusCode }) => `failed ${statusCode}\n`,
+});
 
 /** Streams whose pace a test sets. */
 function streams() {
@@ -57,6 +67,19 @@ function streams() {
       yield { before: LINE };
       await steps[0]?.promise;
       throw new Error('secret');
+    }
+
+    @Stream('told', { format: TOLD })
+    async *told() {
+      yield { before: LINE };
+      await steps[0]?.promise;
+      throw new Error('secret');
+    }
+
+    @Stream('promised', { format: 'ndjson' })
+    *promised() {
+      yield Promise.resolve({ before: LINE });
+      yield Promise.reject(new Error('secret'));
     }
 
     @Stream('endless', { format: 'bytes', sendTimeout: 60_000 })
@@ -312,6 +335,26 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(text).toContain('{"error":');
       expect(response.ended).toBe(false);
       expect(response.error).toBeDefined();
+    });
+
+    it('of a stream that fails ends cleanly where the error record of its format is the end', async () => {
+      const { client, steps } = await start();
+      const response = await client('/told', coding);
+      await response.until('before');
+
+      steps[0]?.resolve();
+
+      expect(await response.over()).toBe(`${JSON.stringify({ before: LINE })}\nfailed 500\n`);
+      expect(response.ended).toBe(true);
+      expect(response.error).toBeUndefined();
+    });
+
+    it('has promised chunks as their values, and is cut off where one rejects', async () => {
+      const { client } = await start();
+      const response = await client('/promised', coding);
+
+      expect(await response.over()).toMatch(/^\{"before":.*\}\n\{"error":.*\}\n$/);
+      expect(response.ended).toBe(false);
     });
 
     it('pauses the source for a client that does not read, and continues when it reads', async () => {

@@ -149,6 +149,22 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     expect(client.records).toEqual([1, { error: { statusCode: 500, message: 'Internal server error' } }]);
   });
 
+  it('also occurs for a promise of a chunk that rejects', async () => {
+    const { open } = await start(driver, {
+      async *feed({ stream }) {
+        void stream.send(Promise.resolve(1));
+        await turns();
+        await stream.send(Promise.reject(new HttpException('said so', 500)));
+        yield 2;
+      },
+    });
+    const client = open();
+
+    await expectEnd(driver, client, 'error');
+
+    expect(client.records).toEqual([1, { error: { statusCode: 500, message: 'said so' } }]);
+  });
+
   it('while its client reads nothing has its record after the waiting chunks', async () => {
     const large = 'x'.repeat(500_000);
     const seen = new Recorder();
