@@ -3,24 +3,19 @@ import { eventIn, isAbsent, type StreamEvent } from '../../event/event.js';
 import { HubEvent } from '../../event/hub-event.js';
 import { joined } from '../../format/binary.js';
 import { encodeHubEvent, encodeShared } from '../../format/encode-hub-event.js';
-import {
-  type Encoded,
-  type StreamErrorBody,
-  type StreamFormat,
-  type StreamFormatState,
-  withState,
-} from '../../format/format.js';
-import { JSON_FORMATS } from '../../format/formats.js';
+import type { Encoded, StreamErrorBody, StreamFormat } from '../../format/format.js';
 import { noJson } from '../../format/json-text.js';
 import { ndjsonFormat } from '../../format/ndjson.format.js';
 import { type ChosenFormat, type ContentType, chooseFormat } from '../../format/negotiate.js';
 import { PASSTHROUGH } from '../../format/passthrough.js';
-import type { SharedChunk } from '../../transport/shared-chunk.js';
+import type { Losses } from '../../source/shared-source.js';
+import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
 import { PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, shelter } from '../../util/thenable.js';
 import type { StreamSettings } from '../stream-settings.js';
+import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
 
@@ -30,57 +25,152 @@ const EMPTY = chooseFormat(ndjsonFormat);
 /** Shared chunks above it are written in slices, so that a client that takes some of it is seen to take something. */
 const LARGE = 131_072;
 
+/** Counts the chunks that a client was not sent, and those of them that it still has to be told about. */
+class LossCount implements Losses {
+  dropped = 0;
+  lagged = 0;
+  untold = 0;
+}
+
 /** The body of a stream: chunks in their format on their way out, within the bounds of the queue. */
-export class Body extends Outbox {
-  format: StreamFormat | undefined;
-  contentType: ContentType | undefined;
-  private begun = false;
-  /** What the format keeps for this stream, if anything. */
-  private state: StreamFormatState | undefined;
-  private opener: Encoded | undefined;
+export class Body {
+  /** The format with its content type, once it is chosen. */
+  private chosen: ChosenFormat | undefined;
+  private encoding: Encoding | undefined;
+  /** `silent`: nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
+  private stage: 'empty' | 'begun' | 'silent' = 'empty';
   /** Whether an id has been, or is being, sent. */
   hasIds = false;
-  /** Whether the format has something between chunks. */
-  private framed = false;
-  /** Whether what the format makes of a string may be continued by the next: it may end within a character. */
-  private continues = true;
-  /** Nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
-  private silent = false;
-  /** What its client is still to be told of. */
-  private dropped = 0;
+  /** How many chunks it was given, without those it has dropped. */
+  chunks = 0;
+  /** What it has dropped, if anything. */
+  lost: LossCount | undefined;
+  /**
+   * The first half of a character that takes two code units, at the end of the last string. It waits for the second half, which the next
+   * string begins with, as in `TextEncoderStream`.
+   */
+  private half = '';
   private waiters: Waiters | undefined;
+  private readonly outbox: Outbox;
 
-  /** @param chosen the format, or nothing when the first chunk decides */
-  constructor(transport: Transport, settings: StreamSettings, chosen: ChosenFormat | undefined, owner: OutboxOwner) {
-    super(transport, settings, owner);
+  /** @param chosen the format, or `undefined` when the first chunk decides */
+  constructor(
+    private readonly transport: Transport,
+    private readonly settings: StreamSettings,
+    chosen: ChosenFormat | undefined,
+    owner: OutboxOwner,
+  ) {
+    this.outbox = new Outbox(transport, settings, owner);
     if (chosen) {
       this.choose(chosen);
     }
   }
 
+  get format(): StreamFormat | undefined {
+    return this.encoding?.format;
+  }
+
+  get contentType(): ContentType | undefined {
+    return this.chosen?.contentType;
+  }
+
+  /** How many bytes were handed to the transport. */
+  get bytes(): number {
+    return this.outbox.bytes;
+  }
+
+  /** See {@link Outbox}. */
+  get blocked(): boolean {
+    return this.outbox.blocked;
+  }
+
+  /** Whether nothing waits to be written. The half of a character does not count. */
+  get empty(): boolean {
+    return this.outbox.empty;
+  }
+
+  /** About how many bytes wait to be written. */
+  get size(): number {
+    return this.outbox.size;
+  }
+
+  /** When the client was last seen to take something, on the clock of the streams. */
+  get progressAt(): number {
+    return this.outbox.progressAt;
+  }
+
+  /** Counts what is dropped: most streams drop nothing. */
+  get losses(): Losses {
+    this.lost ??= new LossCount();
+    return this.lost;
+  }
+
+  /** Whether the body was given nothing, not even the half of a character. */
+  get void(): boolean {
+    return this.empty && this.half === '';
+  }
+
   /** The head is fixed: whether there will be a body is known. */
   open(): void {
-    this.silent = !this.transport.hasBody;
+    if (!this.transport.hasBody) {
+      this.stage = 'silent';
+    }
+  }
+
+  block(): void {
+    this.outbox.block();
+  }
+
+  /** Holds everything back until the end, to be one body of known length. */
+  hold(): void {
+    this.outbox.hold();
+  }
+
+  /** Ends {@link hold}. What was held leaves with the end. */
+  letGo(): void {
+    this.outbox.letGo();
+  }
+
+  /** Ends {@link hold}, and sends what was held, piece by piece as the client takes it. */
+  sendHeld(): void {
+    this.outbox.sendHeld();
+  }
+
+  /** Notes that the client took something, or is not expected to have. */
+  progress(): void {
+    this.outbox.progress();
+  }
+
+  flush(): void {
+    this.outbox.flush();
+  }
+
+  /** See {@link Outbox.takeLast}. */
+  takeLast(whole: boolean): string | Uint8Array {
+    return this.outbox.takeLast(whole);
+  }
+
+  /** Drops what waits: nobody will read it. */
+  clear(): void {
+    this.half = '';
+    this.outbox.clear();
   }
 
   /** Sets how many bytes it has to have, if that is known. What is sent for the connection's sake is then left out. */
   declare(length: number | undefined): void {
-    if (length !== undefined && !this.silent) {
-      this.declared = length;
+    if (length !== undefined && this.stage !== 'silent') {
+      this.outbox.declared = length;
     }
   }
 
   /** Whether bytes may be sent that the application has not counted. */
   get extensible(): boolean {
-    return this.declared === Infinity;
+    return this.outbox.declared === Infinity;
   }
 
-  choose({ format, contentType }: ChosenFormat): void {
-    this.state = format.perStream?.();
-    this.format = this.state ? withState(format, this.state) : format;
-    this.contentType = contentType;
-    this.continues = !JSON_FORMATS.has(format);
-    this.framed = format.open !== undefined || format.separator !== undefined || this.state?.open !== undefined;
+  choose(chosen: ChosenFormat): void {
+    this.chosen = chosen;
+    this.encoding = Encoding.of(chosen.format);
   }
 
   /** Chooses for a stream that ends without a chunk, if that is still open. */
@@ -93,13 +183,13 @@ export class Body extends Outbox {
   /** Encodes a chunk. A promise where it is an event whose data are one. */
   encode(chunk: unknown): Encoded | Promise<Encoded> {
     try {
-      if (this.state !== undefined) {
-        this.head();
+      if (this.encoding?.counts) {
+        void this.encoding.head;
       }
       if (chunk instanceof HubEvent) {
         this.hasIds = true;
         const format = this.formatFor(chunk.data);
-        return this.state === undefined ? encodeShared(chunk, format) : encodeHubEvent(chunk, format);
+        return !this.encoding?.counts ? encodeShared(chunk, format) : encodeHubEvent(chunk, format);
       }
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
@@ -148,22 +238,22 @@ export class Body extends Outbox {
 
   /** Adds an encoded chunk. */
   put(encoded: Encoded): void {
-    if (encoded.length === 0 || this.silent) {
+    if (encoded.length === 0 || this.stage === 'silent') {
       return;
     }
     this.chunks++;
-    if (this.framed) {
+    if (this.encoding?.framed) {
       this.putFrame(encoded);
     } else {
-      this.begun = true;
-      this.continues ? this.add(encoded) : this.addWhole(encoded);
+      this.stage = 'begun';
+      this.encoding?.continues === false ? this.outbox.add(encoded) : this.add(encoded);
     }
   }
 
   /** Adds what is no chunk of its own, as it is. */
   insert(encoded: Encoded): void {
-    if (encoded.length > 0 && !this.silent) {
-      this.addWhole(encoded);
+    if (encoded.length > 0 && this.stage !== 'silent') {
+      this.outbox.add(encoded);
     }
   }
 
@@ -183,8 +273,9 @@ export class Body extends Outbox {
 
   /** Whether chunks look the same to all clients of the format, whatever came before them, and leave at the same time. */
   get shareable(): boolean {
-    const alike = this.format !== undefined && this.state === undefined && !this.framed;
-    return alike && !this.silent && this.settings.flush === 'auto';
+    const { encoding } = this;
+    const alike = encoding !== undefined && !encoding.counts && !encoding.framed;
+    return alike && this.stage !== 'silent' && this.settings.flush === 'auto';
   }
 
   /** Writes what many connections are given, behind what waits. Whether the client can take more. */
@@ -197,10 +288,10 @@ export class Body extends Outbox {
     if (chunk.partial !== undefined || this.half !== '') {
       this.add(chunk.partial ?? chunk.bytes);
     } else if (chunk.size <= LARGE || this.transport.whole) {
-      this.shareWhole(chunk);
+      this.outbox.share(chunk);
     } else {
       for (const slice of chunk.slices) {
-        this.shareWhole(slice);
+        this.outbox.share(slice);
       }
     }
     return !this.blocked;
@@ -208,11 +299,10 @@ export class Body extends Outbox {
 
   /** Adds what stands after the last chunk. */
   close(): void {
-    const { format, state } = this;
     this.tellDropped();
     this.addHalf();
-    this.insert(joined(this.begun ? '' : this.head(), state?.close?.() ?? format?.close ?? ''));
-    this.silent = true;
+    this.insert(joined(this.opener, this.encoding?.tail ?? ''));
+    this.stage = 'silent';
   }
 
   /** Adds the record of an error, if the format has one. Whether its clients know that record as the end. */
@@ -222,11 +312,11 @@ export class Body extends Outbox {
     if (this.extensible) {
       this.tellDropped();
       this.addHalf();
-      const before = this.begun ? '' : this.head();
+      const before = this.opener;
       record = format?.error?.(body, this.settings.errorEvent, error) ?? '';
       this.insert(record.length > 0 ? joined(before, record) : '');
     }
-    this.silent = true;
+    this.stage = 'silent';
     return record.length > 0 && format?.truncate === false;
   }
 
@@ -246,12 +336,13 @@ export class Body extends Outbox {
 
   /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
   admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
-    if (this.whole) {
+    const { outbox } = this;
+    if (outbox.held) {
       return 'take';
     }
     const { items, bytes } = this.settings.queue;
     const full = (): boolean =>
-      this.queuedItems + alsoWaiting >= items || this.queuedCost + alsoWaiting * PROMISE_COST >= bytes;
+      outbox.queuedItems + alsoWaiting >= items || outbox.queuedCost + alsoWaiting * PROMISE_COST >= bytes;
     if (!full()) {
       return 'take';
     }
@@ -259,7 +350,7 @@ export class Body extends Outbox {
     if (overflow === 'disconnect') {
       return 'disconnect';
     }
-    while (overflow === 'drop-oldest' && full() && this.dropOldest()) {
+    while (overflow === 'drop-oldest' && full() && outbox.dropOldest()) {
       this.chunks--;
       this.lose();
     }
@@ -272,8 +363,8 @@ export class Body extends Outbox {
   }
 
   /** Goes on after the client could take no more. */
-  override onDrain(): void {
-    super.onDrain();
+  onDrain(): void {
+    this.outbox.onDrain();
     if (this.blocked) {
       return;
     }
@@ -287,59 +378,80 @@ export class Body extends Outbox {
     return this.waiters.wait();
   }
 
-  /** Forgets what waits, and whoever waits for it. */
+  /** Drops what waits, and rejects the promises of {@link drained}. */
   release(reason: () => StreamCloseError): void {
-    this.silent = true;
+    this.stage = 'silent';
     this.clear();
     this.waiters?.reject(reason);
   }
 
-  private shareWhole(chunk: SharedChunk): void {
-    if (this.blocked) {
-      this.add(chunk.bytes);
-    } else {
-      this.demandRoom(chunk.size);
-      this.bytes += chunk.size;
-      this.blocked = !this.transport.writeShared(chunk);
-      this.progress();
+  /** What stands before the first chunk, as long as there was none. */
+  private get opener(): Encoded {
+    return this.stage === 'empty' ? (this.encoding?.head ?? '') : '';
+  }
+
+  /** Adds a chunk. A string is text that the next string continues. */
+  private add(chunk: Encoded): void {
+    if (typeof chunk !== 'string') {
+      this.addHalf();
+      this.outbox.add(chunk);
+      return;
+    }
+    let text = chunk;
+    if (this.half !== '') {
+      text = this.half + chunk;
+      this.half = '';
+    }
+    if (endsInHalf(text)) {
+      this.half = text.slice(-1);
+      text = text.slice(0, -1);
+    }
+    if (text !== '') {
+      this.outbox.add(text);
     }
   }
 
-  /** What stands before the first chunk. A format that keeps state makes it once, before that chunk. */
-  private head(): Encoded {
-    this.opener ??= this.state?.open?.() ?? this.format?.open ?? '';
-    return this.opener;
+  /** Adds the half of a character that waits, as what follows is not its second half. It becomes U+FFFD. */
+  private addHalf(): void {
+    const { half } = this;
+    if (half !== '') {
+      this.half = '';
+      this.outbox.add(half);
+    }
   }
 
   private putFrame(encoded: Encoded): void {
-    const before = this.begun ? (this.format?.separator ?? '') : this.head();
-    if (this.whole) {
+    const { outbox } = this;
+    const begins = this.stage === 'empty';
+    const before = begins ? this.opener : (this.format?.separator ?? '');
+    this.stage = 'begun';
+    if (outbox.held) {
       // Nothing is dropped, and what many are sent is not copied.
-      this.begun = true;
       this.add(before);
       this.add(encoded);
       return;
     }
     // One piece, so that a chunk that is dropped takes what stands before it along.
     this.add(joined(before, encoded));
-    if (!this.begun) {
-      this.begun = true;
-      this.keepOldest();
+    if (begins) {
+      outbox.keepOldest();
     }
   }
 
   private lose(): void {
-    this.dropped++;
-    this.losses.dropped++;
+    this.lost ??= new LossCount();
+    this.lost.untold++;
+    this.lost.dropped++;
   }
 
   private tellDropped(): void {
-    const { format, dropped } = this;
-    if (dropped === 0) {
+    const { format, lost } = this;
+    if (lost === undefined || lost.untold === 0) {
       return;
     }
-    this.dropped = 0;
-    this.losses.lagged++;
+    const { untold: dropped } = lost;
+    lost.untold = 0;
+    lost.lagged++;
     this.settings.services.logger.warn(
       `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,
     );

@@ -119,7 +119,7 @@ describe('An outbox', () => {
   it('does not write while the client is not drained, even upon flush()', async () => {
     const { outbox, client } = setup();
     outbox.add('a');
-    outbox.blocked = true;
+    outbox.block();
 
     outbox.flush();
     await turn();

@@ -1,6 +1,5 @@
 import { StreamError } from '../../errors.js';
-import type { Losses } from '../../source/shared-source.js';
-import { endsInHalf } from '../../transport/shared-chunk.js';
+import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
 import type { StreamSettings } from '../stream-settings.js';
@@ -11,38 +10,29 @@ const GATHER = 16_384;
 /** Nothing larger is written at once, so that a client that takes some of it is seen to take something. */
 const SLICE = 65_536;
 
-/** Whose stream fails when a write does that nobody waits for. */
+/** What may be written: everything at once, nothing until the client has taken something, or nothing until the end. */
+type Flow = 'free' | 'blocked' | 'held';
+
+/** The stream that fails when a write fails that nobody waits for. */
 export interface OutboxOwner {
   fail(error: unknown): void;
 }
 
 /**
- * What waits to be written. Chunks are gathered into one write; what comes while the client can take no
- * more waits in a queue, whose bounds are the connection's concern.
+ * What waits to be written. Chunks are gathered into one write. What comes while the client can take no more waits in a queue, whose
+ * bounds are kept by the body.
  */
 export class Outbox {
-  /** Whether the client can take no more. */
-  blocked = false;
-  /** Whether all is held back until the end, to be one body of known length. */
-  whole = false;
-  /** How many chunks it was given, without those it has dropped. */
-  chunks = 0;
-  /** How many bytes it has handed over. */
+  private flow: Flow = 'free';
+  /** How many bytes were handed to the transport. */
   bytes = 0;
-  /** What it has dropped, if anything. */
-  lost: Losses | undefined;
-  /** How many bytes the application has declared that the body has. */
-  protected declared = Infinity;
+  /** The length that the application has declared for the body, in bytes. */
+  declared = Infinity;
   /** When it was last seen to take something, on the clock of the registry. */
   progressAt = 0;
-  /**
-   * The first half of a character that takes two code units, at the end of the last string. It waits for the second half, which the next
-   * string begins with, as in `TextEncoderStream`.
-   */
-  half = '';
-  private text = '';
-  private parts: Uint8Array[] | undefined;
-  private gathered = 0;
+  /** Text, or where bytes are among it a list of bytes. */
+  private gathered: string | Uint8Array[] = '';
+  private gatheredSize = 0;
   private queue: ChunkQueue | undefined;
   /** Whether a flush is due: at the end of the turn, or by the timer. */
   private waiting: boolean | NodeJS.Timeout = false;
@@ -50,8 +40,8 @@ export class Outbox {
   private readonly enough: number;
 
   constructor(
-    protected readonly transport: Transport,
-    protected readonly settings: StreamSettings,
+    private readonly transport: Transport,
+    private readonly settings: StreamSettings,
     private readonly owner: OutboxOwner,
   ) {
     const { flush } = settings;
@@ -59,14 +49,35 @@ export class Outbox {
     this.progress();
   }
 
-  /** Where to count what is dropped: most drop nothing. */
-  get losses(): Losses {
-    this.lost ??= { dropped: 0, lagged: 0 };
-    return this.lost;
+  /** Whether what comes has to wait: the client can take no more, or the head is not written yet. */
+  get blocked(): boolean {
+    return this.flow === 'blocked';
+  }
+
+  /** Whether everything is held back until the end, to be one body of known length. */
+  get held(): boolean {
+    return this.flow === 'held';
+  }
+
+  /** Has what comes wait for {@link onDrain}. */
+  block(): void {
+    this.flow = 'blocked';
+  }
+
+  /** Holds everything back that comes. */
+  hold(): void {
+    this.flow = 'held';
+  }
+
+  /** Holds nothing back any more. What was held leaves with the end, or with {@link sendHeld}. */
+  letGo(): void {
+    if (this.flow === 'held') {
+      this.flow = 'free';
+    }
   }
 
   get empty(): boolean {
-    return this.gathered === 0 && this.queuedItems === 0;
+    return this.gatheredSize === 0 && this.queuedItems === 0;
   }
 
   get queuedItems(): number {
@@ -84,7 +95,7 @@ export class Outbox {
 
   /** About how many bytes wait here. */
   get size(): number {
-    return this.gathered + this.queuedBytes;
+    return this.gatheredSize + this.queuedBytes;
   }
 
   /** Notes that the client took something, or is not expected to have. */
@@ -92,73 +103,39 @@ export class Outbox {
     this.progressAt = this.settings.services.registry.clock.now();
   }
 
-  /** Adds a chunk to what has to be written. A string is text that the next string continues. */
+  /** Adds a chunk to what is to be written. */
   add(chunk: string | Uint8Array): void {
-    if (typeof chunk === 'string') {
-      this.addText(chunk);
-    } else {
-      this.addHalf();
-      this.addWhole(chunk);
-    }
-  }
-
-  /** Adds what is no part of the text: the half of a character goes on waiting. */
-  protected addWhole(chunk: string | Uint8Array): void {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
     }
-    if (this.blocked || this.whole) {
+    if (this.flow !== 'free') {
       this.queue ??= new ChunkQueue();
       this.queue.push(this.blocked ? chunk : owned(chunk));
       return;
     }
-    if (typeof chunk === 'string' && this.parts === undefined) {
-      this.text += chunk;
-      this.gathered += chunk.length;
+    if (typeof chunk === 'string' && typeof this.gathered === 'string') {
+      this.gathered += chunk;
+      this.gatheredSize += chunk.length;
     } else {
       this.gatherBytes(chunk);
     }
-    if (this.gathered >= this.enough) {
+    if (this.gatheredSize >= this.enough) {
       this.flush();
     } else if (!this.waiting) {
       this.flushLater();
     }
   }
 
-  /** Adds the half of a character that waits, as what follows is not its second half. It becomes U+FFFD. */
-  protected addHalf(): void {
-    const { half } = this;
-    if (half !== '') {
-      this.half = '';
-      this.addWhole(half);
-    }
-  }
-
-  private addText(chunk: string): void {
-    let text = chunk;
-    if (this.half !== '') {
-      text = this.half + chunk;
-      this.half = '';
-    }
-    if (endsInHalf(text)) {
-      this.half = text.slice(-1);
-      text = text.slice(0, -1);
-    }
-    if (text !== '') {
-      this.addWhole(text);
-    }
-  }
-
   /** Hands over what is gathered. */
   flush(): void {
-    if (!this.blocked && !this.whole && this.gathered > 0) {
+    if (this.flow === 'free' && this.gatheredSize > 0) {
       this.write(this.take());
     }
   }
 
   /** Sends what was held back, piece by piece as the client takes it. */
   sendHeld(): void {
-    this.whole = false;
+    this.letGo();
     if (!this.blocked) {
       this.onDrain();
     }
@@ -166,19 +143,18 @@ export class Outbox {
 
   /** Takes what is gathered, for one write. */
   take(): string | Uint8Array {
-    const { text, parts } = this;
-    this.text = '';
-    this.parts = undefined;
-    this.gathered = 0;
-    if (parts === undefined) {
-      return text;
+    const { gathered } = this;
+    this.gathered = '';
+    this.gatheredSize = 0;
+    if (typeof gathered === 'string') {
+      return gathered;
     }
-    const [only] = parts;
-    return only && parts.length === 1 ? only : Buffer.concat(parts);
+    const [only] = gathered;
+    return only && gathered.length === 1 ? only : Buffer.concat(gathered);
   }
 
   onDrain(): void {
-    this.blocked = false;
+    this.flow = 'free';
     this.progress();
     while (!this.blocked && this.queue && this.queue.length > 0) {
       for (const chunk of this.queue.take(GATHER)) {
@@ -218,20 +194,19 @@ export class Outbox {
     return rest;
   }
 
-  /** Drops the oldest queued chunk that has not to stay. Whether there was one. */
+  /** Drops the oldest queued chunk that need not stay. Returns whether there was one. */
   dropOldest(): boolean {
     return this.queue?.dropOldest() ?? false;
   }
 
-  /** Has the oldest queued chunk, if there is one, stay when others are dropped. */
-  protected keepOldest(): void {
+  /** Keeps the oldest queued chunk, if there is one, when others are dropped. */
+  keepOldest(): void {
     this.queue?.keepFirst();
   }
 
-  /** Forgets everything: nobody will read it. */
+  /** Drops everything: nobody will read it. */
   clear(): void {
     this.take();
-    this.half = '';
     this.queue = undefined;
     if (typeof this.waiting === 'object') {
       clearTimeout(this.waiting);
@@ -239,7 +214,7 @@ export class Outbox {
   }
 
   /** Refuses to write more than was declared: what follows would be read as the next response. */
-  protected demandRoom(size: number): void {
+  private demandRoom(size: number): void {
     if (this.bytes + size > this.declared) {
       throw this.wrongLength(`has more: ${this.bytes + size} bytes so far`);
     }
@@ -253,13 +228,24 @@ export class Outbox {
   }
 
   private gatherBytes(chunk: string | Uint8Array): void {
-    this.gathered += chunk.length;
-    if (this.parts === undefined) {
-      this.parts = this.text === '' ? [] : [Buffer.from(this.text)];
-      this.text = '';
+    this.gatheredSize += chunk.length;
+    if (typeof this.gathered === 'string') {
+      this.gathered = this.gathered === '' ? [] : [Buffer.from(this.gathered)];
     }
     const own = owned(chunk);
-    this.parts.push(typeof own === 'string' ? Buffer.from(own) : own);
+    this.gathered.push(typeof own === 'string' ? Buffer.from(own) : own);
+  }
+
+  /** Writes what many connections are sent, behind what waits. */
+  share(chunk: SharedChunk): void {
+    if (this.blocked) {
+      this.add(chunk.bytes);
+    } else {
+      this.demandRoom(chunk.size);
+      this.bytes += chunk.size;
+      this.flow = this.transport.writeShared(chunk) ? 'free' : 'blocked';
+      this.progress();
+    }
   }
 
   private write(data: string | Uint8Array): void {
@@ -267,7 +253,7 @@ export class Outbox {
     this.demandRoom(size);
     this.bytes += size;
     if (data.length <= SLICE || this.transport.whole) {
-      this.blocked = !this.transport.write(data);
+      this.flow = this.transport.write(data) ? 'free' : 'blocked';
     } else {
       this.writeSlices(typeof data === 'string' ? Buffer.from(data) : data);
     }
@@ -277,7 +263,7 @@ export class Outbox {
   private writeSlices(bytes: Uint8Array): void {
     let start = 0;
     while (start < bytes.length && !this.blocked) {
-      this.blocked = !this.transport.write(bytes.subarray(start, start + SLICE));
+      this.flow = this.transport.write(bytes.subarray(start, start + SLICE)) ? 'free' : 'blocked';
       start += SLICE;
     }
     if (start < bytes.length) {
@@ -306,7 +292,7 @@ export class Outbox {
     // Runs when no microtask is left, so mostly after a source that never waits has filled and sent what there was to
     // gather. To have the event loop turn for it would cost as much as a hundred chunks.
     process.nextTick(() => {
-      if (this.gathered > 0) {
+      if (this.gatheredSize > 0) {
         atEndOfTurn(flush);
       } else {
         this.waiting = false;

@@ -53,7 +53,7 @@ export class LongPoll implements PollPort {
     maxDuration: number,
   ) {
     this.wait = Math.min(wait, LONGEST_WAIT, Math.ceil(maxDuration / 1_000));
-    stream.body.whole = true;
+    stream.body.hold();
   }
 
   /** Whether the answer still waits for something to come. Returns `undefined` where there is no such answer. */
@@ -114,7 +114,7 @@ export class LongPoll implements PollPort {
     if (!this.reader) {
       return;
     }
-    body.whole = false;
+    body.letGo();
     if (!transport.hasBody) {
       body.clear();
     } else if (body.size > LARGE) {
@@ -155,7 +155,9 @@ export class LongPoll implements PollPort {
     }
     if (lifecycle.state !== 'open') {
       // A stream that already ends sends everything with the end.
-      body.whole = lifecycle.state !== 'new';
+      if (lifecycle.state === 'new') {
+        body.letGo();
+      }
       return;
     }
     stream.scope.attempt(() => {
@@ -195,7 +197,7 @@ export class LongPoll implements PollPort {
   private endBody(): number {
     const { body } = this.stream;
     const { contentType } = body;
-    const empty = body.empty && body.half === '';
+    const { void: empty } = body;
     if (!empty) {
       body.close();
     }

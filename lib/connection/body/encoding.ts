@@ -1,0 +1,57 @@
+import { type Encoded, type StreamFormat, type StreamFormatState, withState } from '../../format/format.js';
+import { JSON_FORMATS } from '../../format/formats.js';
+
+/** The encodings of formats without state: all bodies of a format share one. */
+const shared = new WeakMap<StreamFormat, Encoding>();
+
+/** How the body of a stream is encoded: its format, and what follows from it for every chunk. */
+export class Encoding {
+  readonly format: StreamFormat;
+  /** Whether the format has something between chunks. */
+  readonly framed: boolean;
+  /** Whether a string may be continued by the next: it may end within a character. */
+  readonly continues: boolean;
+  private opener: Encoded | undefined;
+
+  private constructor(
+    format: StreamFormat,
+    private readonly state: StreamFormatState | undefined,
+  ) {
+    this.format = state ? withState(format, state) : format;
+    this.continues = !JSON_FORMATS.has(format);
+    this.framed = format.open !== undefined || format.separator !== undefined || state?.open !== undefined;
+  }
+
+  /** Returns the encoding of one stream, which has a state of its own where the format keeps one. */
+  static of(format: StreamFormat): Encoding {
+    const state = format.perStream?.();
+    if (state) {
+      return new Encoding(format, state);
+    }
+    let encoding = shared.get(format);
+    if (!encoding) {
+      encoding = new Encoding(format, undefined);
+      shared.set(format, encoding);
+    }
+    return encoding;
+  }
+
+  /** Whether the format keeps something for this stream. */
+  get counts(): boolean {
+    return this.state !== undefined;
+  }
+
+  /** The bytes before the first chunk. A format that keeps state makes them once, before that chunk. */
+  get head(): Encoded {
+    if (this.state?.open === undefined) {
+      return this.format.open ?? '';
+    }
+    this.opener ??= this.state.open();
+    return this.opener;
+  }
+
+  /** The bytes after the last chunk. */
+  get tail(): Encoded {
+    return this.state?.close?.() ?? this.format.close ?? '';
+  }
+}
