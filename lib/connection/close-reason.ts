@@ -1,10 +1,10 @@
-import type { StreamCloseCode } from '../errors.js';
+import { type StreamCloseCode, StreamCloseError } from '../errors.js';
 
-/** How a stream ended: what `onClose` hooks are given. */
+/** How a stream ended. `onClose` hooks receive it. */
 export interface StreamCloseReason {
   /**
    * - `completed`: the source ended, or `close()` was called
-   * - `client-closed`: the client went away
+   * - `client-closed`: the client disconnected
    * - `error`: the source, a hook or a value failed; see `error`
    * - `server-closed`: closed through {@link StreamRegistry}
    * - `shutdown`: the application is closing
@@ -13,7 +13,7 @@ export interface StreamCloseReason {
    * - `deadline`: `maxDuration` is over
    */
   readonly code: StreamCloseCode;
-  /** With `error`: what was thrown. With `client-closed`: what was wrong with what a WebSocket client sent, if anything. */
+  /** With `error`: the error. With `client-closed`: how a WebSocket client broke the protocol, if it did. */
   readonly error?: unknown;
 }
 
@@ -27,6 +27,14 @@ const MESSAGES: Readonly<Record<StreamCloseCode, string>> = {
   'send-timeout': 'The client took nothing for the send timeout',
   deadline: 'The stream reached its maximum duration',
 };
+
+/** The error with which the signal of a stream is aborted and pending sends reject. `name` says which stream it is. */
+export function closeErrorOf(
+  name: string,
+  { code, error }: StreamCloseReason = { code: 'completed' },
+): StreamCloseError {
+  return new StreamCloseError(code, `${name}: ${messageOf(code)}`, error === undefined ? undefined : { cause: error });
+}
 
 export function messageOf(code: StreamCloseCode): string {
   return MESSAGES[code];

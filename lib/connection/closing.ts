@@ -53,6 +53,21 @@ export class Closing {
     return this.waiter.promise;
   }
 
+  /** Ends the stream well, if it has not begun to end. */
+  request(reason: StreamCloseReason): void {
+    const { lifecycle, opening, scope, settings } = this.stream;
+    if (!lifecycle.allows('close')) {
+      return;
+    }
+    if (lifecycle.state !== 'new' || reason.code === 'completed') {
+      scope.attempt(() => this.begin(reason));
+    } else if (!this.turnAway(reason, settings.services.retryDelay())) {
+      // There is nothing to end well: an exception filter can say so.
+      opening?.settle({ error: settings.services.refusal(messageOf(reason.code)) });
+      this.over(reason);
+    }
+  }
+
   /** Ends the stream well: after `onOpen` and what was sent, `beforeClose` may still send. */
   begin(reason: StreamCloseReason): void | PromiseLike<void> {
     const { stream } = this;
@@ -147,7 +162,7 @@ export class Closing {
       // Behind an earlier response, to truncate would take that along. The clock calls this again.
       return;
     }
-    const rest = body.takeLast(how === 'end');
+    const rest = body.outbox.takeLast(how === 'end');
     lifecycle.finished();
     body.progress();
     const { code, error } = lifecycle.reason ?? { code: 'completed' as const };

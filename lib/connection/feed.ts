@@ -75,27 +75,27 @@ export class Feed implements SharedPort, PushPort {
     return this.body.losses;
   }
 
-  /** Reads what the handler returned. */
-  read(value: unknown): void {
+  /** Reads what the handler returned. It pushes if that is `undefined` or `null`. */
+  attach(value: unknown): void {
     const { stream } = this;
-    const source = stream.scope.within(() => sourceOfRoute(value, stream.route));
-    const { opening } = stream;
-    this.reader =
-      source.kind === 'shared' && opening?.poll && stream.transport.hasBody
-        ? opening.poll.readerOf(source)
-        : readerOf(source, this);
-    if (source.kind === 'shared') {
-      this.body.hasIds = true;
-    } else if (source.head) {
-      if (!opening) {
-        throw lateHead(stream.scope.name);
+    if (value !== undefined && value !== null) {
+      this.read(stream.scope.within(() => sourceOfRoute(value, stream.route)));
+    }
+    if (!stream.transport.hasBody) {
+      stream.complete();
+    } else if (!this.reader?.endless) {
+      this.reader?.resume();
+    } else {
+      // Its events come when they happen: the client is to know that it is subscribed.
+      if (stream.lifecycle.state === 'new' && this.body.format !== undefined) {
+        stream.opening?.commit();
       }
-      opening.adopt(source.head);
+      this.resume();
     }
   }
 
   /** Reads a source that calls the handler only when it starts. */
-  attach(source: Source): void {
+  start(source: Source): void {
     this.reader = readerOf(source, this);
     this.reader.resume();
   }
@@ -204,6 +204,22 @@ export class Feed implements SharedPort, PushPort {
 
   within<R>(run: () => R): R {
     return this.stream.scope.within(run);
+  }
+
+  private read(source: Source): void {
+    const { opening, transport, scope } = this.stream;
+    if (source.kind === 'shared') {
+      this.reader = opening?.poll && transport.hasBody ? opening.poll.readerOf(source) : readerOf(source, this);
+      this.body.hasIds = true;
+      return;
+    }
+    this.reader = readerOf(source, this);
+    if (source.head) {
+      if (!opening) {
+        throw lateHead(scope.name);
+      }
+      opening.adopt(source.head);
+    }
   }
 
   private accept(chunk: unknown): Promise<void> {

@@ -1,10 +1,10 @@
-import { StreamCloseError } from '../errors.js';
+import type { StreamCloseError } from '../errors.js';
 import type { Source } from '../source/source.js';
 import { discard } from '../source/source-of.js';
 import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
 import { onRejection } from '../util/thenable.js';
 import { Body } from './body/body.js';
-import { messageOf, type StreamCloseReason } from './close-reason.js';
+import { closeErrorOf, type StreamCloseReason } from './close-reason.js';
 import { Closing, type ClosingStream } from './closing.js';
 import { warnOfDropped } from './dropped-headers.js';
 import { Feed } from './feed.js';
@@ -17,6 +17,7 @@ import type { OpenStream } from './registry/stream-registry.js';
 import { StreamScope } from './scope.js';
 import { StreamConnection, type StreamHooks } from './stream-connection.js';
 import type { Admission, StreamParts, StreamSettings } from './stream-settings.js';
+import { visit } from './tick.js';
 
 /** The messages of a client that cannot send any. */
 const NO_MESSAGES: AsyncIterable<never> = {
@@ -175,32 +176,19 @@ export class LiveConnection
 
   /** Reads what the handler returned. It pushes if that is `undefined` or `null`. */
   attach(value: unknown): void {
-    const { opening, lifecycle } = this;
+    const { opening } = this;
     opening?.decide();
-    if (lifecycle.state !== 'new' && lifecycle.state !== 'open') {
-      this.discard(value);
-      return;
-    }
-    if (value !== undefined && value !== null) {
-      this.feed.read(value);
-    }
-    if (!this.transport.hasBody) {
-      this.complete();
-    } else if (!this.feed.reader?.endless) {
-      this.feed.reader?.resume();
+    if (this.state === 'new' || this.state === 'open') {
+      this.feed.attach(value);
     } else {
-      // Its events come when they happen: the client is to know that it is subscribed.
-      if (lifecycle.state === 'new' && this.body.format !== undefined) {
-        opening?.commit();
-      }
-      this.feed.resume();
+      this.discard(value);
     }
     opening?.poll?.letGo();
   }
 
   /** Reads a source that calls the handler only when it starts. */
   attachSource(source: Source): void {
-    this.feed.attach(source);
+    this.feed.start(source);
   }
 
   /** Releases what a handler returned if nobody will read it. */
@@ -232,22 +220,7 @@ export class LiveConnection
   }
 
   tick(now: number, clock: number, gap: number): void {
-    const { settings, transport, body, lifecycle } = this;
-    if (transport.queued) {
-      // It is not this client that is slow, but the response before.
-      body.progress();
-    }
-    const silence = now - body.progressAt;
-    const ends = lifecycle.state === 'closing' || lifecycle.ended;
-    if ((body.blocked || ends) && silence >= settings.sendTimeout) {
-      this.cut({ code: 'send-timeout' });
-    } else if (lifecycle.ending === 'truncate') {
-      this.ends.finish('truncate');
-    } else if (clock - this.beganAt >= settings.maxDuration) {
-      void this.end({ code: 'deadline' });
-    } else {
-      this.scope.attempt(() => this.onSilence(clock - this.beganAt, silence + gap));
-    }
+    visit(this, now, clock - this.beganAt, gap);
   }
 
   announceShutdown(retry: number | undefined): void {
@@ -263,13 +236,8 @@ export class LiveConnection
 
   /** Ends the stream well. Resolves once it is over. */
   end(reason: StreamCloseReason): Promise<void> {
-    const { lifecycle, opening } = this;
-    if (!opening?.poll?.endWait(reason) && lifecycle.allows('close')) {
-      if (lifecycle.state === 'new' && reason.code !== 'completed') {
-        this.refuse(reason);
-      } else {
-        this.scope.attempt(() => this.ends.begin(reason));
-      }
+    if (!this.opening?.poll?.endWait(reason)) {
+      this.ends.request(reason);
     }
     return this.ends.done();
   }
@@ -363,12 +331,11 @@ export class LiveConnection
   }
 
   closeError(): StreamCloseError {
-    const { code, error } = this.lifecycle.reason ?? { code: 'completed' as const };
-    const options = error === undefined ? undefined : { cause: error };
-    return new StreamCloseError(code, `${this.scope.name}: ${messageOf(code)}`, options);
+    return closeErrorOf(this.scope.name, this.lifecycle.reason);
   }
 
-  private get ends(): Closing {
+  /** The end, which begins with whoever asks for it. */
+  get ends(): Closing {
     this.closing ??= new Closing(this);
     return this.closing;
   }
@@ -376,33 +343,6 @@ export class LiveConnection
   private demand(operation: StreamOperation): void {
     if (!this.lifecycle.allows(operation)) {
       throw this.lifecycle.refusal(operation);
-    }
-  }
-
-  /** Ends a stream that has sent nothing. */
-  private refuse(reason: StreamCloseReason): void {
-    const { services } = this.settings;
-    if (!this.turnAway(reason, services.retryDelay())) {
-      this.opening?.settle({ error: services.refusal(messageOf(reason.code)) });
-      this.over(reason);
-    }
-  }
-
-  /** Opens a stream that has been silent for `openDelay`, and keeps the connection of an open one alive. */
-  private onSilence(age: number, silence: number): void {
-    const { settings, lifecycle, opening, body } = this;
-    if (opening?.poll) {
-      return;
-    }
-    if (!lifecycle.headFixed) {
-      if (age >= settings.openDelay) {
-        lifecycle.state === 'new' ? opening?.openSilent() : opening?.flushHead();
-      }
-    } else if (lifecycle.state === 'open') {
-      this.transport.check?.(settings.heartbeat, settings.services.registry.clock.now());
-      if (silence >= settings.heartbeat && this.feed.ready && body.empty) {
-        body.beat(this.reader?.position);
-      }
     }
   }
 }

@@ -253,7 +253,7 @@ export class Opening {
   /** Nothing is written before the head. */
   private awaitHead(committed: PromiseLike<CommittedHead>): void {
     const { stream, parts } = this;
-    stream.body.block();
+    stream.body.outbox.block();
     Promise.resolve(committed).then(
       (late) => {
         stream.lifecycle.headWritten();

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Controller, Injectable } from '@nestjs/common';
+import { Controller, HttpException, Injectable } from '@nestjs/common';
 import { Subject } from 'rxjs';
 import {
   ConnectedStream,
@@ -10,6 +10,7 @@ import {
   type StreamingModuleOptions,
   UseStreamHooks,
 } from '../../lib/index.js';
+import { useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
 import { quiet, turns, useApps } from '../support/running.js';
@@ -267,6 +268,56 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     const { text } = await start(platform, { controllers: [Feed] });
 
     expect(await text('/feed')).toBe('first second');
+  });
+
+  it('onOpen may end a stream whose source had nothing to send', async () => {
+    const seen = new Recorder();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text' })
+      @UseStreamHooks({
+        onOpen: (stream) => void stream.close(),
+        onClose: (_stream, { code }) => seen.add(code),
+      })
+      feed() {
+        return [];
+      }
+    }
+    const { text } = await start(platform, { controllers: [Feed] });
+
+    expect(await text('/feed')).toBe('');
+
+    expect(await seen.count(1)).toEqual(['completed']);
+  });
+
+  it('beforeClose that fails before the first byte has a status, however long it takes', async () => {
+    const closing = deferred();
+    const go = deferred();
+    @Controller()
+    class Feed {
+      @Stream('feed', { format: 'text' })
+      @UseStreamHooks({
+        async beforeClose() {
+          closing.resolve();
+          await go.promise;
+          throw new HttpException('too late', 418);
+        },
+      })
+      feed() {
+        return [];
+      }
+    }
+    const { app, get } = await start(platform, { controllers: [Feed] });
+    const clock = useFakeClock(app);
+    const client = await get('/feed');
+    await closing.promise;
+
+    await clock.advance(5_000);
+    go.resolve();
+
+    await client.until('too late');
+    expect(client.head).toContain('418');
+    clock.restore();
   });
 
   it('beforeClose may still send, and the stream ends after it', async () => {

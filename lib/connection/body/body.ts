@@ -51,7 +51,7 @@ export class Body {
    */
   private half = '';
   private waiters: Waiters | undefined;
-  private readonly outbox: Outbox;
+  readonly outbox: Outbox;
 
   /** @param chosen the format, or `undefined` when the first chunk decides */
   constructor(
@@ -117,25 +117,6 @@ export class Body {
     }
   }
 
-  block(): void {
-    this.outbox.block();
-  }
-
-  /** Holds everything back until the end, to be one body of known length. */
-  hold(): void {
-    this.outbox.hold();
-  }
-
-  /** Ends {@link hold}. What was held leaves with the end. */
-  letGo(): void {
-    this.outbox.letGo();
-  }
-
-  /** Ends {@link hold}, and sends what was held, piece by piece as the client takes it. */
-  sendHeld(): void {
-    this.outbox.sendHeld();
-  }
-
   /** Notes that the client took something, or is not expected to have. */
   progress(): void {
     this.outbox.progress();
@@ -143,11 +124,6 @@ export class Body {
 
   flush(): void {
     this.outbox.flush();
-  }
-
-  /** See {@link Outbox.takeLast}. */
-  takeLast(whole: boolean): string | Uint8Array {
-    return this.outbox.takeLast(whole);
   }
 
   /** Drops what waits: nobody will read it. */

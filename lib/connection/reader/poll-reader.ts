@@ -51,22 +51,18 @@ class GatheredSource implements PullSource {
  */
 export class PollReader implements Reader, SharedPort {
   readonly sharedFormat = undefined;
-  /** Whether it still waits or gathers. */
-  waiting = true;
-  /** Why it ended. */
-  reason: StreamCloseReason = { code: 'completed' };
+  /** Why it no longer waits. */
+  private ended: StreamCloseReason | undefined;
   private readonly items: HubEvent[] = [];
   private bytes = 0;
   /** Where the client begins, as far as the source has told. */
   private start: string | undefined;
-  private started = false;
-  /** What was there before has been gathered: what comes now has happened meanwhile. */
-  private live = false;
+  /** In `history`, what was there before is gathered; in `live`, what happens meanwhile. */
+  private phase: 'idle' | 'history' | 'live' = 'idle';
   private full = false;
   private due = false;
   private timer: NodeJS.Timeout | undefined;
-  private gathered: GatheredSource | undefined;
-  private pump: Pump | undefined;
+  private answer: { readonly source: GatheredSource; readonly pump: Pump } | undefined;
 
   /** @param wait in seconds */
   constructor(
@@ -79,7 +75,17 @@ export class PollReader implements Reader, SharedPort {
 
   /** The id up to which the client has been sent everything. Nothing: that of its request, whatever it was. */
   get id(): string | undefined {
-    return this.gathered ? this.gathered.id : this.start;
+    return this.answer ? this.answer.source.id : this.start;
+  }
+
+  /** Whether it still waits or gathers. */
+  get waiting(): boolean {
+    return this.ended === undefined;
+  }
+
+  /** Why the answer ends. */
+  get reason(): StreamCloseReason {
+    return this.ended ?? { code: 'completed' };
   }
 
   get losses(): Losses {
@@ -91,10 +97,10 @@ export class PollReader implements Reader, SharedPort {
   }
 
   resume(): void {
-    if (this.pump) {
-      this.pump.resume();
-    } else if (!this.started) {
-      this.started = true;
+    if (this.answer) {
+      this.answer.pump.resume();
+    } else if (this.phase === 'idle') {
+      this.phase = 'history';
       if (this.wait > 0) {
         this.timer = setTimeout(() => this.conclude(), this.wait * 1_000);
       }
@@ -104,9 +110,9 @@ export class PollReader implements Reader, SharedPort {
 
   stop(): void {
     if (this.waiting) {
-      this.release();
+      this.release(this.reason);
     }
-    this.pump?.stop();
+    this.answer?.pump.stop();
   }
 
   /** Ends the wait: what there is by now is the answer. */
@@ -116,11 +122,10 @@ export class PollReader implements Reader, SharedPort {
     if (this.waiting) {
       const { items, start } = this;
       const last = items.at(-1)?.id ?? start;
-      this.reason = reason;
-      this.release();
-      this.gathered = new GatheredSource(items, start, this.full ? last : (position ?? last));
-      this.pump = new Pump(this.gathered, this.port);
-      this.pump.resume();
+      this.release(reason);
+      const source = new GatheredSource(items, start, this.full ? last : (position ?? last));
+      this.answer = { source, pump: new Pump(source, this.port) };
+      this.answer.pump.resume();
     }
   }
 
@@ -141,7 +146,7 @@ export class PollReader implements Reader, SharedPort {
       // At once: it would hold back for a slow client what this one comes back for.
       this.source.stop();
       this.concludeSoon();
-    } else if (this.live) {
+    } else if (this.phase === 'live') {
       this.concludeSoon();
     }
   }
@@ -155,7 +160,7 @@ export class PollReader implements Reader, SharedPort {
   }
 
   onCaughtUp(): void {
-    this.live = true;
+    this.phase = 'live';
     if (this.wait === 0 || this.items.length > 0) {
       this.concludeSoon();
     }
@@ -178,8 +183,8 @@ export class PollReader implements Reader, SharedPort {
     this.port.overflow();
   }
 
-  private release(): void {
-    this.waiting = false;
+  private release(reason: StreamCloseReason): void {
+    this.ended = reason;
     clearTimeout(this.timer);
     this.source.stop();
   }

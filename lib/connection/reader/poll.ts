@@ -53,7 +53,7 @@ export class LongPoll implements PollPort {
     maxDuration: number,
   ) {
     this.wait = Math.min(wait, LONGEST_WAIT, Math.ceil(maxDuration / 1_000));
-    stream.body.hold();
+    stream.body.outbox.hold();
   }
 
   /** Whether the answer still waits for something to come. Returns `undefined` where there is no such answer. */
@@ -114,11 +114,11 @@ export class LongPoll implements PollPort {
     if (!this.reader) {
       return;
     }
-    body.letGo();
+    body.outbox.letGo();
     if (!transport.hasBody) {
       body.clear();
     } else if (body.size > LARGE) {
-      body.sendHeld();
+      body.outbox.sendHeld();
     }
   }
 
@@ -156,7 +156,7 @@ export class LongPoll implements PollPort {
     if (lifecycle.state !== 'open') {
       // A stream that already ends sends everything with the end.
       if (lifecycle.state === 'new') {
-        body.letGo();
+        body.outbox.letGo();
       }
       return;
     }
@@ -165,7 +165,7 @@ export class LongPoll implements PollPort {
       if (!body.empty || opening?.gate === undefined) {
         opening?.flushHead();
       }
-      body.sendHeld();
+      body.outbox.sendHeld();
     });
   }
 

@@ -60,7 +60,7 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
   } else {
     body.close();
   }
-  return Buffer.concat([...writes, Buffer.from(body.takeLast(true))]);
+  return Buffer.concat([...writes, Buffer.from(body.outbox.takeLast(true))]);
 }
 
 /** What our reader finds in a body that comes in pieces, cut at these places. */

@@ -1,0 +1,70 @@
+import type { Transport } from '../transport/transport.js';
+import type { Body } from './body/body.js';
+import type { StreamCloseReason } from './close-reason.js';
+import type { Closing } from './closing.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Opening } from './opening.js';
+import type { Reader } from './reader/reader.js';
+import type { StreamScope } from './scope.js';
+import type { StreamSettings } from './stream-settings.js';
+
+/** A stream for the clock. */
+interface TimedStream {
+  readonly body: Body;
+  readonly lifecycle: Lifecycle;
+  readonly transport: Transport;
+  readonly settings: StreamSettings;
+  readonly scope: StreamScope;
+  readonly opening: Opening | undefined;
+  readonly ends: Closing;
+  readonly feed: { readonly ready: boolean; readonly reader: Reader | undefined };
+  end(reason: StreamCloseReason): Promise<void>;
+}
+
+/**
+ * Does what is due in a stream: `sendTimeout`, `maxDuration`, `openDelay` and `heartbeat`. All times are in milliseconds.
+ * @param now the time without gaps
+ * @param age since the handler was called
+ * @param gap how long the process did not run before this tick
+ */
+export function visit(stream: TimedStream, now: number, age: number, gap: number): void {
+  const { settings, transport, body, lifecycle } = stream;
+  if (transport.queued) {
+    // It is not this client that is slow, but the response before.
+    body.progress();
+  }
+  const silence = now - body.progressAt;
+  const waits = body.blocked || lifecycle.ended || lifecycle.state === 'closing';
+  if (waits && silence >= settings.sendTimeout) {
+    stream.ends.cut({ code: 'send-timeout' });
+  } else if (lifecycle.ending === 'truncate') {
+    stream.ends.finish('truncate');
+  } else if (age >= settings.maxDuration) {
+    void stream.end({ code: 'deadline' });
+  } else {
+    stream.scope.attempt(() => onSilence(stream, now, age, silence + gap));
+  }
+}
+
+/** Opens a stream that has been silent for `openDelay`, and keeps the connection of an open one alive. */
+function onSilence(stream: TimedStream, now: number, age: number, silence: number): void {
+  const { settings, lifecycle, opening, body, feed } = stream;
+  if (opening?.poll) {
+    return;
+  }
+  if (!lifecycle.headFixed) {
+    if (age < settings.openDelay) {
+      return;
+    }
+    if (lifecycle.state === 'new') {
+      opening?.openSilent();
+    } else if (lifecycle.state === 'open') {
+      opening?.flushHead();
+    }
+  } else if (lifecycle.state === 'open') {
+    stream.transport.check?.(settings.heartbeat, now);
+    if (silence >= settings.heartbeat && feed.ready && body.empty) {
+      body.beat(feed.reader?.position);
+    }
+  }
+}
