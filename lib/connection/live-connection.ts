@@ -63,7 +63,7 @@ export class LiveConnection
     transport.listen(this);
     if (transport.closed) {
       // It disconnected before there was a listener, during a guard for instance.
-      this.over({ code: 'client-closed' });
+      this.ends.over({ code: 'client-closed' });
     }
   }
 
@@ -242,11 +242,6 @@ export class LiveConnection
     return this.ends.done();
   }
 
-  /** See {@link Closing.turnAway}. */
-  turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
-    return this.ends.turnAway(reason, retry);
-  }
-
   cut(reason: StreamCloseReason): void {
     this.ends.cut(reason);
   }
@@ -276,15 +271,11 @@ export class LiveConnection
   }
 
   onFinish(): void {
-    this.over(this.lifecycle.reason ?? { code: 'completed' });
+    this.ends.over(this.lifecycle.reason ?? { code: 'completed' });
   }
 
   onClose(error?: Error): void {
-    this.over({ code: 'client-closed', ...(error && { error }) });
-  }
-
-  over(reason: StreamCloseReason): void {
-    this.ends.over(reason);
+    this.ends.over({ code: 'client-closed', ...(error && { error }) });
   }
 
   complete(): void {

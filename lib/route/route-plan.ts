@@ -163,7 +163,7 @@ export class StreamPlan {
       // The connection will be closed with the server, perhaps while the next request is on its way.
       connection.header('Connection', 'close');
     }
-    if (refused.status === 503 && connection.turnAway({ code: 'server-closed' }, retry)) {
+    if (refused.status === 503 && connection.ends.turnAway({ code: 'server-closed' }, retry)) {
       return undefined;
     }
     throw new HttpException(refused.message, refused.status);
