@@ -45,10 +45,7 @@ export class Body {
   chunks = 0;
   /** What it has dropped, if anything. */
   lost: LossCount | undefined;
-  /**
-   * The first half of a character that takes two code units, at the end of the last string. It waits for the second half, which the next
-   * string begins with, as in `TextEncoderStream`.
-   */
+  /** The first half of a surrogate pair at the end of the last string. It waits for the second half, as in `TextEncoderStream`. */
   private half = '';
   private waiters: Waiters | undefined;
   readonly outbox: Outbox;
