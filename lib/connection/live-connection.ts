@@ -297,7 +297,8 @@ export class LiveConnection
   }
 
   dropOpening(): void {
-    if (this.lifecycle.headFixed && this.opening?.gate === undefined) {
+    const { opening } = this;
+    if (this.lifecycle.headFixed && opening?.gate === undefined && !opening?.committing) {
       this.opening = undefined;
     }
   }

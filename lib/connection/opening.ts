@@ -39,6 +39,8 @@ export interface OpeningStream extends StreamConnection {
 export class Opening {
   /** Pending while an `onOpen` hook takes its time: chunks of the source wait for it. */
   gate: InOrder | undefined;
+  /** Whether the `onOpen` hooks are being called: it is not known yet whether one of them takes its time. */
+  committing = false;
   /** Set while the client may be answered with one whole body. */
   poll: LongPoll | undefined;
   /** Whether silence does not open the stream: the handler has not returned yet, and may return a `Response`. */
@@ -106,9 +108,11 @@ export class Opening {
   commit(): void {
     const { stream } = this;
     stream.lifecycle.open();
-    const wait = stream.scope.runHooks('onOpen', (hooks) => openingBy.run(stream, () => hooks.onOpen?.(stream)));
+    const wait = this.runHooks();
     if (wait) {
       this.holdBehind(wait);
+    } else {
+      stream.dropOpening();
     }
   }
 
@@ -212,6 +216,16 @@ export class Opening {
       waiter.reject(refusal.error);
     } else {
       this.refusal = refusal;
+    }
+  }
+
+  private runHooks(): void | PromiseLike<void> {
+    const { stream } = this;
+    this.committing = true;
+    try {
+      return stream.scope.runHooks('onOpen', (hooks) => openingBy.run(stream, () => hooks.onOpen?.(stream)));
+    } finally {
+      this.committing = false;
     }
   }
 

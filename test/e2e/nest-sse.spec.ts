@@ -52,9 +52,9 @@ const DIFFERENCES_OF_BODIES = [
   'first line of the body',
   'ids',
   'error after the first event',
-  'object with other keys beside `data`',
+  'object with other keys than event fields',
   'object with only `type` or `id`',
-  'array or binary in place of an event',
+  'array or binary instead of an event',
   '`null`, or `data` that is `null`',
   '`undefined`, or `data` that is `undefined`',
   '`data` that is a function or a symbol',
@@ -62,15 +62,16 @@ const DIFFERENCES_OF_BODIES = [
   'line break in `type` or `id`',
   '`retry` that is not a whole number',
   '`type` that is `0`',
-  'what is not an Observable',
+  'result that is not an Observable',
 ] as const;
 const DIFFERENCES_OF_HEADS = ['`Cache-Control`', '`Pragma` and `Expires`'] as const;
 const OTHER_DIFFERENCES = [
   'signal',
   'head',
   '`maxPendingDataLength`',
-  'client that takes nothing',
+  'client that does not read',
   'heartbeats',
+  "`@Sse('x')` above `@Post('x')`",
   '`app.close()`',
 ] as const;
 
@@ -329,13 +330,13 @@ const CASES: readonly Case[] = [
   {
     what: 'an object without data',
     produce: values({ price: 1 }),
-    differs: ['object with other keys beside `data`'],
+    differs: ['object with other keys than event fields'],
     ours: 'data: {"price":1}\n\n',
   },
   {
     what: 'keys beside those of an event',
     produce: event({ data: 'a', at: 7 }),
-    differs: ['object with other keys beside `data`'],
+    differs: ['object with other keys than event fields'],
     ours: 'data: {"id":"1","data":"a","at":7}\n\n',
   },
   {
@@ -353,13 +354,13 @@ const CASES: readonly Case[] = [
   {
     what: 'an array in place of an event',
     produce: values([1, 2]),
-    differs: ['array or binary in place of an event'],
+    differs: ['array or binary instead of an event'],
     ours: 'data: [1,2]\n\n',
   },
   {
     what: 'a Buffer in place of an event',
     produce: values(Buffer.from('hi')),
-    differs: ['array or binary in place of an event'],
+    differs: ['array or binary instead of an event'],
     ours: 'data: aGk=\n\n',
   },
   {
@@ -407,7 +408,7 @@ const CASES: readonly Case[] = [
   {
     what: 'an array that is returned',
     produce: () => [{ id: '1', data: 'a' }],
-    differs: ['what is not an Observable'],
+    differs: ['result that is not an Observable'],
     ours: 'id: 1\ndata: a\n\n',
   },
 ];
@@ -550,7 +551,7 @@ describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/com
 
 describe('The guide to migration', () => {
   const guide = readFileSync(new URL('../../docs/migrating.md', import.meta.url), 'utf8');
-  const table = /What is different:\n\n((?:\|.*\n)+)/.exec(guide)?.[1] ?? '';
+  const table = /These are the differences:\n\n((?:\|.*\n)+)/.exec(guide)?.[1] ?? '';
   const rows = table
     .trim()
     .split('\n')

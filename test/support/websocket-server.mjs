@@ -26,7 +26,7 @@ class Feed {
 for (const key of /** @type {const} */ (['unread', 'unanswered'])) {
   ConnectedStream()(Feed.prototype, key, 0);
   const descriptor = /** @type {PropertyDescriptor} */ (Object.getOwnPropertyDescriptor(Feed.prototype, key));
-  Stream(key, { openDelay: key === 'unread' ? 0 : false })(Feed.prototype, key, descriptor);
+  Stream(key, { openDelay: key === 'unread' ? 0 : 'first-chunk' })(Feed.prototype, key, descriptor);
   Object.defineProperty(Feed.prototype, key, descriptor);
 }
 Reflect.decorate([(await import('@nestjs/common')).Controller()], Feed);
