@@ -297,8 +297,7 @@ export class LiveConnection
   }
 
   dropOpening(): void {
-    const { opening } = this;
-    if (this.lifecycle.headFixed && opening?.gate === undefined && !opening?.committing) {
+    if (this.opening?.done) {
       this.opening = undefined;
     }
   }

@@ -40,7 +40,7 @@ export class Opening {
   /** Pending while an `onOpen` hook takes its time: chunks of the source wait for it. */
   gate: InOrder | undefined;
   /** Whether the `onOpen` hooks are being called: it is not known yet whether one of them takes its time. */
-  committing = false;
+  private committing = false;
   /** Set while the client may be answered with one whole body. */
   poll: LongPoll | undefined;
   /** Whether silence does not open the stream: the handler has not returned yet, and may return a `Response`. */
@@ -64,6 +64,11 @@ export class Opening {
   private get headers(): Readonly<Record<string, string>> {
     const { headers } = this.parts.transport;
     return this.poll?.headers ?? (this.defaults ? { ...headers, ...this.defaults } : headers);
+  }
+
+  /** Whether the head is fixed and `onOpen` has returned. */
+  get done(): boolean {
+    return this.stream.lifecycle.headFixed && this.gate === undefined && !this.committing;
   }
 
   /** Whether an `onOpen` hook of this stream calls, also after it has waited for something. */

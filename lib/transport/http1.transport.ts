@@ -44,10 +44,11 @@ export class Http1Transport implements Transport {
   private lifted = false;
   /** Whether the head has a `Content-Length`. */
   private sized = false;
-  /** Whether we have sent the head: that the response has one does not say so. */
-  private begun = false;
-  /** Where framed chunks may go past the response; `null`: not known yet. */
-  private direct: Socket | undefined | null = null;
+  /**
+   * Where framed chunks may go past the response. `unsent` until we have sent the head, which the response does not tell: others may have
+   * sent theirs; `unknown` until it is asked for.
+   */
+  private direct: Socket | undefined | 'unsent' | 'unknown' = 'unsent';
 
   constructor(private readonly response: FlushableResponse) {}
 
@@ -92,7 +93,7 @@ export class Http1Transport implements Transport {
   flushHead(): void {
     this.writeHead();
     this.response.flushHeaders();
-    this.begun = true;
+    this.noteHead();
   }
 
   write(data: string | Uint8Array): boolean {
@@ -101,7 +102,7 @@ export class Http1Transport implements Transport {
       return false;
     }
     const more = this.response.headersSent ? this.response.write(data) : this.writeFirst(data);
-    this.begun = true;
+    this.noteHead();
     this.response.flush?.();
     if (!more && !this.awaitsDrain) {
       // Added once and kept: compression middleware cannot take a listener of its stream away again.
@@ -112,14 +113,14 @@ export class Http1Transport implements Transport {
   }
 
   writeShared(chunk: SharedChunk): boolean {
-    if (this.direct === null && this.begun && this.response.socket) {
+    if (this.direct === 'unknown' && this.response.socket) {
       this.direct = directSocket(this.response);
       if (this.direct) {
         this.response.end = noteEnd;
       }
     }
     const socket = this.direct;
-    if (!socket) {
+    if (typeof socket !== 'object') {
       return this.write(chunk.bytes);
     }
     socket.write(chunk.chunked);
@@ -175,6 +176,12 @@ export class Http1Transport implements Transport {
 
   destroy(): void {
     this.response.req.socket.destroy();
+  }
+
+  private noteHead(): void {
+    if (this.direct === 'unsent') {
+      this.direct = 'unknown';
+    }
   }
 
   private writeHead(): void {

@@ -350,17 +350,17 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
 
   itEach(
     [
-      ['closes it', 'window', 'source.close()'],
-      ['is left for another one', 'window', 'location.href = "about:blank"'],
-      ['removes the frame that opened it', 'frame.contentWindow', 'frame.remove()'],
+      ['closes it', 'window', () => page.evaluate('source.close()')],
+      ['is left for another one', 'window', () => page.goto('about:blank')],
+      ['removes the frame that opened it', 'frame.contentWindow', () => page.evaluate('frame.remove()')],
     ] as const,
     ([how]) => `ends the stream when its page ${how}`,
-    async ([, where, script]) => {
+    async ([, where, leave]) => {
       await page.evaluate(openIn(where));
       const [stream] = await streams.count(1);
       const over = new Promise((resolve) => stream?.signal.addEventListener('abort', resolve));
 
-      await page.evaluate(script);
+      await leave();
 
       await over;
       expect(stream?.signal.reason).toMatchObject({ code: 'client-closed' });

@@ -34,10 +34,8 @@ export class MessageMeter {
   private length = 0;
   /** Whether the last fragment of a message is still to come. */
   private fragmented = false;
-  private finished = 0;
-  /** What {@link overdue} saw last. */
-  private seen = -1;
-  private since = 0;
+  /** When {@link overdue} first saw the unfinished message, or that the client had to wait; `undefined` until it has. */
+  private since: number | undefined;
 
   constructor(private readonly limits: MessageLimits) {}
 
@@ -66,11 +64,9 @@ export class MessageMeter {
    */
   overdue(now: number, waits: boolean): boolean {
     if (this.bytes === 0) {
-      this.seen = -1;
       return false;
     }
-    if (waits || this.seen !== this.finished) {
-      this.seen = this.finished;
+    if (waits || this.since === undefined) {
       this.since = now;
     }
     return now - this.since > MESSAGE_TIMEOUT_MS + this.bytes * MS_PER_BYTE;
@@ -100,7 +96,7 @@ export class MessageMeter {
   private endFrame(): void {
     if (!this.fragmented) {
       this.bytes = 0;
-      this.finished++;
+      this.since = undefined;
     }
   }
 }

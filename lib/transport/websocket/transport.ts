@@ -29,6 +29,15 @@ export interface WebSocketParts {
   readonly warn: (message: string) => void;
 }
 
+/** A WebSocket that was accepted, and what watches its client. */
+interface AcceptedWebSocket {
+  readonly ws: WebSocketLike;
+  readonly pings: Pings;
+  readonly meter: MessageMeter;
+  /** Made with the first ping of the client: most send none. */
+  pongs?: Pongs;
+}
+
 /** WebSocket (RFC 6455), accepted with the head. What is written are whole frames already; `ws` reads, and sends control frames between them. */
 export class WebSocketTransport implements Transport {
   readonly protocol = 'websocket';
@@ -38,15 +47,13 @@ export class WebSocketTransport implements Transport {
   readonly whole = true;
   private listener: TransportListener | undefined;
   private head: OutgoingHeaders | undefined;
-  private webSocket: WebSocketLike | undefined;
+  /** Once the upgrade was accepted. */
+  private accepted: AcceptedWebSocket | undefined;
   private awaitsDrain = false;
   private inbox: Inbox | undefined;
   /** Set when messages are asked for. Until then the client does not wait for them to be read: what is too much is dropped. */
   private onWait: (() => void) | undefined;
   private dropping = false;
-  private pings: Pings | undefined;
-  private pongs: Pongs | undefined;
-  private meter: MessageMeter | undefined;
 
   constructor(
     private readonly upgrade: Upgrade,
@@ -96,7 +103,7 @@ export class WebSocketTransport implements Transport {
     this.close(endCodeOf(why), why);
     this.upgrade.socket.write('', (error) => {
       // Not if somebody else has answered, or the client has left. What follows is the close.
-      if (!error && this.webSocket) {
+      if (!error && this.accepted) {
         this.listener?.onFinish();
       }
     });
@@ -115,23 +122,26 @@ export class WebSocketTransport implements Transport {
   }
 
   check(interval: number, now: number): void {
-    const ws = this.webSocket;
-    if (ws && ws.readyState !== ws.OPEN) {
+    if (!this.accepted) {
+      return;
+    }
+    const { ws, meter, pings } = this.accepted;
+    if (ws.readyState !== ws.OPEN) {
       // Its client has closed it, and takes nothing: the answer waits.
       this.gone();
-    } else if (this.meter?.overdue(now, ws?.isPaused === true)) {
+    } else if (meter.overdue(now, ws.isPaused === true)) {
       this.refuse('the message took too long');
     } else {
-      this.pings?.check(interval, now, () => {
+      pings.check(interval, now, () => {
         this.parts.note('closed a WebSocket: its client did not answer a ping');
-        ws?.terminate();
+        ws.terminate();
       });
     }
   }
 
   destroy(why: StreamCloseCode): void {
     const { socket } = this.upgrade;
-    if (this.webSocket) {
+    if (this.accepted) {
       this.close(CLOSE_CODES[why], why);
       destroyLater(socket, LAST_ANSWER_MS);
     } else {
@@ -141,8 +151,8 @@ export class WebSocketTransport implements Transport {
 
   expect(): void {
     this.inbox ??= new Inbox(this.parts.messages, {
-      pause: () => this.onWait && this.webSocket?.pause(),
-      resume: () => this.webSocket?.resume(),
+      pause: () => this.onWait && this.accepted?.ws.pause(),
+      resume: () => this.accepted?.ws.resume(),
       wait: () => this.onWait?.(),
     });
   }
@@ -154,38 +164,38 @@ export class WebSocketTransport implements Transport {
     if (this.closed) {
       inbox.end();
     } else if (inbox.full) {
-      this.webSocket?.pause();
+      this.accepted?.ws.pause();
     }
     return inbox;
   }
 
   /** The WebSocket, if something can be sent. Accepts it with the first that is. */
   private open(): boolean {
-    if (!this.webSocket && this.head && !this.closed) {
+    if (!this.accepted && this.head && !this.closed) {
       this.accept(this.head);
     }
-    return this.webSocket !== undefined && this.webSocket.readyState === this.webSocket.OPEN;
+    const ws = this.accepted?.ws;
+    return ws !== undefined && ws.readyState === ws.OPEN;
   }
 
   private accept(headers: OutgoingHeaders): void {
     const { socket } = this.upgrade;
     const ws = this.upgrade.accept(headers);
     this.head = undefined;
-    this.webSocket = ws;
     if (!ws) {
       return;
     }
     const meter = new MessageMeter(this.parts.limits);
-    this.pings = new Pings(ws, socket);
-    this.meter = meter;
+    const accepted: AcceptedWebSocket = { ws, pings: new Pings(ws, socket), meter };
+    this.accepted = accepted;
     // ws ends the socket when the client has sent a close frame and it is answered.
     socket.on('finish', () => this.gone());
     socket.on('drain', () => this.onDrain());
     ws.on('error', (error) => this.gone(error));
     ws.on('message', (data, binary) => this.onMessage(data, binary));
     ws.on('ping', (data) => {
-      this.pongs ??= new Pongs(ws);
-      this.pongs.answer(data);
+      accepted.pongs ??= new Pongs(ws);
+      accepted.pongs.answer(data);
     });
     // After ws, which closes what is no frame.
     socket.on('data', (chunk: Buffer) => {
@@ -214,7 +224,7 @@ export class WebSocketTransport implements Transport {
   private close(code: number, reason: string): void {
     const { socket } = this.upgrade;
     if (this.open()) {
-      this.webSocket?.close(code, reason);
+      this.accepted?.ws.close(code, reason);
       // What still comes is for nobody; its answer is to be read.
       this.dropping = true;
       this.inbox?.end();
