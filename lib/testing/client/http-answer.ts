@@ -4,7 +4,7 @@ import { readerFor } from './body/body-reader.js';
 import type { EventFields } from './body/streamed-event.js';
 
 /** Receives the events of a response. */
-export interface AnswerListener {
+interface AnswerListener {
   onEvents(events: readonly EventFields[]): void;
   /** Called at the end of the body, perhaps more than once. `failure`: the error because of which the rest cannot be read. */
   onEnd(how: 'complete' | 'truncated', failure?: Error): void;
