@@ -45,7 +45,7 @@ class Server implements Broker {
     return this.log.slice(after, after + count);
   }
 
-  /** Somebody publishes so many, of a size. */
+  /** Publishes a number of events of one size. */
   grow(count: number, size = 0): void {
     for (const offset of range(this.log.length + 1, this.log.length + count)) {
       this.log.push({

@@ -230,7 +230,7 @@ export class Body {
     }
   }
 
-  /** Has the client remember an id, if the format can say so. */
+  /** Makes the client remember an id, if the format has a record for that. */
   putPosition(id: string): void {
     this.hasIds = true;
     this.insert(this.format?.position?.(id) ?? '');
