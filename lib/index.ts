@@ -19,13 +19,6 @@ export { Sse } from './decorators/sse.decorator.js';
 export { Stream } from './decorators/stream.decorator.js';
 export { StreamSignal } from './decorators/stream-signal.decorator.js';
 export { UseStreamHooks } from './decorators/use-stream-hooks.decorator.js';
-export {
-  type StreamCloseCode,
-  StreamCloseError,
-  StreamError,
-  type StreamErrorCode,
-  StreamStateError,
-} from './errors.js';
 export { event, type StreamEvent } from './event/event.js';
 export type { HubEvent, HubReset } from './event/hub-event.js';
 export { defineFormat } from './format/define-format.js';
@@ -47,4 +40,11 @@ export type {
 } from './options/streaming.options.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
+export {
+  type StreamCloseCode,
+  StreamCloseError,
+  StreamError,
+  type StreamErrorCode,
+  StreamStateError,
+} from './util/errors.js';
 export type { OverflowPolicy, QueueLimits } from './util/queue-limits.js';

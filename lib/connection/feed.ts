@@ -1,4 +1,3 @@
-import type { StreamCloseError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import type { Encoded, StreamFormat } from '../format/format.js';
 import { isFlushMark } from '../source/flush.js';
@@ -6,6 +5,7 @@ import type { Losses, SharedPort } from '../source/shared-source.js';
 import type { Source } from '../source/source.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
+import type { StreamCloseError } from '../util/errors.js';
 import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import type { StreamCloseReason } from './close-reason.js';

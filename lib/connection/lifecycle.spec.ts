@@ -1,4 +1,4 @@
-import { StreamStateError } from '../errors.js';
+import { StreamStateError } from '../util/errors.js';
 import type { StreamCloseReason } from './close-reason.js';
 import { Lifecycle, type StreamChange, type StreamOperation, type StreamState } from './lifecycle.js';
 

@@ -1,7 +1,7 @@
-import type { StreamCloseError } from '../errors.js';
 import type { Source } from '../source/source.js';
 import { discard } from '../source/source-of.js';
 import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
+import type { StreamCloseError } from '../util/errors.js';
 import { onRejection } from '../util/thenable.js';
 import { Body } from './body/body.js';
 import { closeErrorOf, type StreamCloseReason } from './close-reason.js';

@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { StreamStateError } from '../errors.js';
 import type { Encoded } from '../format/format.js';
 import { shownType } from '../format/page.format.js';
 import { eventStreamPassthrough, PASSTHROUGH } from '../format/passthrough.js';
 import type { SourceHead } from '../source/source.js';
 import type { CommittedHead, ResponseHead } from '../transport/response-head.js';
+import { StreamStateError } from '../util/errors.js';
 import { isThenable } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { InOrder } from './in-order.js';

@@ -1,6 +1,6 @@
-import { StreamCloseError, StreamStateError } from '../errors.js';
 import type { Transport } from '../transport/transport.js';
 import { isError } from '../util/error-text.js';
+import { StreamCloseError, StreamStateError } from '../util/errors.js';
 import { isThenable } from '../util/thenable.js';
 import type { HandlerCall } from './handler-call.js';
 import { type HookChain, inTurn } from './hooks.js';

@@ -8,9 +8,9 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { ModuleRef } from '@nestjs/core';
-import { StreamError } from '../errors.js';
 import { isSameOrigin } from '../platform/same-origin.js';
 import { instanceFromDI } from '../route/instance-from-di.js';
+import { StreamError } from '../util/errors.js';
 import { incomingOf } from './incoming.js';
 import { isGuard, type StreamingConsoleOptions } from './streaming-console.options.js';
 

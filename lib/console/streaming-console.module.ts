@@ -1,7 +1,7 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
-import { StreamError } from '../errors.js';
 import { HubRegistrar } from '../module/hub-registrar.js';
+import { StreamError } from '../util/errors.js';
 import { consoleControllerAt } from './console.controller.js';
 import { CONSOLE_OPTIONS } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';

@@ -1,6 +1,6 @@
 import type { CanActivate, Type } from '@nestjs/common';
-import { StreamError } from '../errors.js';
 import { type Check, demand, keys } from '../util/checks.js';
+import { StreamError } from '../util/errors.js';
 
 /** Options of `StreamingConsoleModule.forRoot()`. */
 export interface StreamingConsoleOptions {

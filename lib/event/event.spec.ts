@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 import { event, eventIn, type StreamEvent } from './event.js';
 
 class Price {

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 
 /** An event: Nest's own `MessageEvent`, with any JSON value as `data`. Make one with {@link event}. */
 export interface StreamEvent<T = unknown> {

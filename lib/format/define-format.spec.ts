@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 import { defineFormat } from './define-format.js';
 
 const csv = { name: 'csv', mediaTypes: ['text/csv'], encode: (row: string[]) => `${row.join(',')}\r\n` };

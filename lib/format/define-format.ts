@@ -1,6 +1,6 @@
 import { types } from 'node:util';
-import { StreamError } from '../errors.js';
 import { kindOf } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
 import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)

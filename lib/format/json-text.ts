@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 import { isBinary, toBytes } from './binary.js';
 import { isPromise, unserializablePart } from './unserializable.js';
 

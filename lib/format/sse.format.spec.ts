@@ -1,5 +1,5 @@
-import { StreamError } from '../errors.js';
 import { eventIn } from '../event/event.js';
+import { StreamError } from '../util/errors.js';
 import { formatSse, sseFormat } from './sse.format.js';
 
 /** The wire, written with LF as `\n` and the empty line that ends an event as the last `\n`. */

@@ -1,5 +1,5 @@
-import { StreamError } from '../errors.js';
 import { display, fieldText, isAbsent, isPosition, POSITION, retryText, type StreamEvent } from '../event/event.js';
+import { StreamError } from '../util/errors.js';
 import { isBinary, toBytes } from './binary.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';

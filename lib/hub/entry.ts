@@ -1,8 +1,8 @@
 import type { BrokerEntry } from '../broker/broker.js';
-import { StreamError } from '../errors.js';
 import { isBinary, toBytes } from '../format/binary.js';
 import { jsonText } from '../format/json-text.js';
 import { textOf } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
 import type { PublishOptions } from './hub.options.js';
 import { checkTopic } from './topic.js';
 

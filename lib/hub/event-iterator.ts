@@ -1,6 +1,6 @@
-import { StreamCloseError, StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
+import { StreamCloseError, StreamError } from '../util/errors.js';
 import { DONE } from '../util/iteration.js';
 import type { Subscriber } from './subscriber.js';
 

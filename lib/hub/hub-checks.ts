@@ -1,6 +1,6 @@
 import { broker } from '../broker/broker.js';
-import { StreamError } from '../errors.js';
 import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../util/checks.js';
+import { StreamError } from '../util/errors.js';
 import type { HubOptions, PublishOptions, SubscribeOptions } from './hub.options.js';
 import { CONTROL } from './topic.js';
 

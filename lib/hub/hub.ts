@@ -1,8 +1,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Observable } from 'rxjs';
 import type { Broker } from '../broker/broker.js';
-import { StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
+import { StreamError } from '../util/errors.js';
 import { shelter } from '../util/thenable.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';

@@ -1,6 +1,6 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
-import { StreamError } from '../errors.js';
 import { atMost } from '../util/at-most.js';
+import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
 import type { History } from './history.js';
 

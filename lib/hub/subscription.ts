@@ -1,6 +1,6 @@
-import { StreamError } from '../errors.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { SHARED_SOURCE, type SharedSource } from '../source/shared-source.js';
+import { StreamError } from '../util/errors.js';
 import { EventIterator } from './event-iterator.js';
 import type { Subscriber } from './subscriber.js';
 

@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 
 const LONGEST = 1_024;
 /** Each costs about 300 bytes as long as the subscription lives, and a client can often choose them. */

@@ -1,11 +1,11 @@
 import { Inject, Injectable, Logger, type OnApplicationShutdown, Optional } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import { MemoryBroker } from '../broker/memory.broker.js';
-import { StreamError } from '../errors.js';
 import { Hub } from '../hub/hub.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { atMost } from '../util/at-most.js';
 import { stackOf } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
 
 /** The broker of `StreamingModule.forRoot()`, if it has one. */
 export const DEFAULT_BROKER = Symbol('nestjs-streaming:default-broker');

@@ -20,7 +20,6 @@ import {
   ModulesContainer,
 } from '@nestjs/core';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
-import { StreamError } from '../errors.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { describeStreams } from '../openapi/describe-streams.js';
 import { validateOptions } from '../options/options-validation.js';
@@ -31,6 +30,7 @@ import { markModule } from '../route/module-check.js';
 import { StreamRoutes, streamRoutesOf } from '../route/route-explorer.js';
 import { versionParameterOf } from '../route/route-paths.js';
 import { Telemetry } from '../telemetry/telemetry.js';
+import { StreamError } from '../util/errors.js';
 import { safeLogger } from '../util/stream-logger.js';
 import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
 import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';

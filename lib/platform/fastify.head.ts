@@ -1,9 +1,9 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
-import { StreamError } from '../errors.js';
 import { CONTENT_LENGTH } from '../transport/framing-headers.js';
 import type { BodyType, CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { onceSocketCloses } from '../transport/socket-close.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
+import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
 import { checkLength, FRAMING, framed, isReleased, releaseFraming } from './framing.js';
 import { CONTENT_TYPE, typeInstead, withVary } from './headers.js';

@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
-import { StreamError } from '../errors.js';
 import { CONNECTION_HEADERS, CONTENT_LENGTH, closes } from '../transport/framing-headers.js';
 import type { CommittedHead } from '../transport/response-head.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
+import { StreamError } from '../util/errors.js';
 
 /** Every header that says where a message ends or what becomes of its connection. */
 export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;

@@ -1,8 +1,8 @@
 import type { LiveConnection } from '../connection/live-connection.js';
-import { StreamError } from '../errors.js';
 import type { PlatformResponse } from '../platform/platform.js';
 import type { PushSource } from '../source/source.js';
 import { isObservable } from '../source/source-of.js';
+import { StreamError } from '../util/errors.js';
 import { isThenable } from '../util/thenable.js';
 import { interceptable, originalOf } from './interceptable.js';
 import type { StreamParameter, StreamParameterKind } from './route-parameter.js';

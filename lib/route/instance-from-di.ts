@@ -3,7 +3,7 @@ import { Scope, type ScopeOptions, type Type } from '@nestjs/common';
 import { SCOPE_OPTIONS_METADATA } from '@nestjs/common/constants.js';
 import type { ModuleRef } from '@nestjs/core';
 import { UnknownElementException } from '@nestjs/core/errors/exceptions/unknown-element.exception.js';
-import { StreamError, type StreamErrorCode } from '../errors.js';
+import { StreamError, type StreamErrorCode } from '../util/errors.js';
 
 /** How an error message names the role of a class. */
 interface Role {

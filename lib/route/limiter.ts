@@ -1,8 +1,8 @@
 import type { Admission } from '../connection/stream-settings.js';
-import { StreamError } from '../errors.js';
 import { DEFAULTS } from '../options/defaults.js';
 import type { StreamLimits } from '../options/streaming.options.js';
 import { LONGEST_MS } from '../util/checks.js';
+import { StreamError } from '../util/errors.js';
 import { answered } from '../util/thenable.js';
 
 /** Why a stream is refused. */

@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { Inject, Injectable, type OnModuleInit, type PipeTransform } from '@nestjs/common';
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 
 /** On `StreamingModule` of every copy of the package: where that copy was loaded from. */
 const COPY = 'nestjs-streaming:copy';

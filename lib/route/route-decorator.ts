@@ -1,8 +1,8 @@
 import 'reflect-metadata';
 import { Req, RequestMapping, RequestMethod, Res, SseSignal, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
-import { StreamError } from '../errors.js';
 import { isResponse } from '../platform/platform.js';
+import { StreamError } from '../util/errors.js';
 import type { StreamExchange } from './exchange.js';
 import { ModuleCheck } from './module-check.js';
 import { serve } from './route-handler.js';

@@ -16,9 +16,9 @@ import {
 } from '@nestjs/core';
 import { HOOK_NAMES } from '../connection/hooks.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
-import { StreamError } from '../errors.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamHooksLike } from '../options/streaming.options.js';
+import { StreamError } from '../util/errors.js';
 import { instanceFromDI } from './instance-from-di.js';
 import type { RouteContext } from './route-context.js';
 import { checkMapping, checkNoStream, restoreParameters } from './route-decorator.js';

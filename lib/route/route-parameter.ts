@@ -1,5 +1,5 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 
 /** The kind of value that a parameter of a stream method receives. */
 export type StreamParameterKind = 'connection' | 'signal' | 'last-event-id';

@@ -1,5 +1,5 @@
-import { StreamError } from '../errors.js';
 import { adapterInstanceOf, type PlatformResponse } from '../platform/platform.js';
+import { StreamError } from '../util/errors.js';
 import type { StreamPlan } from './route-plan.js';
 
 /** By the instance of the HTTP adapter: several applications may run in one process. */

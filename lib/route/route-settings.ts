@@ -1,6 +1,5 @@
 import { HttpStatus, RequestMethod } from '@nestjs/common';
 import type { StreamServices, StreamSettings } from '../connection/stream-settings.js';
-import { StreamError } from '../errors.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
 import { byFirstChunk, type FormatOfChunk } from '../format/negotiate.js';
@@ -8,6 +7,7 @@ import { DEFAULTS, given } from '../options/defaults.js';
 import type { StreamBehavior } from '../options/streaming.options.js';
 import type { CompressionSettings } from '../transport/compression/content-coding.js';
 import { hasEncoder } from '../transport/compression/encoders.js';
+import { StreamError } from '../util/errors.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { WebSocketPlan } from '../websocket/websocket-plan.js';

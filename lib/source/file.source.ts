@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import type { Readable } from 'node:stream';
-import { StreamError } from '../errors.js';
+import { StreamError } from '../util/errors.js';
 import { type Step } from '../util/iteration.js';
 import { isThenable } from '../util/thenable.js';
 import { type PullSource, type SourceHead } from './source.js';

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
-import { StreamError } from '../errors.js';
 import { isBinary } from '../format/binary.js';
 import { kindOf } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
 import { shelter } from '../util/thenable.js';
 import { type FileLike, FileSource } from './file.source.js';
 import { AsyncIterableSource, IterableSource } from './iterable.source.js';

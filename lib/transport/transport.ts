@@ -1,4 +1,4 @@
-import type { StreamCloseCode } from '../errors.js';
+import type { StreamCloseCode } from '../util/errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
 /** The connection, as its transport notifies it. */

@@ -1,4 +1,4 @@
-import { StreamError } from '../errors.js';
+import { StreamError } from './errors.js';
 
 /**
  * Returns what is wrong with a value, as a sentence whose subject is its name: `must be …`. Where it is an option within the value, the

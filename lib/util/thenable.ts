@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { StreamError } from '../errors.js';
+import { StreamError } from './errors.js';
 
 export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return (

@@ -1,9 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { HttpServer } from '@nestjs/common';
-import { StreamError } from '../errors.js';
 import { pathMatcher } from '../platform/path-matcher.js';
 import type { WebSocketServerLike } from '../transport/websocket/ws.js';
 import { isNotInstalled } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { protocolOf } from './handshake.js';
 import { UpgradeGate } from './upgrade-gate.js';

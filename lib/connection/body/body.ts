@@ -1,4 +1,3 @@
-import { type StreamCloseError, StreamError } from '../../errors.js';
 import { eventIn, isAbsent, type StreamEvent } from '../../event/event.js';
 import { HubEvent } from '../../event/hub-event.js';
 import { joined } from '../../format/binary.js';
@@ -12,6 +11,7 @@ import type { Losses } from '../../source/shared-source.js';
 import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
+import { type StreamCloseError, StreamError } from '../../util/errors.js';
 import { PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, shelter } from '../../util/thenable.js';
 import type { StreamSettings } from '../stream-settings.js';

@@ -1,6 +1,6 @@
-import { StreamError } from '../../errors.js';
 import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
+import { StreamError } from '../../util/errors.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
 import type { StreamSettings } from '../stream-settings.js';
 import { ChunkQueue } from './chunk-queue.js';

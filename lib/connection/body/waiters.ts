@@ -1,4 +1,4 @@
-import type { StreamCloseError } from '../../errors.js';
+import type { StreamCloseError } from '../../util/errors.js';
 
 interface Waiter {
   resolve(): void;

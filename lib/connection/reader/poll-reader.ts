@@ -1,7 +1,7 @@
-import { StreamError } from '../../errors.js';
 import type { HubEvent } from '../../event/hub-event.js';
 import type { Losses, SharedPort, SharedSource } from '../../source/shared-source.js';
 import { type PullSource } from '../../source/source.js';
+import { StreamError } from '../../util/errors.js';
 import { DONE, type Step } from '../../util/iteration.js';
 import { inLaterTurn } from '../../util/scheduler.js';
 import type { StreamCloseReason } from '../close-reason.js';

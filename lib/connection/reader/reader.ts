@@ -1,7 +1,7 @@
-import { StreamError } from '../../errors.js';
 import type { SharedPort } from '../../source/shared-source.js';
 import type { Source } from '../../source/source.js';
 import { sourceOf } from '../../source/source-of.js';
+import { StreamError } from '../../util/errors.js';
 import { shelter } from '../../util/thenable.js';
 import { Pump } from './pump.js';
 import { type PushPort, PushReader } from './push-reader.js';

@@ -1,6 +1,6 @@
-import type { StreamCloseCode } from '../../errors.js';
 import type { Losses } from '../../source/shared-source.js';
 import type { WireProtocol } from '../../transport/transport.js';
+import type { StreamCloseCode } from '../../util/errors.js';
 
 /** How long something took, in milliseconds. */
 interface StreamTimes {

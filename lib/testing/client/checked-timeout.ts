@@ -1,5 +1,5 @@
-import { StreamError } from '../../errors.js';
 import { LONGEST_MS } from '../../util/checks.js';
+import { StreamError } from '../../util/errors.js';
 
 /**
  * Returns the timeout.

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
 import type { StreamRegistry } from '../../connection/registry/stream-registry.js';
-import { StreamError } from '../../errors.js';
+import { StreamError } from '../../util/errors.js';
 import { registryOf } from './running-app.js';
 
 /** Controls the time of an application's streams: see {@link useFakeClock}. */

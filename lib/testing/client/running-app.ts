@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import type { INestApplication } from '@nestjs/common';
 import { StreamRegistry } from '../../connection/registry/stream-registry.js';
-import { StreamError } from '../../errors.js';
+import { StreamError } from '../../util/errors.js';
 
 /** Applications whose listen() is pending. A second call would initialize the application twice. */
 const starting = new WeakMap<INestApplication, Promise<unknown>>();

@@ -1,8 +1,8 @@
 import { AssertionError } from 'node:assert';
 import { clearTimeout, setTimeout } from 'node:timers';
 import type { INestApplication } from '@nestjs/common';
-import { StreamError } from '../../errors.js';
 import { FORMATS, type StreamFormatName } from '../../format/formats.js';
+import { StreamError } from '../../util/errors.js';
 import { checkedTimeout } from './checked-timeout.js';
 import { type Answer, requestOverHttp } from './http-answer.js';
 import { originOf } from './running-app.js';

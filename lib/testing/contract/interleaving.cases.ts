@@ -1,5 +1,5 @@
-import { StreamError } from '../../errors.js';
 import { isNotInstalled } from '../../util/error-text.js';
+import { StreamError } from '../../util/errors.js';
 import { type Command, checkInterleavings, type FastCheck } from './commands.js';
 import type { Case, ContractContext } from './contract-context.js';
 import { InterleavingRun } from './interleaving-run.js';

@@ -1,7 +1,7 @@
-import { StreamCloseError } from '../../errors.js';
 import type { HubEvent } from '../../event/hub-event.js';
 import type { Hub } from '../../hub/hub.js';
 import type { HubSubscription } from '../../hub/subscription.js';
+import { StreamCloseError } from '../../util/errors.js';
 import { type Delivery, DeliveryAudit, type LoggedEvent, offsetIn, type SubscriptionModel } from './delivery-audit.js';
 
 /** A subscriber that reads only on demand, until it leaves or is disconnected as too slow. */

@@ -1,4 +1,4 @@
-import type { StreamCloseCode } from '../../errors.js';
+import type { StreamCloseCode } from '../../util/errors.js';
 import type { SharedChunk } from '../shared-chunk.js';
 import type { OutgoingHeaders, Transport, TransportListener } from '../transport.js';
 import type { BodyCoding, BodySink } from './body-coding.js';

@@ -1,4 +1,4 @@
-import type { StreamCloseCode } from '../../errors.js';
+import type { StreamCloseCode } from '../../util/errors.js';
 
 const FAILED = 1011;
 

@@ -1,4 +1,4 @@
-import { StreamStateError } from '../../errors.js';
+import { StreamStateError } from '../../util/errors.js';
 import { Inbox } from './inbox.js';
 
 function setup(limits = { items: 2, bytes: 10 }) {

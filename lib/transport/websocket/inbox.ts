@@ -1,4 +1,4 @@
-import { StreamStateError } from '../../errors.js';
+import { StreamStateError } from '../../util/errors.js';
 import { DONE } from '../../util/iteration.js';
 import type { QueueLimits } from '../../util/queue-limits.js';
 import { type Message, PackedMessages } from './packed-messages.js';

@@ -1,4 +1,4 @@
-import type { StreamCloseCode } from '../../errors.js';
+import type { StreamCloseCode } from '../../util/errors.js';
 import type { QueueLimits } from '../../util/queue-limits.js';
 import { destroyLater } from '../linger.js';
 import type { SharedChunk } from '../shared-chunk.js';
