@@ -1,24 +1,24 @@
 import { inspect } from 'node:util';
 import { StreamError } from '../util/errors.js';
 
-/** An event: Nest's own `MessageEvent`, with any JSON value as `data`. Make one with {@link event}. */
+/** An event: Nest's own `MessageEvent`, with any JSON value as `data`. Create one with {@link event}. */
 export interface StreamEvent<T = unknown> {
-  /** The payload. Strings are sent as they are, binary as base64, everything else as JSON. */
+  /** The payload. A string is sent as it is, binary data as base64, any other value as JSON. */
   data?: T;
   /** Becomes the client's `Last-Event-ID`. It must not contain CR, LF or NUL. */
   id?: string;
-  /** The name clients listen for. It must not contain CR or LF. Default: `message`. */
+  /** The name of the event, for which clients add listeners. It must not contain CR or LF. Default: `message`. */
   type?: string;
   /** How long the client waits before it reconnects, in milliseconds. */
   retry?: number;
-  /** Ignored by clients. */
+  /** Text that clients ignore. */
   comment?: string;
 }
 
 /**
- * What counts as an event.
- * - `shape`: what {@link event} makes, and every object that looks like Nest's `MessageEvent`
- * - `explicit`: only what {@link event} makes
+ * Which values are events; all others are data.
+ * - `shape`: the objects that {@link event} returns, and every object that looks like Nest's `MessageEvent`
+ * - `explicit`: only the objects that {@link event} returns
  */
 export type EventsMode = 'shape' | 'explicit';
 
@@ -26,7 +26,10 @@ const FIELDS: Readonly<Record<string, true>> = { data: true, id: true, type: tru
 
 /** The key that marks an event. A string, because copies made with `Object.keys()` keep it. */
 export const MARK = 'nestjs-streaming';
-/** The value of the mark. JSON has no symbols, so no client can send an object that is taken for an event. All copies of the package share it. */
+/**
+ * The value of the mark. As JSON has no symbols, an object that a client has sent can never be mistaken for an event. All copies of the
+ * package share this symbol.
+ */
 export const EVENT: unique symbol = Symbol.for('nestjs-streaming:event');
 
 interface Marked extends StreamEvent {
@@ -34,16 +37,16 @@ interface Marked extends StreamEvent {
 }
 
 /**
- * Makes an event. Yield it, send it or return it from a hook: it is an event on every route, also where objects are
- * data whatever they look like (`events: 'explicit'`). Formats without fields send its `data` alone.
+ * Creates an event, to be yielded, sent, or returned from a hook. It is an event on every route, also on those where plain objects are
+ * always data (`events: 'explicit'`). Formats without fields send only its `data`.
  *
  * A copy of it (`{ ...event, data }`) is an event too.
  *
- * The types `reset`, `lagged`, `position` and `shutdown` are those of events that the package sends itself. They are possible here, because Nest's `@Sse()`
- * has no such types, but clients cannot tell yours from ours: choose others. `hub.publish()` refuses them.
+ * Do not use the types `reset`, `lagged`, `position` and `shutdown`: the package sends events of these types itself, and clients could not
+ * distinguish yours from them. They are accepted here, because Nest's `@Sse()` accepts them. `hub.publish()` refuses them.
  *
- * @throws {StreamError} `invalid-event` when a field is unknown, or when there is neither `data`, `id`, `retry` nor `comment`:
- * clients ignore a type alone
+ * @throws {StreamError} `invalid-event` if a field is unknown, or if `data`, `id`, `retry` and `comment` are all missing, since
+ * clients ignore an event that has only a type
  *
  * @example
  * ```ts
@@ -73,7 +76,7 @@ export function event<T = unknown>(fields: StreamEvent<T>): StreamEvent<T> {
 }
 
 /**
- * Returns the event that a value is, whose fields are to be read once each; `undefined` if the value is data.
+ * Returns the value as an event, or `undefined` if it is data. Each field of the event is to be read only once.
  * @throws {StreamError} `invalid-event` for a copy of an event with a key that events do not have
  */
 export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefined {
@@ -88,11 +91,11 @@ export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefin
 }
 
 /**
- * Returns the fields of an object that looks like Nest's `MessageEvent`, each read once. Such an object
- * - inherits `data`, as the `MessageEvent` of the DOM and classes with a getter do: its own fields are then private
- * - or has only keys of an event, and `data`, `comment` or `retry` among them
+ * Returns the fields of an object that looks like Nest's `MessageEvent`, or `undefined`. Each field is read only once. Such an object either
+ * - inherits `data`, like the `MessageEvent` of the DOM and instances of classes with a getter: its own keys are then ignored, as private fields
+ * - or has only keys of an event, at least one of which is `data`, `comment` or `retry`
  *
- * An object with `toJSON()` that inherits `data` is data, such as a document of a database.
+ * An object that inherits both `data` and `toJSON()`, such as a document of a database, is data.
  */
 function shapedEvent(value: StreamEvent): StreamEvent | undefined {
   const hasData = 'data' in value;
@@ -101,12 +104,12 @@ function shapedEvent(value: StreamEvent): StreamEvent | undefined {
     return undefined;
   }
   const { data, id, type, retry, comment } = value;
-  // A method of this name is not a field.
+  // A method named `data` is not a field.
   const isEvent = hasData ? !inherits || typeof data !== 'function' : isSet(comment) || isSet(retry);
   return isEvent ? { data, id, type, retry, comment } : undefined;
 }
 
-/** Returns a key that events do not have. Keys without a value are ignored, as in JSON. */
+/** Returns a key that is no field of an event, or `undefined`. Keys with the value `undefined` are ignored, as in JSON. */
 function foreignKey(value: object): string | undefined {
   for (const key in value) {
     if (FIELDS[key] !== true && key !== MARK && (value as Record<string, unknown>)[key] !== undefined) {
@@ -126,7 +129,7 @@ function demandKnown(value: object, what: string): void {
   }
 }
 
-/** Returns whether a field has a value. A method of a class is not a value. */
+/** Returns whether a field has a value. A method does not count as a value. */
 function isSet(field: unknown): boolean {
   return field !== undefined && field !== null && typeof field !== 'function';
 }
@@ -135,7 +138,7 @@ const DIGITS = /^\d+$/;
 
 /**
  * Returns `retry` as text.
- * @throws {StreamError} `invalid-event` unless it consists of digits: clients ignore anything else
+ * @throws {StreamError} `invalid-event` unless it consists of digits: clients ignore any other text
  */
 export function retryText(retry: unknown): string {
   const text = typeof retry === 'number' ? String(retry) : retry;
@@ -166,7 +169,7 @@ export function display(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : inspect(value, { depth: 0, customInspect: false });
 }
 
-/** The type of an event that carries the position of a client, and no data of the application. */
+/** The type of an event that carries only an id, so that the client knows its position. */
 export const POSITION = 'position';
 
 /** Returns whether a field of an event is not set. */

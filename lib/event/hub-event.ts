@@ -1,6 +1,6 @@
 import { EVENT, MARK } from './event.js';
 
-/** What a hub event is made of. */
+/** The fields of a hub event. */
 export interface HubEventParts<T> {
   readonly id: string;
   readonly type?: string;
@@ -9,7 +9,7 @@ export interface HubEventParts<T> {
   readonly key?: string;
 }
 
-/** Encodes one event. Its result is kept, and shared by all connections that use the same format. An event does not know what a format is. */
+/** Encodes one event once for each format: the result is kept, and shared by all connections. `format` is an object, as events do not know formats. */
 export interface SharedEncoder {
   encodeShared(format: object): string | Uint8Array;
 }
@@ -17,12 +17,12 @@ export interface SharedEncoder {
 /**
  * An event that was published to a hub, as its subscribers receive it. All subscribers share one object: treat it as read-only.
  *
- * Its `data` has been through JSON, whichever broker the hub has: a `Date` has become a string.
+ * Its `data` was converted to JSON and back, with every broker: a `Date` is now a string.
  */
 export class HubEvent<T = unknown> {
-  /** Names the place of the event in the log: a client that sends it as `Last-Event-ID` receives the events that followed. Opaque. */
+  /** The position of the event in the log: a client that sends it as `Last-Event-ID` receives the events after it. Opaque. */
   readonly id: string;
-  /** The `type` it was published with. Default: none, which clients call `message`. */
+  /** The `type` that it was published with. Default: `undefined`, which is the type `message` for clients. */
   readonly type: string | undefined;
   readonly data: T;
   readonly #topic: string | undefined;
@@ -41,24 +41,24 @@ export class HubEvent<T = unknown> {
     this.#notice = notice;
   }
 
-  /** Makes the event that carries a notice of the hub. Its id is that of the event before the gap. @internal */
+  /** Creates the event that carries a notice of the hub. Its id is that of the event before the gap. @internal */
   static of(notice: HubNotice, id: string): HubEvent {
     return new HubEvent<unknown>({ id, ...notice }, undefined, notice);
   }
 
   // Getters, because the own keys of an event are the fields that formats write.
 
-  /** The topic it was published to, if any. */
+  /** The topic that it was published to, or `undefined`. */
   get topic(): string | undefined {
     return this.#topic;
   }
 
-  /** The key it was published with: under the overflow policy `latest`, it replaces waiting events of its topic with the same key. */
+  /** The key that it was published with, or `undefined`. With the overflow policy `latest`, it replaces waiting events with the same topic and key. */
   get key(): string | undefined {
     return this.#key;
   }
 
-  /** Marks it as an event for other copies of the package. @internal */
+  /** Marks the object as an event, also for other copies of the package. @internal */
   get [MARK](): symbol {
     return EVENT;
   }
@@ -74,27 +74,27 @@ export class HubEvent<T = unknown> {
   }
 }
 
-/** Why a client cannot resume after the id it sent. */
+/** Why a client cannot resume after the id that it sent. */
 export type HubResetReason =
-  /** The events that followed are no longer in the history. */
+  /** The next events are no longer in the history. */
   | 'evicted'
-  /** The log has been replaced since: the server was restarted, or lost its store. */
+  /** The log is not the one that the id belongs to: the server was restarted, or lost its store. */
   | 'epoch'
   /** The id belongs to another hub. */
   | 'hub'
-  /** The id is not one that this package makes. */
+  /** The id does not have the form of an id of this package. */
   | 'malformed';
 
-/** The data of an event of type `reset`: the client has missed events. The events of the history follow. */
+/** The data of an event of type `reset`, which reports that the client has missed events. The events of the history follow it. */
 export interface HubReset {
   readonly reason: HubResetReason;
-  /** The id of the oldest event in the history, which is the next one the client receives. `null`: the history is empty. */
+  /** The id of the oldest event in the history, which is the next event that the client receives. `null` if the history is empty. */
   readonly oldest: string | null;
 }
 
-/** What a hub itself tells its subscribers, between the events that were published. */
+/** A message of the hub itself to a subscriber, sent between published events. */
 export type HubNotice =
-  /** Events are missing here. */
+  /** The subscriber has missed events. */
   | { readonly type: 'reset'; readonly data: HubReset }
-  /** A number of events was dropped here, because the client is too slow. */
+  /** This number of events was dropped, because the client is too slow. */
   | { readonly type: 'lagged'; readonly data: { readonly dropped: number } };

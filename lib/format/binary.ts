@@ -1,16 +1,16 @@
 import { types } from 'node:util';
 
-/** Whether a value is raw bytes: a Buffer, any typed array, a DataView or an ArrayBuffer. */
+/** Returns whether a value is binary data: a Buffer, any typed array, a DataView or an ArrayBuffer. */
 export function isBinary(value: unknown): value is ArrayBufferView | ArrayBufferLike {
   return ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value);
 }
 
-/** The same memory as bytes, not a copy. */
+/** Returns a view of binary data as bytes. The memory is not copied. */
 export function toBytes(value: ArrayBufferView | ArrayBufferLike): Buffer {
   return ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
 }
 
-/** Two encoded pieces as one. */
+/** Joins two encoded pieces. */
 export function joined(first: string | Uint8Array, second: string | Uint8Array): string | Uint8Array {
   return typeof first === 'string' && typeof second === 'string'
     ? first + second

@@ -5,7 +5,7 @@ import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
 const MEDIA_TYPE = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+$/;
-// parameter = token "=" ( token / quoted-string ), several apart by ";" (§5.6.6)
+// parameter = token "=" ( token / quoted-string ), separated by ";" (§5.6.6)
 const PARAMETERS = /^(?:(?:^|; *)[\w!#$%&'*+.^`|~-]+=(?:[\w!#$%&'*+.^`|~-]+|"[ !#-[\]-~]*"))+$/;
 // field-name = token (§5.1); field-value without obs-text (§5.5)
 const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
@@ -23,7 +23,7 @@ const NOT_OURS = new Set([
   'transfer-encoding',
   'upgrade',
 ]);
-/** Statuses of a success with a body of any length: neither 204 nor 205 (RFC 9110 §15). */
+/** The statuses of a successful response that may have a body: not 204 and 205 (RFC 9110 §15). */
 const SUCCESS = { least: 200, most: 299, withoutBody: new Set([204, 205]) };
 
 /** Returns what is wrong with the value of a field, or `undefined`. */
@@ -103,7 +103,7 @@ function demand(name: unknown, checks: Readonly<Record<string, Check>>, given: o
   }
 }
 
-/** The state of a stream may be an object of a class, with fields of its own. */
+/** Returns the state of a stream, if it is valid. The state may be an instance of a class: unknown fields are then allowed. */
 function checkedState(name: unknown, state: unknown): StreamFormatState {
   if (typeof state !== 'object' || state === null) {
     return refuse(name, 'perStream must return an object');
@@ -123,9 +123,9 @@ type FormatDefinition<T> = Omit<StreamFormat, 'encode' | 'perStream'> & {
 /**
  * Defines a format of your own. Pass it as the `format` of a route or of the application.
  *
- * `encode` may be left out if `perStream` returns one. `perStream` is called once when the format is defined, to check what it returns.
+ * `encode` may be left out if the object that `perStream` returns has it. `perStream` is called once when the format is defined, to check its result.
  *
- * @throws {StreamError} `invalid-format` when a field is missing, unknown or of a wrong type.
+ * @throws {StreamError} `invalid-format` if a field is missing, unknown or of a wrong type.
  *
  * @example
  * ```ts
@@ -163,12 +163,12 @@ export function defineFormat<T = unknown>(format: FormatDefinition<T>): StreamFo
   });
 }
 
-/** Returns the headers with names in lower case, as heads are written. */
+/** Returns the headers with their names in lower case, which transports expect. */
 function lowerCased(headers: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** Returns the state of one stream. What it encodes is checked as that of a format without state. */
+/** Returns the state of one stream, with an `encode` whose result is checked as that of a format without state. */
 function safeState<T>(name: string, state: StreamFormatState<T>): StreamFormatState {
   return {
     encode: state.encode && ((value) => encodedBy(name, state.encode?.(value as T))),
@@ -178,13 +178,13 @@ function safeState<T>(name: string, state: StreamFormatState<T>): StreamFormatSt
   };
 }
 
-/** Returns the result of `encode`, if it can be sent. */
+/** Returns the result of `encode` if it can be sent, and throws otherwise. */
 function encodedBy(name: string, encoded: unknown): Encoded {
   if (typeof encoded === 'string' || types.isUint8Array(encoded)) {
     return encoded;
   }
   if (types.isPromise(encoded)) {
-    // Its error would end the process, and the stream fails anyway.
+    // If the promise rejects, its error must not end the process: the stream fails in any case.
     encoded.catch(() => undefined);
   }
   throw new StreamError(

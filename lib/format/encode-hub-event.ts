@@ -2,8 +2,8 @@ import type { HubEvent } from '../event/hub-event.js';
 import type { Encoded, StreamFormat } from './format.js';
 
 /**
- * Returns an event of a hub as it goes on the wire. A notice of the hub is an empty string, which sends nothing, in a format that cannot
- * express it.
+ * Encodes an event of a hub. If the event is a notice of the hub that the format cannot express, the result is an empty string, which sends
+ * nothing.
  */
 export function encodeHubEvent(event: HubEvent, format: StreamFormat): Encoded {
   const { notice } = event;
@@ -17,7 +17,7 @@ export function encodeHubEvent(event: HubEvent, format: StreamFormat): Encoded {
   }
 }
 
-/** As {@link encodeHubEvent}, for a format without state per stream: all connections of the format share the result. */
+/** Like {@link encodeHubEvent}, for a format without state per stream: all connections of the format share the result. */
 export function encodeShared(event: HubEvent, format: StreamFormat): Encoded {
   return event.encoder?.encodeShared(format) ?? encodeHubEvent(event, format);
 }

@@ -5,7 +5,7 @@ import { ndjsonFormat } from './ndjson.format.js';
 import { sseFormat } from './sse.format.js';
 import { bytesFormat, textFormat } from './text.format.js';
 
-/** The names of the formats that come with the package. `jsonl` is another name of `ndjson`. */
+/** The names of the built-in formats. `jsonl` is `ndjson` with the content type `application/jsonl`. */
 export type StreamFormatName = 'text' | 'bytes' | 'ndjson' | 'jsonl' | 'json-seq' | 'json' | 'sse';
 
 export const FORMATS: Readonly<Record<StreamFormatName, StreamFormat>> = {
@@ -22,12 +22,12 @@ export const FORMATS: Readonly<Record<StreamFormatName, StreamFormat>> = {
   sse: sseFormat,
 };
 
-/** Formats whose chunks are JSON, or have it in them: they end with a line or a value, and take JSON text over as it is. */
+/** Formats whose chunks are or contain JSON values. They can send JSON text unchanged. */
 export const JSON_FORMATS: ReadonlySet<StreamFormat> = new Set(
   (['sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const).map((name) => FORMATS[name]),
 );
 
-/** What a route without a list of its own offers. */
+/** The formats of a route without the option `format`. */
 export const ALL_FORMATS: readonly StreamFormat[] = [
   ndjsonFormat,
   textFormat,

@@ -1,15 +1,15 @@
-/** What a message is made of (RFC 6455 §5.6). */
+/** Opcodes of a text message and a binary message (RFC 6455 §5.6). */
 const TEXT = 0x1;
 const BINARY = 0x2;
-/** Set in the last frame of a message: ours are one frame each. */
+/** The bit of the last frame of a message. Here, every message is a single frame. */
 const FIN = 0x80;
-/** The largest payload length that stands in the second byte, and what stands there for longer ones. */
+/** The greatest payload length that fits in the second byte, and the values of that byte for greater lengths (16 and 64 bits). */
 const SHORT = 125;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
 
 /**
- * A whole message as the frame a server sends, which is not masked (RFC 6455 §5.1):
+ * Returns a message as one frame. Frames of a server are not masked (RFC 6455 §5.1):
  * `FIN and opcode (1 byte), payload length (1, 3 or 9 bytes), payload` (§5.2).
  */
 function frame(opcode: number, size: number, write: (target: Buffer, at: number) => void): Buffer {
@@ -29,17 +29,17 @@ function frame(opcode: number, size: number, write: (target: Buffer, at: number)
   return target;
 }
 
-/** A text message. */
+/** Returns the frame of a text message. */
 export function textFrame(text: string): Buffer {
   return frame(TEXT, Buffer.byteLength(text), (target, at) => target.write(text, at));
 }
 
-/** Bytes that are UTF-8, as a text message. */
+/** Returns the frame of a text message. The bytes must be valid UTF-8. */
 export function utf8Frame(bytes: Uint8Array): Buffer {
   return frame(TEXT, bytes.length, (target, at) => target.set(bytes, at));
 }
 
-/** A binary message. */
+/** Returns the frame of a binary message. */
 export function binaryFrame(bytes: Uint8Array): Buffer {
   return frame(BINARY, bytes.length, (target, at) => target.set(bytes, at));
 }

@@ -2,7 +2,7 @@ import { StreamError } from '../util/errors.js';
 import { isBinary, toBytes } from './binary.js';
 import { isPromise, unserializablePart } from './unserializable.js';
 
-/** A value that is JSON text already: formats that write JSON take the text over. */
+/** A value that is JSON text already. Formats that write JSON send the text unchanged. */
 export class SerializedJson {
   constructor(readonly text: string) {}
 
@@ -12,10 +12,11 @@ export class SerializedJson {
 }
 
 /**
- * A value as JSON text (RFC 8259). Binary becomes a base64 string, as JSON has no bytes.
- * Throws what `JSON.stringify` throws, and for `undefined`, functions and symbols, which it drops silently.
+ * Returns a value as JSON text (RFC 8259). Binary data becomes a base64 string, as JSON has no bytes.
+ * Errors of a getter or a `toJSON()` are passed on.
  *
- * @throws {StreamError} `not-serializable`, with the path to a BigInt, a cycle or a promise
+ * @throws {StreamError} `not-serializable` for a value that contains a BigInt, a cycle or a promise, with its path; and for `undefined`, a
+ * function or a symbol, for which `JSON.stringify` returns nothing
  */
 export function jsonText(value: unknown): string {
   if (value instanceof SerializedJson) {
@@ -25,7 +26,7 @@ export function jsonText(value: unknown): string {
   if (text === undefined) {
     throw noJson(value);
   }
-  // Only then can a promise be in it. To look for one brace first is faster: rows that are flat have no second one.
+  // Only a value with `{}` in its JSON can contain a promise. Searching for a second brace first is faster, as flat rows have only one.
   if (text === '{}' || (text.indexOf('{', 1) > 0 && text.includes('{}'))) {
     refusePromises(value);
   }
@@ -41,7 +42,7 @@ function stringified(value: unknown): string | undefined {
   }
 }
 
-/** The error of a value that JSON would drop silently. */
+/** Returns the error for a value that `JSON.stringify` leaves out silently. */
 export function noJson(value: unknown): StreamError {
   return new StreamError('not-serializable', `${typeof value} has no JSON form: send null, or nothing at all`);
 }
@@ -54,7 +55,7 @@ function refusePromises(value: unknown): void {
       return item;
     }
     found = true;
-    // Its error would end the process, and the stream fails anyway.
+    // If the promise rejects, its error must not end the process: the stream fails in any case.
     Promise.resolve(item).catch(() => undefined);
     return undefined;
   });

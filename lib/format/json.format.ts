@@ -1,7 +1,7 @@
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 
-/** One JSON array (RFC 8259), valid once it has ended, also when empty. Heartbeats are white space. */
+/** One JSON array (RFC 8259), also for a stream without chunks. It is valid JSON when the stream has ended. Heartbeats are white space. */
 export const jsonFormat: StreamFormat = {
   name: 'json',
   mediaTypes: ['application/json'],

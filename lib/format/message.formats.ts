@@ -7,10 +7,10 @@ import { binaryFrame, textFrame, utf8Frame } from './frame.js';
 import { jsonText } from './json-text.js';
 import { bytesFormat, encodeText, textFormat } from './text.format.js';
 
-/** What every format makes of a chunk over WebSocket: one message, framed. */
+/** Encodes a chunk as one framed WebSocket message, or as an empty string, which sends nothing. */
 type Encode = (value: unknown, hasIds?: boolean) => Uint8Array | '';
 
-/** The records that stand among data, as in NDJSON. */
+/** Records in the same form as those of NDJSON. */
 const RECORDS: Pick<StreamFormat, 'lagged' | 'reset' | 'error'> = {
   lagged: (dropped) => textFrame(jsonText({ lagged: { dropped } })),
   reset: (reset) => textFrame(jsonText({ reset })),
@@ -19,13 +19,13 @@ const RECORDS: Pick<StreamFormat, 'lagged' | 'reset' | 'error'> = {
 
 const encodeJson: Encode = (value) => textFrame(jsonText(value));
 
-/** Strings as they are, JSON otherwise. */
+/** Sends a string as it is, and any other value as JSON. */
 const encodeData: Encode = (value) => (typeof value === 'string' ? textFrame(value) : encodeJson(value));
 
-/** As {@link encodeData}; bytes as bytes. What a route without a format has. */
+/** Like {@link encodeData}, but sends binary data as a binary message. For routes without the option `format`. */
 const encodeAny: Encode = (value) => (isBinary(value) ? binaryFrame(toBytes(value)) : encodeData(value));
 
-/** A text message has to be UTF-8 (RFC 6455 §8.1); a chunk of a file may end within a character. */
+/** A text message has to be valid UTF-8 (RFC 6455 §8.1). Other bytes, such as a chunk of a file that ends within a character, are a binary message. */
 const encodeAsText: Encode = (value) => {
   if (isBinary(value)) {
     const bytes = toBytes(value);
@@ -39,7 +39,7 @@ const encodeAsBytes: Encode = (value) =>
     ? binaryFrame(toBytes(value))
     : binaryFrame(Buffer.from(typeof value === 'object' ? jsonText(value) : encodeText(value)));
 
-/** What an encoder of the user made, as a message. */
+/** Returns the result of a custom format as a message. */
 function framed(encoded: Encoded): Uint8Array | '' {
   if (encoded.length === 0) {
     return '';
@@ -52,8 +52,8 @@ function messageFormatOf(base: StreamFormat, encode: Encode, records: Partial<St
 }
 
 /**
- * A format of the user: what it writes before, between and after its chunks cannot be part of a message. Instead of its heartbeats there
- * are pings, and its status is that of an HTTP response.
+ * Returns the messages of a custom format. Its `open` and `close` are messages, `separator` is not sent, pings replace its
+ * `heartbeat`, and its `status` is for HTTP responses only.
  */
 function customMessages(base: StreamFormat): StreamFormat {
   const { fields, headers, truncate, lagged, reset, position, error, perStream } = base;
@@ -71,7 +71,7 @@ function customMessages(base: StreamFormat): StreamFormat {
   });
 }
 
-/** The state of one stream, with a message for each of what it makes. */
+/** Returns the state of one stream, with each of its results as a message. */
 function framedState(state: StreamFormatState): StreamFormatState {
   return {
     encode: state.encode && ((value) => framed(state.encode?.(value) ?? '')),
@@ -81,7 +81,7 @@ function framedState(state: StreamFormatState): StreamFormatState {
   };
 }
 
-/** `"name":value`, for what is there. */
+/** Returns the fields of an event that are set, each as `"name":value`. */
 function members(event: StreamEvent): string {
   const { id, type, data, retry } = isPosition(event) ? { ...event, type: POSITION, data: {} } : event;
   const parts: string[] = [];
@@ -102,11 +102,11 @@ function members(event: StreamEvent): string {
 
 const encodeEvent: Encode = (value) => {
   const text = members(value as StreamEvent);
-  // A comment alone says nothing here.
+  // An event with only a comment is not sent: this format has no comments.
   return text === '' ? '' : textFrame(`{${text}}`);
 };
 
-/** One JSON object a message, with the fields of an event: the subprotocol `events.v1+json`. */
+/** Returns the format of the subprotocol `events.v1+json`: each message is a JSON object with the fields of an event. */
 function eventMessages(base: StreamFormat): StreamFormat {
   return messageFormatOf(base, encodeEvent, {
     fields: true,
@@ -116,10 +116,10 @@ function eventMessages(base: StreamFormat): StreamFormat {
   });
 }
 
-/** What a route without a list of formats sends. */
+/** The format of a route without the option `format`. */
 const ANY: StreamFormat = messageFormatOf({ ...FORMATS.ndjson, name: 'message' }, encodeAny, RECORDS);
 
-/** Formats that stand for themselves are the same for all routes, so that a hub encodes an event once for all of them. */
+/** The formats that were created. All routes share them, so that a hub encodes an event once for all routes. */
 const made = {
   data: new Map<StreamFormat | undefined, StreamFormat>([
     [undefined, ANY],
@@ -130,23 +130,23 @@ const made = {
   events: new Map<StreamFormat | undefined, StreamFormat>([[undefined, eventMessages(ANY)]]),
 };
 const builtIn = new Set<StreamFormat>([...ALL_FORMATS, FORMATS.jsonl]);
-/** Those that take JSON text over. */
+/** The formats that can send JSON text unchanged. */
 const ofJsonText = new WeakSet<StreamFormat>([...made.data.values(), ...made.events.values()]);
 
-/** Whether it is a format of the user, which has no form as `events.v1+json`. */
+/** Returns whether a format is not built in. A custom format has no form for `events.v1+json`. */
 export function isCustom(format: StreamFormat | undefined): boolean {
   return format !== undefined && !builtIn.has(format);
 }
 
-/** Whether it is one of messages that takes JSON text over as it is. */
+/** Returns whether a message format can send JSON text unchanged. */
 export function takesJsonText(format: StreamFormat): boolean {
   return ofJsonText.has(format);
 }
 
 /**
- * The format of WebSocket messages for a route: what it encodes is a whole frame each.
- * @param base the format the route has over HTTP; nothing: all
- * @param events whether the client takes events as JSON objects with their fields
+ * Returns the format of WebSocket messages for a route. Each chunk is encoded as one complete frame.
+ * @param base the format of the route over HTTP; `undefined` for a route without the option `format`
+ * @param events whether the client has chosen the subprotocol `events.v1+json`
  */
 export function messageFormat(base: StreamFormat | undefined, events: boolean): StreamFormat {
   const known = events ? made.events : made.data;
@@ -162,5 +162,5 @@ export function messageFormat(base: StreamFormat | undefined, events: boolean): 
   return format ?? ANY;
 }
 
-/** What the bytes of a web `Response` are sent as. */
+/** The format for the body of a web `Response`. */
 export const PASSTHROUGH_MESSAGES: StreamFormat = messageFormat(bytesFormat, false);

@@ -1,7 +1,7 @@
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 
-/** One JSON value a line (https://github.com/ndjson/ndjson-spec, https://jsonlines.org). Heartbeats are empty lines. */
+/** One JSON value on each line (https://github.com/ndjson/ndjson-spec, https://jsonlines.org). Heartbeats are empty lines. */
 export const ndjsonFormat: StreamFormat = {
   name: 'ndjson',
   mediaTypes: ['application/x-ndjson', 'application/jsonl', 'application/stream+json', 'application/ndjson'],

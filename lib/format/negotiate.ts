@@ -12,31 +12,31 @@ export interface ContentType {
   readonly required: boolean;
 }
 
-/** A format and the media type it is sent as. */
+/** A format, and the content type with which it is sent. */
 export interface ChosenFormat {
   readonly format: StreamFormat;
-  /** `undefined` if it is set elsewhere. */
+  /** `undefined` if the format sets none, as for the body of a web `Response`. */
   readonly contentType: ContentType | undefined;
-  /** Headers that are sent with it, whatever the application has set. */
+  /** Headers of the response. They replace those that the application has set. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-// Only the range */* matches it: then the client leaves the choice to us.
+// A media type that only the range */* matches. If it is the best match, the client leaves the choice to the server.
 const ANY = 'x-any/x-any';
 
-/** A format with one of its media types, by default the first. */
+/** Returns a format with one of its media types, by default the first. */
 export function chooseFormat(format: StreamFormat, mediaType: string = format.mediaTypes[0] ?? ''): ChosenFormat {
   const value = format.parameters === undefined ? mediaType : `${mediaType}; ${format.parameters}`;
-  // Text and bytes may be anything, such as Markdown or an image: the format adds nothing that a client would have to know.
+  // Text and bytes may have any content, such as Markdown or an image, so that the application may set a more precise type.
   return { format, contentType: { value, required: format !== textFormat && format !== bytesFormat } };
 }
 
 /**
- * Picks by the `Accept` header (RFC 9110 §12.5.1).
+ * Chooses a format by the `Accept` header (RFC 9110 §12.5.1).
  *
- * @param formats what there is, the preferred first
- * @param whenAny the choice for a wildcard alone: the first of the list, or `auto`, which leaves the choice to the first chunk
- * @returns `undefined` when nothing is acceptable
+ * @param formats the available formats, in order of preference
+ * @param whenAny the result if the client accepts any format: the first of the list, or `auto`, which leaves the choice to the first chunk
+ * @returns `undefined` if the client accepts none of the formats
  */
 export function negotiateFormat(
   accept: string | undefined,
@@ -47,7 +47,7 @@ export function negotiateFormat(
     return whenAny;
   }
   const offers = formats.flatMap(offersOf);
-  // A list answers a wildcard by its order, but only with what the rest of the header leaves of it.
+  // With a list, a wildcard selects the first format of the list that the rest of the header does not exclude.
   const offered =
     whenAny === 'auto' ? [ANY, ...offers.map(({ offered }) => offered)] : offers.map(({ offered }) => offered);
   const [best] = new Negotiator({ headers: { accept } }).mediaTypes(offered);
@@ -58,20 +58,20 @@ export function negotiateFormat(
   return offer && chooseFormat(offer.format, offer.mediaType);
 }
 
-/** A media type as it is compared with the ranges of the client: with its parameters, or else the UTF-8 all text here is in. */
+/** Returns the media types of a format in the form that is compared with `Accept`: with its parameters, or else `charset=utf-8`, as all text is UTF-8. */
 function offersOf(format: StreamFormat): { format: StreamFormat; mediaType: string; offered: string }[] {
   const parameters = format.parameters ?? 'charset=utf-8';
   return format.mediaTypes.map((mediaType) => ({ format, mediaType, offered: `${mediaType}; ${parameters}` }));
 }
 
-/** Picks the format of a stream by its first chunk. */
+/** Chooses the format of a stream by its first chunk. */
 export type FormatOfChunk = (chunk: unknown) => ChosenFormat;
 
 const NDJSON = chooseFormat(ndjsonFormat);
 
 /**
- * Makes what picks the format by the first chunk: text for a string, bytes for binary, else NDJSON.
- * @param onMixed called when an object follows in a stream of text or bytes, in which nothing separates it from what is before it
+ * Returns a function that chooses a format by the first chunk: text for a string, bytes for binary data, otherwise NDJSON.
+ * @param onMixed called if an object follows in a stream of text or bytes, where nothing separates it from the chunk before it
  */
 export function byFirstChunk(onMixed: (format: string) => void): FormatOfChunk {
   const [text, bytes] = [textFormat, bytesFormat].map((format) => {

@@ -15,7 +15,7 @@ small { opacity: .7; }
 .error { color: light-dark(#b00020, #ff8a80); }
 `;
 
-/** Nothing but our own style: no script, no image, no form, no frame, whatever stands in the items. `sandbox` takes the origin away, too. */
+/** Allows only the style of the page: no script, image, form or frame, whatever the items contain. `sandbox` also gives the page an opaque origin. */
 const POLICY = [
   "default-src 'none'",
   `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
@@ -53,7 +53,7 @@ function row({ data, id, type }: StreamEvent): string {
   return `<li>${about}<pre>${escaped(textOf(data))}</pre></li>\n`;
 }
 
-/** A page for people: every item is a row of a list, shown as it comes. */
+/** An HTML page: each chunk is a row of a list, which the browser shows as soon as it arrives. */
 const pageFormat: StreamFormat = {
   name: 'page',
   mediaTypes: ['text/html'],
@@ -64,19 +64,19 @@ const pageFormat: StreamFormat = {
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">' +
     `<title>Stream</title><style>${STYLE}</style></head><body><ol>\n`,
   close: '</ol><p>The stream has ended.</p></body></html>\n',
-  // White space, which is of no consequence between rows, nor before the page.
+  // White space between rows, or before the page, has no effect.
   heartbeat: '\n',
   lagged: (dropped) => `<li class="error">${dropped} items were dropped, because this page is too slow</li>\n`,
   error: ({ message }) => `<li class="error"><pre>${escaped(textOf(message))}</pre></li>\n`,
 };
 
-/** How a stream is sent to somebody who opens it in the address bar. */
+/** The format for a browser that navigates to a stream. */
 export const PAGE_FORMAT: ChosenFormat = {
   ...chooseFormat(pageFormat),
   headers: { 'Content-Security-Policy': POLICY, 'Referrer-Policy': 'no-referrer' },
 };
 
-/** What browsers would save to a file. */
+/** The media types that browsers save to a file instead of showing them. */
 const DOWNLOADED = new Set([
   'application/x-ndjson',
   'application/ndjson',
@@ -86,7 +86,7 @@ const DOWNLOADED = new Set([
   'text/event-stream',
 ]);
 
-/** The content type with which a browser shows a body instead of saving it, where the body is text. */
+/** Returns a content type with which a browser shows a body of text instead of saving it. */
 export function shownType(type: ContentType | undefined): ContentType | undefined {
   return type !== undefined && DOWNLOADED.has(type.value) ? { ...type, value: 'text/plain; charset=utf-8' } : type;
 }

@@ -2,17 +2,18 @@ import { isBinary, toBytes } from './binary.js';
 import type { ChosenFormat } from './negotiate.js';
 import { bytesFormat } from './text.format.js';
 
-/** The body of a web `Response`, which has a content type of its own, if any. */
+/** The format for the body of a web `Response`. The content type is that of the `Response`, if it has one. */
 export const PASSTHROUGH: ChosenFormat = { format: bytesFormat, contentType: undefined };
 
-/** An empty line at the end: two ends of line, each LF, CRLF or CR. A CR after a CRLF is half of the next one. */
+/** Matches text that ends with an empty line: two line ends, each LF, CRLF or CR. A CR after a CRLF may be the first half of the next CRLF. */
 const BOUNDARY = /(?:\n\n|\n\r\n|\r\r\n?)$/;
-/** How many bytes at the end tell. */
+/** The number of bytes at the end that are needed to recognize an empty line. */
 const TAIL = 3;
 
 /**
- * As {@link PASSTHROUGH}, of a body of Server-Sent Events that has heartbeats between its events. Made for each stream, as it has to know
- * where an event ends. A heartbeat is one line: whether there have been ids is not known.
+ * Returns a format like {@link PASSTHROUGH} for a body of Server-Sent Events, with heartbeats between events. Each stream has its own, which
+ * remembers the last bytes to know where an event ends. A heartbeat is a single line without a blank line, as it is not known whether the
+ * body has had ids.
  */
 export function eventStreamPassthrough(): ChosenFormat {
   let tail = '';
@@ -28,7 +29,7 @@ export function eventStreamPassthrough(): ChosenFormat {
   return { format, contentType: undefined };
 }
 
-/** The end of what was encoded, a character for each byte. Those that tell are ASCII. */
+/** Returns the last bytes of an encoded chunk, one character for each byte. Line ends are ASCII. */
 function latin1(encoded: string | Uint8Array): string {
   return isBinary(encoded) ? toBytes(encoded).subarray(-TAIL).toString('latin1') : encoded.slice(-TAIL);
 }

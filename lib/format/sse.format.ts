@@ -40,14 +40,15 @@ function idField(id: unknown): string {
 }
 
 /**
- * One Server-Sent Event as it goes on the wire, with the empty line that ends it. For hand-written use;
- * `@Stream` and `@Sse` do it for you.
+ * Returns the text of one Server-Sent Event, with the empty line that ends it. For responses that you write yourself:
+ * `@Stream()` and `@Sse()` do it for you.
  *
- * `data` is split at CRLF, LF and CR, as the WHATWG text parses it. An `id` without `data` and `type` becomes an event of type `position`
- * with the data `{}`: an event without data sets the id too, but parsers other than a browser's dispatch it, and fail at its missing data.
+ * `data` is split into lines at CRLF, LF and CR, as the WHATWG standard requires. An `id` without `data` and `type` becomes an event of type
+ * `position` with the data `{}`. Without data, a browser would only remember the id, but other parsers dispatch an event, and fail because
+ * its data is missing.
  *
- * @throws {StreamError} `invalid-event` for a CR or LF in `type` or `id`, a NUL in `id`, or a `retry` that
- * does not consist of digits: a client would misread it. `not-serializable` for data without a JSON form.
+ * @throws {StreamError} `invalid-event` if `type` or `id` contains CR or LF, if `id` contains NUL, or if `retry` does not consist of digits:
+ * clients would misread the event. `not-serializable` if the data has no JSON form.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  *
  * @example
@@ -60,7 +61,7 @@ export function formatSse(event: StreamEvent): string {
   return `${fieldsOf(event)}\n`;
 }
 
-/** The lines of an event. */
+/** Returns the lines of an event, without the empty line that ends it. */
 function fieldsOf({ type, id, retry, comment, data }: StreamEvent): string {
   const position = isPosition({ data, id, type });
   const eventType = position ? POSITION : type;
@@ -84,14 +85,14 @@ function fieldsOf({ type, id, retry, comment, data }: StreamEvent): string {
   return text;
 }
 
-/** Whether an event is a comment or a time to wait alone, which is none to a browser. */
+/** Returns whether an event has at most a comment and a `retry`. A browser dispatches no event for it. */
 function isBare({ data, id, type }: StreamEvent): boolean {
   return data === undefined && isAbsent(id) && (isAbsent(type) || type === '');
 }
 
 function encodeSse(event: StreamEvent, hasIds = false): string {
   const text = fieldsOf(event);
-  // A blank line after a comment would be an event to some parsers, once they have seen an id: see `heartbeat`.
+  // Once some parsers have seen an id, they dispatch an event at the blank line after a comment: see `heartbeat`.
   return text === '' || (hasIds && isBare(event)) ? text : `${text}\n`;
 }
 
@@ -101,8 +102,8 @@ export const sseFormat: StreamFormat = {
   mediaTypes: ['text/event-stream'],
   fields: true,
   encode: (event, hasIds) => encodeSse(event as StreamEvent, hasIds),
-  // Once they have seen an id, some parsers dispatch an event at every blank line, also of a comment (openai-python, httpx-sse). Others
-  // split the body at blank lines, and expect `data:` at the beginning of what follows: for them a comment has a blank line of its own.
+  // Once some parsers (openai-python, httpx-sse) have seen an id, they dispatch an event at every blank line, also after a comment. Other
+  // parsers split the body at blank lines, and expect `data:` at the start of each part. For them, a blank line follows the comment.
   heartbeat: (hasIds) => (hasIds ? ':\n' : ':\n\n'),
   lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
   position: (id) => formatSse({ id }),

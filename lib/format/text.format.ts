@@ -2,7 +2,7 @@ import { isBinary, toBytes } from './binary.js';
 import type { StreamFormat } from './format.js';
 import { jsonText } from './json-text.js';
 
-/** Strings and bytes as they are, numbers and booleans in decimal, any other value as a line of JSON. */
+/** Encodes strings and binary data as they are, numbers and booleans as JavaScript prints them, and any other value as a line of JSON. */
 export function encodeText(value: unknown): string | Uint8Array {
   switch (typeof value) {
     case 'string':
@@ -16,7 +16,7 @@ export function encodeText(value: unknown): string | Uint8Array {
   }
 }
 
-/** Plain text. Chunks follow each other with nothing in between. */
+/** Plain text. Nothing is sent between chunks. */
 export const textFormat: StreamFormat = {
   name: 'text',
   mediaTypes: ['text/plain'],
@@ -24,7 +24,7 @@ export const textFormat: StreamFormat = {
   encode: encodeText,
 };
 
-/** Raw bytes. What is not binary is sent as the `text` format would. */
+/** Raw bytes. Values that are not binary are sent as in the format `text`. */
 export const bytesFormat: StreamFormat = {
   name: 'bytes',
   mediaTypes: ['application/octet-stream'],

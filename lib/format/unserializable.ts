@@ -1,24 +1,24 @@
 type Path = readonly (string | number)[];
 
 /**
- * Where in a value `JSON.stringify` fails, or loses a promise, and why: `$.user.id is a BigInt …`. It looks where `JSON.stringify` looked, in the same order.
- * Returns `undefined` when the failure is another one, such as an error of a `toJSON()`.
+ * Returns where in a value `JSON.stringify` fails or loses a promise, and why: `$.user.id is a BigInt …`. It visits the parts of the value in
+ * the same order as `JSON.stringify`. Returns `undefined` for other failures, such as an error of a `toJSON()`.
  */
 export function unserializablePart(value: unknown): string | undefined {
   try {
     return search(value, [], []);
   } catch {
-    // A getter or `toJSON()` threw: that error is the one to report.
+    // A getter or `toJSON()` threw: the caller reports that error.
     return undefined;
   }
 }
 
-/** Whether a value is a promise, of which `JSON.stringify` makes `{}`. */
+/** Returns whether a value is a promise, which `JSON.stringify` would write as `{}`. */
 export function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 
-/** @param ancestors the objects on the way to the value, from the outermost */
+/** @param ancestors the objects that contain the value, from the outermost */
 function search(given: unknown, path: Path, ancestors: readonly unknown[]): string | undefined {
   const value = converted(given, path);
   if (typeof value === 'bigint') {
@@ -44,7 +44,7 @@ function search(given: unknown, path: Path, ancestors: readonly unknown[]): stri
   return undefined;
 }
 
-/** What `JSON.stringify` takes in place of a value with `toJSON()`. */
+/** Returns the value that `JSON.stringify` writes: the result of `toJSON()`, if the value has that method. */
 function converted(value: unknown, path: Path): unknown {
   const convertible = (typeof value === 'object' && value !== null) || typeof value === 'bigint';
   const { toJSON } = (convertible ? value : {}) as { readonly toJSON?: unknown };

@@ -15,7 +15,7 @@ export const CONNECTION_HEADERS = [
 
 export const CONTENT_LENGTH = 'content-length';
 
-/** Whether a value of `Connection` has the option `close`. */
+/** Returns whether a value of the header `Connection` has the option `close`. */
 export function closes(value: unknown): boolean {
   return [value].flat().some((each) => /(?:^|,)[ \t]*close[ \t]*(?:,|$)/i.test(String(each)));
 }

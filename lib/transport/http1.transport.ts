@@ -15,24 +15,27 @@ const PROBE_AFTER_MS = 15_000;
 
 const TRANSPORT = Symbol('nestjs-streaming:transport');
 
-/** What compression middleware adds to a response, and what we do. */
+/** A response, with the method that compression middleware adds to it, and a property of ours. */
 type FlushableResponse = ServerResponse & { flush?: () => void; [TRANSPORT]?: Http1Transport };
 
 /**
- * Has a transport know who else ends its response, as a timeout middleware does. To ask the response for every chunk would be the
- * larger part of what a chunk costs: each of Express's has a shape of its own.
+ * Replaces `end()` of a response, to notice when other code ends it, such as timeout middleware. Reading `writableEnded` for every chunk
+ * instead would be the larger part of what a chunk costs, since every response of Express has a different hidden class.
  */
-function noteEnd(this: FlushableResponse, ...args: unknown[]): FlushableResponse {
+function endAndNotify(this: FlushableResponse, ...args: unknown[]): FlushableResponse {
   this[TRANSPORT]?.onEnd();
   return Reflect.apply(ServerResponse.prototype.end, this, args) as FlushableResponse;
 }
 
-/** One for all: a closure for each response would take 100 bytes as long as it lives. */
+/** One function for all responses: a closure for each response would take 100 bytes as long as the response lives. */
 function onResponseClose(this: FlushableResponse): void {
   this[TRANSPORT]?.onClose();
 }
 
-/** HTTP/1.1 (chunked) and HTTP/1.0 (delimited by the end of the connection), through the response Node.js made (RFC 9112). */
+/**
+ * HTTP/1.1 (with the chunked coding) and HTTP/1.0 (where the body lasts until the connection is closed), through the `ServerResponse` of
+ * Node.js (RFC 9112).
+ */
 export class Http1Transport implements Transport {
   readonly protocol = 'http/1.1';
   private listener: TransportListener | undefined;
@@ -40,13 +43,13 @@ export class Http1Transport implements Transport {
   private awaitsDrain = false;
   private head: OutgoingHeaders | undefined;
   private waits = true;
-  /** Whether its connection has no idle timeout because of it. */
+  /** Whether this transport has lifted the idle timeout of its connection. */
   private lifted = false;
   /** Whether the head has a `Content-Length`. */
   private sized = false;
   /**
-   * Where framed chunks may go past the response. `unsent` until we have sent the head, which the response does not tell: others may have
-   * sent theirs; `unknown` until it is asked for.
+   * The socket, if framed chunks can be written to it directly. `unsent` until this transport has sent the head: `headersSent` of the
+   * response is also true if other code has sent one. `unknown` until a shared chunk is written.
    */
   private direct: Socket | undefined | 'unsent' | 'unknown' = 'unsent';
 
@@ -70,7 +73,7 @@ export class Http1Transport implements Transport {
   }
 
   get queued(): boolean {
-    // Once it is at the head of its connection, it stays there. The clock asks often.
+    // A response that is the first of its connection stays the first. The result is kept, as the stream clock reads this often.
     this.waits &&= this.response.socket === null;
     return this.waits;
   }
@@ -81,7 +84,7 @@ export class Http1Transport implements Transport {
     this.response.on('close', onResponseClose);
     this.lifted = liftIdleTimeout(this.response.req.socket);
     if (this.queued) {
-      // Node.js tells only the response at the head of a connection that it is gone.
+      // When a socket closes, Node.js emits `close` only on the first response of the connection.
       this.stopWatching = onceSocketCloses(this.response.req.socket, () => this.onClose());
     }
   }
@@ -98,14 +101,14 @@ export class Http1Transport implements Transport {
 
   write(data: string | Uint8Array): boolean {
     if (this.response.writableEnded || this.response.destroyed) {
-      // Somebody else ended it, as a timeout middleware does. What follows is the close.
+      // Other code ended the response, such as timeout middleware. The event `close` follows.
       return false;
     }
     const more = this.response.headersSent ? this.response.write(data) : this.writeFirst(data);
     this.noteHead();
     this.response.flush?.();
     if (!more && !this.awaitsDrain) {
-      // Added once and kept: compression middleware cannot take a listener of its stream away again.
+      // Added once and never removed: compression middleware adds listeners to its own stream, and cannot remove them.
       this.awaitsDrain = true;
       this.response.on('drain', () => this.listener?.onDrain());
     }
@@ -116,7 +119,7 @@ export class Http1Transport implements Transport {
     if (this.direct === 'unknown' && this.response.socket) {
       this.direct = directSocket(this.response);
       if (this.direct) {
-        this.response.end = noteEnd;
+        this.response.end = endAndNotify;
       }
     }
     const socket = this.direct;
@@ -124,7 +127,7 @@ export class Http1Transport implements Transport {
       return this.write(chunk.bytes);
     }
     socket.write(chunk.chunked);
-    // Not what write() returned: that is about a moment before the operating system has taken anything.
+    // The result of write() is not used: it is computed before the operating system has taken any bytes.
     if (socket.writableLength < socket.writableHighWaterMark) {
       return true;
     }
@@ -135,7 +138,7 @@ export class Http1Transport implements Transport {
   end(data?: string | Uint8Array): void {
     const { head, response } = this;
     response.once('finish', () => this.listener?.onFinish());
-    // 205 has no content, and has to say so (RFC 9110 §15.3.6).
+    // A response with status 205 has no content, and must declare that (RFC 9110 §15.3.6).
     if (head && (this.hasBody || response.statusCode === 205)) {
       declareLength(response, head, data);
     }
@@ -151,7 +154,7 @@ export class Http1Transport implements Transport {
       }
       this.flushHead();
     } catch {
-      // Not even the head can be written, as when middleware has patched writeHead(): that is why it ends, and is known.
+      // The head cannot be written, for example because a patched writeHead() throws. That error is why the stream ends: it is reported already.
       this.destroy();
       return;
     }
@@ -161,7 +164,7 @@ export class Http1Transport implements Transport {
     } else if (response.chunkedEncoding || this.sized) {
       setTimeout(() => socket.destroySoon(), TRUNCATION_DELAY_MS);
     } else {
-      // Only a reset tells a client that reads up to the end of the connection.
+      // The body lasts until the connection is closed, so that only a reset tells the client that it is incomplete.
       setTimeout(() => socket.write('', () => reset(socket)), TRUNCATION_DELAY_MS);
     }
   }
@@ -197,13 +200,13 @@ export class Http1Transport implements Transport {
     }
   }
 
-  /** The head and the first bytes in one system call. */
+  /** Writes the head and the first bytes in one system call. */
   private writeFirst(data: string | Uint8Array): boolean {
     const { response } = this;
     const { socket } = response;
     this.writeHead();
-    // Written by itself, the head becomes one flat string. Node.js keeps it as long as the response lives: as the 25 pieces
-    // it is made of, it takes a kilobyte more.
+    // When the head is flushed separately, V8 flattens it to one string. Node.js keeps the head as long as the response lives: as a
+    // concatenation of 25 pieces, it would take one kilobyte more.
     socket?.cork();
     response.flushHeaders();
     const more = response.write(data);
@@ -211,7 +214,7 @@ export class Http1Transport implements Transport {
     return more;
   }
 
-  /** @internal Somebody ends the response: nothing may go past it any more. */
+  /** @internal Called when the response is ended: from now on, nothing may be written to the socket directly. */
   onEnd(): void {
     this.direct = undefined;
   }
@@ -229,9 +232,9 @@ export class Http1Transport implements Transport {
 }
 
 /**
- * The socket of a response that adds nothing to a chunk but its frame, which a shared chunk has already. Two thirds of
- * what the response's own write() costs are then saved. Not with middleware that has a write() of its own (compression), nor
- * when what is written does not go out at once.
+ * Returns the socket of a response if shared chunks, which are framed already, can be written to it directly. That saves two thirds of
+ * the cost of `response.write()`. Returns `undefined` if middleware (compression) has replaced `write()`, or if the response buffers
+ * bytes itself.
  */
 function directSocket(response: FlushableResponse): Socket | undefined {
   const { socket } = response;

@@ -1,14 +1,14 @@
 import type { Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 
-/** How long a client may take to answer a PING. TCP keep-alive, as Node.js sets it, takes about as long to give a client up. */
+/** How long a client may take to answer a PING, in milliseconds. TCP keep-alive, as Node.js configures it, takes about the same time. */
 const ANSWER_WITHIN_MS = 30_000;
 
 const probed = new WeakSet<Http2Session>();
 
 /**
- * Finds out with a PING (RFC 9113 §6.7) whether the client of a session is still there, and drops the session when it is not.
- * One PING is under way at a time, however many of its streams ask.
+ * Sends a PING (RFC 9113 §6.7) to check whether the client of a session still responds, and destroys the socket if it does not.
+ * A session sends one PING at a time, even if several of its streams call this function.
  */
 export function probeSession(session: Http2Session | undefined): void {
   if (!session || session.destroyed || probed.has(session)) {
@@ -24,10 +24,10 @@ export function probeSession(session: Http2Session | undefined): void {
 }
 
 /**
- * The socket below a session. The one that Node.js hands out cannot be destroyed, and to destroy the session does not do it either
- * when the client reads nothing: that waits for what is still to be sent.
+ * Returns the real socket of a session. `session.socket` is a proxy that cannot be destroyed, and destroying the session waits for
+ * unsent bytes if the client does not read.
  */
 export function socketOf(session: Http2Session): Socket {
-  // It routes what it does not forbid to the socket itself, which is also what returns.
+  // The proxy forwards off() to the real socket, and off() returns that socket.
   return session.socket.off('close', socketOf) as Socket;
 }

@@ -7,7 +7,7 @@ import { declareLength, STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import { saysAborted } from './upload.js';
 
-/** An error code (RFC 9113 §7). Not CANCEL: the client of Node.js then ends the body as if that were whole. */
+/** An error code (RFC 9113 §7). Not CANCEL: after that, the HTTP/2 client of Node.js ends the body as if it were complete. */
 const INTERNAL_ERROR = 0x2;
 
 /** One stream of an HTTP/2 session, through the response of Node's compatibility API (RFC 9113). */
@@ -26,7 +26,7 @@ export class Http2Transport implements Transport {
 
   get hasBody(): boolean {
     const { statusCode, req } = this.response;
-    // Node.js ends a stream with 205 too, as a client would take it for one without content (RFC 9110 §15.3.6).
+    // Node.js also ends the stream of a 205 with its head, since that status has no content (RFC 9110 §15.3.6).
     return req.method !== 'HEAD' && statusCode !== 204 && statusCode !== 205 && statusCode !== 304;
   }
 
@@ -45,11 +45,11 @@ export class Http2Transport implements Transport {
     stream.on('drain', () => listener.onDrain());
     stream.on('aborted', () => {
       listener.onClose();
-      // Else it would stay, and its session with it, as long as the application leaves the body of the request unread.
+      // Otherwise the stream and its session would stay in memory for as long as the application does not read the body of the request.
       process.nextTick(() => stream.destroy());
     });
     stream.on('end', () => {
-      // A reset with NO_ERROR that comes when all has been written, and not all sent, is told in no other way.
+      // No other event reports a reset with NO_ERROR that arrives after the last write, before all bytes are sent.
       if (stream.closed) {
         stream.destroy();
       }
@@ -87,7 +87,7 @@ export class Http2Transport implements Transport {
     const { head, response } = this;
     const { stream } = response;
     stream.once('finish', () => {
-      // Also when a reset has ended it.
+      // The event is also emitted after a reset.
       if (!stream.aborted) {
         this.listener?.onFinish();
       }
@@ -102,10 +102,10 @@ export class Http2Transport implements Transport {
   truncate(data: string | Uint8Array = ''): void {
     const { stream } = this.response;
     try {
-      // A reset takes along what the client's window has had no room for yet.
+      // A reset discards the bytes that did not fit in the client's flow-control window yet.
       this.send(data, () => setTimeout(() => stream.close(INTERNAL_ERROR), TRUNCATION_DELAY_MS));
     } catch {
-      // Not even the head can be written: that is why it ends, and is known.
+      // The head cannot be written. That error is why the stream ends: it is reported already.
       this.destroy();
     }
   }
@@ -115,8 +115,8 @@ export class Http2Transport implements Transport {
   }
 
   /**
-   * After some offences of a client against the protocol, Node.js neither reads from its session nor sends anything, and does not close it:
-   * what is written stays here. Such a session does not answer a PING; one whose client only takes its time does.
+   * After some protocol errors of a client, Node.js neither reads from its session nor writes to it, but does not close it either, so that
+   * written bytes stay in memory. Such a session does not answer a PING, whereas a client that is only slow does.
    */
   check(interval: number, now: number): void {
     if (now - this.checkedAt >= interval) {
@@ -134,7 +134,7 @@ export class Http2Transport implements Transport {
   destroy(): void {
     const { stream } = this.response;
     stream.close(INTERNAL_ERROR);
-    // The reset waits for its turn on the connection, of which the client may take nothing. We do not.
+    // The reset is queued behind other bytes of the connection, which the client may never read. destroy() does not wait for that.
     stream.destroy();
   }
 
@@ -142,7 +142,7 @@ export class Http2Transport implements Transport {
     const { response } = this;
     const { stream } = response;
     if (response.writableEnded || stream.writableEnded || stream.destroyed) {
-      // Somebody else ended it, or the client is gone. What follows is the close.
+      // Other code ended the response, or the client disconnected. The event `close` follows.
       return false;
     }
     this.flushHead();

@@ -1,15 +1,15 @@
-/** What its server closes when nothing has passed over it for a while: a socket, or a session of HTTP/2. */
+/** A connection with an idle timeout: a socket, or an HTTP/2 session. */
 export interface TimedConnection {
-  /** The idle timeout in milliseconds; 0 for none. Node.js has it on sessions too, but not in its documentation. */
+  /** The idle timeout in milliseconds; 0 for none. Sessions have this property too, although it is not documented. */
   readonly timeout?: number | undefined;
   setTimeout(milliseconds: number): unknown;
 }
 
-/** The connections whose idle timeout is lifted, how many of their streams need that, and what it was. */
+/** The connections whose idle timeout is lifted, each with its number of open streams and its original timeout. */
 const lifted = new WeakMap<TimedConnection, { streams: number; readonly timeout: number }>();
 
 /**
- * Lifts the idle timeout of a connection, as Nest's own `@Sse()` does: to be silent is what a stream may do.
+ * Lifts the idle timeout of a connection, as Nest's own `@Sse()` does, since a stream may be silent for any time.
  * @returns whether to call {@link restoreIdleTimeout} when the stream is over
  */
 export function liftIdleTimeout(connection: TimedConnection): boolean {
@@ -23,7 +23,7 @@ export function liftIdleTimeout(connection: TimedConnection): boolean {
   return lifted.has(connection);
 }
 
-/** Restores the idle timeout after the last stream. Node.js may have set that of kept-alive connections meanwhile: then it stays. */
+/** Restores the idle timeout after the last stream, unless Node.js has set a keep-alive timeout on the connection in the meantime. */
 export function restoreIdleTimeout(connection: TimedConnection): void {
   const known = lifted.get(connection);
   if (known && --known.streams === 0) {

@@ -23,18 +23,18 @@ export interface ResponseHead {
   status(code: number): void;
   header(name: string, value: string | readonly string[]): void;
   /**
-   * Fixes the head, with this content type and these headers (their names in lower case) where none of that name is set;
-   * the body is ours from then on. A content type that clients need to read the body replaces another one.
+   * Fixes the head. Adds this content type and those of the default headers (with names in lower case) that are not set yet. From then on,
+   * only the stream may write the body. A content type that clients need to read the body replaces one that the application has set.
    * @throws {StreamError} `invalid-header` when `Content-Length` is not one number of bytes
    */
   commit(
     contentType: BodyType | undefined,
     defaults: Readonly<Record<string, string>>,
   ): CommittedHead | PromiseLike<CommittedHead>;
-  /** Says that the choice among formats was the client's (RFC 9110 §12.5.5). */
+  /** Adds the name of a request header to `Vary`, as the response depends on that header (RFC 9110 §12.5.5). */
   vary(name: string): void;
-  /** Takes back the headers that frame the body of the stream: an exception filter responds with another body. */
+  /** Removes the headers that frame the body of the stream, since an exception filter responds with another body. */
   release(): void;
-  /** Gives a response up if its client disconnected before there was a head. */
+  /** Ends a response whose client disconnected before the head was fixed. */
   abandon(): void;
 }

@@ -17,23 +17,23 @@ export interface DeflatedChunk {
   readonly size: number;
 }
 
-/** Bytes that go to many connections at once, framed for them once. */
+/** Bytes that are sent on many connections, and framed only once. */
 export class SharedChunk {
-  /** As a chunk of the chunked coding: `chunk-size CRLF chunk-data CRLF` (RFC 9112 §7.1). */
+  /** The data as a chunk of the chunked coding: `chunk-size CRLF chunk-data CRLF` (RFC 9112 §7.1). */
   readonly chunked: Buffer;
   /** The data alone. */
   readonly bytes: Buffer;
-  /** How many bytes the data has. */
+  /** The length of the data in bytes. */
   readonly size: number;
   /** For connections with gzip; `undefined` until the first of them writes the chunk. */
   deflated: DeflatedChunk | undefined;
-  /** The data, if it is text that may begin or end within a character: each client may have another half of it. */
+  /** The data, if it is text that begins or ends with half of a surrogate pair: the other half may be different for each client. */
   readonly partial: string | undefined;
   private cut: readonly SharedChunk[] | undefined;
 
   /**
-   * @param data not empty: an empty chunk would end the body
-   * @param count how many chunks of a stream it is
+   * @param data must not be empty: an empty chunk would end the body
+   * @param count the number of chunks of a stream that it contains
    */
   constructor(
     data: string | Uint8Array,
@@ -55,12 +55,12 @@ export class SharedChunk {
     this.chunked.write(CRLF, end, 'latin1');
   }
 
-  /** How many bytes of memory it holds, with its pieces and its compressed form. */
+  /** The number of bytes that are kept in memory for it. */
   get held(): number {
     return this.chunked.length;
   }
 
-  /** It in pieces, made once for all its connections. */
+  /** Its data as chunks of at most 64 KiB, made once for all connections. */
   get slices(): readonly SharedChunk[] {
     this.cut ??= Array.from(
       { length: Math.ceil(this.bytes.length / SLICE) },

@@ -3,10 +3,10 @@ import type { Socket } from 'node:net';
 const watched = new WeakMap<Socket, Set<() => void>>();
 
 /**
- * Calls back when a socket closes. A socket gets one listener, however many of its requests wait:
- * how many a client pipelines is up to the client.
+ * Calls back when a socket closes. A socket gets a single listener for all of its requests, since a client may pipeline any number of
+ * them.
  *
- * @returns what stops the wait
+ * @returns a function that removes the callback
  */
 export function onceSocketCloses(socket: Socket, callback: () => void): () => void {
   const callbacks = watched.get(socket) ?? watch(socket);

@@ -1,8 +1,8 @@
 import type { OutgoingHeaders } from './transport.js';
 
-/** What every stream is sent with over HTTP, whatever its version. */
+/** The default headers of a stream in every version of HTTP. */
 export const STREAM_HEADERS: Readonly<Record<string, string>> = {
-  // RFC 9111 §5.2.2: not stored without asking, not changed (compressed, held back) on the way.
+  // RFC 9111 §5.2.2: caches must validate a stored response, and intermediaries must not transform (such as compress and so delay) it.
   'cache-control': 'no-cache, no-transform',
   // https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering
   'x-accel-buffering': 'no',
@@ -11,7 +11,7 @@ export const STREAM_HEADERS: Readonly<Record<string, string>> = {
   incremental: '?1',
 };
 
-/** The part of a response that is asked for its length. */
+/** The part of a response that determines whether its length is declared. */
 interface SizedResponse {
   readonly statusCode: number;
   hasHeader(name: string): boolean;
@@ -22,7 +22,7 @@ export function hasLength(response: SizedResponse, head: OutgoingHeaders): boole
   return head.includes('content-length') || (response.hasHeader('content-length') && response.statusCode !== 205);
 }
 
-/** Declares the length of a body that ends before any of it was sent, unless it is declared already. */
+/** Adds `Content-Length` to the head of a body that is complete before it is sent, unless the head has one. */
 export function declareLength(
   response: SizedResponse,
   head: OutgoingHeaders,

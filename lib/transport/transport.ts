@@ -1,72 +1,72 @@
 import type { StreamCloseCode } from '../util/errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
-/** The connection, as its transport notifies it. */
+/** Notified by a transport; implemented by the connection. */
 export interface TransportListener {
-  /** Whether it sends what many others are sent too. */
+  /** Whether the chunks of the stream are also sent to other clients, as those of a hub are. */
   readonly endless: boolean;
-  /** The client can take more. */
+  /** Called when the transport can accept more bytes. */
   onDrain(): void;
-  /** All of the body has been handed to the operating system. */
+  /** Called when the operating system has taken all of the body. */
   onFinish(): void;
-  /** The connection to the client is gone; because of an error of the client's, if it is known. */
+  /** Called when the connection to the client is closed. `error` is the error of the client that caused it, if it is known. */
   onClose(error?: Error): void;
-  /** Middleware has set these headers as the head was written. They are not sent, since they would frame the message again. */
+  /** Called if middleware has set these headers while the head was written. They are not sent, since they would frame the message again. */
   onDropped?(names: readonly string[]): void;
-  /** The body cannot be sent. */
+  /** Called when the body cannot be sent. */
   fail(error: unknown): void;
 }
 
-/** Headers as Node.js writes them fastest: a name in lower case, its value, the next name, … */
+/** Headers in the form that Node.js writes fastest: a name in lower case, its value, the next name, … */
 export type OutgoingHeaders = (number | string | readonly string[])[];
 
-/** What a client speaks; HTTP/1.0 counts as HTTP/1.1. */
+/** The protocol of a client. HTTP/1.0 counts as HTTP/1.1. */
 export type WireProtocol = 'http/1.1' | 'http/2' | 'websocket';
 
-/** Bytes → the wire. */
+/** Writes the bytes of one stream to its client. */
 export interface Transport {
   readonly protocol: WireProtocol;
-  /** What it sends with every stream, unless the application has set its own. Names in lower case. */
+  /** The default headers of a stream, with names in lower case. They do not replace those that the application has set. */
   readonly headers: Readonly<Record<string, string>>;
-  /** Whether the answer has a body at all: not for HEAD, nor for a status that has none. */
+  /** Whether the response has a body. `false` for HEAD, and for a status without one. */
   readonly hasBody: boolean;
-  /** Bytes accepted, but not yet taken by the operating system. */
+  /** The number of bytes that were written, but not yet taken by the operating system. */
   readonly bufferedAmount: number;
-  /** Whether the client is gone. */
+  /** Whether the client is disconnected. */
   readonly closed: boolean;
-  /** Whether what is written at once has to stay together, however large. Default: no. */
+  /** Whether the data of one write must not be divided, whatever its size. Default: `false`. */
   readonly whole?: boolean;
   /** Whether an earlier response on the same connection holds this one back (HTTP/1.1 pipelining). */
   readonly queued: boolean;
   listen(listener: TransportListener): void;
-  /** Takes over these headers, besides those the response has. They go out with the first bytes. */
+  /** Sets headers to send with the first bytes, in addition to those that are set on the response. */
   begin(headers: OutgoingHeaders): void;
-  /** Sends the head although there is no body yet. */
+  /** Sends the head now, without waiting for the body. */
   flushHead(): void;
-  /** Accepts bytes. `false`: wait for `onDrain`. */
+  /** Writes bytes. Returns `false` if the caller should wait for `onDrain` before it writes more. */
   write(data: string | Uint8Array): boolean;
   /** Like {@link write}, for bytes that are sent on many connections. */
   writeShared(chunk: SharedChunk): boolean;
-  /** Ends the body so that the client knows it is whole. `onFinish` follows. */
+  /** Ends the body so that the client knows that it is complete. `onFinish` follows. */
   end(data: string | Uint8Array | undefined, why: StreamCloseCode): void;
   /**
-   * Ends the body, after what was written and this, so that the client knows it is not whole. `onClose` follows.
-   * @param status that of the error that is the cause
+   * Writes the data, then cuts the body off so that the client knows that it is incomplete. `onClose` follows.
+   * @param status the HTTP status of the error that is the cause
    */
   truncate(data?: string | Uint8Array, status?: number): void;
-  /** Has the operating system find out whether the client is still there, when nothing can be written to find out. */
+  /** Starts a check below this stream (TCP keep-alive, PING) whether the client still responds, for times when nothing can be written. */
   probe(): void;
   /** Called often while the stream is open. Checks, at most once per `interval` milliseconds, whether the client still responds. */
   check?(interval: number, now: number): void;
-  /** Has what the client sends kept, within bounds, until it is asked for. */
+  /** Starts to queue messages of the client, within limits, until they are read. */
   expect?(): void;
   /**
-   * What the client sends: the same each time. Without it, a client cannot send anything.
-   * @param onWait called when it is read and there is nothing yet
+   * Returns the messages of the client; the same object for every call. Transports without this method receive no messages.
+   * @param onWait called when a reader starts to wait for a message
    */
   receive?(onWait: () => void): AsyncIterable<string | Uint8Array>;
-  /** Whether an error says no more than that the client left before it had sent its whole request. Without it, none does. */
+  /** Returns whether an error only means that the client disconnected before it had sent its whole request. Without this method: `false`. */
   saysAborted?(error: unknown): boolean;
-  /** Drops the connection at once. `onClose` follows. */
+  /** Closes the connection immediately. `onClose` follows. */
   destroy(why: StreamCloseCode): void;
 }

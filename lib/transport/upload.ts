@@ -1,30 +1,30 @@
 /** The body of a request, while it is received. */
 export interface Upload {
-  /** Whether the client left before it had sent all of it. */
+  /** Whether the client disconnected before it had sent all of the body. */
   readonly aborted: boolean;
-  /** What whoever reads it then gets, over HTTP/1. */
+  /** The error that readers of an aborted body receive over HTTP/1. */
   readonly errored?: Error | null;
 }
 
-/** An error has few causes, unless they go round in a circle. */
-const DEEPEST = 8;
+/** How many causes of an error are read: a chain of causes may be circular. */
+const MAX_DEPTH = 8;
 
-/** Whether an error, or one that caused it, says no more than that an upload was aborted. */
+/** Returns whether an error, or one of its causes, only means that the client aborted its upload. */
 export function saysAborted(error: unknown, upload: Upload): boolean {
   if (!upload.aborted) {
     return false;
   }
   try {
     let cause = error;
-    for (let depth = 0; depth < DEEPEST && typeof cause === 'object' && cause !== null; depth++) {
-      // The second is all that readers get over HTTP/2, and whoever reads too late.
+    for (let depth = 0; depth < MAX_DEPTH && typeof cause === 'object' && cause !== null; depth++) {
+      // The code is all that readers receive over HTTP/2, or if they start to read after the abort.
       if (cause === upload.errored || ('code' in cause && cause.code === 'ERR_STREAM_PREMATURE_CLOSE')) {
         return true;
       }
       cause = 'cause' in cause ? cause.cause : undefined;
     }
   } catch {
-    // Reading an error of the application may throw.
+    // An error of the application may throw when its properties are read.
   }
   return false;
 }

@@ -1,12 +1,12 @@
 import type { Transport } from '../transport.js';
 
-/** The part of a transport that takes the body. */
+/** The part of a transport that accepts the body. */
 export type BodySink = Pick<Transport, 'bufferedAmount' | 'write' | 'writeShared' | 'end' | 'truncate'>;
 
-/** What encodes one body on its way to its transport. What it holds itself is its `bufferedAmount`. */
+/** Encodes one body and passes it on to its transport. Its `bufferedAmount` counts only the bytes that it buffers itself. */
 export interface BodyCoding extends BodySink {
-  /** The transport can take more. */
+  /** Called when the transport can accept more. */
   onDrain(): void;
-  /** Nobody will read it: frees what it holds. */
+  /** Frees its resources. Called when the rest of the body will not be sent. */
   release(): void;
 }

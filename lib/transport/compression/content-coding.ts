@@ -2,36 +2,37 @@ import type { IncomingMessage } from 'node:http';
 import Negotiator from 'negotiator';
 import type { ContentCoding } from './encoders.js';
 
-/** What an application wants encoded. */
+/** The settings of an application for compression. */
 export interface CompressionSettings {
-  /** What there is, the preferred first. */
+  /** The available content codings, in order of preference. */
   readonly encodings: readonly ContentCoding[];
-  /** A body of fewer bytes that is whole before anything was sent stays as it is. */
+  /** A body that is complete before its first byte is sent, and has fewer bytes than this, is not encoded. */
   readonly threshold: number;
 }
 
-/** What one client may be sent. */
+/** The content codings that one client is sent. */
 export interface CodingChoice {
   readonly coding: ContentCoding;
-  /** For what many others are sent too. */
+  /** The coding for chunks that are also sent to other clients. */
   readonly shared: ContentCoding;
   readonly threshold: number;
 }
 
-/** What the types of the library leave out. */
+/** A signature that is missing in the types of `negotiator`. */
 interface Preferring {
   encodings(available: readonly string[], options: { readonly preferred: readonly string[] }): string[];
 }
 
 const IDENTITY = 'identity';
-/** A longer `Accept-Encoding` is ignored: any client can read a body as it is. */
+/** A longer `Accept-Encoding` is ignored: every client can read a body that is not encoded. */
 const LONGEST_ACCEPT_ENCODING = 1_024;
 
 /**
- * Chooses by the `Accept-Encoding` header (RFC 9110 §12.5.3): what the client weighs highest, and among equals what the
- * application prefers. A hub's blocks are made once for all its clients, so there gzip comes first wherever it may.
+ * Chooses a content coding by the `Accept-Encoding` header (RFC 9110 §12.5.3): the one with the highest weight, and among equal weights the
+ * one that the application prefers. For the events of hubs, gzip is chosen whenever the client accepts it, as its blocks are
+ * compressed once for all clients.
  *
- * @returns `identity` for a body that stays as it is, also for a header of more than 1024 characters; `undefined` when nothing is acceptable
+ * @returns `identity` if the body is not to be encoded, also for a header of more than 1024 characters; `undefined` if the client accepts none
  */
 export function negotiateCoding(
   request: IncomingMessage,

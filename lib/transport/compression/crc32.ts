@@ -1,11 +1,11 @@
-/** The polynomial of gzip's CRC-32, its lowest power in the highest bit (RFC 1952 §8). */
+/** The polynomial of gzip's CRC-32, with the lowest power in the highest bit (RFC 1952 §8). */
 const POLYNOMIAL = 0xedb88320;
-/** x⁰, written in that way. */
+/** The polynomial x⁰, with the same order of bits. */
 const ONE = 0x80000000;
-/** x⁸: one byte. */
+/** The polynomial x⁸: a shift by one byte. */
 const BYTE = 0x00800000;
 
-/** The product of two polynomials over GF(2), modulo that of the CRC. */
+/** Returns the product of two polynomials over GF(2), modulo the polynomial of the CRC. */
 function multiply(a: number, b: number): number {
   let product = 0;
   for (let bit = ONE, power = b; bit !== 0; bit >>>= 1) {
@@ -17,7 +17,7 @@ function multiply(a: number, b: number): number {
   return product;
 }
 
-/** Returns the factor for the CRC of some bytes when `length` others follow: x to the power of 8 × `length`. */
+/** Returns the factor by which the CRC of some bytes is multiplied when `length` more bytes follow: x to the power of 8 × `length`. */
 export function crcShift(length: number): number {
   let shift = ONE;
   for (let rest = length, power = BYTE; rest > 0; rest = Math.floor(rest / 2), power = multiply(power, power)) {
@@ -29,9 +29,9 @@ export function crcShift(length: number): number {
 }
 
 /**
- * The CRC-32 of two pieces, one behind the other, without another look at their bytes.
+ * Returns the CRC-32 of two pieces joined together, computed from their own CRCs without reading their bytes again.
  *
- * @param shift {@link crcShift} of the length of the second
+ * @param shift {@link crcShift} of the length of the second piece
  */
 export function combineCrc(first: number, second: number, shift: number): number {
   return (multiply(first, shift) ^ second) >>> 0;

@@ -2,11 +2,14 @@ import { constants, crc32, deflateRawSync } from 'node:zlib';
 import { type DeflatedChunk, SharedChunk } from '../shared-chunk.js';
 import { crcShift } from './crc32.js';
 
-/** Text up to it may be what other clients are sent as well: heartbeats, positions, the events that pass the same filter. */
-const COMMON = 4_096;
-const COMMON_BLOCKS = 64;
+/** Text up to this length may be sent to other clients too: heartbeats, positions, events that pass the same filter. */
+const MAX_CACHED_LENGTH = 4_096;
+const MAX_CACHED_BLOCKS = 64;
 
-/** Bytes as deflate blocks that refer to nothing before them and end at a byte: they fit into any gzip body (RFC 1951, RFC 1952). */
+/**
+ * Bytes as deflate blocks that end at a byte boundary and do not refer to data before them, so that they can be part of any gzip
+ * body (RFC 1951, RFC 1952).
+ */
 export class DeflateBlock implements DeflatedChunk {
   readonly encoded: SharedChunk;
   readonly crc: number;
@@ -22,27 +25,27 @@ export class DeflateBlock implements DeflatedChunk {
   }
 }
 
-/** The block of a chunk, made once for all its connections. */
+/** Returns the deflated form of a chunk. It is made once for all connections. */
 export function blockOf(chunk: SharedChunk): DeflatedChunk {
   chunk.deflated ??= new DeflateBlock(chunk.bytes);
   return chunk.deflated;
 }
 
-const common = new Map<string, DeflateBlock>();
+const cache = new Map<string, DeflateBlock>();
 
-/** The block of what one connection writes by itself, which is often the same for many. */
+/** Returns a block of data that one connection writes. It is cached, as many connections often write the same data. */
 export function ownBlockOf(data: string | Uint8Array): DeflateBlock {
-  if (typeof data !== 'string' || data.length > COMMON) {
+  if (typeof data !== 'string' || data.length > MAX_CACHED_LENGTH) {
     return new DeflateBlock(data);
   }
-  const known = common.get(data);
+  const known = cache.get(data);
   if (known) {
     return known;
   }
-  if (common.size >= COMMON_BLOCKS) {
-    common.clear();
+  if (cache.size >= MAX_CACHED_BLOCKS) {
+    cache.clear();
   }
   const block = new DeflateBlock(data);
-  common.set(data, block);
+  cache.set(data, block);
   return block;
 }

@@ -4,14 +4,14 @@ import type { Transport, TransportListener } from '../transport.js';
 import type { BodyCoding } from './body-coding.js';
 import { type ContentCoding, type Encoder, encoderOf } from './encoders.js';
 
-/** A body with an encoder of its own, which flushes with every write: no chunk waits for the next. */
+/** A body with its own encoder, which is flushed after every write, so that no chunk waits for the next one. */
 export class EncodedBody implements BodyCoding {
   private readonly encoder: Encoder;
-  /** Whether the transport can take no more. */
+  /** Whether the transport is full. */
   private held = false;
-  /** Whether the connection waits for room. */
+  /** Whether the connection waits for `onDrain`. */
   private awaited = false;
-  /** Whether nothing more comes from the connection, which still wants to see that the client takes something. */
+  /** Whether the connection has written all of the body. It is still notified of drains, to see that the client reads. */
   private ending = false;
   private onEncoded: (() => void) | undefined;
 
@@ -21,8 +21,8 @@ export class EncodedBody implements BodyCoding {
     private readonly listener: TransportListener,
   ) {
     this.encoder = encoderOf(coding);
-    this.encoder.on('data', (encoded: Buffer) => this.pass(encoded));
-    this.encoder.on('drain', () => this.tellRoom());
+    this.encoder.on('data', (encoded: Buffer) => this.forward(encoded));
+    this.encoder.on('drain', () => this.notifyDrain());
     this.encoder.on('error', (error) => this.listener.fail(error));
   }
 
@@ -51,7 +51,7 @@ export class EncodedBody implements BodyCoding {
   truncate(data: string | Uint8Array = ''): void {
     const { encoder, transport } = this;
     if (encoder.destroyed) {
-      // It failed, so this cannot be encoded either.
+      // The encoder has failed, so the data cannot be encoded either.
       transport.truncate();
       return;
     }
@@ -62,14 +62,14 @@ export class EncodedBody implements BodyCoding {
         this.release();
         transport.truncate();
       };
-      this.noteEncoded();
+      this.checkEncoded();
     });
   }
 
   onDrain(): void {
     this.held = false;
     this.encoder.resume();
-    this.tellRoom();
+    this.notifyDrain();
   }
 
   release(): void {
@@ -77,17 +77,17 @@ export class EncodedBody implements BodyCoding {
     this.encoder.destroy();
   }
 
-  private pass(encoded: Buffer): void {
+  private forward(encoded: Buffer): void {
     this.attempt(() => {
       if (!this.transport.write(encoded)) {
         this.held = true;
         this.encoder.pause();
       }
     });
-    this.noteEncoded();
+    this.checkEncoded();
   }
 
-  /** Runs when the encoder says so: nobody is there to catch what the transport throws, as when the head cannot be written. */
+  /** Calls the transport from an event of the encoder, where no caller could catch its errors, such as a head that cannot be written. */
   private attempt(run: () => void): void {
     try {
       run();
@@ -97,13 +97,13 @@ export class EncodedBody implements BodyCoding {
     }
   }
 
-  private noteEncoded(): void {
+  private checkEncoded(): void {
     if (this.onEncoded && this.encoder.readableLength === 0 && !this.encoder.destroyed) {
       this.onEncoded();
     }
   }
 
-  private tellRoom(): void {
+  private notifyDrain(): void {
     if ((this.awaited || this.ending) && !this.held && !this.encoder.writableNeedDrain) {
       this.awaited = false;
       this.listener.onDrain();

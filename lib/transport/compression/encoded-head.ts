@@ -1,33 +1,33 @@
 import type { ServerResponse } from 'node:http';
 import type { OutgoingHeaders } from '../transport.js';
 
-/** The headers a response has already. */
+/** The part of a response that reads and changes its headers. */
 export type KnownHeaders = Pick<ServerResponse, 'getHeader' | 'hasHeader' | 'removeHeader' | 'setHeader'>;
 
-/** What is said of the very bytes of a body, so that these have to stay what they are. */
+/** Headers that describe the exact bytes of a body: a body with one of them must not be changed. */
 const FIXED = ['content-encoding', 'content-range', 'content-digest', 'repr-digest'];
-/** What is no longer true of a body that is encoded on its way. */
+/** Headers that are no longer true once the body is encoded. */
 const UNTRUE = ['content-length', 'accept-ranges'];
 
 function has(name: string, response: KnownHeaders, headers: OutgoingHeaders): boolean {
   return response.hasHeader(name) || headers.some((each, index) => index % 2 === 0 && each === name);
 }
 
-/** Whether the body has to stay as the application gives it: it may have been encoded there. */
+/** Returns whether the body must be sent unchanged, for example because the application has encoded it already. */
 export function isFixed(response: KnownHeaders, headers: OutgoingHeaders): boolean {
   return FIXED.some((name) => has(name, response, headers));
 }
 
-/** Equal in what it means, and no longer byte for byte (RFC 9110 §8.8.1). */
+/** Returns a weak validator: the encoded body means the same, but has other bytes (RFC 9110 §8.8.1). */
 function weak(etag: unknown): string {
   const value = String(etag);
   return value.startsWith('W/') ? value : `W/${value}`;
 }
 
 /**
- * The headers of a body that is encoded on its way. Changes those that the response knows.
+ * Returns the headers of an encoded body. Also changes those that are set on the response.
  *
- * @param coding nothing: there is no body (HEAD, 304) to tell by whether the one that is described would be encoded
+ * @param coding `undefined` for a response without a body (HEAD, 304): whether that of a GET would be encoded is not known
  */
 export function encodedHead(
   coding: string | undefined,
@@ -42,7 +42,7 @@ export function encodedHead(
     response.setHeader('etag', weak(etag));
   }
   if (headers.length === 0) {
-    // All of them are there already.
+    // All headers are set on the response.
     if (coding) {
       response.setHeader('content-encoding', coding);
     }

@@ -5,14 +5,14 @@ import type { BodyCoding } from './body-coding.js';
 import { combineCrc } from './crc32.js';
 import { blockOf, ownBlockOf } from './deflate-block.js';
 
-/** Magic number, deflate, no flags, no time, of an unknown system (RFC 1952 §2.3). */
+/** Magic number, method deflate, no flags, no time, unknown operating system (RFC 1952 §2.3). */
 const HEADER = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255]);
-/** An empty block that is the last (RFC 1951 §3.2.3). */
+/** An empty deflate block with the flag of the last one (RFC 1951 §3.2.3). */
 const LAST_BLOCK = Buffer.from([3, 0]);
 
 /**
- * A gzip body of blocks that do not refer to each other, so that those of a shared chunk are the same for everyone. It takes
- * nothing but the sums of the trailer to be in the middle of one.
+ * A gzip body of blocks that do not refer to each other, so that the blocks of a shared chunk are the same for all clients. The only state
+ * of a client is the checksum and the size for the trailer.
  */
 export class GzipBlocks implements BodyCoding {
   readonly bufferedAmount = 0;
@@ -62,7 +62,7 @@ export class GzipBlocks implements BodyCoding {
     return this.transport.write(Buffer.concat([HEADER, block.encoded.bytes]));
   }
 
-  /** What is written last, and the header if nothing was before. */
+  /** Returns the last bytes to write before the trailer, with the gzip header if nothing was written before. */
   private rest(data: string | Uint8Array): Uint8Array[] {
     const parts: Uint8Array[] = this.begun ? [] : [HEADER];
     this.begun = true;

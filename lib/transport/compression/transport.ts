@@ -7,7 +7,7 @@ import { EncodedBody } from './encoded-body.js';
 import { encodedHead, isFixed, type KnownHeaders } from './encoded-head.js';
 import { GzipBlocks } from './gzip-blocks.js';
 
-const NOBODY: TransportListener = {
+const NO_LISTENER: TransportListener = {
   endless: false,
   onDrain: () => undefined,
   onFinish: () => undefined,
@@ -16,14 +16,14 @@ const NOBODY: TransportListener = {
 };
 
 /**
- * Another transport, with the body encoded as the client accepts it (RFC 9110 §8.4). Whether it is encoded is decided when the
- * first of it leaves: a body that is whole by then, and short, is not worth it.
+ * Wraps a transport, and encodes the body as the client accepts it (RFC 9110 §8.4). Whether to encode is decided at the first
+ * write: a body that is complete by then, and short, is sent as it is.
  */
 export class CompressedTransport implements Transport, TransportListener {
-  private listener = NOBODY;
+  private listener = NO_LISTENER;
   private head: OutgoingHeaders = [];
   private coding: BodyCoding | undefined;
-  /** Where the body goes, once that is decided. */
+  /** Accepts the body, once it is decided whether to encode it. */
   private sink: BodySink | undefined;
 
   constructor(
@@ -68,11 +68,11 @@ export class CompressedTransport implements Transport, TransportListener {
   begin(headers: OutgoingHeaders): void {
     this.head = headers;
     if (isFixed(this.response, headers)) {
-      this.leave();
+      this.sendUnchanged();
     } else if (!this.hasBody) {
-      // What it says of the body has to be true of that of a GET (RFC 9110 §8.6).
+      // The headers have to describe the body that a GET would return (RFC 9110 §8.6).
       this.head = encodedHead(undefined, this.response, headers);
-      this.leave();
+      this.sendUnchanged();
     }
   }
 
@@ -135,17 +135,17 @@ export class CompressedTransport implements Transport, TransportListener {
     this.listener.fail(error);
   }
 
-  /** @param whole all there is, if nothing follows */
+  /** @param whole the complete rest of the body, if nothing follows it */
   private sinkFor(whole?: string | Uint8Array): BodySink {
     if (this.sink) {
       return this.sink;
     }
     const short = whole !== undefined && Buffer.byteLength(whole) < this.choice.threshold;
-    return short ? this.leave() : this.encode();
+    return short ? this.sendUnchanged() : this.encode();
   }
 
-  /** Has the body sent as it is. */
-  private leave(): BodySink {
+  /** Sends the body as it is. */
+  private sendUnchanged(): BodySink {
     this.inner.begin(this.head);
     this.sink = this.inner;
     return this.inner;

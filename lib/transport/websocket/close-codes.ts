@@ -2,10 +2,10 @@ import type { StreamCloseCode } from '../../util/errors.js';
 
 const FAILED = 1011;
 
-/** What a client did is not allowed. */
+/** Policy violation: closes a connection whose client did something that is not allowed. */
 export const POLICY = 1008;
 
-/** The codes a WebSocket is closed with (RFC 6455 §7.4.1; 1013 of the IANA registry). The reason is the close code of the stream. */
+/** The close code of a WebSocket for each close code of a stream (RFC 6455 §7.4.1; 1013: IANA registry). The reason is the close code of the stream. */
 export const CLOSE_CODES: Readonly<Record<StreamCloseCode, number>> = {
   completed: 1000,
   'client-closed': 1000,
@@ -17,12 +17,12 @@ export const CLOSE_CODES: Readonly<Record<StreamCloseCode, number>> = {
   'send-timeout': 1013,
 };
 
-/** The code of a stream that ends whole. That may be after an error: then the last message was a record that says so. */
+/** Returns the code for a complete stream. If it failed, its last message was an error record. */
 export function endCodeOf(why: StreamCloseCode): number {
   return why === 'error' ? CLOSE_CODES.completed : CLOSE_CODES[why];
 }
 
-/** The code of a stream that is cut off by an error that would have this status: whose fault it is. */
+/** Returns the code for a stream that is cut off by an error. The HTTP status of the error tells whether client or server caused it. */
 export function closeCodeOf(status: number): number {
   return status < 500 ? POLICY : FAILED;
 }

@@ -3,27 +3,27 @@ import { DONE } from '../../util/iteration.js';
 import type { QueueLimits } from '../../util/queue-limits.js';
 import { type Message, PackedMessages } from './packed-messages.js';
 
-/** What an inbox asks of its connection. */
+/** Callbacks of an inbox to its connection. */
 interface InboxFlow {
-  /** There is no room for more. */
+  /** Called when the queue is full. */
   pause(): void;
-  /** There is room again. */
+  /** Called when the queue is no longer full. */
   resume(): void;
-  /** It is read, and empty. */
+  /** Called when a reader starts to wait for a message. */
   wait(): void;
 }
 
-/** This much more than twice its length may be kept alive by a message. */
+/** A message may keep a buffer of at most twice its own length plus this number of bytes in memory. */
 const SPARE_BYTES = 1_024;
 
-/** What a client has sent and nobody has read yet. */
+/** The messages of a client that are not read yet. */
 export class Inbox implements AsyncIterableIterator<Message> {
   private readonly waiting = new PackedMessages();
   private readers: ((result: IteratorResult<Message>) => void)[] = [];
-  /** Whether there is no room for more. */
+  /** Whether the queue has reached one of its limits. */
   full = false;
   private ended = false;
-  private taken = false;
+  private iterated = false;
 
   constructor(
     private readonly limits: QueueLimits,
@@ -31,17 +31,17 @@ export class Inbox implements AsyncIterableIterator<Message> {
   ) {}
 
   [Symbol.asyncIterator](): this {
-    if (this.taken) {
+    if (this.iterated) {
       throw new StreamStateError('The messages of a stream can be read once: hand on what you have read');
     }
-    this.taken = true;
+    this.iterated = true;
     return this;
   }
 
   /**
-   * Takes a message.
-   * @param data its bytes; of a text message they are UTF-8
-   * @returns whether anybody will read it
+   * Adds a message, or hands it to a waiting reader.
+   * @param data its bytes, for a text message as UTF-8
+   * @returns `false` if the message is dropped, as nobody reads any more
    */
   push(data: Buffer, binary: boolean): boolean {
     if (this.ended) {
@@ -49,18 +49,18 @@ export class Inbox implements AsyncIterableIterator<Message> {
     }
     const reader = this.readers.shift();
     if (reader) {
-      reader({ done: false, value: binary ? owned(data) : data.toString() });
+      reader({ done: false, value: binary ? ownCopyOf(data) : data.toString() });
       return true;
     }
     this.waiting.push(data, binary);
-    this.regulate();
+    this.updateFull();
     return true;
   }
 
   next(): Promise<IteratorResult<Message>> {
     const message = this.waiting.shift();
     if (message !== undefined) {
-      this.regulate();
+      this.updateFull();
       return Promise.resolve({ done: false, value: message });
     }
     if (this.ended) {
@@ -72,23 +72,23 @@ export class Inbox implements AsyncIterableIterator<Message> {
     });
   }
 
-  /** Its reader wants no more: what still comes is dropped. */
+  /** Called when the reader stops. Later messages are dropped. */
   return(): Promise<IteratorResult<Message>> {
     this.waiting.clear();
     this.end();
     return Promise.resolve(DONE);
   }
 
-  /** Nothing more comes. What waits can still be read. */
+  /** Ends the iteration after the queued messages. */
   end(): void {
     this.ended = true;
-    this.regulate();
+    this.updateFull();
     for (const reader of this.readers.splice(0)) {
       reader(DONE);
     }
   }
 
-  private regulate(): void {
+  private updateFull(): void {
     const full = !this.ended && (this.waiting.count >= this.limits.items || this.waiting.bytes >= this.limits.bytes);
     if (full !== this.full) {
       this.full = full;
@@ -97,7 +97,7 @@ export class Inbox implements AsyncIterableIterator<Message> {
   }
 }
 
-/** A message may be a view of all that was read from the socket with it. Whoever keeps it need not keep that too. */
-function owned(data: Buffer): Buffer {
+/** A message may be a view of a buffer with everything that was read from the socket. It is copied if that buffer is much larger. */
+function ownCopyOf(data: Buffer): Buffer {
   return data.buffer.byteLength > 2 * data.length + SPARE_BYTES ? Buffer.from(data) : data;
 }

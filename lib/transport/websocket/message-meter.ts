@@ -1,10 +1,10 @@
 /** How long a message may take from its first byte to its last, in milliseconds, … */
 const MESSAGE_TIMEOUT_MS = 30_000;
-/** … and how much longer for each byte of it that has come: a client that sends 4 KiB a second is never too slow. */
+/** … and how much longer for each byte that has been received: a client that sends 4 KiB a second is never too slow. */
 const MS_PER_BYTE = 1_000 / 4_096;
-/** Bytes that may come with a message besides its payload and the heads of its frames: control frames between them. */
+/** The number of bytes that may come between the fragments of a message, in control frames. */
 const CONTROL_BYTES = 65_536;
-/** The longest head of a frame (RFC 6455 §5.2). */
+/** The greatest length of a frame header (RFC 6455 §5.2). */
 const HEAD_BYTES = 14;
 const MASK_BYTES = 4;
 
@@ -21,25 +21,25 @@ export interface MessageLimits {
  * Measures the unfinished message of a client: for how long it has been unfinished, and how many bytes have been read since it began. All of
  * those may still be in memory, whatever they were, as each fragment is a view of what was read from the socket with it.
  *
- * It reads the heads of frames alone (RFC 6455 §5.2), and takes for granted that clients mask: `ws` closes the others.
+ * It reads only the headers of frames (RFC 6455 §5.2), and assumes that clients mask their frames: `ws` closes the connection otherwise.
  */
 export class MessageMeter {
   /** Bytes read since the unfinished message began. */
   private bytes = 0;
-  /** Bytes still to come of the mask and the payload of a frame. */
+  /** The number of bytes of the mask and the payload of a frame that are still to come. */
   private rest = 0;
-  /** The next byte of the head of a frame: 0 and 1, then those of a length of 2 or 8 bytes. */
-  private place = 0;
+  /** The index of the next byte in the header of a frame: 0 and 1, then those of a length of 2 or 8 bytes. */
+  private headOffset = 0;
   private lengthEnd = 0;
   private length = 0;
   /** Whether the last fragment of a message is still to come. */
   private fragmented = false;
-  /** When {@link overdue} first saw the unfinished message, or that the client had to wait; `undefined` until it has. */
+  /** When {@link overdue} first saw the unfinished message, or last saw that the client could not send. `undefined` if there is none. */
   private since: number | undefined;
 
   constructor(private readonly limits: MessageLimits) {}
 
-  /** Reads on. Returns whether an unfinished message has become too large, with all that came in between. */
+  /** Reads the next bytes. Returns whether an unfinished message has become too large, together with the control frames in between. */
   read(chunk: Uint8Array): boolean {
     for (let at = 0; at < chunk.length; ) {
       const step = this.rest > 0 ? Math.min(this.rest, chunk.length - at) : 1;
@@ -50,7 +50,7 @@ export class MessageMeter {
         this.readHead(chunk[at] as number);
       }
       at += step;
-      if (this.rest === 0 && this.place === 0) {
+      if (this.rest === 0 && this.headOffset === 0) {
         this.endFrame();
       }
     }
@@ -59,8 +59,8 @@ export class MessageMeter {
   }
 
   /**
-   * Returns whether the unfinished message has taken too long. To be called often.
-   * @param waits whether the client cannot go on, as it is not read from
+   * Returns whether the unfinished message has taken too long. Has to be called regularly.
+   * @param waits whether the client cannot send, because its socket is paused
    */
   overdue(now: number, waits: boolean): boolean {
     if (this.bytes === 0) {
@@ -73,22 +73,22 @@ export class MessageMeter {
   }
 
   private readHead(byte: number): void {
-    const place = this.place++;
-    if (place === 0) {
+    const headOffset = this.headOffset++;
+    if (headOffset === 0) {
       if ((byte & CONTROL) === 0) {
         this.fragmented = (byte & FIN) === 0;
       }
       return;
     }
-    if (place === 1) {
+    if (headOffset === 1) {
       const length = byte & 0x7f;
       this.lengthEnd = length < 126 ? 2 : length === 126 ? 4 : 10;
       this.length = length < 126 ? length : 0;
     } else {
       this.length = this.length * 256 + byte;
     }
-    if (this.place === this.lengthEnd) {
-      this.place = 0;
+    if (this.headOffset === this.lengthEnd) {
+      this.headOffset = 0;
       this.rest = this.length + MASK_BYTES;
     }
   }

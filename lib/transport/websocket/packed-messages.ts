@@ -1,7 +1,7 @@
-/** A text message, or a binary one. */
+/** A message of a WebSocket: text or binary. */
 export type Message = string | Uint8Array;
 
-/** Bytes before each message: whether it is binary, and its length. */
+/** The number of bytes before each message: whether it is binary, and its length. */
 const HEAD_BYTES = 5;
 const SMALLEST_BLOCK = 1_024;
 const LARGEST_SPARE = 65_536;
@@ -9,22 +9,22 @@ const LARGEST_SPARE = 65_536;
 const EMPTY = Buffer.alloc(0);
 
 /**
- * Messages that wait, packed into one block. An object for each would make a client that sends many small messages cost a multiple of what
- * it has sent, and a view of what was read from the socket would keep all of that alive.
+ * Queued messages, packed into one block of memory. With an object for each message, many small messages would take several times as much
+ * memory as the client has sent. With a view for each message, the buffer of everything that was read from the socket would stay in memory.
  */
 export class PackedMessages {
-  /** How many there are. */
+  /** The number of messages. */
   count = 0;
   private block = EMPTY;
   private start = 0;
   private end = 0;
 
-  /** What they cost, in bytes. */
+  /** The memory that the messages take, in bytes. */
   get bytes(): number {
     return this.end - this.start;
   }
 
-  /** Adds a message, of which the bytes are copied. */
+  /** Adds a message. Its bytes are copied. */
   push(data: Buffer, binary: boolean): void {
     this.reserve(HEAD_BYTES + data.length);
     this.block.writeUInt8(binary ? 1 : 0, this.end);
@@ -66,7 +66,7 @@ export class PackedMessages {
     const needed = this.bytes + bytes;
     const { block, start, end } = this;
     if (needed > block.length) {
-      // Not pooled: a pool would be kept alive by what else is in it.
+      // Not from the pool of Node.js: other buffers would keep the pooled memory alive.
       this.block = Buffer.allocUnsafeSlow(Math.max(SMALLEST_BLOCK, needed + Math.min(needed, LARGEST_SPARE)));
     }
     block.copy(this.block, 0, start, end);

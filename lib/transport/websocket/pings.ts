@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 import type { WebSocketLike } from './ws.js';
 
-/** The pings of a WebSocket, which find out whether its client is still there (RFC 6455 §5.5.2). */
+/** Sends the pings of a WebSocket, to check whether its client still responds (RFC 6455 §5.5.2). */
 export class Pings {
   private sentAt: number | undefined;
-  /** What had been read at the last one. Nothing: none was sent, or nothing was to be heard. */
+  /** `socket.bytesRead` at the last ping. `undefined` if none was sent, or if an answer could not be expected. */
   private readBefore: number | undefined;
 
   constructor(
@@ -14,8 +14,8 @@ export class Pings {
 
   /**
    * Sends a ping if none was sent for this number of milliseconds.
-   * @param now on the clock of whoever asks
-   * @param onSilence called when the client has not answered the last
+   * @param now the current time on the clock of the caller, in milliseconds
+   * @param onSilence called if the client has sent nothing since the last ping
    */
   check(interval: number, now: number, onSilence: () => void): void {
     const { socket, webSocket } = this;
@@ -25,10 +25,10 @@ export class Pings {
     }
     this.sentAt = now;
     if (socket.writableLength > 0 || webSocket.isPaused) {
-      // It would stand behind what the client has not taken, or its answer behind what nobody reads.
+      // The ping would wait behind bytes that the client has not read, or its answer behind messages that are not read here.
       this.readBefore = undefined;
     } else if (this.readBefore === socket.bytesRead) {
-      // After a long turn of the event loop, or when the process was stopped, the answer may be there and not have been read.
+      // After a long turn of the event loop, or after the process was suspended, the answer may have arrived, but not been read yet.
       setImmediate(() => this.readBefore === socket.bytesRead && onSilence());
     } else {
       this.readBefore = socket.bytesRead;

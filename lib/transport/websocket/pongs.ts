@@ -1,11 +1,11 @@
 import type { WebSocketLike } from './ws.js';
 
-/** How many pongs may wait for the client to take them. */
-const MOST_WAITING = 8;
+/** The greatest number of unsent pongs. */
+const MAX_WAITING = 8;
 
 /**
- * Answers the pings of a client. Of those that come while several answers still wait for it, only the last is answered, as
- * RFC 6455 §5.5.3 allows: a flood of pings from a client that reads nothing costs no more than a few of them.
+ * Answers the pings of a client. While too many pongs are still unsent, only the last of its pings is answered, as
+ * RFC 6455 §5.5.3 allows. A flood of pings from a client that does not read costs no more than a few pings.
  */
 export class Pongs {
   private waiting = 0;
@@ -15,10 +15,10 @@ export class Pongs {
 
   /** @param data the payload of the ping */
   answer(data: Buffer): void {
-    if (this.waiting < MOST_WAITING) {
+    if (this.waiting < MAX_WAITING) {
       this.send(data);
     } else {
-      // Not a view of what was read from the socket with it.
+      // Copied: a view would keep everything that was read from the socket in memory.
       this.skipped = Buffer.from(data);
     }
   }

@@ -14,31 +14,31 @@ import type { WebSocketLike } from './ws.js';
 
 /** How long a client may take to answer a close frame, in milliseconds. */
 const ANSWER_MS = 5_000;
-/** The same, for one that is given up. */
+/** The same, in milliseconds, for a connection that is destroyed. */
 const LAST_ANSWER_MS = 1_000;
 
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
-/** What is the same for all WebSockets of a route. */
+/** The settings that all WebSockets of a route share. */
 export interface WebSocketParts {
   readonly messages: QueueLimits;
   readonly limits: MessageLimits;
-  /** Tells the log of what a developer may want to know. */
+  /** Logs a message for developers, at the level `debug`. */
   readonly note: (message: string) => void;
-  /** The same, of what is wrong with a client. */
+  /** Logs a warning about a client. */
   readonly warn: (message: string) => void;
 }
 
-/** A WebSocket that was accepted, and what watches its client. */
+/** A WebSocket that was accepted, with the objects that monitor its client. */
 interface AcceptedWebSocket {
   readonly ws: WebSocketLike;
   readonly pings: Pings;
   readonly meter: MessageMeter;
-  /** Made with the first ping of the client: most send none. */
+  /** Created at the first ping of the client: most clients send none. */
   pongs?: Pongs;
 }
 
-/** WebSocket (RFC 6455), accepted with the head. What is written are whole frames already; `ws` reads, and sends control frames between them. */
+/** WebSocket (RFC 6455). Accepts the upgrade when the head is sent. It writes frames that are complete already, while `ws` reads, and sends control frames. */
 export class WebSocketTransport implements Transport {
   readonly protocol = 'websocket';
   readonly headers = NO_HEADERS;
@@ -47,11 +47,11 @@ export class WebSocketTransport implements Transport {
   readonly whole = true;
   private listener: TransportListener | undefined;
   private head: OutgoingHeaders | undefined;
-  /** Once the upgrade was accepted. */
+  /** `undefined` until the upgrade is accepted. */
   private accepted: AcceptedWebSocket | undefined;
   private awaitsDrain = false;
   private inbox: Inbox | undefined;
-  /** Set when messages are asked for. Until then the client does not wait for them to be read: what is too much is dropped. */
+  /** Set when the application starts to read messages. Until then, a full inbox does not pause the socket: further messages are dropped. */
   private onWait: (() => void) | undefined;
   private dropping = false;
 
@@ -70,7 +70,7 @@ export class WebSocketTransport implements Transport {
 
   listen(listener: TransportListener): void {
     this.listener = listener;
-    this.upgrade.socket.on('close', () => this.gone());
+    this.upgrade.socket.on('close', () => this.disconnected());
   }
 
   begin(headers: OutgoingHeaders): void {
@@ -83,7 +83,7 @@ export class WebSocketTransport implements Transport {
 
   write(data: string | Uint8Array): boolean {
     if (!this.open()) {
-      // It is closing. What follows is the close.
+      // The connection is closing. `onClose` follows.
       return false;
     }
     const { socket } = this.upgrade;
@@ -102,7 +102,7 @@ export class WebSocketTransport implements Transport {
     }
     this.close(endCodeOf(why), why);
     this.upgrade.socket.write('', (error) => {
-      // Not if somebody else has answered, or the client has left. What follows is the close.
+      // If other code has responded, or the client is disconnected, `onClose` follows instead.
       if (!error && this.accepted) {
         this.listener?.onFinish();
       }
@@ -116,7 +116,7 @@ export class WebSocketTransport implements Transport {
     this.close(closeCodeOf(status), 'error');
   }
 
-  /** Nothing: {@link check} does, also while something is sent. */
+  /** Does nothing: {@link check} sends pings, also while the stream is active. */
   probe(): void {
     return;
   }
@@ -127,8 +127,8 @@ export class WebSocketTransport implements Transport {
     }
     const { ws, meter, pings } = this.accepted;
     if (ws.readyState !== ws.OPEN) {
-      // Its client has closed it, and takes nothing: the answer waits.
-      this.gone();
+      // The client has sent a close frame, but does not read, so that the answer is not sent.
+      this.disconnected();
     } else if (meter.overdue(now, ws.isPaused === true)) {
       this.refuse('the message took too long');
     } else {
@@ -169,7 +169,7 @@ export class WebSocketTransport implements Transport {
     return inbox;
   }
 
-  /** The WebSocket, if something can be sent. Accepts it with the first that is. */
+  /** Returns whether the WebSocket is open. Accepts the upgrade first, if that has not happened yet. */
   private open(): boolean {
     if (!this.accepted && this.head && !this.closed) {
       this.accept(this.head);
@@ -188,16 +188,16 @@ export class WebSocketTransport implements Transport {
     const meter = new MessageMeter(this.parts.limits);
     const accepted: AcceptedWebSocket = { ws, pings: new Pings(ws, socket), meter };
     this.accepted = accepted;
-    // ws ends the socket when the client has sent a close frame and it is answered.
-    socket.on('finish', () => this.gone());
+    // ws ends the socket after it has answered the close frame of a client.
+    socket.on('finish', () => this.disconnected());
     socket.on('drain', () => this.onDrain());
-    ws.on('error', (error) => this.gone(error));
+    ws.on('error', (error) => this.disconnected(error));
     ws.on('message', (data, binary) => this.onMessage(data, binary));
     ws.on('ping', (data) => {
       accepted.pongs ??= new Pongs(ws);
       accepted.pongs.answer(data);
     });
-    // After ws, which closes what is no frame.
+    // Added after the listener of ws, which closes the connection if the bytes are no frames.
     socket.on('data', (chunk: Buffer) => {
       if (meter.read(chunk)) {
         this.refuse('the message is too large with what came in between');
@@ -225,21 +225,21 @@ export class WebSocketTransport implements Transport {
     const { socket } = this.upgrade;
     if (this.open()) {
       this.accepted?.ws.close(code, reason);
-      // What still comes is for nobody; its answer is to be read.
+      // Later messages are dropped without a note. The socket is read until the answer to the close frame arrives.
       this.dropping = true;
       this.inbox?.end();
       destroyLater(socket, ANSWER_MS);
     }
   }
 
-  /** Closes it for what its client did, and reads no more of that. */
+  /** Closes the WebSocket because of a fault of its client, and discards everything that the client sends after it. */
   private refuse(why: string): void {
     this.close(POLICY, why);
     this.upgrade.socket.removeAllListeners('data').resume();
-    this.gone(new Error(why));
+    this.disconnected(new Error(why));
   }
 
-  private gone(error?: Error): void {
+  private disconnected(error?: Error): void {
     if (error) {
       this.parts.warn(`closed a WebSocket for a fault of its client: ${error.message}`);
     }

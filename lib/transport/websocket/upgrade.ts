@@ -4,28 +4,28 @@ import { endSoon } from '../linger.js';
 import type { OutgoingHeaders } from '../transport.js';
 import type { WebSocketLike, WebSocketServerLike } from './ws.js';
 
-/** A client may send nothing before it is answered (RFC 6455 §4.1): this much is kept of one that does, … */
-const EARLY_BYTES = 65_536;
-/** … where each piece that is read counts for no less than it costs. */
+/** How many bytes a client may send before its upgrade is answered. It should send none (RFC 6455 §4.1). */
+const MAX_EARLY_BYTES = 65_536;
+/** The number of bytes that each piece of them counts in addition, for its object in memory. */
 const PIECE_BYTES = 512;
 /** How long a refused client may take to close its side, in milliseconds. */
 const REFUSAL_CLOSE_TIMEOUT_MS = 1_000;
-/** From this status on a response refuses an upgrade, or sends its client elsewhere. */
-const NO_SUCCESS = 300;
-/** What belongs to an HTTP answer only, or to the handshake itself. */
+/** A response with this status, or a greater one, refuses an upgrade or redirects the client. */
+const FIRST_REFUSAL_STATUS = 300;
+/** Headers of an HTTP response that are not sent with an accepted upgrade, and those that `ws` sends itself. */
 const NOT_OF_AN_UPGRADE =
   /^(?:connection|upgrade|keep-alive|transfer-encoding|trailer|date|etag|vary|sec-websocket-.*|content-(?:type|length|encoding|range))$/;
 
 const upgrades = new WeakMap<ServerResponse, Upgrade>();
 
-/** The upgrade a response would refuse, if it is one. */
+/** Returns the upgrade that a response belongs to, or `undefined` if the request is no upgrade. */
 export function upgradeOf(response: ServerResponse): Upgrade | undefined {
   return upgrades.get(response);
 }
 
 /**
- * A request for an upgrade, on its way through the application. Its response answers as any other as long as the upgrade is not
- * accepted: that is a refusal, and the end of the connection.
+ * A request for an upgrade, which passes through the application like any other request. Until the upgrade is accepted, the application may
+ * send a normal response. That refuses the upgrade and ends the connection.
  */
 export class Upgrade {
   readonly response: ServerResponse;
@@ -33,8 +33,8 @@ export class Upgrade {
   private earlyBytes: number;
 
   /**
-   * @param protocol the subprotocol that was agreed upon, if any
-   * @throws when an earlier response on the connection is still under way
+   * @param protocol the selected subprotocol, if any
+   * @throws when an earlier response on the connection is not finished
    */
   constructor(
     readonly request: IncomingMessage,
@@ -49,19 +49,19 @@ export class Upgrade {
     this.response.shouldKeepAlive = false;
     this.response.assignSocket(socket);
     upgrades.set(this.response, this);
-    // Node.js has taken all of its own listeners off the socket.
+    // Node.js has removed its own listeners from the socket.
     socket.on('error', this.onError);
     socket.on('data', this.onEarly);
     socket.on('end', this.onEnd);
     socket.on('drain', this.onDrain);
-    // Not once(): what that makes of a listener lives as long as the socket, too.
+    // Not once(): its wrapper of the listener would take memory as long as the socket lives.
     socket.on('close', () => this.onClose());
     this.response.on('finish', () => this.onRefused());
   }
 
   /**
-   * Becomes a WebSocket. Returns `undefined` if the client has left, if somebody else has answered it, or if the response has a status of its own that
-   * is no success: then that is the answer, as there is no status once an upgrade has been accepted.
+   * Accepts the upgrade, and returns the WebSocket. Returns `undefined` if the client is disconnected or other code has responded. If the
+   * application has set a status of 300 or more, the upgrade is refused with that status, and the result is `undefined` too.
    */
   accept(headers: OutgoingHeaders): WebSocketLike | undefined {
     const { request, response, server, socket } = this;
@@ -69,16 +69,16 @@ export class Upgrade {
       response.end();
       return undefined;
     }
-    if (response.statusCode >= NO_SUCCESS) {
+    if (response.statusCode >= FIRST_REFUSAL_STATUS) {
       this.refuseAsSet(headers);
       return undefined;
     }
     let accepted: WebSocketLike | undefined;
     this.release();
-    // Nothing that somebody still writes to it may get among the frames.
+    // Bytes that other code still writes to the response must not be sent between frames.
     response.detachSocket(socket);
     response.sendDate = false;
-    // Nobody is sent it. Sessions and the like add their headers now, and whoever would answer knows that it is too late.
+    // This head is not sent. But middleware, such as that of sessions, adds its headers now, and `headersSent` becomes true for other code.
     response.writeHead(101);
     const lines = headerLines(response, headers);
     const add = (own: string[]): void => void own.push(...lines);
@@ -91,7 +91,7 @@ export class Upgrade {
     return accepted;
   }
 
-  /** Answers by itself. */
+  /** Refuses the upgrade with a response that the application does not see. */
   refuse(status: number, message: string, headers: Readonly<Record<string, string>> = {}): void {
     const body = JSON.stringify({ statusCode: status, message });
     this.response.writeHead(status, {
@@ -102,7 +102,7 @@ export class Upgrade {
     this.response.end(body);
   }
 
-  /** Refuses with the status and the headers that the stream has set. */
+  /** Refuses the upgrade with the status and the headers that the stream has set. */
   private refuseAsSet(headers: OutgoingHeaders): void {
     const { response } = this;
     for (let i = 0; i < headers.length; i += 2) {
@@ -118,16 +118,16 @@ export class Upgrade {
     this.socket.destroy();
   };
 
-  /** To notice that the client leaves, it has to be read from. */
+  /** The socket has to be read to notice that the client disconnects. */
   private readonly onEarly = (data: Buffer): void => {
     this.early.push(data);
     this.earlyBytes += data.length + PIECE_BYTES;
-    if (this.earlyBytes > EARLY_BYTES) {
+    if (this.earlyBytes > MAX_EARLY_BYTES) {
       this.socket.destroy();
     }
   };
 
-  /** As Node.js does with a client that ends its side before it is answered. */
+  /** Node.js does the same if a client ends its side before it receives a response. */
   private readonly onEnd = (): void => {
     this.socket.destroy();
   };
@@ -138,7 +138,7 @@ export class Upgrade {
 
   private onRefused(): void {
     this.early.length = 0;
-    // As Node.js does: it would count as aborted.
+    // Node.js does the same. Otherwise the request would count as aborted.
     this.request.resume();
     this.socket.off('data', this.onEarly);
     this.socket.off('end', this.onEnd);
@@ -147,7 +147,7 @@ export class Upgrade {
 
   private onClose(): void {
     if (this.response.socket === null) {
-      // As it would have been told with its socket.
+      // Node.js emits the event only on a response with a socket.
       this.response.emit('close');
     }
     this.request.destroy();
@@ -161,7 +161,7 @@ export class Upgrade {
   }
 }
 
-/** What the application and its middleware have set: CORS, cookies, … What the response does not know yet replaces what it does. */
+/** Returns the headers that the application and its middleware have set: CORS, cookies, … `late` replaces those that are set on the response. */
 function headerLines(response: ServerResponse, late: OutgoingHeaders): string[] {
   const headers = new Map<string, OutgoingHeaders[number]>();
   for (const [name, value] of Object.entries(response.getHeaders())) {

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 
-// What is used of ws. Not its own types: those who do not install it would miss them in ours.
+// The parts of `ws` that are used. Its own types cannot be imported: `ws` is optional, and our types have to compile without it.
 
 /** An accepted WebSocket. */
 export interface WebSocketLike {
@@ -19,7 +19,7 @@ export interface WebSocketLike {
   on(event: 'ping', listener: (data: Buffer) => void): unknown;
 }
 
-/** What accepts one. */
+/** Accepts WebSockets. */
 export interface WebSocketServerLike {
   once(event: 'headers', listener: (headers: string[]) => void): unknown;
   off(event: 'headers', listener: (headers: string[]) => void): unknown;
