@@ -7,7 +7,6 @@ export type {
   BrokerTail,
 } from './broker/broker.js';
 export { MemoryBroker } from './broker/memory.broker.js';
-export type { StreamCloseReason } from './connection/close-reason.js';
 export type { StreamState } from './connection/lifecycle.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
 export type { StreamHooks } from './connection/stream-connection.js';
@@ -40,6 +39,7 @@ export type {
 } from './options/streaming.options.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
+export type { StreamCloseReason } from './util/close-reason.js';
 export {
   type StreamCloseCode,
   StreamCloseError,

@@ -1,8 +1,8 @@
 import { formatSse } from '../format/sse.format.js';
 import type { Transport } from '../transport/transport.js';
+import { messageOf, type StreamCloseReason } from '../util/close-reason.js';
 import { after } from '../util/thenable.js';
 import type { Body } from './body/body.js';
-import { messageOf, type StreamCloseReason } from './close-reason.js';
 import { inTurn } from './hooks.js';
 import type { BodyEnd, Lifecycle } from './lifecycle.js';
 import type { Opening } from './opening.js';

@@ -1,5 +1,5 @@
+import type { StreamCloseReason } from '../util/close-reason.js';
 import { StreamStateError } from '../util/errors.js';
-import type { StreamCloseReason } from './close-reason.js';
 import { Lifecycle, type StreamChange, type StreamOperation, type StreamState } from './lifecycle.js';
 
 const DONE: StreamCloseReason = { code: 'completed' };

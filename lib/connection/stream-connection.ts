@@ -1,7 +1,7 @@
 import type { StreamEvent } from '../event/event.js';
 import type { FlushMark } from '../source/flush.js';
 import type { WireProtocol } from '../transport/transport.js';
-import type { StreamCloseReason } from './close-reason.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamState } from './lifecycle.js';
 
 /**

@@ -1,6 +1,6 @@
 import type { Transport } from '../transport/transport.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
 import type { Body } from './body/body.js';
-import type { StreamCloseReason } from './close-reason.js';
 import type { Closing } from './closing.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Opening } from './opening.js';

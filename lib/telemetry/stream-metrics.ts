@@ -1,7 +1,7 @@
 import type { Meter } from '@opentelemetry/api';
-import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { MeteredStream, StreamGroup } from '../connection/registry/stream-tally.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
 import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 import { RunningLevel, RunningTotal } from './running-counters.js';
 

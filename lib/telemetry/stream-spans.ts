@@ -1,6 +1,6 @@
 import type { Span, Tracer } from '@opentelemetry/api';
-import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream } from '../connection/registry/stream-observer.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
 import { isError, textOf } from '../util/error-text.js';
 import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 

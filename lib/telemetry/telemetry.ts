@@ -1,7 +1,7 @@
-import type { StreamCloseReason } from '../connection/close-reason.js';
 import type { ObservedStream, StreamObserver } from '../connection/registry/stream-observer.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
 import { isNotInstalled } from '../util/error-text.js';
 import { attributesBy } from './attributes.js';
 import { HubMetrics } from './hub-metrics.js';

@@ -1,6 +1,6 @@
 import type { PushSource, SourceSink } from '../../source/source.js';
+import { InOrder } from '../../util/in-order.js';
 import { isThenable, onRejection, queued, shelter } from '../../util/thenable.js';
-import { InOrder } from '../in-order.js';
 import type { PumpPort } from './pump.js';
 
 /** What a pushing source needs of the connection it feeds. */

@@ -1,4 +1,4 @@
-import type { StreamCloseReason } from '../close-reason.js';
+import type { StreamCloseReason } from '../../util/close-reason.js';
 import type { MeteredStream } from './stream-tally.js';
 
 export interface ObservedStream extends MeteredStream {

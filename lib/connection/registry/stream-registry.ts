@@ -1,6 +1,6 @@
 import { atMost } from '../../util/at-most.js';
+import type { StreamCloseReason } from '../../util/close-reason.js';
 import { answered } from '../../util/thenable.js';
-import type { StreamCloseReason } from '../close-reason.js';
 import type { Reader } from '../reader/reader.js';
 import type { StreamConnection } from '../stream-connection.js';
 import { StreamClock, type Ticking } from './stream-clock.js';

@@ -1,4 +1,4 @@
-import { type StreamCloseCode, StreamCloseError } from '../util/errors.js';
+import { type StreamCloseCode, StreamCloseError } from './errors.js';
 
 /** How a stream ended. `onClose` hooks receive it. */
 export interface StreamCloseReason {

@@ -1,14 +1,14 @@
-import { HubEvent } from '../../event/hub-event.js';
-import type { Encoded } from '../../format/format.js';
-import { PASSTHROUGH } from '../../format/passthrough.js';
-import type { Losses, SharedSource } from '../../source/shared-source.js';
-import type { ResponseHead } from '../../transport/response-head.js';
-import type { Transport } from '../../transport/transport.js';
-import { inLaterTurn } from '../../util/scheduler.js';
-import type { Body } from '../body/body.js';
-import type { StreamCloseReason } from '../close-reason.js';
-import type { Lifecycle } from '../lifecycle.js';
-import { type PollPort, PollReader } from './poll-reader.js';
+import { HubEvent } from '../event/hub-event.js';
+import type { Encoded } from '../format/format.js';
+import { PASSTHROUGH } from '../format/passthrough.js';
+import type { Losses, SharedSource } from '../source/shared-source.js';
+import type { ResponseHead } from '../transport/response-head.js';
+import type { Transport } from '../transport/transport.js';
+import type { StreamCloseReason } from '../util/close-reason.js';
+import { inLaterTurn } from '../util/scheduler.js';
+import type { Body } from './body/body.js';
+import type { Lifecycle } from './lifecycle.js';
+import { type PollPort, PollReader } from './reader/poll-reader.js';
 
 /** The longest wait, in seconds: many proxies give up after 60. */
 const LONGEST_WAIT = 55;
