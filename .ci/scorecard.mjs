@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
 import ts from 'typescript';
-import { exportedNames } from './exported-names.mjs';
 
 const config = ts.readConfigFile('tsconfig.build.json', ts.sys.readFile).config;
 const { fileNames, options } = ts.parseJsonConfigFileContent(config, ts.sys, process.cwd());
@@ -165,6 +164,15 @@ function reachable(graph, entry, found = new Map()) {
   return found;
 }
 
+/** The names that a file exports, and whether each says what it does. */
+function exportedNames(entry) {
+  const module = checker.getSymbolAtLocation(program.getSourceFile(resolve(entry)));
+  return checker.getExportsOfModule(module).map((symbol) => {
+    const real = symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
+    return { name: symbol.name, documented: real.getDocumentationComment(checker).length > 0 };
+  });
+}
+
 const graph = new Map(sources.map((source) => [source.fileName, importsOf(source)]));
 const circles = components(graph).filter(({ length }) => length > 1);
 const files = sources.map((source) => ({ name: nameOf(source), lines: source.getLineStarts().length - 1 }));
@@ -173,7 +181,7 @@ const functions = readings.flatMap((each) => each.functions);
 const classes = readings.flatMap((each) => each.classes.map(measure));
 const heirs = classes.filter(({ inherits }) => inherits);
 const small = files.filter(({ name, lines }) => lines <= 20 && basename(name) !== 'index.ts');
-const names = exportedNames(program, 'lib/index.ts');
+const names = exportedNames('lib/index.ts');
 const undocumented = names.filter(({ documented }) => !documented);
 const dependencies = Object.keys(JSON.parse(readFileSync('package.json', 'utf8')).dependencies ?? {});
 const { rooms, floors, arrows } = plan(reachable(graph, resolve('lib/index.ts')));

@@ -22,6 +22,7 @@ import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-c
  */
 @Module({})
 export class StreamingConsoleModule implements OnApplicationShutdown {
+  /** @internal */
   constructor(@Inject(ConsoleFeed) private readonly feed: ConsoleFeed) {}
 
   /** Serves the console. Default: at `console`, without a guard, where `NODE_ENV` is `development`; see {@link StreamingConsoleOptions}. */

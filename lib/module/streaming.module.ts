@@ -93,6 +93,7 @@ export class StreamingModule
   private routes: StreamRoutes | undefined;
   private telemetry: Telemetry | undefined;
 
+  /** @internal */
   constructor(
     @Inject(StreamingRuntime) private readonly runtime: StreamingRuntime,
     @Inject(DiscoveryService) private readonly discovery: DiscoveryService,
