@@ -4,7 +4,7 @@ import type { Check } from '../util/checks.js';
 export interface BrokerEntry {
   /** The data that was published. See `encoding`. */
   readonly data: string;
-  /** The form of `data`: JSON text, the string that was published, or bytes as base64. */
+  /** The form of `data`: JSON text, the published string itself, or bytes as base64. */
   readonly encoding: 'json' | 'text' | 'base64';
   readonly topic?: string;
   readonly type?: string;
@@ -30,21 +30,21 @@ export interface BrokerRecord extends BrokerEntry, BrokerPosition {
 
 /** How many records of a log are kept, and for how long, so that clients can resume. */
 export interface BrokerRetention {
-  /** The largest number of records; older ones are removed. 0: none are kept. */
+  /** The greatest number of records; older ones are removed. 0: none are kept. */
   readonly limit: number;
   /** The time after which a record is removed, in milliseconds. */
   readonly ttl: number;
 }
 
-/** A subscription to a log: its listener receives every record after this position. */
+/** A running `tail()` of a log: its listener receives every record after this position. */
 export interface BrokerTail extends BrokerPosition {
-  /** Ends the subscription. The listener receives nothing after this call. */
+  /** Ends the tail. The listener receives nothing after this call. */
   stop(): Promise<void> | void;
 }
 
 /**
- * Stores the logs of hubs: in the memory of the process ({@link MemoryBroker}), or on a server that several processes share. A log
- * has the name of its hub.
+ * Stores the logs of hubs, either in the memory of the process ({@link MemoryBroker}), or on a server that several processes share. Each hub
+ * has one log, with the name of the hub.
  *
  * To write your own, implement these five methods, and test them with `brokerContract()` of `nestjs-streaming/testing`.
  */
@@ -53,17 +53,17 @@ export interface Broker {
   open(log: string, retention: BrokerRetention): Promise<void>;
 
   /**
-   * Appends an entry. Entries of one caller keep their order, also if the caller does not wait for the promise in between.
+   * Appends an entry. Entries of one caller keep their order, also if the caller does not wait for each promise before the next call.
    * @returns the position of the record
-   * @throws if the entry is not in the log, or if this cannot be known
+   * @throws if the entry was not appended, or if the broker cannot know whether it was
    */
   append(log: string, entry: BrokerEntry): Promise<BrokerPosition>;
 
   /**
-   * Calls a listener with every record that any process appends from now on, in order and once. A record of another epoch, or with an
-   * offset that does not follow the one before, tells the listener that it has missed records.
+   * Calls a listener with every record that any process appends from now on, in order and once. If a record has another epoch, or an
+   * offset that is not one more than the offset before, the listener knows that it has missed records.
    *
-   * @param listener does not throw. What it returns is ignored
+   * @param listener never throws. Its return value is ignored
    * @returns the position of the last record before the first one that the listener receives
    */
   tail(log: string, listener: (records: readonly BrokerRecord[]) => void): Promise<BrokerTail>;
@@ -80,7 +80,7 @@ export interface Broker {
 
 const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
 
-/** Checks that a value has the methods of a broker. */
+/** Returns an error message for a value without the methods of a broker, or `undefined`. */
 export const broker: Check = (value) =>
   typeof value === 'object' &&
   value !== null &&

@@ -30,8 +30,8 @@ class MemoryLog {
 }
 
 /**
- * The default {@link Broker}: keeps its logs in the memory of the process. A restart loses them: clients that resume after it receive
- * a `reset`.
+ * The default {@link Broker}, which keeps its logs in the memory of the process. They are lost when the process restarts: clients that resume
+ * after that receive a `reset`.
  *
  * @example
  * ```ts

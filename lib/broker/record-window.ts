@@ -1,7 +1,7 @@
 import { LONGEST_MS } from '../util/checks.js';
 import type { BrokerRetention } from './broker.js';
 
-/** The newest records of a log, in memory, as far as a {@link BrokerRetention} allows. They have consecutive numbers. */
+/** The newest records of a log in memory, limited by a {@link BrokerRetention}. They have consecutive numbers. */
 export class RecordWindow<R> {
   private records: (R | undefined)[] = [];
   private times: number[] = [];
@@ -10,7 +10,7 @@ export class RecordWindow<R> {
   private timer: NodeJS.Timeout | undefined;
 
   /**
-   * @param newest the number before that of the first record
+   * @param newest the number before the number of the first record
    * @param onEvicted called with every record that is evicted
    */
   constructor(
@@ -40,7 +40,7 @@ export class RecordWindow<R> {
 
   /** Returns the records after a number, at most `count`. If the first of them is evicted, the result starts with the oldest record. */
   after(number: number, count: number): readonly R[] {
-    // Read first, because reading it evicts.
+    // Read first: reading it evicts expired records, which changes `start`.
     const { oldest } = this;
     const from = this.start + Math.max(0, number + 1 - oldest);
     return this.records.slice(from, from + count) as R[];
@@ -48,12 +48,12 @@ export class RecordWindow<R> {
 
   /** Returns the record with a number; `undefined` if it is evicted, or does not exist yet. */
   at(number: number): R | undefined {
-    // Read first, because reading it evicts. Records could expire between two looks at the clock, so there is only one.
+    // Read once, and first: reading it evicts expired records, which changes `start`.
     const { oldest } = this;
     return number < oldest ? undefined : this.records[this.start + number - oldest];
   }
 
-  /** Evicts all records. The numbers go on. */
+  /** Evicts all records. The next record still gets the next number. */
   clear(): void {
     while (this.start < this.records.length) {
       this.evictOldest();
@@ -70,7 +70,7 @@ export class RecordWindow<R> {
     while (this.start < length && (length - this.start > limit || (this.times[this.start] as number) <= end)) {
       this.evictOldest();
     }
-    // Not for every record: moving the rest each time would be quadratic.
+    // The array is not cut for every record: moving the remaining records each time would take quadratic time.
     if (this.start > length / 2) {
       this.cut(this.start);
     }
@@ -83,7 +83,7 @@ export class RecordWindow<R> {
     this.onEvicted?.(record);
   }
 
-  /** Releases memory also if nothing reads or writes the window any more. */
+  /** Sets a timer that evicts expired records, even if the window is not used any more. */
   private expireLater(end: number): void {
     const oldest = this.times[this.start];
     if (this.timer !== undefined || oldest === undefined || !Number.isFinite(end)) {

@@ -15,7 +15,7 @@ export class Audience implements PageReader {
   /** The number of members, and of subscribers that still read the history. */
   private users = 0;
   private readonly wanted: ReadonlySet<string> | undefined;
-  /** The place of the page that was read last, and its key: readers of an audience mostly read the same pages, one after the other. */
+  /** The place and the key of the page that was read last: the readers of an audience mostly read the same pages in succession. */
   private place = '';
   private pageKey = '';
 

@@ -2,7 +2,7 @@ import type { StreamFormat } from '../format/format.js';
 import { SharedChunk } from '../transport/shared-chunk.js';
 import { CHUNK, type LogEvent } from './log-event.js';
 
-/** Events in one write. */
+/** Encoded events that are sent in one write. */
 interface BatchChunk {
   readonly shared: SharedChunk;
   /** The number of events of the batch that are written with the end of this chunk. */
@@ -15,7 +15,7 @@ export class Batch {
 
   /**
    * @param first the first sequence number that it covers
-   * @param last the last sequence number that it covers, also if no event for the audience has it
+   * @param last the last sequence number that it covers, also if the audience does not receive the event with this number
    * @param format `undefined`: for subscribers that receive the events one by one
    */
   constructor(
@@ -36,7 +36,7 @@ export class Batch {
   }
 }
 
-/** Joins encoded events into few chunks. A large event is a chunk of its own, which all batches share. */
+/** Joins encoded events into few chunks. A large event is a separate chunk, which all batches share. */
 export function chunksOf(events: readonly LogEvent[], format: StreamFormat): BatchChunk[] {
   const chunks: BatchChunk[] = [];
   let parts: (string | Uint8Array)[] = [];

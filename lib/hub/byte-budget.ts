@@ -1,4 +1,4 @@
-/** A cached value: it can be made again. */
+/** A cached value, which can be created again after it was evicted. */
 export interface Evictable {
   /** About how many bytes of memory evicting it would release. */
   readonly cost: number;
@@ -6,15 +6,15 @@ export interface Evictable {
   evict(): void;
 }
 
-/** Bounds the bytes of many items: the least recently used items are evicted. */
+/** Limits the bytes of many items in total, by evicting the least recently used ones. */
 export class ByteBudget {
-  /** The cost each item was counted with, in the order of use: the most recently used one is last. */
+  /** The cost that was counted for each item. The most recently used item is last. */
   private readonly costs = new Map<Evictable, number>();
   private bytes = 0;
 
   constructor(private readonly limit: number) {}
 
-  /** Counts an item, again if its cost has changed, and evicts others until the rest fits. */
+  /** Counts an item with its current cost, and evicts other items until the total is within the limit. */
   use(item: Evictable): void {
     this.release(item);
     const { cost } = item;
@@ -29,7 +29,7 @@ export class ByteBudget {
     }
   }
 
-  /** Counts an item no more. */
+  /** Stops counting an item. */
   release(item: Evictable): void {
     this.bytes -= this.costs.get(item) ?? 0;
     this.costs.delete(item);

@@ -9,7 +9,7 @@ interface Call {
   reject(error: unknown): void;
 }
 
-/** Reads a subscription with `for await`: there is room for an event while a call of `next()` waits for one. */
+/** Reads a subscription for `for await`. It accepts an event while a call of `next()` waits for one. */
 export class EventIterator implements AsyncIterator<HubEvent, undefined>, SharedPort {
   private readonly calls: Call[] = [];
   private ended = false;
@@ -58,7 +58,7 @@ export class EventIterator implements AsyncIterator<HubEvent, undefined>, Shared
   }
 
   sendPosition(): void {
-    // Only clients need it: an iteration has the ids of its events.
+    // Only clients need a position. A loop can read the ids of its events.
   }
 
   writeShared(): never {

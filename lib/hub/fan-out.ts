@@ -8,9 +8,9 @@ import type { LogEvent } from './log-event.js';
 import { Pages } from './pages.js';
 import { Round } from './round.js';
 
-/** The number of subscribers that are written to before the event loop gets its turn. */
+/** The number of writes to subscribers before the event loop may run other tasks. */
 const WRITES_PER_TURN = 256;
-/** Some writes are slow, as with a filter, so a turn is limited in time too. The clock is read once for several writes. */
+/** Some writes are slow, for example because of a filter, so a turn is limited in time too. The clock is read once for this number of writes. */
 const WRITES_PER_CLOCK = 8;
 
 interface Delivery {
@@ -24,7 +24,7 @@ interface Delivery {
  * once.
  */
 export class FanOut {
-  /** The sequence number of the last event of the rounds that have begun. Members have received it, or will in this round. */
+  /** The sequence number of the last event in the rounds that have begun. All members have received that event, or will receive it in this round. */
   delivered = 0;
   private arrived: LogEvent[] = [];
   private deliveries: Delivery[] = [];
@@ -55,12 +55,12 @@ export class FanOut {
     this.schedule();
   }
 
-  /** Starts after a sequence number: events up to it are not delivered. */
+  /** Sets the sequence number after which events are delivered. */
   startAfter(number: number): void {
     this.delivered = number;
   }
 
-  /** Resolves when every event that has arrived by now is delivered. Events that arrive later are not waited for. */
+  /** Resolves when every event that has arrived before this call is delivered. It does not wait for later events. */
   finished(): Promise<void> {
     const upTo = this.arrived.at(-1)?.seq ?? this.delivered;
     return this.settled
@@ -73,19 +73,19 @@ export class FanOut {
   /** Returns the audience of topics in a format, and counts the caller as a user of it: call {@link leave} when done. */
   enter(topics: readonly string[] | undefined, format: StreamFormat | undefined): Audience {
     const number = this.numberOf(format);
-    // Topics have no control characters, so the key tells any two lists apart.
+    // Topics have no control characters, so that two different lists never have the same key.
     const key = `${number}${topics ? `\n${topics.join('\n')}` : ''}`;
     const audience = this.audiences.get(key) ?? this.add(new Audience(key, topics, format, number, this.pages));
     audience.enter();
     return audience;
   }
 
-  /** Delivers to a member what the current round still has for it, before it leaves. */
+  /** Delivers the remaining events of the current round to a member that is about to leave its audience. */
   catchUp(audience: Audience, member: AudienceMember): void {
     for (const delivery of [...this.deliveries]) {
       if (delivery.audience === audience) {
         const { first, last, events } = delivery.batch;
-        // One by one: it no longer takes the bytes of its audience.
+        // As single events, since the member no longer receives the bytes of its audience.
         member.deliver(new Batch(first, last, events, undefined));
       }
     }
@@ -131,7 +131,7 @@ export class FanOut {
   private schedule(): void {
     if (!this.scheduled) {
       this.scheduled = true;
-      // A microtask would be too early to gather what one turn publishes, and a timer too late.
+      // A microtask would run too early to collect all events of one turn, and a timer too late.
       atEndOfTurn(() => {
         this.scheduled = false;
         this.run();
@@ -168,7 +168,7 @@ export class FanOut {
     this.arrived = [];
     this.delivered = events.at(-1)?.seq ?? this.delivered;
     const rounds = new Map<Audience, Round>();
-    /** For one event: by the round of an audience before the event, its round with the event. */
+    /** For one event: maps the round of an audience before this event to its round with this event. */
     const longer = new Map<Round | undefined, Round>();
     for (const event of events) {
       for (const audience of this.audiencesOf(event)) {

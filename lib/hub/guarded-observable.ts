@@ -4,8 +4,8 @@ import { isThenable } from '../util/thenable.js';
 type Listener<T> = Partial<Observer<T>> | ((value: T) => void) | null;
 
 /**
- * An Observable that logs what its listeners throw, and what the listeners of Observables that are piped from it throw. RxJS rethrows such an
- * error in a timer, which would end the process: any client that connects could cause it.
+ * An Observable that logs the errors of its listeners, also of listeners of Observables that are piped from it. RxJS would rethrow such an
+ * error in a timer, which ends the process, so that any client that connects could end it.
  */
 export class GuardedObservable<T> extends Observable<T> {
   constructor(
@@ -52,7 +52,7 @@ export class GuardedObservable<T> extends Observable<T> {
   }
 }
 
-/** Returns whether a listener is the subscriber of an operator, which handles errors itself. The operator may be of another copy of RxJS. */
+/** Returns whether a listener is the subscriber of an operator, which handles errors itself. The operator may belong to another copy of RxJS. */
 function isSubscriber<T>(listener: Listener<T> | undefined): listener is Subscriber<T> {
   return typeof (listener as Partial<Subscriber<T>> | null | undefined)?.unsubscribe === 'function';
 }

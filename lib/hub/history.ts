@@ -16,17 +16,17 @@ import { idOf, offsetOf, tagOf } from './position.js';
 
 /** The number of records that are read from the broker at once. */
 const PAGE = 512;
-/** About how many bytes of memory the records may take that wait for the broker to answer: if it is more, they are read from it too. */
+/** About how many bytes of memory held records may take. If they take more, the oldest are dropped, and read from the broker later. */
 const HELD = 1024 * 1024;
-/** How many bytes are kept of what is derived from the records of a hub: encoded events, decoded data, pages of the history. */
+/** How many bytes of values derived from the records of a hub are cached: encoded events, decoded data, pages of the history. */
 const BUDGET = 16 * 1024 * 1024;
 /** How long a broker may take to end a tail, in milliseconds. */
 const STOP_TIMEOUT_MS = 2_000;
 
 /**
  * Where a subscriber starts: after a sequence number, after an offset that the broker has not delivered to this process yet, or with a
- * `reset`. `liveFrom` is set for a client that sent no id: the last sequence number when it subscribed.
- * That events before it are evicted is no gap for this client.
+ * `reset`. `liveFrom` is set for a client that sent no id. It is the last sequence number when the client subscribed: for this client, it is no
+ * gap if events up to that number are evicted.
  */
 export type Start =
   | { readonly after: number; readonly liveFrom?: number }
@@ -34,13 +34,13 @@ export type Start =
   | { readonly reason: HubResetReason };
 
 /**
- * The log of a hub as this process sees it: every record in order. The records of the history are kept in memory, so that the broker is not
- * asked, however many clients resume. Sequence numbers count the events of this process. They differ from the offsets of the broker by a
- * distance that is constant within an epoch.
+ * The log of a hub in this process, with every record in order. The records of the history are kept in memory, so that the broker is not
+ * read when clients resume. Sequence numbers count the events of this process. Within an epoch, they differ from the offsets of the broker
+ * by a constant.
  */
 export class History {
   readonly window: RecordWindow<LogEvent>;
-  /** Bounds what is derived from the records, and can be derived again. */
+  /** Limits the memory for values that are derived from the records, and that can be derived again. */
   readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
   private epoch = '';
@@ -48,13 +48,13 @@ export class History {
   /** The sequence number at which the epoch starts: that of its `reset`. */
   floor = 0;
   private tail: BrokerTail | undefined;
-  /** Records that arrive while earlier ones have to be read first. */
+  /** Records that arrived while earlier ones still have to be read. `undefined` if there are no earlier ones to read. */
   private held: BrokerRecord[] | undefined = [];
   private heldCost = 0;
 
   /**
    * @param onEvent called with every event, once
-   * @param warn logs what was missed, and why
+   * @param warn logs a warning
    */
   constructor(
     readonly name: string,
@@ -72,7 +72,7 @@ export class History {
     return this.window.last;
   }
 
-  /** Starts to receive records, and reads those that the broker has. These are history: they are not passed to `onEvent`. */
+  /** Starts to receive records, and reads the existing ones from the broker. The existing ones are not passed to `onEvent`. */
   async open(): Promise<void> {
     await this.broker.open(this.name, this.retention);
     this.tail = await this.broker.tail(this.name, (records) => this.onRecords(records));
@@ -101,7 +101,7 @@ export class History {
     return idOf(this.tag, position);
   }
 
-  /** Stops to receive records. What is in memory can still be read. */
+  /** Stops receiving records. The records in memory can still be read. */
   async close(): Promise<void> {
     if (!(await atMost(STOP_TIMEOUT_MS, Promise.resolve(this.tail?.stop())))) {
       this.warn(
@@ -110,7 +110,7 @@ export class History {
     }
   }
 
-  /** Returns the id of the event with a sequence number, but none before the start of the epoch. */
+  /** Returns the id of the event with a sequence number. For an event before the current epoch, returns the id of its start. */
   idAt(number: number): string {
     return this.id({ epoch: this.epoch, offset: this.offset - (this.last - Math.max(number, this.floor)) });
   }
@@ -118,11 +118,11 @@ export class History {
   /** Returns the sequence number to start after in order to replay the whole window, but never later than `number`. */
   oldestStart(number: number): number {
     const start = Math.min(this.window.oldest - 1, number);
-    // The window starts with a `reset` of its own, which would be the second one.
+    // If the window begins with a `reset`, it is skipped: the client is sent another one.
     return start < number && this.window.at(start + 1)?.isNotice ? start + 1 : start;
   }
 
-  /** Returns where a client starts that has every event up to an id. */
+  /** Returns the start of a client that has received every event up to an id. */
   startAfter(id: string): Start {
     const offset = offsetOf(id, this.tag, this.epoch);
     if (typeof offset !== 'number') {
@@ -132,7 +132,7 @@ export class History {
     return offset > this.offset ? { ahead: offset } : { after };
   }
 
-  /** Returns where a client starts that is to receive the newest `count` events of its topics. */
+  /** Returns the start of a client that is to receive the newest `count` events of its topics. */
   startWithLast(count: number, topics: readonly string[] | undefined): Start {
     const { last, oldest } = this.window;
     if (count === 0 || oldest > last) {
@@ -144,11 +144,14 @@ export class History {
     return { after: first ? first.seq - 1 : last, liveFrom: last };
   }
 
-  /** Returns where a client starts whose id another process has delivered, and this one not yet. The broker knows whether it is in the log. */
+  /**
+   * Returns the start of a client whose last event was delivered by another process, but not by this one yet. The broker is asked whether
+   * that event is in the log.
+   */
   async startAhead(offset: number): Promise<Start> {
     const { epoch } = this;
     const [record] = await this.broker.read(this.name, offset - 1, 1);
-    // The record may be evicted already. Without a history, the broker cannot tell.
+    // The record may be evicted already. Without a history, the broker does not know, and the id is trusted.
     const known = record ? record.offset >= offset && record.epoch === epoch : this.retention.limit === 0;
     return known && epoch === this.epoch ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
   }
@@ -158,7 +161,7 @@ export class History {
     return { reason, oldest: number < this.last ? this.idAt(number + 1) : null };
   }
 
-  /** Never throws into the code of the broker. A record that cannot be read is missing: the gap shows with the next record. */
+  /** Never throws, since the broker calls it. A record that cannot be read is treated as missing when the next record arrives. */
   private onRecords(records: readonly BrokerRecord[]): void {
     try {
       this.receive(records);
@@ -210,7 +213,7 @@ export class History {
     return event;
   }
 
-  /** Sends a `reset` to all subscribers, since events before this record are missing, and goes on with the record. */
+  /** Sends a `reset` to all subscribers, since events before this record are missing, and continues with the record. */
   private startEpoch(record: BrokerRecord, reason: HubResetReason): void {
     this.warn(`The hub "${this.name}" has missed events (${reason}): its subscribers are sent a reset`);
     this.window.clear();
@@ -226,7 +229,7 @@ export class History {
     this.onEvent(this.add(record));
   }
 
-  /** Reads the records of the broker up to an offset. Those without a gap before the offset become the history. */
+  /** Reads the records of the broker up to an offset. If a gap is found, the records before the gap are dropped. */
   private async load(upTo: number): Promise<void> {
     while (this.offset < upTo) {
       const records = (await this.broker.read(this.name, this.offset, PAGE)).filter(({ offset }) => offset <= upTo);

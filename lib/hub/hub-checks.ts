@@ -28,7 +28,7 @@ const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be
 
 const SUBSCRIBE = keys<SubscribeOptions>({
   ...BEHAVIOR,
-  // Checked where it is used, as its error is another.
+  // The topic is checked where it is used, since its error has another code.
   topic: () => undefined,
   after: () => undefined,
   last: (value) => (value === Infinity || value === 0 ? undefined : count(value)),
@@ -42,14 +42,14 @@ export function checkHubOptions(options: unknown): void {
   const name = (options as { readonly name?: unknown } | undefined)?.name;
   const where = 'StreamingModule.registerHub()';
   demand(HUB, options, name === undefined ? where : `${where} of ${JSON.stringify(name)}`);
-  // A name is the one thing that cannot be left out.
+  // The name is the only required option.
   demand(keys({ name: text }, true), { name }, where);
 }
 
 export function checkSubscribeOptions(hub: string, options: { readonly after?: unknown }): void {
   demand(SUBSCRIBE, options, `subscribe() to the hub "${hub}"`);
   if (options.after !== undefined && typeof options.after !== 'string') {
-    // It often comes from a client, as in `?after=a&after=b`.
+    // The value often comes from a client, as in `?after=a&after=b`.
     throw new StreamError('invalid-id', `"after" is one id, not ${JSON.stringify(options.after)}`, {
       statusCode: 400,
     });

@@ -5,7 +5,7 @@ import type { HubOverflowPolicy } from './overflow.js';
 
 /** Options of a hub that a subscriber can override. */
 interface HubBehavior {
-  /** What happens when more events wait for a subscriber than `queue` allows. Default: `disconnect`. */
+  /** The policy for a subscriber for which more events wait than `queue` allows. Default: `disconnect`. */
   readonly overflow?: HubOverflowPolicy;
   /** How many events may wait for a slow subscriber, in addition to what the operating system buffers. Default: 1000 events, 1 MiB. */
   readonly queue?: Partial<QueueLimits>;
@@ -13,24 +13,27 @@ interface HubBehavior {
 
 /** Options of a hub: see `StreamingModule.registerHub()`. */
 export interface HubOptions extends HubBehavior {
-  /** The name for `@InjectHub()`, and of the log in the broker. 1 to 128 characters without control characters. */
+  /** The name of the hub for `@InjectHub()`, and of its log in the broker: 1 to 128 characters, without control characters. */
   readonly name: string;
   /**
-   * Which events are kept for clients that resume: the newest `limit` events (default 1000), for `ttl` milliseconds (default 300 000), in
-   * the memory of every process. `false`: none; a client that was away while events were published receives a `reset`.
+   * Which events are kept for clients that resume: the newest `limit` events (default: 1000), each for `ttl` milliseconds (default: 300 000), in
+   * the memory of every process. `false`: none are kept; a client that has missed events receives a `reset`.
    */
   readonly history?: { readonly limit?: number; readonly ttl?: number } | false;
-  /** Stores the log. Default: the broker of `StreamingModule.forRoot()`, or else the memory of the process. */
+  /** Stores the log. Default: the `broker` of `StreamingModule.forRoot()`, or a {@link MemoryBroker} if it has none. */
   readonly broker?: Broker;
 }
 
 /** Options of `hub.publish()`. */
 export interface PublishOptions {
-  /** Delivered to subscribers of this topic and to subscribers of all topics. Default: only to the latter. 1 to 1024 bytes without control characters. */
+  /**
+   * Delivers the event to subscribers of this topic, and to subscribers of all topics. 1 to 1024 bytes, without control characters. Default:
+   * no topic, which delivers the event only to subscribers of all topics.
+   */
   readonly topic?: string;
-  /** The `type` of the event, which an `EventSource` listens for. `reset`, `lagged`, `position` and `shutdown` are reserved. Default: none. */
+  /** The type of the event, for which an `EventSource` adds listeners. `reset`, `lagged`, `position` and `shutdown` are reserved. Default: none. */
   readonly type?: string;
-  /** Under the overflow policy `latest`, the event replaces waiting events of its topic with the same key. Default: none. */
+  /** With the overflow policy `latest`, the event replaces waiting events of its topic that have the same key. Default: none. */
   readonly key?: string;
 }
 
@@ -39,24 +42,28 @@ export interface SubscribeOptions<T = unknown> extends HubBehavior {
   /** One topic, or up to 1000 topics. Default: all events, including those without a topic. */
   readonly topic?: string | readonly string[];
   /**
-   * The id of the last event that the client has, as `@LastEventId()` gives it: the subscription starts with the events that followed. If
-   * they are no longer available, an event of type `reset` comes first (see {@link HubReset}). Default, also for an empty string: starts now.
+   * The id of the last event that the client has received, as from `@LastEventId()`. The subscription starts with the event after it. If
+   * events after it are no longer available, the first event is a `reset` (see {@link HubReset}). Default, also for an empty string: the
+   * subscription starts now.
    */
   readonly after?: string;
-  /** Without `after`: the number of events of the history to start with, the newest ones. Default: 0. */
+  /** If `after` is not set: the number of the newest events of the history with which the subscription starts. Default: 0. */
   readonly last?: number;
-  /** Returns whether to deliver an event. Called for every event: prefer topics, whose subscribers share bytes. An error fails this subscriber. */
+  /**
+   * Returns whether to deliver an event. Called for every event of the topics. Topics are faster, as their subscribers share encoded bytes. If
+   * the function throws, the stream of this subscriber fails.
+   */
   readonly filter?: (event: HubEvent<T>) => boolean;
-  /** Ends the subscription. A `for await` loop without a signal notices that its stream is over only at the next event. */
+  /** Ends the subscription when it is aborted. Without a signal, a `for await` loop only notices at the next event that its stream is over. */
   readonly signal?: AbortSignal;
 }
 
-/** A subscriber of a hub has come or left. */
+/** Emitted by `hub.presence` when a subscriber has subscribed or unsubscribed. */
 export interface HubPresence {
   readonly type: 'subscribe' | 'unsubscribe';
-  /** The topics of the subscriber. `undefined`: all topics. */
+  /** The topics of the subscriber. `undefined` if it subscribes to all topics. */
   readonly topics: readonly string[] | undefined;
-  /** How many subscribers there are now, in this process. */
+  /** The number of subscribers in this process after the change. */
   readonly size: number;
 }
 

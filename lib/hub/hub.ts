@@ -27,8 +27,8 @@ import { topicsOf } from './topic.js';
 const OPEN_WARNING_MS = 5_000;
 
 /**
- * An ordered log of events and its live subscribers: every subscriber receives what is published. Register a hub with
- * `StreamingModule.registerHub()`, and inject it with `@InjectHub()`.
+ * An ordered log of events, and its live subscribers. Every subscriber receives the events that are published, in the same order. Register a
+ * hub with `StreamingModule.registerHub()`, and inject it with `@InjectHub()`.
  *
  * @example
  * ```ts
@@ -117,7 +117,7 @@ export class Hub<T = unknown> {
     return hub;
   }
 
-  /** Emits when a subscriber comes or leaves, in this process. Completes when the hub is closed. */
+  /** Emits when a client subscribes or unsubscribes in this process. Completes when the hub is closed. An error of a listener is logged. */
   get presence(): Observable<HubPresence> {
     return new GuardedObservable(this.members.changes, (error) =>
       this.warn(`A listener of the presence of the hub "${this.name}" threw`, error),
@@ -126,12 +126,12 @@ export class Hub<T = unknown> {
 
   /**
    * Publishes an event to the subscribers in all processes that share the broker. Events of one caller keep their order, also if the caller
-   * does not wait for the promise in between.
+   * does not wait for each promise before the next call.
    *
-   * @param data strings are sent as they are, binary data as base64 in text formats, and everything else as JSON
-   * @returns the id of the event, once it is in the log
-   * @throws {StreamError} if nothing was published: `not-serializable`, `invalid-topic`, `invalid-event`, `hub-closed`; or the error of
-   * the broker
+   * @param data a string is sent as it is, binary data as base64 in text formats, any other value as JSON
+   * @returns the id of the event. The promise resolves once the event is in the log
+   * @throws {StreamError} `not-serializable`, `invalid-topic`, `invalid-event`, `invalid-option` or `hub-closed`. An error of the broker is
+   * passed on
    */
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
     try {
@@ -145,8 +145,9 @@ export class Hub<T = unknown> {
   }
 
   /**
-   * Returns a subscription to the events that are published from now on, or that followed the event `after`. See {@link HubSubscription}.
-   * @throws {StreamError} `invalid-topic` or `invalid-id`, whose status is 400; `invalid-option`, `hub-closed`
+   * Returns a subscription to the events that are published from now on, or to all events after the event `after`. See
+   * {@link HubSubscription}.
+   * @throws {StreamError} `invalid-topic` or `invalid-id`, for which the client gets the status 400; `invalid-option` or `hub-closed`
    */
   subscribe(options: SubscribeOptions<T> = {}): HubSubscription<T> {
     this.requireOpen('subscribe');
@@ -156,19 +157,20 @@ export class Hub<T = unknown> {
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
-  /** Returns the number of subscribers in this process; with a topic, of those that receive its events. */
+  /** Returns the number of subscribers in this process. With a topic, counts only the subscribers that receive events of that topic. */
   size(topic?: string): number {
     return this.members.size(topic);
   }
 
-  /** The topics that have a subscriber by name in this process. */
+  /** The topics to which clients are subscribed in this process. Subscribers of all topics do not count. */
   get topics(): string[] {
     return this.members.topics;
   }
 
   /**
-   * Closes the hub in this process: its subscribers receive what was published before, and their streams end cleanly. Called by the
-   * application when it closes. Resolves when the broker delivers nothing more.
+   * Closes the hub in this process. Its subscribers receive the events that were published before, and then their streams end cleanly. The
+   * application calls this method when it closes. Resolves when the broker delivers no more events. A subscriber with a backlog receives it
+   * before its stream ends.
    */
   close(): Promise<void> {
     this.closing ??= this.end();
@@ -186,13 +188,13 @@ export class Hub<T = unknown> {
     return { received: last, kept: last - oldest + 1 };
   }
 
-  /** @internal Resolves when every subscriber with room for it has received what was published in this process. */
+  /** @internal Resolves when the events that were published in this process are delivered to all live subscribers, or wait in their backlogs. */
   async settled(): Promise<void> {
     await this.publisher.settled();
     await this.fanOut.finished();
   }
 
-  /** @internal Ends all subscribers, now and later, once everything is written to them. Events can still be published to other processes. */
+  /** @internal Ends every subscriber, also a future one, as soon as everything is written to it. Events can still be published to other processes. */
   async endSubscriptions(): Promise<void> {
     await this.settled();
     this.ending = true;
@@ -228,7 +230,7 @@ export class Hub<T = unknown> {
     return topics || filter || overflow || queue
       ? {
           topics,
-          // It may read the AsyncLocalStorage of the request.
+          // The filter may read the AsyncLocalStorage of the request.
           filter: filter && AsyncResource.bind(filter as (event: HubEvent) => boolean),
           overflow: overflow ?? common.overflow,
           queue: { items: queue?.items ?? common.queue.items, bytes: queue?.bytes ?? common.queue.bytes },
@@ -249,7 +251,7 @@ export class Hub<T = unknown> {
   }
 }
 
-/** The options of subscribers that set none. */
+/** Returns the options of subscribers that set none themselves. */
 function commonOptions({ overflow = 'disconnect', queue }: HubOptions): SubscriberOptions {
   const { items = HUB_DEFAULTS.items, bytes = HUB_DEFAULTS.bytes } = queue ?? {};
   return { topics: undefined, filter: undefined, overflow, queue: { items, bytes } };

@@ -9,31 +9,31 @@ import { SharedChunk } from '../transport/shared-chunk.js';
 import { EVENT_COST } from '../util/queue-limits.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 
-/** About how many bytes are written at once. What a slow client has not taken of one write does not count towards its queue. */
+/** About how many bytes are sent in one write. Bytes of a write that has begun do not count towards the queue of a slow client. */
 export const CHUNK = 65_536;
-/** About how many times the size of its text decoded JSON takes. */
+/** About how much memory decoded JSON takes, as a multiple of the size of its text. */
 const DECODED = 4;
 
 interface Encoding {
   readonly format: StreamFormat;
   encoded: string | Uint8Array;
-  /** The bytes as they are written, of a large event. */
+  /** The bytes of a large event, ready to be written. */
   chunk?: SharedChunk;
 }
 
 /**
- * An event of the log as subscribers receive it, encoded once per format, however many subscribers there are. While the event is in the
- * history, its encoded forms count towards the budget of the hub: they may be evicted and made again. After that, they are kept as long as the
- * event is in a backlog.
+ * An event of the log. It is encoded once for each format, for all subscribers. While the event is in the history, its encoded forms
+ * count towards the budget of the hub: they may be evicted, and created again. After that, they are kept as long as the event is in a
+ * backlog.
  */
 export class LogEvent implements Evictable, SharedEncoder {
-  /** How many bytes its data has. */
+  /** The number of bytes of its data. */
   readonly size: number;
   private made: HubEvent | undefined;
   private encodings: Encoding[] = [];
 
   /**
-   * @param seq its sequence number in this process: increases by one, also across epochs
+   * @param seq its sequence number in this process, which increases by one with every event, also across epochs
    * @param source the record, or an event with a notice of the hub, which all subscribers receive
    */
   constructor(
@@ -45,7 +45,7 @@ export class LogEvent implements Evictable, SharedEncoder {
     this.size = source instanceof HubEvent ? 0 : Buffer.byteLength(source.data);
   }
 
-  /** What it counts for in a queue. */
+  /** The number of bytes for which it counts in a queue. */
   get weight(): number {
     return this.isNotice ? 0 : this.size + EVENT_COST;
   }
@@ -63,7 +63,7 @@ export class LogEvent implements Evictable, SharedEncoder {
     return this.source.topic;
   }
 
-  /** Returns whether it was made from this record. */
+  /** Returns whether it was created from this record. */
   is({ data, time }: BrokerRecord): boolean {
     return !(this.source instanceof HubEvent) && this.source.data === data && this.source.time === time;
   }
@@ -73,13 +73,13 @@ export class LogEvent implements Evictable, SharedEncoder {
     return this.isNotice || topics === undefined || (this.topic !== undefined && topics.has(this.topic));
   }
 
-  /** Its key within its topic: a newer event with the same one replaces it under the overflow policy `latest`. */
+  /** Its topic and key. With the overflow policy `latest`, a newer event with the same topic and key replaces it. */
   get key(): string | undefined {
     const { key, topic = '' } = this.source;
     return key === undefined ? undefined : `${topic}\n${key}`;
   }
 
-  /** The event that subscribers receive, made when it is first read. */
+  /** The event that subscribers receive. It is created when it is first read. */
   get event(): HubEvent {
     const { source } = this;
     if (source instanceof HubEvent) {
@@ -119,13 +119,13 @@ export class LogEvent implements Evictable, SharedEncoder {
     this.encodings = [];
   }
 
-  /** Called when the history evicts it: only backlogs may still hold it. */
+  /** Called when the history evicts the event. From then on, only backlogs contain it. */
   leaveHistory(): void {
     this.budget?.release(this);
     this.budget = undefined;
   }
 
-  /** Returns what a single connection is sent: for a large event, the bytes that all connections share. */
+  /** Encodes the event for a single connection. For a large event, returns the bytes that all connections share. */
   encodeShared(format: StreamFormat): string | Uint8Array {
     const encoded = this.encode(format);
     if (encoded.length < CHUNK) {
@@ -155,7 +155,7 @@ export class LogEvent implements Evictable, SharedEncoder {
   }
 }
 
-/** Copies bytes into memory of their own: they may be kept for long, and would keep the pool that they are a part of. */
+/** Copies bytes into separate memory. They may be kept for long, and would keep the whole pool in memory that they are a part of. */
 function unpooled(encoded: string | Uint8Array): string | Uint8Array {
   if (typeof encoded === 'string') {
     return encoded;

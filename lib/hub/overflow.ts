@@ -4,12 +4,12 @@ import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 
 /**
- * What happens when more waits for a subscriber than `queue` allows: an {@link OverflowPolicy}, or `latest`.
+ * The policy for a subscriber for which more events wait than `queue` allows: an {@link OverflowPolicy}, or `latest`.
  *
- * - `latest`: of the events of a topic with the same `key`, only the newest waits, even while there is room for more. Otherwise as
- *   `drop-oldest`. An event without a key replaces none.
+ * - `latest`: of the waiting events of a topic with the same `key`, only the newest is kept, even while there is room for more. An event
+ *   without a key replaces no other event. If the queue is full, the oldest events are dropped, as with `drop-oldest`.
  *
- * With `disconnect`, reading a subscription with `for await` throws a `StreamError` of the code `slow-consumer`.
+ * With `disconnect`, a `for await` loop over the subscription throws a {@link StreamCloseError} with the code `slow-consumer`.
  */
 export type HubOverflowPolicy = OverflowPolicy | 'latest';
 
@@ -20,19 +20,19 @@ interface Gap {
 
 /** The events that wait for a slow subscriber, and where events were dropped. Subscribers share the events themselves. */
 export class Backlog {
-  /** In order. By the key that newer events replace them with under the policy `latest`. */
+  /** The waiting events and gaps in order. With the policy `latest`, an event is stored by the key by which newer events replace it. */
   private readonly waiting = new Map<unknown, LogEvent | Gap>();
   private items = 0;
   private bytes = 0;
-  /** How many events were dropped before the first that waits. */
+  /** The number of events that were dropped before the first waiting event. */
   private lost = 0;
-  /** The gap after the last event that waits. */
+  /** The gap after the last waiting event. */
   private gap: Gap | undefined;
 
   constructor(
     private readonly policy: HubOverflowPolicy,
     private readonly limits: QueueLimits,
-    /** The id of the event before the first that waits. */
+    /** The id of the event before the first waiting event. */
     private before = '',
     private readonly losses: Losses = { dropped: 0, lagged: 0 },
   ) {}
@@ -59,7 +59,7 @@ export class Backlog {
     return true;
   }
 
-  /** Removes and returns the first events, at least one, until they have that many bytes. */
+  /** Removes and returns the first events: at least one, and more until they have this number of bytes. */
   take(bytes: number): LogEvent[] {
     const taken: LogEvent[] = [];
     let size = 0;
@@ -137,10 +137,10 @@ export class Backlog {
     this.losses.dropped++;
   }
 
-  /** Carries the id *before* the gap, so that a client resuming from it is replayed the dropped events, and skips none that still wait. */
+  /** Its id is that of the event *before* the gap, so that a client that resumes from it receives the dropped events, and all that still wait. */
   private lagged(dropped: number): LogEvent {
     this.losses.lagged++;
-    // It is not in the log, so it has no sequence number.
+    // The event is not in the log, so that it has no sequence number.
     return new LogEvent(0, this.before, HubEvent.of({ type: 'lagged', data: { dropped } }, this.before));
   }
 }

@@ -4,24 +4,25 @@ import { Batch } from './batch.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
 
-/** The largest number of events in a page. The bits of two integers tell which of them are selected. */
+/** The greatest number of events in a page. Two 32-bit integers store which of them are selected. */
 const PAGE = 64;
-/** The same, for a reader that takes events one by one and comes back for each. */
+/** The same, for a reader that takes events one by one, and calls again for each. */
 const SMALL_PAGE = 8;
-/** A page ends when its data has this many bytes: it is what a client that reads nothing can make the server hold. */
+/** A page ends when its data has this number of bytes, which a client that does not read can make the server keep. */
 const PAGE_BYTES = 131_072;
 /** About how many bytes a page takes in addition to its chunks. */
 const OVERHEAD = 1_024;
 
-/** Whoever reads pages: all of its members receive the same events in the same format. */
+/** A reader of pages. All of its members receive the same events in the same format. */
 export interface PageReader {
   /** `undefined`: its members receive the events one by one. */
   readonly format: StreamFormat | undefined;
-  /** Tells formats apart. */
+  /** Identifies the format. */
   readonly formatNumber: number;
   receives(event: LogEvent): boolean;
-  /** Returns the key of the page at a place, if it is known without a look at the events there. */
+  /** Returns the key of the page at a place, or `undefined` if the events there have to be read to know it. */
   keyAt(place: string): string | undefined;
+  /** Remembers the key of the page at a place. */
   noteKey(place: string, key: string): void;
 }
 
@@ -33,7 +34,7 @@ class Page implements Evictable {
   ) {}
 
   get cost(): number {
-    // Twice, because its compressed form may be made later.
+    // Counted twice, because a compressed form may be added later.
     return OVERHEAD + 2 * this.batch.size;
   }
 
@@ -81,7 +82,7 @@ export class Pages {
     }
     const { format } = reader;
     const size = format ? PAGE : SMALL_PAGE;
-    // Pages begin where those of other readers do.
+    // Aligned, so that all readers have the same page boundaries.
     const count = Math.min(size - (after % size), upTo - after);
     const place = `${reader.formatNumber} ${after} ${count}`;
     const known = this.kept.get(reader.keyAt(place) ?? '');
@@ -90,7 +91,7 @@ export class Pages {
     }
     const events = this.history.after(after, count);
     if (events[0]?.seq !== after + 1) {
-      // It has expired since `oldest` was read.
+      // The event has expired since `oldest` was read.
       return undefined;
     }
     const { batch, selected } = select(events, after, reader);
@@ -114,7 +115,7 @@ export class Pages {
   }
 }
 
-/** Selects the events of a page for a reader. `selected` tells which they are: an empty string for all of them. */
+/** Selects the events of a page for a reader. `selected` identifies the selection: an empty string for all events. */
 function select(
   events: readonly LogEvent[],
   after: number,
@@ -132,7 +133,7 @@ function select(
     if (reader.receives(event)) {
       matching.push(event);
       bytes += event.size;
-      // Shifts count modulo 32.
+      // A shift by 32 or more bits is a shift modulo 32.
       low |= read < 32 ? 1 << read : 0;
       high |= read < 32 ? 0 : 1 << read;
     }

@@ -5,7 +5,7 @@ import type { HubResetReason } from '../event/hub-event.js';
 // hub "." epoch "." offset; see idOf()
 const ID = /^([\w-]{4})\.(\w{1,32})\.([0-9a-z]{1,11})$/;
 
-/** Returns what the ids of a hub start with. It identifies the hub without showing its name. */
+/** Returns the first part of all ids of a hub. It identifies the hub without exposing its name. */
 export function tagOf(hub: string): string {
   return createHash('sha256').update(hub).digest('base64url').slice(0, 4);
 }

@@ -4,11 +4,11 @@ import type { Subscriber } from './subscriber.js';
 
 /** The subscribers of a hub in this process, counted by topic. */
 export class Presence {
-  /** Emits when a subscriber comes or leaves. */
+  /** Emits when a subscriber is added or removed. */
   readonly changes = new Subject<HubPresence>();
   private readonly members = new Set<Subscriber>();
   private readonly byTopic = new Map<string, number>();
-  /** How many subscribe to all topics. */
+  /** The number of subscribers of all topics. */
   private ofAllTopics = 0;
 
   get subscribers(): Iterable<Subscriber> {
@@ -19,7 +19,7 @@ export class Presence {
     return [...this.byTopic.keys()];
   }
 
-  /** Returns how many subscribers there are; with a topic, how many of them receive its events. */
+  /** Returns the number of subscribers. With a topic, counts only those that receive its events. */
   size(topic?: string): number {
     return topic === undefined ? this.members.size : (this.byTopic.get(topic) ?? 0) + this.ofAllTopics;
   }

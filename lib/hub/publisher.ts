@@ -9,14 +9,17 @@ const BROKER_ECHO_TIMEOUT_MS = 1_000;
 /** How long a broker may take to append while its hub closes, in milliseconds. */
 const APPEND_TIMEOUT_MS = 2_000;
 
-/** An event on its way to the broker. */
+/** An event that the broker has not confirmed yet. */
 interface Pending {
   readonly appended: Promise<BrokerPosition>;
   /** Rejects the promise of `publish()`. */
   reject(error: unknown): void;
 }
 
-/** Publishes, and tracks when the broker delivers what was published: a broker on another machine does so some time after `append()`. */
+/**
+ * Publishes events, and tracks whether the broker has delivered them back to this process. A broker on another machine does so some time
+ * after `append()`.
+ */
 export class Publisher {
   /** The number of events that were published in this process. */
   count = 0;
@@ -24,7 +27,7 @@ export class Publisher {
   /** The position of the last event in the log that was published in this process. */
   private newest: BrokerPosition | undefined;
   private echo: Deferred<void> | undefined;
-  /** Whether the time that the broker may take to append is limited. */
+  /** Whether `append()` of the broker has a time limit. */
   private closing = false;
 
   constructor(private readonly history: History) {}
@@ -60,8 +63,8 @@ export class Publisher {
   }
 
   /**
-   * Resolves when the broker has delivered everything that this process has published, or has taken too long. From now on, the time that
-   * the broker may take to append is limited too.
+   * Resolves when the broker has delivered all events that this process has published, or has taken too long. From now on, `append()` of the
+   * broker has a time limit too.
    */
   async settled(): Promise<void> {
     this.closing = true;

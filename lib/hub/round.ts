@@ -3,8 +3,8 @@ import { Batch } from './batch.js';
 import type { LogEvent } from './log-event.js';
 
 /**
- * The events of an audience in a round, as a linked list that ends with the newest one. Audiences that receive the same events share the list,
- * whatever their topics, and those with the same format share its bytes.
+ * The events of an audience in a round, as a linked list that ends with the newest event. Audiences that receive the same events share the
+ * list, even if their topics differ. If they also have the same format, they share the encoded bytes.
  */
 export class Round {
   private readonly length: number;
@@ -17,7 +17,7 @@ export class Round {
     this.length = 1 + (before?.length ?? 0);
   }
 
-  /** Returns its events in a format; see {@link Batch}. */
+  /** Returns the batch of its events in a format; see {@link Batch}. */
   batch(first: number, last: number, format: StreamFormat | undefined): Batch {
     let batch = this.batches.find((each) => each.format === format);
     if (!batch) {

@@ -10,7 +10,7 @@ import { Backlog, type HubOverflowPolicy } from './overflow.js';
 /** About how many bytes are taken from a backlog for one write. */
 const GATHER = 16_384;
 
-/** What a subscriber asks for. Subscribers that ask for the same may share the object. */
+/** The options of a subscriber. Subscribers with the same options may share the object. */
 export interface SubscriberOptions {
   /** Sorted, without duplicates. `undefined`: all topics. */
   readonly topics: readonly string[] | undefined;
@@ -19,15 +19,15 @@ export interface SubscriberOptions {
   readonly queue: QueueLimits;
 }
 
-/** The part of a subscriber that reads. */
+/** The part of a subscriber that reads events. */
 export interface SubscriberReader {
-  /** Called when a promise of the port has resolved: there may be room again. */
+  /** Called when a promise of the port has resolved, so that there may be room again. */
   resumeReader(): void;
-  /** Called when it has rejected. */
+  /** Called when a promise of the port has rejected. */
   fail(error: unknown): void;
 }
 
-/** Writes the events of one subscriber to its client. Events that the client cannot take at once wait in a backlog. */
+/** Writes the events of one subscriber to its client. Events for which the client has no room wait in a backlog. */
 export class SubscriberWriter {
   port: SharedPort | undefined;
   private backlog: Backlog | undefined;
@@ -41,30 +41,30 @@ export class SubscriberWriter {
     private readonly reader: SubscriberReader,
   ) {}
 
-  /** Whether there is room for an event that the client receives before any other. */
+  /** Whether the port can accept an event now. */
   get ready(): boolean {
     return !this.closed && !this.waiting && this.port?.ready === true;
   }
 
-  /** Whether everything that it was given is written. */
+  /** Whether all events that it has received are written. */
   get drained(): boolean {
     return !this.backlog && !this.waiting;
   }
 
-  /** Whether events wait in the backlog, so that others have to wait behind them. */
+  /** Whether events wait in the backlog, so that newer events have to wait behind them. */
   get behind(): boolean {
     return this.backlog !== undefined;
   }
 
-  /** Releases what waits. Nothing is written any more. */
+  /** Releases the waiting events. Nothing is written after this call. */
   close(): void {
     this.closed = true;
     this.backlog = undefined;
   }
 
   /**
-   * Writes the chunks that all members of an audience share. There is room for the first one.
-   * @returns `false` if more waits now than the queue allows, and the subscriber has to be disconnected
+   * Writes the chunks that all members of an audience share. The port must have room for the first one.
+   * @returns `false` if more events wait now than the queue allows, and the subscriber has to be disconnected
    */
   writeBatch(batch: Batch, port: SharedPort): boolean {
     for (const { shared, count } of batch.chunks) {
@@ -76,8 +76,8 @@ export class SubscriberWriter {
   }
 
   /**
-   * Writes events that this subscriber does not receive in the same bytes as others, or keeps them in the backlog.
-   * @returns as {@link writeBatch}
+   * Writes events that are encoded for this subscriber only, or adds them to the backlog.
+   * @returns the same as {@link writeBatch}
    */
   write(all: readonly LogEvent[], port: SharedPort): boolean {
     const events = this.options.filter ? all.filter((event) => this.wants(event)) : all;
@@ -85,14 +85,14 @@ export class SubscriberWriter {
     return this.hold(sent === 0 ? events : events.slice(sent), port);
   }
 
-  /** Writes one event, unless the filter rejects it. There is room for it. */
+  /** Writes one event, unless the filter rejects it. The port must have room for it. */
   writeOne(event: LogEvent, port: SharedPort): void {
     if (this.wants(event)) {
       this.sendOne(event, port);
     }
   }
 
-  /** Writes what waits in the backlog, while there is room. */
+  /** Writes the events of the backlog, while there is room. */
   drain(port: SharedPort): void {
     while (this.backlog && this.ready) {
       const format = port.sharedFormat;
@@ -101,7 +101,7 @@ export class SubscriberWriter {
         this.backlog = undefined;
       }
       if (format) {
-        // All of them: events that were taken cannot go back into the backlog.
+        // All events are written, even if the port is full: they cannot be put back into the backlog.
         for (const { shared } of chunksOf(events, format)) {
           port.writeShared(shared);
         }
@@ -116,7 +116,7 @@ export class SubscriberWriter {
     return !filter || isNotice || answered(filter(event), 'The filter of subscribe()');
   }
 
-  /** Sends while there is room. Returns how many events it has sent. */
+  /** Sends events while there is room. Returns the number of events that were sent. */
   private send(events: readonly LogEvent[], port: SharedPort): number {
     const format = port.sharedFormat;
     if (format && this.ready) {
@@ -150,7 +150,7 @@ export class SubscriberWriter {
 
   private hold(events: readonly LogEvent[], port: SharedPort): boolean {
     if (this.closed) {
-      // A hook of the stream has closed it meanwhile.
+      // A hook of the stream has closed the subscriber in the meantime.
       return true;
     }
     const { overflow, queue } = this.options;

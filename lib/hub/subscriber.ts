@@ -8,24 +8,24 @@ import type { FanOut } from './fan-out.js';
 import type { History, Start } from './history.js';
 import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
 
-/** What the subscribers of a hub share. */
+/** The part of a hub that its subscribers share. */
 export interface SubscriberHub {
   readonly history: History;
   readonly fanOut: FanOut;
-  /** Returns whether subscribers end once everything is written to them. */
+  /** Returns whether the hub is closed, so that a subscriber ends as soon as everything is written to it. */
   isClosed(): boolean;
   onSubscribed(subscriber: Subscriber): void;
   onUnsubscribed(subscriber: Subscriber): void;
 }
 
 type SubscriberState =
-  /** Nothing reads it yet. */
+  /** The subscription was created, but is not read yet. */
   | { readonly phase: 'new'; readonly start: Start }
-  /** The broker is being asked where it starts. */
+  /** Waits for the broker, which determines the start. */
   | { readonly phase: 'locating' }
-  /** Reads the history. `lost`: why events are missing at this place, until the client has been sent a `reset`. */
+  /** Reads the history. `lost` is the reason why events are missing here. It is set until the client has been sent a `reset`. */
   | { readonly phase: 'reading'; audience: Audience; lost: HubResetReason | undefined }
-  /** Receives what its audience receives. */
+  /** Receives new events together with its audience. */
   | { readonly phase: 'live'; audience: Audience }
   | { readonly phase: 'closed' };
 
@@ -33,15 +33,15 @@ const LOCATING: SubscriberState = { phase: 'locating' };
 const CLOSED: SubscriberState = { phase: 'closed' };
 
 /**
- * One subscriber. It first reads the history, at the pace of its client. At the end of the history it joins its audience, and
- * receives what all members of the audience receive.
+ * One subscriber. It first reads the history, at the pace of its client. At the end of the history it joins its audience. From then on, it
+ * receives the same batches as all members of the audience.
  */
 export class Subscriber implements SharedSource, AudienceMember, SubscriberReader {
-  /** Called once, when it is closed. */
+  /** Called once, when the subscriber is closed. */
   onEnd: (() => void) | undefined;
   private state: SubscriberState;
   private readonly writer: SubscriberWriter;
-  /** The sequence number up to which it was given everything: written, or in its backlog. */
+  /** The sequence number of the last event that was written, or added to the backlog. */
   private reached = 0;
 
   constructor(
@@ -69,7 +69,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     return this.options.queue;
   }
 
-  /** Events that are not for a client advance its position too: otherwise the position would be evicted some day. */
+  /** The position also advances with events that this client does not receive. Otherwise it would be evicted from the history at some time. */
   get position(): string | undefined {
     const { topics, filter } = this.options;
     const { fanOut, history } = this.hub;
@@ -77,7 +77,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     return upToDate && (topics || filter) ? history.idAt(Math.max(this.reached, fanOut.delivered)) : undefined;
   }
 
-  /** The id of the last event that it was given; `undefined` before it has started. */
+  /** The id of the last event that was written, or added to the backlog; `undefined` before the start. */
   get lastId(): string | undefined {
     return this.audience && this.hub.history.idAt(this.reached);
   }
@@ -88,7 +88,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
 
   resume(): void {
     if (this.closed) {
-      // It was closed before anything read it.
+      // The subscriber was closed before it was read.
       this.writer.port?.complete();
       return;
     }
@@ -120,7 +120,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     if (state.phase === 'live') {
       this.hub.fanOut.catchUp(audience, this);
     }
-    // The events of that round may have closed it, or may have made it change its audience already.
+    // The events of that round may have closed the subscriber, or changed its audience already.
     if (this.audience === audience) {
       this.hub.fanOut.leave(audience, this);
       this.enterAgain();
@@ -134,7 +134,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
       fanOut.catchUp(audience, this);
       this.reached = Math.max(this.reached, fanOut.delivered);
     }
-    // If the log was replaced since, the client still has to be told.
+    // If the log was replaced in the meantime, the client still has to receive a `reset`.
     return this.audience && this.reached >= history.floor ? history.idAt(this.reached) : undefined;
   }
 
@@ -152,7 +152,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.onEnd = undefined;
   }
 
-  /** Closes it at once, and ends its stream cleanly. */
+  /** Closes the subscriber immediately, and ends its stream cleanly. */
   end(): void {
     if (!this.closed) {
       this.stop();
@@ -160,7 +160,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     }
   }
 
-  /** Closes it if its hub is closed and everything that was published before is written. */
+  /** Closes the subscriber if its hub is closed and all events that were published before are written. */
   finish(): void {
     if (this.hub.isClosed() && this.state.phase === 'live' && this.writer.drained) {
       this.end();
@@ -174,7 +174,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
       return;
     }
     this.reached = batch.last;
-    // As attempt() does, without a closure for every delivery.
+    // Like attempt(), but without a closure for every delivery.
     try {
       if (batch.format && reached < batch.first && !writer.behind && port.ready) {
         this.keepOrDrop(writer.writeBatch(batch, port), port);
@@ -220,7 +220,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     }
   }
 
-  /** Disconnects it if its backlog has outgrown its queue. */
+  /** Disconnects the subscriber if its backlog is full. */
   private keepOrDrop(keep: boolean, port: SharedPort): void {
     if (!keep) {
       this.stop();
@@ -252,7 +252,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     if ('after' in start) {
       this.reached = start.after;
       if (start.liveFrom !== undefined) {
-        // Events from before it subscribed may be evicted by now: it has not missed those.
+        // Events before the time of the subscription may be evicted by now. The subscriber has not missed them.
         this.reached = Math.max(start.after, history.oldestStart(start.liveFrom));
         port.sendPosition(history.idAt(this.reached));
       }
@@ -320,7 +320,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.reached = page.last;
   }
 
-  /** Sends a `reset`, and goes on with the oldest event there is. */
+  /** Sends a `reset`, and continues with the oldest event of the history. */
   private reset(reason: HubResetReason, port: SharedPort): void {
     const { fanOut, history } = this.hub;
     this.reached = history.oldestStart(fanOut.delivered);
@@ -328,7 +328,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     port.notify(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
   }
 
-  /** Enters the audience of the format that its client takes now. */
+  /** Enters the audience of the current format of its client. */
   private enterAgain(): void {
     const { state } = this;
     if ('audience' in state) {

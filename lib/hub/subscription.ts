@@ -5,10 +5,10 @@ import { EventIterator } from './event-iterator.js';
 import type { Subscriber } from './subscriber.js';
 
 /**
- * A subscription to a hub, made by `hub.subscribe()`. Return it from a `@Stream()` or `@Sse()` method: its events go straight to the
- * client. Or read it with `for await`; leaving the loop ends it. It can be returned or read once.
+ * A subscription to a hub, created by `hub.subscribe()`. Return it from a `@Stream()` or `@Sse()` method to send its events to the
+ * client. Or read it with `for await`: leaving the loop ends the subscription. It can be returned or read only once.
  *
- * It includes all events since the call of `subscribe()`. Until it is returned or read, it takes no memory for them.
+ * It includes all events since the call of `subscribe()`. They take no additional memory until it is returned or read.
  *
  * @example
  * ```ts
@@ -31,14 +31,14 @@ export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> 
     return new HubSubscription<T>(subscriber, signal);
   }
 
-  /** Ends the subscription: its stream ends cleanly, and so does a `for await` loop. */
+  /** Ends the subscription. Its stream, or a `for await` loop over it, ends cleanly. */
   close(): void {
     this.subscriber.end();
   }
 
   /** @throws {StreamError} `invalid-source` if it was returned or read already */
   [Symbol.asyncIterator](): AsyncIterator<HubEvent<T>, undefined> {
-    // Nothing checks at run time that the data has the type of the hub.
+    // The type of the data is not checked at run time.
     return new EventIterator(this.take()) as AsyncIterator<HubEvent, undefined> as AsyncIterator<
       HubEvent<T>,
       undefined

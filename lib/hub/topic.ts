@@ -1,8 +1,9 @@
 import { StreamError } from '../util/errors.js';
 
-const LONGEST = 1_024;
-/** Each costs about 300 bytes as long as the subscription lives, and a client can often choose them. */
-const MOST = 1_000;
+/** The greatest length of a topic, in bytes. */
+const MAX_BYTES = 1_024;
+/** The greatest number of topics of a subscription. Each takes about 300 bytes while the subscription is open, and clients can often choose them. */
+const MAX_TOPICS = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 
@@ -13,8 +14,8 @@ export function checkTopic(topic: unknown): asserts topic is string {
       ? `be a string, not ${topic === null ? 'null' : typeof topic}`
       : topic === ''
         ? 'not be empty: leave it out to publish without a topic, or to subscribe to all'
-        : Buffer.byteLength(topic) > LONGEST
-          ? `be at most ${LONGEST} bytes long`
+        : Buffer.byteLength(topic) > MAX_BYTES
+          ? `be at most ${MAX_BYTES} bytes long`
           : CONTROL.test(topic)
             ? 'not contain control characters'
             : undefined;
@@ -25,14 +26,14 @@ export function checkTopic(topic: unknown): asserts topic is string {
 
 /**
  * Returns the topics of a subscription, sorted and without duplicates.
- * @throws {StreamError} `invalid-topic` when there are none, too many, or one that is no topic
+ * @throws {StreamError} `invalid-topic` if there is no topic, if there are too many, or if one of them is invalid
  */
 export function topicsOf(topic: string | readonly string[]): readonly string[] {
   const given: readonly string[] = Array.isArray(topic) ? topic : [topic as string];
-  if (given.length > MOST) {
+  if (given.length > MAX_TOPICS) {
     throw new StreamError(
       'invalid-topic',
-      `A subscription has at most ${MOST} topics, not ${given.length}: leave "topic" out, and select with "filter"`,
+      `A subscription has at most ${MAX_TOPICS} topics, not ${given.length}: leave "topic" out, and select with "filter"`,
       { statusCode: 400 },
     );
   }

@@ -8,8 +8,8 @@ const UNKNOWN: StreamErrorBody = { statusCode: HttpStatus.INTERNAL_SERVER_ERROR,
 const nest = new BaseExceptionFilter();
 
 /**
- * Returns what a client gets of an error after the first byte: the same as Nest's own exception filter would send. An error that cannot be
- * described, because its methods throw or return values without a JSON form, is sent as an internal server error.
+ * Returns the body of an error record: the same as Nest's own exception filter would send. If the methods of the error throw, or return values
+ * without a JSON form, the result is that of an internal server error.
  */
 export function describeError(error: unknown): StreamErrorBody {
   try {

@@ -8,18 +8,18 @@ import { interceptable, originalOf } from './interceptable.js';
 import type { StreamParameter, StreamParameterKind } from './route-parameter.js';
 import type { StreamPlan } from './route-plan.js';
 
-/** Calls the handler, with what the exchange has for its parameters. */
+/** Calls the handler with the values that the exchange provides for its parameters. */
 export type Invoke = (exchange: StreamExchange) => unknown;
 
-/** One request to a stream route, from guards to the first byte. */
+/** One request to a stream route, from the guards to the first byte of the response. */
 export class StreamExchange {
   readonly connection: LiveConnection;
-  /** Whether an interceptor, and not the handler, has the result in the end. */
+  /** Whether the interceptors pass on the result of the handler, instead of the handler itself. */
   intercepted = false;
   private returned: { readonly value: unknown } | undefined;
-  /** Whether the stream was admitted; unknown until the handler is to be called. */
+  /** Whether the limits have admitted the stream. `undefined` before the first call of {@link enter}. */
   private admitted: boolean | undefined;
-  /** Whether the handler may push. */
+  /** Whether the handler has a parameter with the connection, and so may send chunks itself. */
   private readonly claimed: boolean;
   private readonly carrier: object;
 
@@ -46,7 +46,7 @@ export class StreamExchange {
     }
   }
 
-  /** Calls the handler and sends what it returns. For Nest: settles when exception filters are no longer needed. */
+  /** Calls the handler and sends its result. The promise is for Nest: it settles once exception filters are no longer needed. */
   run(invoke: Invoke): Promise<void> | undefined {
     const { connection } = this;
     if (connection.state !== 'new') {
@@ -62,7 +62,7 @@ export class StreamExchange {
     return connection.opened();
   }
 
-  /** Calls the handler, maybe not for the first time, for the interceptors to have its result. */
+  /** Calls the handler for the interceptors, which receive its result. Interceptors may call it several times. */
   invoke(invoke: Invoke): unknown {
     if (this.connection.state !== 'new') {
       return undefined;
@@ -81,7 +81,7 @@ export class StreamExchange {
     return isThenable(result) ? Promise.resolve(result).then(note) : note(result);
   }
 
-  /** Sends what the handler or the interceptors returned, once it is there if it is a promise. */
+  /** Sends the result of the handler or of the interceptors. Waits for it if it is a promise. */
   receive(result: unknown): void {
     try {
       if (isThenable(result)) {
@@ -97,12 +97,12 @@ export class StreamExchange {
     }
   }
 
-  /** Whether what comes out of the interceptors are chunks. Unknown when one answered without calling the handler. */
+  /** Whether each value that the interceptors emit is a chunk. `undefined` if an interceptor has responded without calling the handler. */
   get live(): boolean | undefined {
     return this.returned && isObservable(this.returned.value);
   }
 
-  /** Sends what comes out of the interceptors. */
+  /** Sends the values that the interceptors emit. */
   read(source: PushSource): void {
     if (this.connection.state === 'new') {
       this.connection.attachSource(source);
@@ -115,8 +115,8 @@ export class StreamExchange {
   }
 
   /**
-   * Counts the stream in, once, however often and whether or not the handler is called.
-   * @returns whether it may go on: if not, its client has been answered
+   * Counts the stream against the limits at the first call.
+   * @returns whether the stream is admitted. If not, the client has received a response
    */
   enter(): boolean {
     if (this.admitted === undefined) {
@@ -135,7 +135,7 @@ export class StreamExchange {
   private deliver(value: unknown): void {
     try {
       const admitted = this.enter();
-      // Of a stream that is over, it is discarded.
+      // If the stream has ended already, attach() discards the result.
       this.connection.attach(originalOf(value));
       if (!admitted) {
         return;

@@ -8,14 +8,14 @@ import { StreamError, type StreamErrorCode } from '../util/errors.js';
 /** How an error message names the role of a class. */
 interface Role {
   readonly code: StreamErrorCode;
-  /** Such as "a hook of Feed.prices". */
+  /** A description of the role, such as "a hook of Feed.prices". */
   readonly is: string;
-  /** Where an instance finds what belongs to one request. */
+  /** The expression by which an instance can read the current request, such as "stream.request". */
   readonly requestIn: string;
 }
 
 /**
- * Returns the provider of a class if any module has one, else a new instance with its dependencies injected.
+ * Returns the provider of a class if a module has one, and otherwise a new instance with its dependencies injected.
  *
  * @throws {StreamError} with the code of the role if the class is request-scoped: one instance serves all requests
  */

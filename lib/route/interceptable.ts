@@ -1,18 +1,18 @@
 import { SHARED_SOURCE } from '../source/shared-source.js';
 
-/** The results of handlers, by what interceptors have in their place. */
+/** Maps the views that interceptors receive to the original results of handlers. */
 const originals = new WeakMap<object, object>();
 
 /**
- * Returns what interceptors get for the result of a handler. Some copy every object that is not a stream to them, Nest's own
- * `ClassSerializerInterceptor` among them, so two kinds of results need a form that they do not copy:
+ * Returns the value that interceptors receive for the result of a handler. Some interceptors, such as Nest's own `ClassSerializerInterceptor`,
+ * copy every object that they do not recognize as a stream. For two kinds of results, they receive a view that they do not copy:
  *
- * - A hub subscription would be read event by event, and lose its place in the fan-out. What is published has been serialized
- *   already, so nothing is lost if a function takes its place. No interceptor copies functions.
- * - A sync iterable would become an object without an iterator. With an async iterator it is read chunk by chunk, as an async
- *   generator is.
+ * - For a hub subscription, the view is a function, since no interceptor copies functions. A copy would be read event by event, and would not
+ *   share the bytes of other subscribers. As published data is serialized already, a serializer has nothing to do.
+ * - For a sync iterable, the view has an async iterator too, and so it is read chunk by chunk, like an async generator. A copy would have no
+ *   iterator.
  *
- * Both can still be read, wrapped and asked for their class. {@link originalOf} returns the result again.
+ * Views can still be read, wrapped, and tested with `instanceof`. {@link originalOf} returns the original result.
  */
 export function interceptable(result: unknown): unknown {
   if (typeof result !== 'object' || result === null) {
@@ -41,13 +41,13 @@ export function interceptable(result: unknown): unknown {
   });
 }
 
-/** Returns the result of the handler where interceptors have passed on what stands for it, and any other value as it is. */
+/** Returns the original result of the handler if the value is its view, and any other value unchanged. */
 export function originalOf(value: unknown): unknown {
   const isView = (typeof value === 'object' || typeof value === 'function') && value !== null;
   return (isView ? originals.get(value) : undefined) ?? value;
 }
 
-/** Looks like the original, but for the members that only work when they are called on it. */
+/** Returns an object that inherits all members of the original, except for those in `members`, which only work on the original itself. */
 function view(base: object, original: object, members: Readonly<Record<PropertyKey, unknown>>): object {
   Object.setPrototypeOf(base, original);
   for (const key of Reflect.ownKeys(members)) {

@@ -21,7 +21,7 @@ export interface Applicant {
   readonly carrier: object;
 }
 
-/** A count of streams. For a stream that is in no other count it is also the admission: an object for each stream would live as long as the stream. */
+/** A count of streams. It is also the admission of streams that are in no other count, which saves an object for each stream. */
 class Count implements Admission {
   open = 0;
 
@@ -61,7 +61,7 @@ export class StreamLimiter {
     return undefined;
   }
 
-  /** Counts a stream in. */
+  /** Counts a stream until its admission is left. */
   enter({ request, carrier }: Applicant): Admission {
     const { connections, perClient } = this.limits;
     if (connections === undefined && perClient === undefined && this.perConnection !== Infinity) {
@@ -80,7 +80,7 @@ export class StreamLimiter {
   private clientOf(request: unknown): string {
     const client: unknown = answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
     if (typeof client !== 'string' && typeof client !== 'number') {
-      // `undefined` would be counted nowhere, and every object would be a client of its own.
+      // `undefined` would be the same client for all, and every object would be a different client.
       throw new StreamError(
         'invalid-option',
         `"limits.clientOf" returned ${client === null ? 'null' : typeof client}: return a string, also for a client that is not known`,
@@ -90,7 +90,7 @@ export class StreamLimiter {
   }
 }
 
-/** The admission of a stream that is in several counts. An object takes less memory than a closure, and lives as long as its stream. */
+/** The admission of a stream that is in several counts. An object takes less memory than a closure, for as long as the stream is open. */
 class CountedStream implements Admission {
   constructor(
     private readonly all: Count,
@@ -118,7 +118,7 @@ class CountedStream implements Admission {
   }
 }
 
-/** Returns the count of a key. Makes it if there is none. */
+/** Returns the count of a key. Creates it if there is none. */
 function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count: Count): unknown }, key: K): Count {
   let count = counts.get(key);
   if (!count) {

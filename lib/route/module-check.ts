@@ -3,13 +3,13 @@ import { Inject, Injectable, type OnModuleInit, type PipeTransform } from '@nest
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { StreamError } from '../util/errors.js';
 
-/** On `StreamingModule` of every copy of the package: where that copy was loaded from. */
+/** The metadata key on `StreamingModule` of every copy of the package. Its value says from where that copy was loaded. */
 const COPY = 'nestjs-streaming:copy';
 
-/** This copy of the package. The identity of the object tells copies apart. */
+/** Describes this copy of the package. Each copy has a different object. */
 const THIS_COPY = { loadedFrom: callerOf(new Error().stack) };
 
-/** The file that a stack trace begins with. */
+/** Returns the file of the first line of a stack trace. */
 function callerOf(stack: string | undefined): string {
   const [, file = 'an unknown place'] = /(?:\(|at )((?:file:|\/|[A-Z]:\\).*?):\d+:\d+\)?$/m.exec(stack ?? '') ?? [];
   return file;
@@ -21,9 +21,9 @@ export function markModule(module: object): void {
 }
 
 /**
- * Refuses to start an application that has streams and no `StreamingModule.forRoot()`. Nest makes one for every module with a stream, as
- * the pipe of a parameter that it never runs pipes on: requests do not pay for it. Where there is no HTTP server, as in a unit test that
- * calls methods by hand, the module is not needed.
+ * Refuses to start an application that has streams, but does not import `StreamingModule.forRoot()`. Nest creates an instance in every module
+ * with a stream, since it is a pipe of a parameter. Nest never runs pipes on that parameter, so requests are not slower. Without an HTTP
+ * server, as in a unit test that calls methods directly, the module is not needed.
  */
 @Injectable()
 export class ModuleCheck implements PipeTransform, OnModuleInit {

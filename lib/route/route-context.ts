@@ -4,7 +4,7 @@ import type { WebSocketSettings } from '../websocket/websocket-plan.js';
 import type { StreamLimiter } from './limiter.js';
 import type { RoutePlans } from './route-plans.js';
 
-/** What the routes of one application share. */
+/** The objects that all routes of one application share. */
 export interface RouteContext {
   readonly options: StreamingModuleOptions;
   readonly services: StreamServices;

@@ -21,7 +21,7 @@ interface Parameter {
 
 type Handler = (this: object, ...args: unknown[]) => unknown;
 
-/** `@Stream()` and `@Sse()`: a path and options, or options alone. */
+/** Implements `@Stream()` and `@Sse()`, which take a path and options, or only options. */
 export function decorateStream(
   decorator: StreamMark['decorator'],
   pathOrOptions: string | readonly string[] | StreamMark['options'] | undefined,
@@ -37,7 +37,7 @@ export function decorateStream(
   });
 }
 
-/** Makes a method a stream: Nest leaves the response to this package, which sends what the method returns. */
+/** Turns a method into a stream: Nest leaves the response to this package, which sends the result of the method. */
 function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
   return (target, key, descriptor: PropertyDescriptor) => {
     const original = descriptor.value as Handler;
@@ -48,7 +48,7 @@ function markStream(options: Omit<StreamMark, 'parameters'>): MethodDecorator {
       );
     }
     restoreParameters(target.constructor, key);
-    const mark: StreamMark = { ...options, parameters: takeParametersOver(target, key) };
+    const mark: StreamMark = { ...options, parameters: replaceParameters(target, key) };
     const index = injectResponse(target, key);
     descriptor.value = handlerOf(original, index, mark);
     for (const name of Reflect.getMetadataKeys(original)) {
@@ -82,25 +82,26 @@ function filledIn(args: unknown[], parameters: readonly StreamParameter[], excha
 }
 
 /**
- * Replaces the parameters of a stream in Nest's metadata, since Nest would run pipes on them. Until the method is called, the request takes the
- * place of each, because Nest runs no pipe on a request. The originals are kept in the metadata, where an overriding method inherits them.
+ * Replaces the parameters of a stream in Nest's metadata by parameters for the request. Nest would run pipes on the original parameters, but
+ * runs none on a request. The values are filled in when the method is called. The originals are kept in the metadata, so that an overriding
+ * method inherits them.
  */
-function takeParametersOver(target: object, key: string | symbol): readonly StreamParameter[] {
+function replaceParameters(target: object, key: string | symbol): readonly StreamParameter[] {
   const controller = target.constructor;
-  const taken: StreamParameter[] = [];
+  const replaced: StreamParameter[] = [];
   for (const [name, parameter] of Object.entries(parametersOf(controller, key))) {
     const kind = streamKindOf(parameter);
     if (kind) {
       const { [name]: _, ...others } = parametersOf(controller, key);
       Reflect.defineMetadata(ROUTE_ARGS_METADATA, others, controller, key);
       injectAs(Req(), target, key, parameter.index)[OURS] = { standsFor: [name, parameter] };
-      taken.push({ index: parameter.index, kind });
+      replaced.push({ index: parameter.index, kind });
     }
   }
-  return taken;
+  return replaced;
 }
 
-/** Adds a parameter for the response after those of the user: Nest then leaves the response to this package. @returns its index */
+/** Adds a parameter for the response after those of the user, so that Nest leaves the response to this package. @returns its index */
 function injectResponse(target: object, key: string | symbol): number {
   const index = Math.max(-1, ...Object.values(parametersOf(target.constructor, key)).map((each) => each.index)) + 1;
   Object.assign(injectAs(Res(), target, key, index), { [OURS]: {}, pipes: [ModuleCheck] });
@@ -127,7 +128,7 @@ export function restoreParameters(controller: object, key: string | symbol): voi
   }
 }
 
-/** Throws for a method that is not a stream but has a parameter or the hooks of one. */
+/** Throws for a method that is not a stream, but has a parameter or the hooks of a stream. */
 export function checkNoStream(controller: Type, key: string, handler: object): void {
   const injects = Object.values(parametersOf(controller, key)).some(({ factory }) => parameterKindOf(factory));
   if (injects && Reflect.hasMetadata(PATH_METADATA, handler)) {
@@ -180,8 +181,8 @@ function contradiction(route: string): StreamError {
 }
 
 /**
- * Throws for a method that a decorator which was applied later maps to another path. The same path is allowed: the HTTP method of that
- * decorator is then used, as in `@Post('x') @Sse('x')`.
+ * Throws if a decorator that was applied later maps the method to another path. The same path is allowed, as in `@Post('x') @Sse('x')`: then
+ * the HTTP method of the other decorator is used.
  */
 export function checkMapping(mark: StreamMark, handler: object, route: string): void {
   const path: unknown = Reflect.getMetadata(PATH_METADATA, handler);

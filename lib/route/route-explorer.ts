@@ -78,7 +78,7 @@ export class StreamRoutes {
     private readonly routes: readonly StreamRoute[],
   ) {}
 
-  /** Checks the options of every route and makes its plan. */
+  /** Checks the options of every route, and creates its plan. */
   plan(): void {
     for (const route of this.routes) {
       const { mark, handler, name } = route;
@@ -101,8 +101,8 @@ export class StreamRoutes {
   }
 
   /**
-   * Puts our interceptor before all others of a route, where the result is the final one, as Nest's own
-   * response handling has it. Routes without any need none, and are faster for it.
+   * Adds the interceptor of this package before all others of a route, where it receives the final result, like Nest's own
+   * response handling. Routes without interceptors do not need it, and are faster without it.
    */
   intercept(config: ApplicationConfig): void {
     const global = config.getGlobalInterceptors();
@@ -126,7 +126,7 @@ export class StreamRoutes {
     }
   }
 
-  /** The full paths of all routes, or of those with a certain plan. */
+  /** Returns the full paths of all routes, or of those whose plan passes the filter. */
   paths(
     config: ApplicationConfig,
     modules: ModulesContainer,
@@ -139,7 +139,7 @@ export class StreamRoutes {
       );
   }
 
-  /** The path template of every route that has exactly one, by its `Class.method`. */
+  /** Maps `Class.method` of every route with exactly one path to the template of that path. */
   pathsByName(config: ApplicationConfig, modules: ModulesContainer): ReadonlyMap<string, string> {
     const all = new Map<string, Set<string>>();
     for (const { name, controller, handler, module } of this.routes) {

@@ -10,12 +10,12 @@ export interface StreamParameter {
   readonly kind: StreamParameterKind;
 }
 
-/** On the factory of a parameter decorator. */
+/** The property of the factory of a parameter decorator that holds its kind. */
 const KIND = Symbol.for('nestjs-streaming:parameter');
 
 /**
- * Makes a parameter decorator of a stream. Nest never extracts the value: the decorator of the method takes the parameter over, because
- * a pipe may copy its argument (`ValidationPipe` does), and a copy of a connection or a signal does not work.
+ * Creates a parameter decorator of a stream. Nest never extracts the value, since a pipe may copy its argument (`ValidationPipe` does), and a
+ * copy of a connection or a signal does not work. Instead, the decorator of the method replaces the parameter.
  */
 export function createStreamParameter(kind: StreamParameterKind): () => ParameterDecorator {
   const factory = (_: unknown, context: ExecutionContext): never => {
@@ -24,7 +24,7 @@ export function createStreamParameter(kind: StreamParameterKind): () => Paramete
   return createParamDecorator(Object.assign(factory, { [KIND]: kind }));
 }
 
-/** Returns the kind of a parameter by the factory that Nest stores for it, or `undefined` if the decorator is not one of ours. */
+/** Returns the kind of a parameter, given the factory that Nest stores for it, or `undefined` if its decorator is not from this package. */
 export function parameterKindOf(
   factory: { [KIND]?: StreamParameterKind } | undefined,
 ): StreamParameterKind | undefined {

@@ -23,7 +23,7 @@ function pathsAt(target: object): string[] {
   return [paths].flat().map(slashed);
 }
 
-/** Returns the full paths of a route, as Nest registers them: with the global prefix, the path of the module and versions in the URL. */
+/** Returns the full paths under which Nest registers a route, with the global prefix, the path of the module, and a version in the URL. */
 export function fullPaths(route: Mapped, config: ApplicationConfig, modules: ModulesContainer): string[] {
   const { controller, handler, module } = route;
   const factory = new RoutePathFactory(config);
@@ -51,8 +51,9 @@ export function fullPaths(route: Mapped, config: ApplicationConfig, modules: Mod
 }
 
 /**
- * Returns what matches the parameter that holds the version of a route in `Accept: application/json;v=2`. To Nest it is not a
- * parameter of the media type, and media types are negotiated without it. Returns `undefined` where versions are elsewhere.
+ * Returns a pattern for the parameter that holds the version of a route in `Accept: application/json;v=2`. Nest does not treat it as a
+ * parameter of the media type, so it is removed before the format is negotiated. Returns `undefined` if the application has no versions in
+ * media types.
  */
 export function versionParameterOf(versioning: VersioningOptions | undefined): RegExp | undefined {
   if (versioning?.type !== VersioningType.MEDIA_TYPE) {

@@ -25,7 +25,7 @@ import { jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
-/** The longest `Accept` that is read, in characters: to weigh one of 16 kB takes milliseconds. Browsers send 200. */
+/** The greatest length of `Accept` that is negotiated, in characters. 16 kB would take milliseconds. Browsers send about 200. */
 const LONGEST_ACCEPT = 1_024;
 
 /** The refusal of streams while the application closes. */
@@ -37,13 +37,13 @@ const CLOSING: OverLimit = {
 
 let connections = 0;
 
-/** Everything that is known about a route before a request arrives. */
+/** All settings of a route that are known before a request arrives. */
 export interface PlanParts {
   readonly settings: Omit<StreamSettings, 'hooks' | 'services'>;
   readonly services: StreamServices;
-  /** The formats that the route offers, or `undefined` if it offers all and the first chunk decides for a wildcard. */
+  /** The formats that the route offers, or `undefined` if it offers all, so that for a wildcard the first chunk decides. */
   readonly formats: readonly StreamFormat[] | undefined;
-  /** The status that Nest gives the route, where a format may have another. */
+  /** The status that Nest gives the route, which the format may replace. `undefined` if it may not. */
   readonly defaultStatus: number | undefined;
   /** `undefined`: bodies are not compressed. */
   readonly compression: CompressionSettings | undefined;
@@ -52,20 +52,20 @@ export interface PlanParts {
   readonly isDraining: () => boolean;
   /** Matches the parameter of `Accept` that is not negotiated, because it holds the version of a route. */
   readonly versionParameter: RegExp | undefined;
-  /** Whether an `EventSource` is refused with 200 and `retry`. */
+  /** Whether a refused `EventSource` receives 200 and `retry` instead of an error status. */
   readonly refusesWithRetry: boolean;
-  /** Whether a browser that navigates to it gets a page. */
+  /** Whether a browser that navigates to the route gets a page. */
   readonly browser: boolean;
-  /** Whether clients can request it over HTTP. */
+  /** Whether clients can request the route over HTTP. */
   readonly http: boolean;
-  /** How it accepts upgrades, or `undefined` if it does not. */
+  /** Accepts upgrades to WebSocket. `undefined` if the route accepts none. */
   readonly websocket: WebSocketPlan | undefined;
 }
 
-/** A connection, and its carrier. */
+/** A stream, and the connection that carries it. */
 interface Connected {
   readonly connection: LiveConnection;
-  /** The socket or the HTTP/2 session that carries it, and may carry others. */
+  /** The socket or the HTTP/2 session that carries the stream, and may carry others. */
   readonly carrier: object;
 }
 
@@ -89,17 +89,17 @@ export class StreamPlan {
     this.settings = { ...this.settings, hooks: new HookChain(hooks) };
   }
 
-  /** Whether there are hooks that may send chunks when the handler does not. */
+  /** Whether there are hooks that may send chunks although the handler sends none. */
   get hooked(): boolean {
     return this.settings.hooks.having('onOpen').length > 0;
   }
 
-  /** Whether it accepts upgrades. */
+  /** Whether the route accepts upgrades to WebSocket. */
   get webSockets(): boolean {
     return this.parts.websocket !== undefined;
   }
 
-  /** Makes the connection for a request. Throws for a request that is refused, such as one whose `Accept` names no format of the route. */
+  /** Creates the connection for a request. Throws if the request is refused, for example because its `Accept` matches no format of the route. */
   connect(response: PlatformResponse): Connected {
     const { raw, request, head } = exchangeOn(response);
     const { settings } = this;
@@ -160,7 +160,7 @@ export class StreamPlan {
   private refuse(connection: LiveConnection, refused: OverLimit, retry: number | undefined): undefined {
     connection.header('Retry-After', String(Math.ceil(refused.retryAfter / 1_000)));
     if (refused === CLOSING && connection.protocol === 'http/1.1') {
-      // The connection will be closed with the server, perhaps while the next request is on its way.
+      // The server is about to close the connection, perhaps while the client sends its next request.
       connection.header('Connection', 'close');
     }
     if (refused.status === 503 && connection.ends.turnAway({ code: 'server-closed' }, retry)) {
@@ -202,12 +202,12 @@ export class StreamPlan {
     );
   }
 
-  /** The media types that the client accepts, without the version of the route. */
+  /** Returns the media types that the client accepts, without the version of the route. */
   private acceptOf({ headers: { accept } }: IncomingMessage, head: ResponseHead): string | undefined {
     const { versionParameter } = this.parts;
     if (accept !== undefined && accept.length > LONGEST_ACCEPT) {
       head.release();
-      // Not as if it were absent: the client might not be able to read what it then gets.
+      // The header is not ignored, since the client might not be able to read the default format.
       throw new HttpException(
         `Accept is longer than ${LONGEST_ACCEPT} characters: send a shorter one`,
         HEADER_TOO_LARGE,
@@ -217,7 +217,7 @@ export class StreamPlan {
   }
 }
 
-/** Returns whether a browser navigates to the stream, as from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
+/** Returns whether a browser navigates to the stream, for example from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
 function isNavigation({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers.accept?.includes('text/html') === true;
 }

@@ -2,7 +2,7 @@ import { adapterInstanceOf, type PlatformResponse } from '../platform/platform.j
 import { StreamError } from '../util/errors.js';
 import type { StreamPlan } from './route-plan.js';
 
-/** By the instance of the HTTP adapter: several applications may run in one process. */
+/** The plans of each application, by the instance of its HTTP adapter: several applications may run in one process. */
 const applications = new WeakMap<object, RoutePlans>();
 
 /** The plans of the stream routes of one application. */
@@ -11,7 +11,7 @@ export class RoutePlans {
 
   /** Returns the plans of the application that a response belongs to. */
   static of(response: PlatformResponse): RoutePlans {
-    // Fastify hands out instances that inherit from the one the application has.
+    // On Fastify, a response may belong to an instance that inherits from that of the application.
     for (
       let instance: object | null = adapterInstanceOf(response);
       instance;

@@ -79,7 +79,7 @@ function settingsOf(
   };
 }
 
-/** Picks the format of a stream by its first chunk, and warns once where a later one does not fit. */
+/** Returns a function that chooses the format of a stream by its first chunk, and warns once if a later chunk does not fit in that format. */
 function formatOfChunk(route: string, logger: StreamLogger): FormatOfChunk {
   let warned = false;
   return byFirstChunk((format) => {
@@ -92,7 +92,7 @@ function formatOfChunk(route: string, logger: StreamLogger): FormatOfChunk {
   });
 }
 
-/** Returns which chunks are events. On a route with one format that has fields, such as SSE, objects that look like Nest's `MessageEvent` are too. */
+/** Returns which chunks are events. By default, objects that look like Nest's `MessageEvent` are events if the route has a single format and it has fields, such as SSE. */
 function eventsOf(
   events: StreamBehavior['events'],
   formats: readonly StreamFormat[] | undefined,
@@ -103,7 +103,7 @@ function eventsOf(
   return events ?? (formats?.length === 1 && formats[0]?.fields ? 'shape' : 'explicit');
 }
 
-/** Refuses `events: 'shape'` where a format takes all objects as data. */
+/** Refuses `events: 'shape'` for a format whose objects are always data. */
 function refuseShape(
   options: StreamMark['options'],
   formats: readonly StreamFormat[] | undefined,
@@ -118,7 +118,7 @@ function refuseShape(
   }
 }
 
-/** Returns the status that Nest gives a route by its method, or `undefined` if the route names its own, which no format may change. */
+/** Returns the status that Nest gives a route by its HTTP method, or `undefined` if `@HttpCode()` sets one, which no format may replace. */
 function defaultStatusOf({ method, hasStatus }: MappedRoute): number | undefined {
   if (hasStatus) {
     return undefined;
@@ -126,7 +126,7 @@ function defaultStatusOf({ method, hasStatus }: MappedRoute): number | undefined
   return method === RequestMethod.POST ? HttpStatus.CREATED : HttpStatus.OK;
 }
 
-/** Returns the durations of a route, and makes the clock of the streams fine enough for them. */
+/** Returns the durations of a route, and informs the clock of the streams, which ticks often enough for the shortest one. */
 function durationsOf(options: StreamBehavior, { registry }: StreamServices) {
   const durations = {
     openDelay: options.openDelay === 'first-chunk' ? Infinity : (options.openDelay ?? DEFAULTS.openDelay),
@@ -149,7 +149,7 @@ function queueOf(application: StreamBehavior, options: StreamMark['options']): Q
   };
 }
 
-/** Returns the protocols that clients can request a route over. WebSockets are opened with GET. */
+/** Returns the protocols over which clients can request a route. A WebSocket is opened with GET. */
 function protocolsOf(
   { websocket }: RouteContext,
   { protocols }: StreamMark['options'],
@@ -170,7 +170,7 @@ function protocolsOf(
   };
 }
 
-/** Returns the formats that a route offers, or `undefined` if it offers all and the first chunk decides. */
+/** Returns the formats that a route offers, or `undefined` if it offers all, so that for a wildcard the first chunk decides. */
 export function formatsOf(format: StreamBehavior['format']): readonly StreamFormat[] | undefined {
   if (format === undefined) {
     return undefined;
@@ -181,7 +181,7 @@ export function formatsOf(format: StreamBehavior['format']): readonly StreamForm
   return list.map((each) => (typeof each === 'string' ? FORMATS[each] : each));
 }
 
-/** As in Nest's own `@Sse()`: a limit of 0 or Infinity is none. */
+/** Returns the limits for `maxPendingDataLength`. As in Nest's own `@Sse()`, 0 and Infinity mean no limit. */
 function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
   if (length === undefined) {
     return {};
@@ -189,10 +189,10 @@ function pendingLimits(length: number | undefined): StreamBehavior['queue'] {
   return length === 0 || length === Infinity ? { items: Infinity, bytes: Infinity } : { bytes: length };
 }
 
-/** Lists of encodings of which this Node.js has none, and about which a warning has been logged. */
+/** The lists of encodings for which a warning was logged, because this version of Node.js has none of them. */
 const useless = new WeakSet<object>();
 
-/** Merges the compression of a route with that of the application and the defaults, and leaves out encodings that this Node.js does not have. */
+/** Merges the compression options of a route with those of the application and the defaults, and leaves out encodings that this version of Node.js lacks. */
 function compressionOf(
   application: StreamBehavior['compression'],
   route: StreamBehavior['compression'],
@@ -224,7 +224,7 @@ function milliseconds(option: number | false | undefined, byDefault: number | fa
   return value === false ? Infinity : value;
 }
 
-/** Refuses options of a route that its formats have no use for. */
+/** Refuses options of a route that have no effect in any of its formats. */
 function refuseUseless(
   options: StreamMark['options'],
   formats: readonly StreamFormat[] | undefined,

@@ -7,7 +7,7 @@ import type { StreamExchange } from './exchange.js';
 import { exchangeIn } from './route-handler.js';
 import { markOf } from './route-metadata.js';
 
-/** Reads the result of a handler after the interceptors: the values of an Observable one by one, any other result as a whole. */
+/** Reads the result of the interceptors of a route. If the handler has returned an Observable, each value is a chunk. Otherwise, the last value is the result. */
 class InterceptedSource implements PushSource {
   readonly kind = 'push';
   private readonly source: ObservableSource;
@@ -41,14 +41,14 @@ class InterceptedSource implements PushSource {
   /** Never throws, because no caller could catch the error. */
   private next(value: unknown, sink: SourceSink): void {
     try {
-      // If an interceptor returns several values without calling the handler, each of them is a chunk.
+      // If an interceptor emits several values without calling the handler, each of them is a chunk.
       if (this.live || (this.exchange.live ?? this.held !== undefined)) {
         this.send(value, sink);
       } else {
         this.hold(value);
       }
     } catch (error) {
-      // The source goes on after an error that is not its own: an interval would never end.
+      // The source does not stop by itself when its listener throws: an interval would never end.
       this.stop();
       sink.error(error);
     }
@@ -98,7 +98,7 @@ class InterceptedSource implements PushSource {
   }
 }
 
-/** Receives the result of a stream route after all other interceptors. A route without interceptors does not need it. */
+/** The outermost interceptor of a stream route, which receives the result of all others. A route without interceptors does not need it. */
 class StreamingInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> | Promise<Observable<unknown>> {
     const mark = context.getType() === 'http' ? markOf(context.getHandler()) : undefined;
@@ -120,5 +120,5 @@ class StreamingInterceptor implements NestInterceptor {
   }
 }
 
-/** It has no state: one instance serves every application of the process. */
+/** The interceptor has no state: one instance serves all applications of the process. */
 export const streamingInterceptor: NestInterceptor = new StreamingInterceptor();

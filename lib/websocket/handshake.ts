@@ -2,11 +2,11 @@ import type { IncomingMessage } from 'node:http';
 
 /** The subprotocol in which every message is a JSON object with the fields of an event. */
 export const EVENTS_PROTOCOL = 'events.v1+json';
-/** A subprotocol that begins like this holds the id of the last event the client has received, percent-encoded. */
+/** A subprotocol with this prefix contains the id of the last event that the client has received, percent-encoded. */
 const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** The largest number of subprotocols that are read. Only two exist. */
+/** The greatest number of subprotocols that a client may offer. Only two exist. */
 const MOST_PROTOCOLS = 16;
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
@@ -18,12 +18,12 @@ export interface HandshakeProblem {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Returns whether a request asks for a WebSocket. In HTTP/1.0 an upgrade is ignored (RFC 9110 §7.8). */
+/** Returns whether a request asks for an upgrade to WebSocket. In HTTP/1.0, `Upgrade` is ignored (RFC 9110 §7.8). */
 export function wantsWebSocket({ headers, httpVersion }: IncomingMessage): boolean {
   return headers.upgrade?.toLowerCase() === 'websocket' && httpVersion === '1.1';
 }
 
-/** Returns what is wrong with the handshake of a client (RFC 6455 §4.2.1), or `undefined`. It includes what `ws` would find later. */
+/** Returns what is wrong with the handshake of a client (RFC 6455 §4.2.1), or `undefined`. It includes the checks that `ws` would make later. */
 export function handshakeProblem({ method, headers }: IncomingMessage): HandshakeProblem | undefined {
   if (method !== 'GET') {
     return { status: 405, message: 'A WebSocket is opened with GET', headers: { Allow: 'GET' } };
@@ -63,15 +63,15 @@ function protocolProblem(offered: readonly string[]): HandshakeProblem | undefin
 }
 
 /**
- * Returns the subprotocol of the response. A browser that has offered some fails the connection if the server selects none, so an id
- * that is offered alone is selected.
+ * Returns the subprotocol of the response. If a browser has offered subprotocols and the server selects none, the browser fails the
+ * connection. So if an id is the only one that is offered, it is selected.
  */
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
   const offered = offeredProtocols(headers['sec-websocket-protocol']) ?? [];
   return offered.find((each) => each === EVENTS_PROTOCOL) ?? offered[0];
 }
 
-/** Returns the id after which a client resumes: that of its subprotocols, else that of its URL, where browsers can set no headers. */
+/** Returns the id after which a client resumes, from its subprotocols or else from its URL: browsers cannot set headers for a WebSocket. */
 export function requestedId({ headers, url = '' }: IncomingMessage): string | undefined {
   const offered = offeredProtocols(headers['sec-websocket-protocol'])?.find((each) => each.startsWith(ID_PREFIX));
   const id = offered === undefined ? undefined : decodedId(offered);
@@ -82,7 +82,7 @@ function decodedId(protocol: string): string | undefined {
   try {
     return decodeURIComponent(protocol.slice(ID_PREFIX.length));
   } catch {
-    // An escape that is malformed, or no UTF-8.
+    // A percent-encoding is malformed, or is not valid UTF-8.
     return undefined;
   }
 }

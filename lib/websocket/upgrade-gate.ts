@@ -25,7 +25,7 @@ interface GateParts {
 
 type UpgradeArguments = [request: IncomingMessage, socket: Socket, head: Buffer];
 
-/** Handles the upgrades of a server before its listeners do: passes those of stream routes to the application, and leaves the others to the listeners. */
+/** Handles the upgrades of a server before its listeners. Upgrades of stream routes are passed to the application, all others to the listeners. */
 export class UpgradeGate {
   private readonly sockets = new Set<Socket>();
 
@@ -34,7 +34,7 @@ export class UpgradeGate {
   open(): void {
     const { server } = this.parts;
     const { emit } = server;
-    // An event cannot be kept from its listeners, and some of them destroy every upgrade that they do not know.
+    // emit() is replaced, as a listener cannot stop an event. Other listeners may destroy the socket of every upgrade that they do not know.
     server.emit = (event: string | symbol, ...args: unknown[]): boolean =>
       (event === 'upgrade' && this.take(...(args as UpgradeArguments))) ||
       Reflect.apply(emit, server, [event, ...args]);
@@ -42,7 +42,7 @@ export class UpgradeGate {
     server.on('upgrade', this.onOther);
   }
 
-  /** Destroys the sockets of upgrades that are still open, after they had time to close by themselves. */
+  /** Waits for the sockets of upgrades to close, and destroys those that are still open after a time. */
   async close(): Promise<void> {
     const { sockets } = this;
     const gone = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
@@ -68,18 +68,18 @@ export class UpgradeGate {
     return true;
   }
 
-  /** Listens, with the other listeners, for upgrades that are not those of stream routes. */
+  /** A listener for the upgrades that do not belong to stream routes. */
   private readonly onOther = (request: IncomingMessage, socket: Socket, head: Buffer): void => {
     if (this.parts.server.listeners('upgrade').some((each) => each !== this.onOther)) {
       this.watch(request, socket);
     } else if (wantsWebSocket(request)) {
       this.notFound(request, socket, head);
     } else {
-      this.serveOrdinarily(request, socket, head);
+      this.serveWithoutUpgrade(request, socket, head);
     }
   };
 
-  /** Refuses an upgrade that no other listener has accepted: it would never get a response. */
+  /** Refuses an upgrade if no other listener has accepted it after a time. It would never get a response otherwise. */
   private watch(request: IncomingMessage, socket: Socket): void {
     const written = socket.bytesWritten;
     const timer = setTimeout(() => {
@@ -107,10 +107,10 @@ export class UpgradeGate {
   }
 
   /**
-   * Serves a request for another upgrade as Node.js does without listeners: as a request that does not ask for an upgrade
-   * (RFC 9110 §7.8). The server reads it again, without the header.
+   * Serves a request for an upgrade to another protocol as a normal request, as Node.js does without listeners (RFC 9110 §7.8). The server
+   * parses the request again, without the header `Upgrade`.
    */
-  private serveOrdinarily(request: IncomingMessage, socket: Socket, head: Buffer): void {
+  private serveWithoutUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
     const { server } = this.parts;
     try {
       const probe = new ServerResponse(request);
@@ -124,7 +124,7 @@ export class UpgradeGate {
     server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', socket);
   }
 
-  /** Closes a connection that cannot be used any more: responses to earlier requests were still to be sent on it. */
+  /** Closes a connection on which responses to earlier requests are not finished: the upgrade cannot be answered. */
   private drop(socket: Socket, error: unknown): void {
     this.parts.logger.error(
       'An upgrade was refused by closing its connection, on which a response was under way',

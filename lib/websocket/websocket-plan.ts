@@ -12,16 +12,16 @@ import type { StreamLogger } from '../util/stream-logger.js';
 import { answered } from '../util/thenable.js';
 import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 
-/** The WebSockets of an application, with nothing left out. */
+/** The options for WebSockets of an application, with all defaults filled in. */
 export interface WebSocketSettings {
-  /** The other origins whose pages may open one. */
+  /** The origins of other sites whose pages may open a WebSocket. */
   readonly origins: '*' | readonly string[] | ((origin: string, request: unknown) => boolean);
   readonly maxPayload: number;
   readonly maxFragments: number;
   readonly messages: QueueLimits;
 }
 
-/** The parts of a connection that is a WebSocket. */
+/** The parts of a stream that are specific to WebSockets. */
 interface WebSocketConnectionParts {
   readonly transport: WebSocketTransport;
   readonly chosen: ChosenFormat;
@@ -33,9 +33,9 @@ function formatOf(format: StreamFormat): ChosenFormat {
   return { format, contentType: undefined };
 }
 
-/** How WebSockets of a route are served. */
+/** Accepts the WebSockets of a route. */
 export class WebSocketPlan {
-  /** One for all: closures of each connection would live as long as it. */
+  /** One object for all connections: closures for each connection would take memory as long as it is open. */
   private readonly parts: WebSocketParts;
 
   constructor(
@@ -55,8 +55,8 @@ export class WebSocketPlan {
   }
 
   /**
-   * Makes the parts of the connection for an upgrade. Returns `undefined` if the response is not that of an upgrade.
-   * @param request that of the platform
+   * Creates the parts of a stream for an upgrade. Returns `undefined` if the request is no upgrade.
+   * @param request the request object of the platform
    * @throws {HttpException} if the upgrade is refused
    */
   connect(response: ServerResponse, request: unknown): WebSocketConnectionParts | undefined {
@@ -77,7 +77,7 @@ export class WebSocketPlan {
     };
   }
 
-  /** Browsers send cookies with a WebSocket of any page, and do not ask (RFC 6455 §10.2): without this, every page could use those of its reader. */
+  /** Browsers send cookies with the WebSockets of every page, without a preflight (RFC 6455 §10.2): any site could act with the cookies of its visitors. */
   private checkOrigin(origin: string | undefined, request: unknown): void {
     const { origins } = this.settings;
     if (origins === '*' || isSameOrigin(request)) {

@@ -9,9 +9,9 @@ import { protocolOf } from './handshake.js';
 import { UpgradeGate } from './upgrade-gate.js';
 import type { WebSocketSettings } from './websocket-plan.js';
 
-/** The number of pieces in which a frame may be read from the socket: each costs some hundred bytes, however small it is, … */
+/** The number of pieces in which a message may be read from the socket. Each piece takes a few hundred bytes of memory, even if it is small. */
 const CHUNKS = 1_024;
-/** … so that those of a large message may not all be smaller than this. */
+/** One more piece is allowed for each of this number of bytes of `maxPayload`. */
 const BYTES_PER_CHUNK = 256;
 
 /** The part of the package `ws` that is used. */
@@ -19,7 +19,7 @@ interface WsModule {
   readonly WebSocketServer: new (options: object) => WebSocketServerLike;
 }
 
-/** @throws {StreamError} `module-missing` when `ws` is not installed */
+/** @throws {StreamError} `module-missing` if `ws` is not installed */
 async function importWs(): Promise<WsModule> {
   try {
     return await import('ws');
@@ -47,7 +47,7 @@ export class WebSocketSupport {
 
   /**
    * Accepts upgrades to these paths.
-   * @throws {StreamError} `module-missing` when `ws` is not installed
+   * @throws {StreamError} `module-missing` if `ws` is not installed
    */
   async open(adapter: HttpServer, paths: readonly string[]): Promise<void> {
     const { WebSocketServer } = await importWs();
@@ -70,9 +70,9 @@ export class WebSocketSupport {
     return new Constructor({
       noServer: true,
       clientTracking: false,
-      // What is sent is framed once for all clients.
+      // Frames are not compressed, since they are made once for all clients.
       perMessageDeflate: false,
-      // Pings are answered by the transport.
+      // The transport answers pings.
       autoPong: false,
       maxPayload,
       maxFragments,
@@ -82,7 +82,7 @@ export class WebSocketSupport {
   }
 }
 
-/** Express is a request handler; Fastify has one. */
+/** Returns the request handler of the application: an Express application is one itself, a Fastify instance has one. */
 function handlerOf(adapter: HttpServer): Handle {
   const instance = adapter.getInstance() as Handle & { readonly routing?: Handle };
   return adapter.getType() === 'fastify'
