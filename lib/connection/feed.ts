@@ -1,13 +1,14 @@
 import type { HubEvent } from '../event/hub-event.js';
 import type { Encoded, StreamFormat } from '../format/format.js';
 import { isFlushMark } from '../source/flush.js';
-import type { Losses, SharedPort } from '../source/shared-source.js';
+import type { SharedPort } from '../source/shared-source.js';
 import type { Source } from '../source/source.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
 import { InOrder } from '../util/in-order.js';
+import type { Losses } from '../util/queue-limits.js';
 import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { throughChunkHooks } from './hooks.js';

@@ -1,10 +1,11 @@
 import { HubEvent } from '../event/hub-event.js';
 import type { Encoded } from '../format/format.js';
 import { PASSTHROUGH } from '../format/passthrough.js';
-import type { Losses, SharedSource } from '../source/shared-source.js';
+import type { SharedSource } from '../source/shared-source.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
+import type { Losses } from '../util/queue-limits.js';
 import { inLaterTurn } from '../util/scheduler.js';
 import type { Body } from './body/body.js';
 import type { Lifecycle } from './lifecycle.js';

@@ -1,4 +1,4 @@
-import type { OpenStream } from '../connection/registry/stream-registry.js';
+import type { OpenStream } from '../connection/open-stream.js';
 import type { ConsoleQuery } from './console-query.js';
 import { clientOf, incomingOf, pathOf } from './incoming.js';
 

@@ -1,4 +1,5 @@
-import type { OpenStream, StreamRegistry } from '../connection/registry/stream-registry.js';
+import type { OpenStream } from '../connection/open-stream.js';
+import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { PROTOCOLS, rowsOf } from './console-rows.js';

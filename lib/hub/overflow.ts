@@ -1,6 +1,5 @@
 import { HubEvent } from '../event/hub-event.js';
-import type { Losses } from '../source/shared-source.js';
-import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
+import type { Losses, OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 import { LogEvent } from './log-event.js';
 
 /**

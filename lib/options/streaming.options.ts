@@ -1,7 +1,7 @@
 import type { RequestMethod, Type } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
+import type { FlushPolicy } from '../connection/body/body-settings.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
-import type { FlushPolicy } from '../connection/stream-settings.js';
 import type { StreamFormat } from '../format/format.js';
 import type { StreamFormatName } from '../format/formats.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';

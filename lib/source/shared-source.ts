@@ -1,15 +1,7 @@
 import type { HubEvent } from '../event/hub-event.js';
 import type { StreamFormat } from '../format/format.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
-import type { QueueLimits } from '../util/queue-limits.js';
-
-/** Counts what a client was not sent because it is too slow. */
-export interface Losses {
-  /** The number of chunks. */
-  dropped: number;
-  /** The number of `lagged` events that told the client. */
-  lagged: number;
-}
+import type { Losses, QueueLimits } from '../util/queue-limits.js';
 
 /** A connection as a shared source sees it. */
 export interface SharedPort {

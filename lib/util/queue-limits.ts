@@ -26,3 +26,11 @@ export const PROMISE_COST = 700;
  * - `drop-newest`: items that do not fit are dropped.
  */
 export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
+
+/** Counts what a client was not sent because it is too slow. */
+export interface Losses {
+  /** The number of chunks. */
+  dropped: number;
+  /** The number of `lagged` events that told the client. */
+  lagged: number;
+}

@@ -2,8 +2,8 @@ import { chooseFormat } from '../../format/negotiate.js';
 import { sseFormat } from '../../format/sse.format.js';
 import { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
-import type { FlushPolicy, StreamSettings } from '../stream-settings.js';
 import { Body } from './body.js';
+import type { BodySettings, FlushPolicy } from './body-settings.js';
 
 const KIB = 1_024;
 
@@ -24,7 +24,7 @@ function setup(flush: FlushPolicy = 'auto') {
   } as unknown as Transport;
   let now = 0;
   const registry = { clock: { now: () => now } };
-  const settings = { flush, route: 'Feed.prices', services: { registry } } as unknown as StreamSettings;
+  const settings = { flush, route: 'Feed.prices', services: { registry } } as unknown as BodySettings;
   const body = new Body(transport, settings, chooseFormat(sseFormat), { fail: () => undefined });
   const later = (): void => {
     now += 1_000;

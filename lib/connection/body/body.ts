@@ -7,14 +7,13 @@ import { noJson } from '../../format/json-text.js';
 import { ndjsonFormat } from '../../format/ndjson.format.js';
 import { type ChosenFormat, type ContentType, chooseFormat } from '../../format/negotiate.js';
 import { PASSTHROUGH } from '../../format/passthrough.js';
-import type { Losses } from '../../source/shared-source.js';
 import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
 import { type StreamCloseError, StreamError } from '../../util/errors.js';
-import { PROMISE_COST } from '../../util/queue-limits.js';
+import { type Losses, PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, shelter } from '../../util/thenable.js';
-import type { StreamSettings } from '../stream-settings.js';
+import type { BodySettings } from './body-settings.js';
 import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
@@ -53,7 +52,7 @@ export class Body {
   /** @param chosen the format, or `undefined` when the first chunk decides */
   constructor(
     private readonly transport: Transport,
-    private readonly settings: StreamSettings,
+    private readonly settings: BodySettings,
     chosen: ChosenFormat | undefined,
     owner: OutboxOwner,
   ) {

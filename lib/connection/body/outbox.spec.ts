@@ -1,6 +1,6 @@
 import type { Transport } from '../../transport/transport.js';
 import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
-import type { FlushPolicy, StreamSettings } from '../stream-settings.js';
+import type { BodySettings, FlushPolicy } from './body-settings.js';
 import { Outbox } from './outbox.js';
 
 /** A client that takes what it is given, as long as `takes` says so. */
@@ -15,7 +15,7 @@ function setup(flush: FlushPolicy = 'auto') {
   let time = 0;
   const registry = { clock: { now: () => ++time } };
   const owner = { fail: (error: unknown) => client.failures.push(error) };
-  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as StreamSettings, owner);
+  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as BodySettings, owner);
   return { outbox, client };
 }
 

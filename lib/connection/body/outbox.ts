@@ -2,7 +2,7 @@ import type { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { StreamError } from '../../util/errors.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
-import type { StreamSettings } from '../stream-settings.js';
+import type { BodySettings } from './body-settings.js';
 import { ChunkQueue } from './chunk-queue.js';
 
 /** What is gathered before it is written, in characters or bytes: one chunk of an HTTP body, one system call. */
@@ -41,7 +41,7 @@ export class Outbox {
 
   constructor(
     private readonly transport: Transport,
-    private readonly settings: StreamSettings,
+    private readonly settings: BodySettings,
     private readonly owner: OutboxOwner,
   ) {
     const { flush } = settings;

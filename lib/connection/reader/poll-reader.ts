@@ -1,9 +1,10 @@
 import type { HubEvent } from '../../event/hub-event.js';
-import type { Losses, SharedPort, SharedSource } from '../../source/shared-source.js';
+import type { SharedPort, SharedSource } from '../../source/shared-source.js';
 import { type PullSource } from '../../source/source.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
 import { StreamError } from '../../util/errors.js';
 import { DONE, type Step } from '../../util/iteration.js';
+import type { Losses } from '../../util/queue-limits.js';
 import { inLaterTurn } from '../../util/scheduler.js';
 import { Pump, type PumpPort } from './pump.js';
 import type { Reader } from './reader.js';

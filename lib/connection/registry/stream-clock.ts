@@ -1,3 +1,5 @@
+import type { OpenStream } from '../open-stream.js';
+
 const FINEST_TICK_MS = 10;
 const COARSEST_TICK_MS = 1_000;
 /** A duration is kept to a quarter of itself, or better. */
@@ -11,15 +13,8 @@ function wholeMilliseconds(): number {
   return Math.trunc(performance.now());
 }
 
-/** A stream that the clock visits with every tick. */
-export interface Ticking {
-  /**
-   * @param now the time without gaps
-   * @param clock the time with them
-   * @param gap how long the process did not run before this tick
-   */
-  tick(now: number, clock: number, gap: number): void;
-}
+/** A stream, as the clock sees it. */
+export type Ticking = Pick<OpenStream, 'tick'>;
 
 /**
  * The time of all streams of an application, in milliseconds. One timer serves all of them: a timer for each would cost each 250 bytes and every

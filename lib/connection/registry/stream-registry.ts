@@ -1,21 +1,11 @@
 import { atMost } from '../../util/at-most.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
 import { answered } from '../../util/thenable.js';
-import type { Reader } from '../reader/reader.js';
+import type { OpenStream, RegistryPort } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
-import { StreamClock, type Ticking } from './stream-clock.js';
-import type { ObservedStream, StreamObserver } from './stream-observer.js';
-import { type MeteredStream, type StreamSnapshot, StreamTally } from './stream-tally.js';
-
-/** The members of a stream that the application uses besides the public ones. */
-export interface OpenStream extends StreamConnection, MeteredStream, Ticking {
-  readonly endless: boolean;
-  readonly format: StreamConnection['format'];
-  readonly reader: Reader | undefined;
-  end(reason: StreamCloseReason): Promise<void>;
-  cut(reason: StreamCloseReason): void;
-  announceShutdown(retry: number | undefined): void;
-}
+import { StreamClock } from './stream-clock.js';
+import type { StreamObserver } from './stream-observer.js';
+import { type StreamSnapshot, StreamTally } from './stream-tally.js';
 
 /**
  * The open streams of the application. Inject it anywhere.
@@ -29,7 +19,7 @@ export interface OpenStream extends StreamConnection, MeteredStream, Ticking {
  * }
  * ```
  */
-export class StreamRegistry implements Iterable<StreamConnection> {
+export class StreamRegistry implements Iterable<StreamConnection>, RegistryPort {
   private readonly connections = new Set<OpenStream>();
   private readonly tally = new StreamTally();
   private onEmpty: (() => void) | undefined;
@@ -105,18 +95,18 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /** @internal The head was sent. Returns the time. */
-  opened(stream: ObservedStream): number {
+  opened(stream: OpenStream): number {
     const now = this.clock.read();
     // A stream that was answered in place of its handler never began.
-    if (this.connections.has(stream as OpenStream)) {
+    if (this.connections.has(stream)) {
       this.observer?.opened(stream, now - stream.beganAt);
     }
     return now;
   }
 
   /** @internal */
-  delete(stream: ObservedStream, reason: StreamCloseReason): void {
-    if (!this.connections.delete(stream as OpenStream)) {
+  delete(stream: OpenStream, reason: StreamCloseReason): void {
+    if (!this.connections.delete(stream)) {
       return;
     }
     const duration = this.clock.read() - stream.beganAt;

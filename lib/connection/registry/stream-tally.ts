@@ -1,6 +1,6 @@
-import type { Losses } from '../../source/shared-source.js';
-import type { WireProtocol } from '../../transport/transport.js';
 import type { StreamCloseCode } from '../../util/errors.js';
+import type { OpenStream } from '../open-stream.js';
+import type { StreamConnection } from '../stream-connection.js';
 
 /** How long something took, in milliseconds. */
 interface StreamTimes {
@@ -40,7 +40,7 @@ export interface StreamGroup extends StreamFigures {
   readonly route: string;
   /** The name of the format. `undefined`: of streams in which the first chunk has still to decide, or never did. */
   readonly format: string | undefined;
-  readonly protocol: WireProtocol;
+  readonly protocol: StreamConnection['protocol'];
 }
 
 /** What the streams of an application have done since it was started: see {@link StreamRegistry.snapshot}. */
@@ -50,15 +50,10 @@ export interface StreamSnapshot {
 }
 
 /** What is known of one stream. */
-export interface MeteredStream {
-  readonly route: string;
-  readonly format: string | undefined;
-  readonly protocol: WireProtocol;
-  readonly lastEventId: string | undefined;
-  readonly beganAt: number;
-  readonly openedAt: number | undefined;
-  readonly body: { readonly chunks: number; readonly bytes: number; readonly lost: Readonly<Losses> | undefined };
-}
+export type MeteredStream = Pick<
+  OpenStream,
+  'route' | 'format' | 'protocol' | 'lastEventId' | 'beganAt' | 'openedAt' | 'body'
+>;
 
 class Times implements StreamTimes {
   count = 0;

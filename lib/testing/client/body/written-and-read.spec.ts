@@ -1,7 +1,7 @@
 import { createParser } from 'eventsource-parser';
 import fc from 'fast-check';
 import { Body } from '../../../connection/body/body.js';
-import type { StreamSettings } from '../../../connection/stream-settings.js';
+import type { BodySettings } from '../../../connection/body/body-settings.js';
 import { event, type StreamEvent } from '../../../event/event.js';
 import { HubEvent } from '../../../event/hub-event.js';
 import type { Encoded } from '../../../format/format.js';
@@ -37,7 +37,7 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     errorEvent: 'error',
     events: 'explicit',
     services,
-  } as unknown as StreamSettings;
+  } as unknown as BodySettings;
   const body = new Body(transport, settings, chooseFormat(FORMATS[name]), { fail: (error) => Promise.reject(error) });
   const put = (chunk: unknown): void => body.put(body.encode(chunk) as Encoded);
   for (const step of steps) {

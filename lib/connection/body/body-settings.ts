@@ -1,0 +1,25 @@
+import type { EventsMode } from '../../event/event.js';
+import type { FormatOfChunk } from '../../format/negotiate.js';
+import type { OverflowPolicy, QueueLimits } from '../../util/queue-limits.js';
+import type { StreamLogger } from '../../util/stream-logger.js';
+
+/** When gathered chunks leave. */
+export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
+
+/** The settings of a route that bodies need. */
+export interface BodySettings {
+  /** `Class.method` */
+  readonly route: string;
+  readonly flush: FlushPolicy;
+  /** Which chunks are events. */
+  readonly events: EventsMode;
+  /** Picks the format of a stream in which the first chunk decides. */
+  readonly formatOfChunk: FormatOfChunk;
+  readonly queue: QueueLimits;
+  readonly overflow: OverflowPolicy;
+  readonly errorEvent: string;
+  readonly services: {
+    readonly registry: { readonly clock: { now(): number } };
+    readonly logger: StreamLogger;
+  };
+}
