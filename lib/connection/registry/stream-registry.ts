@@ -1,7 +1,7 @@
 import { atMost } from '../../util/at-most.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
 import { answered } from '../../util/thenable.js';
-import type { OpenStream, RegistryPort } from '../open-stream.js';
+import type { OpenStream } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
 import { StreamClock } from './stream-clock.js';
 import type { StreamObserver } from './stream-observer.js';
@@ -19,7 +19,7 @@ import { type StreamSnapshot, StreamTally } from './stream-tally.js';
  * }
  * ```
  */
-export class StreamRegistry implements Iterable<StreamConnection>, RegistryPort {
+export class StreamRegistry implements Iterable<StreamConnection> {
   private readonly connections = new Set<OpenStream>();
   private readonly tally = new StreamTally();
   private onEmpty: (() => void) | undefined;
