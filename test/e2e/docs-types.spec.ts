@@ -1,33 +1,66 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import ts from 'typescript';
-import { blocks, FILES, moduleOf, PACKAGE, ROOT } from '../support/documentation.js';
+import {
+  type Block,
+  blocks,
+  FILES,
+  MODULE_SYSTEMS,
+  type ModuleSystem,
+  moduleOf,
+  PACKAGE,
+  pathOf,
+  projectOf,
+  ROOT,
+  slugOf,
+} from '../support/documentation.js';
 
-const codeBlocks = blocks.filter(({ language }) => language === 'ts');
+/** A folder that does not exist, in which the projects of all documents of one module system lie. */
+const folderOf = (system: ModuleSystem) => join(ROOT, 'docs', `.${system}`);
 
-/** What the compiler says of all blocks, each a module of its own beside the document it stands in. */
-function typeErrors(): string[] {
+/** The options of this repository and, where `nest new` has others, of a generated project. */
+function compilerOptions(): ts.CompilerOptions {
   const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
-  Object.assign(options, {
+  return {
+    ...options,
     paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
-    // A snippet may show a parameter it does not use.
+    // An example may show a parameter that it does not use, and client code runs in browsers.
     noUnusedLocals: false,
     noUnusedParameters: false,
-  });
-  const modules = new Map(
-    codeBlocks.map((block) => [join(ROOT, dirname(block.file), `${block.line}.${block.file.length}.ts`), block]),
-  );
+    noUncheckedIndexedAccess: false,
+    strictPropertyInitialization: false,
+  };
+}
+
+/** A host that finds the blocks at their places, beside a package.json with the module system. */
+function hostOf(options: ts.CompilerOptions, modules: ReadonlyMap<string, Block>, system: ModuleSystem) {
   const host = ts.createCompilerHost(options);
-  const { getSourceFile, fileExists } = host;
-  host.fileExists = (name) => modules.has(name) || fileExists.call(host, name);
+  const { getSourceFile, fileExists, readFile, directoryExists } = host;
+  const manifest = join(folderOf(system), 'package.json');
+  host.fileExists = (name) => name === manifest || modules.has(name) || fileExists.call(host, name);
+  host.readFile = (name) =>
+    name === manifest ? JSON.stringify({ type: system === 'ESM' ? 'module' : 'commonjs' }) : readFile.call(host, name);
+  host.directoryExists = (name) => name.startsWith(folderOf(system)) || directoryExists?.call(host, name) !== false;
   host.getSourceFile = (name, target, ...rest) => {
     const block = modules.get(name);
     return block
-      ? ts.createSourceFile(name, moduleOf(block).code, target)
+      ? ts.createSourceFile(name, moduleOf(block, system), target)
       : getSourceFile.call(host, name, target, ...rest);
   };
-  const program = ts.createProgram([...modules.keys()], options, host);
+  return host;
+}
+
+/** The errors of the compiler in all blocks, as files of projects of that module system. */
+function typeErrors(system: ModuleSystem): string[] {
+  const options = compilerOptions();
+  const modules = new Map(
+    FILES.flatMap((file) => projectOf(file, system)).map((block) => [
+      join(folderOf(system), slugOf(block.file), pathOf(block)),
+      block,
+    ]),
+  );
+  const program = ts.createProgram([...modules.keys()], options, hostOf(options, modules, system));
   const problems = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
   for (const name of modules.keys()) {
     const source = program.getSourceFile(name);
@@ -36,17 +69,36 @@ function typeErrors(): string[] {
   return problems.map(({ file, start = 0, messageText }) => {
     const block = file && modules.get(file.fileName);
     const line = file ? file.getLineAndCharacterOfPosition(start).line : 0;
-    const where = block
-      ? `${block.file}:${block.line + line - moduleOf(block).offset}`
-      : relative(ROOT, file?.fileName ?? '');
+    const where = block ? `${block.file}:${block.line + line}` : relative(ROOT, file?.fileName ?? '');
     return `${where}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
   });
 }
 
-it('every example of the documentation compiles', () => {
-  expect(codeBlocks.length).toBeGreaterThan(0);
-  expect(typeErrors()).toEqual([]);
-}, 120_000);
+it.each(MODULE_SYSTEMS)(
+  'every example of the documentation compiles as it stands, in a project with %s',
+  (system) => {
+    expect(blocks.filter(({ language }) => language === 'ts').length).toBeGreaterThan(0);
+    expect(typeErrors(system)).toEqual([]);
+  },
+  120_000,
+);
+
+it('no document has a part that readers do not see', () => {
+  const hidden = FILES.filter((file) => readFileSync(join(ROOT, file), 'utf8').includes('<!--'));
+  expect(hidden).toEqual([]);
+});
+
+it('a file that a document shows for both module systems differs only in the endings of imports, and in how the application is started', () => {
+  const common = ({ text }: Block) =>
+    text.replace(/(from '\.{1,2}\/.*)\.js(?=';$)/gm, '$1').replace(/^await (?=bootstrap)/m, 'void ');
+  const different = blocks.filter((block) => {
+    const twin = blocks.find(
+      ({ file, name, variant }) => file === block.file && name === block.name && variant === 'CommonJS',
+    );
+    return block.variant === 'ESM' && (twin === undefined || common(twin) !== common(block));
+  });
+  expect(different.map(({ file, name }) => `${file}: ${name}`)).toEqual([]);
+});
 
 /** The anchors GitHub gives to the headings of a document. */
 function anchorsOf(path: string): string[] {

@@ -1,21 +1,32 @@
 import { execFile } from 'node:child_process';
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { INestApplication, Type } from '@nestjs/common';
+import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common';
 import { INJECTABLE_WATERMARK, MODULE_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
 import ts from 'typescript';
 import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
-import { type Block, blocks, moduleOf, PACKAGE } from '../support/documentation.js';
+import { type Block, blocks, importedBy, moduleOf, PACKAGE } from '../support/documentation.js';
 import { Recorder } from '../support/events.js';
 import { itWith } from '../support/tools.js';
 
 type Exports = Record<string, unknown>;
 
-/** Runs a block as a module: what it prints goes to `print`, what it imports to `replace` first. */
-async function evaluate(block: Block, print: (line: string) => void, replace: Exports, port = 0): Promise<Exports> {
-  const { outputText } = ts.transpileModule(moduleOf(block).code.replaceAll('localhost:3000', `127.0.0.1:${port}`), {
+/** A block that was translated, with all the modules that it and the blocks that it imports import. */
+interface Loaded {
+  readonly block: Block;
+  readonly code: string;
+  readonly imports: ReadonlyMap<string, Loaded | Exports>;
+}
+
+const isLoaded = (imported: Loaded | Exports | undefined): imported is Loaded =>
+  imported !== undefined && 'block' in imported && 'code' in imported;
+
+/** Translates a block, and loads what it imports: packages, and the other files of its document. */
+async function load(block: Block, port = 0, known = new Map<Block, Loaded>()): Promise<Loaded> {
+  const { outputText } = ts.transpileModule(moduleOf(block, 'ESM').replaceAll('localhost:3000', `127.0.0.1:${port}`), {
     compilerOptions: {
       module: ts.ModuleKind.CommonJS,
       target: ts.ScriptTarget.ES2022,
@@ -23,19 +34,64 @@ async function evaluate(block: Block, print: (line: string) => void, replace: Ex
       emitDecoratorMetadata: true,
     },
   });
-  const imported = new Map<string, unknown>();
+  const imports = new Map<string, Loaded | Exports>();
+  const loaded = { block, code: outputText, imports };
+  known.set(block, loaded);
   for (const [, name = ''] of outputText.matchAll(/require\("(.+?)"\)/g)) {
     const own = PACKAGE[name];
-    const found = (await import(own === undefined ? name : `../../${own}.js`)) as Exports;
-    imported.set(name, { ...found, ...(replace[name] as Exports | undefined) });
+    const file = name.startsWith('.') ? importedBy(block, name, 'ESM') : undefined;
+    imports.set(
+      name,
+      file
+        ? (known.get(file) ?? (await load(file, port, known)))
+        : ((await import(own === undefined ? name : `../../${own}.js`)) as Exports),
+    );
   }
-  const exported: Exports = {};
-  const AsyncFunction = evaluate.constructor as FunctionConstructor;
-  const run = AsyncFunction('require', 'exports', 'console', outputText) as (...args: unknown[]) => Promise<void>;
-  await run((name: string) => imported.get(name), exported, {
-    log: (...parts: unknown[]) => print(parts.map(String).join(' ')),
-  });
-  return exported;
+  return loaded;
+}
+
+/** Runs loaded blocks: what they print goes to `print`, and `replace` has exports of packages to replace. */
+class Evaluation {
+  private readonly modules = new Map<Block, Exports>();
+
+  constructor(
+    private readonly print: (line: string) => void,
+    private readonly replace: Exports,
+  ) {}
+
+  /** Runs a module that may have `await` at its top level. */
+  async run(loaded: Loaded): Promise<Exports> {
+    const AsyncFunction = load.constructor as FunctionConstructor;
+    const exported: Exports = {};
+    await AsyncFunction('require', 'exports', 'console', loaded.code)(...this.scope(loaded, exported));
+    return exported;
+  }
+
+  /** Runs a module without `await` at its top level, as `require()` does: once. */
+  require(loaded: Loaded): Exports {
+    const known = this.modules.get(loaded.block);
+    const exported = known ?? {};
+    if (known === undefined) {
+      this.modules.set(loaded.block, exported);
+      Function('require', 'exports', 'console', loaded.code)(...this.scope(loaded, exported));
+    }
+    return exported;
+  }
+
+  private scope({ imports }: Loaded, exported: Exports): unknown[] {
+    const require = (name: string): Exports => {
+      const imported = imports.get(name);
+      return isLoaded(imported)
+        ? this.require(imported)
+        : { ...imported, ...(this.replace[name] as Exports | undefined) };
+    };
+    return [require, exported, { log: (...parts: unknown[]) => this.print(parts.map(String).join(' ')) }];
+  }
+}
+
+/** Runs a block as a module: what it prints goes to `print`, and `replace` has exports of packages to replace. */
+async function evaluate(block: Block, print: (line: string) => void, replace: Exports, port = 0): Promise<Exports> {
+  return new Evaluation(print, replace).run(await load(block, port));
 }
 
 interface RunningBlock {
@@ -44,26 +100,45 @@ interface RunningBlock {
   close(): Promise<void>;
 }
 
-/** A `NestFactory` for a platform, and the applications it has made. */
+/** Nest's factories for a platform, the applications they have made, and `listening`: until these listen. */
 function factoryOf(platform: Platform) {
   const own: INestApplication[] = [];
+  const listening: Promise<void>[] = [];
   const create = async (module: Type): Promise<INestApplication> => {
+    const { promise, resolve, reject } = withResolvers();
+    listening.push(promise);
     const settings = { logger: new LogRecorder(), abortOnError: false };
     const app: INestApplication = await (platform === 'express'
       ? NestFactory.create(module, settings)
-      : NestFactory.create(module, new FastifyAdapter(), settings));
+      : NestFactory.create(module, new FastifyAdapter(), settings)
+    ).catch((error) => {
+      reject(error);
+      throw error;
+    });
     own.push(app);
+    const listen = () => app.listen(0, '127.0.0.1').then(resolve, reject);
     // Not by assignment, which what NestFactory makes ignores: the examples would listen on the port they name.
-    return Object.create(app, { listen: { value: () => app.listen(0, '127.0.0.1') } }) as INestApplication;
+    return Object.create(app, { listen: { value: listen } }) as INestApplication;
   };
-  return { own, core: { '@nestjs/core': { NestFactory: { create } } } };
+  return { own, listening, core: { '@nestjs/core': { NestFactory: { create } } } };
+}
+
+function withResolvers() {
+  let resolve: () => void = () => undefined;
+  let reject: (error: unknown) => void = () => undefined;
+  const promise = new Promise<void>((onResolve, onReject) => {
+    [resolve, reject] = [onResolve, onReject];
+  });
+  promise.catch(() => undefined); // a test that creates an application need not let it listen
+  return { promise, resolve, reject };
 }
 
 /** Starts the application a block is, that of the module it exports, or one with the controllers it exports. */
 async function start(block: Block, platform: Platform): Promise<RunningBlock> {
   const printed = new Recorder();
-  const { own, core } = factoryOf(platform);
+  const { own, listening, core } = factoryOf(platform);
   const exported = await evaluate(block, printed.add, core);
+  await Promise.all(listening);
   const classes = Object.values(exported).filter((each): each is Type => typeof each === 'function');
   const module = classes.find((each) => Reflect.hasMetadata(MODULE_METADATA.IMPORTS, each));
   if (own.length === 0 && module) {
@@ -206,4 +281,40 @@ describe.each(PLATFORMS)('%s: tests in the documentation pass', (platform) => {
     },
     60_000,
   );
+});
+
+/** `Test` of @nestjs/testing, whose applications run on a platform. */
+function testingOn(platform: Platform): Exports {
+  const createTestingModule = (metadata: ModuleMetadata) => {
+    const builder = Test.createTestingModule(metadata);
+    const compile = builder.compile.bind(builder);
+    builder.compile = async (options) => {
+      const module = await compile(options);
+      const createNestApplication = module.createNestApplication.bind(module) as (
+        ...parts: unknown[]
+      ) => INestApplication;
+      module.createNestApplication = ((...parts: unknown[]) =>
+        platform === 'express'
+          ? createNestApplication(...parts)
+          : createNestApplication(new FastifyAdapter(), ...parts)) as typeof module.createNestApplication;
+      return module;
+    };
+    return builder;
+  };
+  return { '@nestjs/testing': { Test: { createTestingModule } } };
+}
+
+// The files are loaded before their tests are declared, which cannot wait.
+const testFiles = await Promise.all(
+  blocks
+    .filter(({ language, name, variant }) => language === 'ts' && name?.endsWith('.spec.ts') && variant !== 'CommonJS')
+    .map((block) => load(block)),
+);
+
+describe.each(PLATFORMS)('%s: test files in the documentation pass', (platform) => {
+  for (const file of testFiles) {
+    describe(`${file.block.file}: ${file.block.name}`, () => {
+      new Evaluation(() => undefined, testingOn(platform)).require(file);
+    });
+  }
 });

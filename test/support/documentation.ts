@@ -1,16 +1,21 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * One block of code in README.md or docs/. Every ```ts block is type-checked against lib/. A block may leave code out:
- * that code stands in an invisible comment above it, `<!-- prelude: … -->`. The block replaces `{{block}}` in the
- * prelude, or follows it.
+ * One block of code in README.md or docs/. Every ```ts block is a whole module: what it needs is visible in it, so that
+ * readers can paste it. There are no hidden parts.
+ *
+ * A line such as `src/app.module.ts` directly above a block, in backticks, is the name of its file. The named blocks of
+ * a document are the files of one project, and the other blocks lie in `src/` of that project. Relative imports end in
+ * `.js`, as in ESM; the checks leave that ending out for CommonJS. Where the two differ in more, the name is followed
+ * by `(ESM)` or `(CommonJS)`.
  *
  * A ```ts run block is an application, or its controllers. The blocks after it are about that application:
  * ```text with commands (`$ curl …`) and their output, ```ts client with the code of a client, and ```text with the
  * output of that code. A line `…` stands for any number of lines. After `# log`: the output of the application.
- * A ```ts test block is the body of a test, which passes when it throws nothing.
+ * A ```ts test block is the body of a test, which passes when it throws nothing. A block whose name ends in `.spec.ts`
+ * is a test file for Jest or Vitest.
  * Ids of hub events differ in every run: ids in a command are taken from the output of the commands before it.
  */
 export interface Block {
@@ -19,8 +24,13 @@ export interface Block {
   readonly language: string;
   readonly role: string;
   readonly text: string;
-  readonly prelude: string;
+  /** The path of the file that the block is, if the document names it. */
+  readonly name?: string;
+  readonly variant?: ModuleSystem;
 }
+
+export type ModuleSystem = 'ESM' | 'CommonJS';
+export const MODULE_SYSTEMS: readonly ModuleSystem[] = ['ESM', 'CommonJS'];
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
 export const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((file) =>
@@ -32,22 +42,45 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };
-const FENCE = /(?:<!-- prelude:\s((?:(?!-->)[\s\S])*)-->\s*)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
-const HERE = '{{block}}';
+const FENCE = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
 
 function blocksOf(file: string): Block[] {
   const text = readFileSync(join(ROOT, file), 'utf8');
   return [...text.matchAll(FENCE)].map((match) => {
-    const [whole, prelude = '', language = '', role = '', body = ''] = match;
+    const [whole, name, variant, language = '', role = '', body = ''] = match;
     const bodyAt = match.index + whole.length - '```'.length - body.length;
-    return { file, line: text.slice(0, bodyAt).split('\n').length, language, role, text: body, prelude };
+    const line = text.slice(0, bodyAt).split('\n').length;
+    return { file, line, language, role, text: body, name, variant: variant as ModuleSystem | undefined };
   });
 }
 
-/** The block in its surroundings, and the line it starts at there. */
-export function moduleOf({ prelude, text }: Block): { readonly code: string; readonly offset: number } {
-  const [before = '', after = ''] = prelude.includes(HERE) ? prelude.split(HERE) : [`${prelude}\n`, ''];
-  return { code: `${before}${text}${after}\nexport {};\n`, offset: before.split('\n').length - 1 };
+export const blocks = FILES.flatMap(blocksOf);
+
+/** Where the block lies in the project of its document. */
+export function pathOf({ name, line }: Block): string {
+  return name ?? `src/block-${line}.ts`;
 }
 
-export const blocks = FILES.flatMap(blocksOf);
+/** The code of a block in a project of that module system. It is a module, even if it imports and exports nothing. */
+export function moduleOf({ text }: Block, system: ModuleSystem): string {
+  const code = system === 'ESM' ? text : text.replace(/(from '\.{1,2}\/.*)\.js(?=';$)/gm, '$1');
+  return `${code}\nexport {};\n`;
+}
+
+/** The ```ts blocks of a document that a project of that module system has. */
+export function projectOf(file: string, system: ModuleSystem): Block[] {
+  return blocks.filter(
+    (block) => block.file === file && block.language === 'ts' && (block.variant ?? system) === system,
+  );
+}
+
+/** The named block that a relative import of another block means. */
+export function importedBy(block: Block, specifier: string, system: ModuleSystem): Block | undefined {
+  const path = normalize(join(dirname(pathOf(block)), specifier)).replace(/\.js$/, '');
+  return projectOf(block.file, system).find(({ name }) => name === `${path}.ts`);
+}
+
+/** The name of a document, for folders. */
+export function slugOf(file: string): string {
+  return basename(file, '.md').toLowerCase();
+}
