@@ -74,6 +74,9 @@ function typeErrors(system: ModuleSystem): string[] {
   });
 }
 
+/** A document without its blocks. */
+const proseOf = (path: string) => readFileSync(path, 'utf8').replace(/^```[\s\S]*?^```$/gm, '');
+
 it.each(MODULE_SYSTEMS)(
   'every example of the documentation compiles as it stands, in a project with %s',
   (system) => {
@@ -84,7 +87,7 @@ it.each(MODULE_SYSTEMS)(
 );
 
 it('no document has a part that readers do not see', () => {
-  const hidden = FILES.filter((file) => readFileSync(join(ROOT, file), 'utf8').includes('<!--'));
+  const hidden = FILES.filter((file) => proseOf(join(ROOT, file)).includes('<!--'));
   expect(hidden).toEqual([]);
 });
 
@@ -102,8 +105,7 @@ it('a file that a document shows for both module systems differs only in the end
 
 /** The anchors GitHub gives to the headings of a document. */
 function anchorsOf(path: string): string[] {
-  const prose = readFileSync(path, 'utf8').replace(/^```[\s\S]*?^```$/gm, '');
-  return [...prose.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+  return [...proseOf(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
     heading
       .toLowerCase()
       .replace(/[^\w\- ]/g, '')

@@ -14,8 +14,8 @@ import { fileURLToPath } from 'node:url';
  * A ```ts run block is an application, or its controllers. The blocks after it are about that application:
  * ```text with commands (`$ curl …`) and their output, ```ts client with the code of a client, and ```text with the
  * output of that code. A line `…` stands for any number of lines. After `# log`: the output of the application.
- * A ```ts test block is the body of a test, which passes when it throws nothing. A block whose name ends in `.spec.ts`
- * is a test file for Jest or Vitest.
+ * Between commands, `# restart` restarts the application. A block whose name ends in `.spec.ts` is a test file for Jest
+ * or Vitest.
  * Ids of hub events differ in every run: ids in a command are taken from the output of the commands before it.
  */
 export interface Block {
@@ -67,11 +67,12 @@ export function moduleOf({ text }: Block, system: ModuleSystem): string {
   return `${code}\nexport {};\n`;
 }
 
-/** The ```ts blocks of a document that a project of that module system has. */
+/** The ```ts blocks of a document that a project of that module system has. Code of clients is always ESM. */
 export function projectOf(file: string, system: ModuleSystem): Block[] {
-  return blocks.filter(
-    (block) => block.file === file && block.language === 'ts' && (block.variant ?? system) === system,
-  );
+  return blocks.filter(({ role, variant, ...block }) => {
+    const only = role === 'client' ? 'ESM' : variant;
+    return block.file === file && block.language === 'ts' && (only ?? system) === system;
+  });
 }
 
 /** The named block that a relative import of another block means. */
