@@ -11,6 +11,7 @@ import { isNotInstalled } from '../util/error-text.js';
 import { itemSchemaOf } from './item-type.js';
 import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf, SWITCHING, UPGRADE_REQUIRED } from './stream-answers.js';
 import { streamContent } from './stream-content.js';
+import { DECORATORS } from './swagger.js';
 
 type Swagger = typeof import('@nestjs/swagger');
 type Responses = Readonly<Record<string, Record<string, unknown>>>;
@@ -42,7 +43,7 @@ export async function describeStreams(
   if (swagger) {
     // Several controllers may inherit one method: all are noted before the first is written.
     for (const { handler } of routes) {
-      noteGiven(swagger, handler);
+      noteGiven(handler);
     }
     for (const route of routes) {
       new StreamDescription(swagger, route, application).write();
@@ -50,7 +51,7 @@ export async function describeStreams(
   }
 }
 
-function noteGiven({ DECORATORS }: Swagger, handler: object): void {
+function noteGiven(handler: object): void {
   const keys = [DECORATORS.API_RESPONSE, DECORATORS.API_PARAMETERS, DECORATORS.API_EXTRA_MODELS];
   given.set(handler, new Map(keys.map((key) => [key, Reflect.getMetadata(key, handler)])));
 }
@@ -162,7 +163,7 @@ class StreamDescription {
   }
 
   private responsesOf(target: object): Responses {
-    return (Reflect.getMetadata(this.swagger.DECORATORS.API_RESPONSE, target) ?? {}) as Responses;
+    return (Reflect.getMetadata(DECORATORS.API_RESPONSE, target) ?? {}) as Responses;
   }
 
   private get status(): number {
@@ -178,7 +179,7 @@ class StreamDescription {
   }
 
   private header(options: ApiHeaderOptions): void {
-    const { API_PARAMETERS, API_HEADERS } = this.swagger.DECORATORS;
+    const { API_PARAMETERS, API_HEADERS } = DECORATORS;
     const { controller, handler } = this.route;
     const known = [
       ...((Reflect.getMetadata(API_HEADERS, controller) ?? []) as ApiHeaderOptions[]),

@@ -1,5 +1,5 @@
-import type { ReferenceObject, SchemaObject } from '@nestjs/swagger';
 import type { StreamOptions } from '../options/streaming.options.js';
+import type { Schema, SchemaObject } from './swagger.js';
 
 type Class = abstract new (...args: never[]) => unknown;
 type ItemType = Exclude<StreamOptions['type'], undefined>;
@@ -15,7 +15,7 @@ const BUILT_IN = new Map<unknown, SchemaObject>([
 
 /** The schema of an item, and its class if it has one. The class is described among the schemas of the document. */
 export interface ItemSchema {
-  readonly schema: SchemaObject | ReferenceObject;
+  readonly schema: Schema;
   readonly model: Class | undefined;
 }
 

@@ -1,5 +1,6 @@
-import type { ApiHeaderOptions, ApiResponseOptions, SchemaObject } from '@nestjs/swagger';
+import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
 import type { StreamLimits } from '../options/streaming.options.js';
+import type { SchemaObject } from './swagger.js';
 
 /** Determines which errors a route may respond with before it streams. */
 export interface Refusals {

@@ -1,11 +1,9 @@
-import type { ReferenceObject, SchemaObject } from '@nestjs/swagger';
 import type { StreamFormat } from '../format/format.js';
 import { ALL_FORMATS } from '../format/formats.js';
 import { jsonFormat } from '../format/json.format.js';
 import { sseFormat } from '../format/sse.format.js';
 import { bytesFormat } from '../format/text.format.js';
-
-type Schema = SchemaObject | ReferenceObject;
+import type { Schema } from './swagger.js';
 
 /** The OpenAPI version of a document. `undefined`: it is described for readers of all versions. */
 export type OpenApiVersion = '3.0' | '3.1' | '3.2' | undefined;

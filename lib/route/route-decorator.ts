@@ -1,5 +1,6 @@
 import 'reflect-metadata';
-import { Req, RequestMapping, RequestMethod, Res, SseSignal, type Type } from '@nestjs/common';
+import * as nest from '@nestjs/common';
+import { Req, RequestMapping, RequestMethod, Res, type Type } from '@nestjs/common';
 import { METHOD_METADATA, PATH_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants.js';
 import { isResponse } from '../platform/platform.js';
 import { StreamError } from '../util/errors.js';
@@ -142,8 +143,11 @@ export function checkNoStream(controller: Type, key: string, handler: object): v
   }
 }
 
-/** The factory that `@SseSignal()` of `@nestjs/common` stores. Its parameter receives the signal of the stream; Nest would inject `undefined`. */
-const SSE_SIGNAL = factoryOf(SseSignal);
+/** `@SseSignal()` of `@nestjs/common`, or `undefined`: not every version of Nest 11 has it. */
+const { SseSignal } = nest as { SseSignal?: () => ParameterDecorator };
+
+/** The factory that it stores. Its parameter receives the signal of the stream; Nest would inject `undefined`. */
+const SSE_SIGNAL = SseSignal && factoryOf(SseSignal);
 
 function streamKindOf({ factory }: Parameter): StreamParameterKind | undefined {
   return factory !== undefined && factory === SSE_SIGNAL ? 'signal' : parameterKindOf(factory);

@@ -1,12 +1,13 @@
-import { Controller, type MessageEvent, Sse as NestSse, SseSignal } from '@nestjs/common';
+import { Controller, type MessageEvent, Sse as NestSse } from '@nestjs/common';
 import { NEVER, Observable, of, throwError } from 'rxjs';
 import { Sse } from '../../lib/index.js';
 import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
 import { Recorder } from '../support/events.js';
+import { SseSignal } from '../support/nest.js';
 import { RawClient } from '../support/raw-client.js';
 
 /** Two controllers that differ in one import only. */
-function sameBut(decorator: typeof Sse | typeof NestSse, path: string, signals: Recorder<boolean>) {
+function sameBut(decorator: typeof Sse | typeof NestSse, path: string) {
   const Decorated = decorator as typeof Sse;
   @Controller(path)
   class Feed {
@@ -19,12 +20,6 @@ function sameBut(decorator: typeof Sse | typeof NestSse, path: string, signals: 
       );
     }
 
-    @Decorated('signal')
-    signal(@SseSignal() signal: AbortSignal): Observable<MessageEvent> {
-      signal.addEventListener('abort', () => signals.add(signal.aborted));
-      return new Observable((subscriber) => subscriber.next({ id: '1', data: 'open' }));
-    }
-
     @Decorated('failing')
     failing(): Observable<MessageEvent> {
       return throwError(() => new Error('secret'));
@@ -35,12 +30,9 @@ function sameBut(decorator: typeof Sse | typeof NestSse, path: string, signals: 
 
 describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common', (platform) => {
   let running: TestApp;
-  const signals = new Recorder<boolean>();
 
   beforeAll(async () => {
-    running = await startApp(platform, {
-      controllers: [sameBut(Sse, 'ours', signals), sameBut(NestSse, 'nest', signals)],
-    });
+    running = await startApp(platform, { controllers: [sameBut(Sse, 'ours'), sameBut(NestSse, 'nest')] });
   });
 
   afterAll(() => running.close());
@@ -52,15 +44,6 @@ describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common'
 
     const [ours, nest] = bodies;
     expect(ours).toBe(nest?.replace(/^\n/, ''));
-  });
-
-  it('has its @SseSignal() aborted when the client leaves', async () => {
-    const client = await RawClient.get(running.port, '/ours/signal');
-    await client.until('open');
-
-    client.disconnect();
-
-    expect(await signals.count(1)).toEqual([true]);
   });
 
   it('answers an error before the first event with the same status and body', async () => {
@@ -75,6 +58,31 @@ describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common'
     expect(ours?.status).toBe(500);
   });
 });
+
+if (SseSignal) {
+  const Signal = SseSignal;
+  describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common', (platform) => {
+    it('has its @SseSignal() aborted when the client leaves', async () => {
+      const signals = new Recorder<boolean>();
+      @Controller()
+      class Feed {
+        @Sse('signal')
+        signal(@Signal() signal: AbortSignal): Observable<MessageEvent> {
+          signal.addEventListener('abort', () => signals.add(signal.aborted));
+          return new Observable((subscriber) => subscriber.next({ id: '1', data: 'open' }));
+        }
+      }
+      const { port, close } = await startApp(platform, { controllers: [Feed] });
+      const client = await RawClient.get(port, '/signal');
+      await client.until('open');
+
+      client.disconnect();
+
+      expect(await signals.count(1)).toEqual([true]);
+      await close();
+    });
+  });
+}
 
 describe.each(PLATFORMS)('%s: openDelay 0', (platform) => {
   it('sends the head of a silent stream at once', async () => {

@@ -7,7 +7,6 @@ import {
   type PipeTransform,
   Query,
   Scope,
-  SseSignal,
   type Type,
   UsePipes,
   ValidationPipe,
@@ -17,10 +16,14 @@ import { Type as ToType } from 'class-transformer';
 import { IsInt, Min } from 'class-validator';
 import { ConnectedStream, LastEventId, Sse, Stream, type StreamConnection, StreamSignal } from '../../lib/index.js';
 import { type AppSetup, PLATFORMS } from '../support/app.js';
+import * as nest from '../support/nest.js';
 import { useApps } from '../support/running.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
+
+/** Nest's own decorator, where it has it. */
+const SseSignal = nest.SseSignal ?? StreamSignal;
 
 /** Copies whatever it is given, and remembers it. */
 @Injectable()
