@@ -21,19 +21,19 @@ export class ConsoleFeed {
     private readonly hubs: Iterable<Hub>,
   ) {}
 
-  /** Sends the feed to a viewer: the samples of the last minutes, a snapshot, and then a snapshot every second. */
+  /** Sends the feed to a viewer: the samples of the last two minutes, a snapshot, and then one snapshot every second. */
   add(stream: StreamConnection, query: ConsoleQuery): void {
     stream.hooks({ onClose: () => void this.viewers.delete(stream), onShutdown: () => void stream.close() });
     const alone = this.viewers.size === 0;
     this.viewers.set(stream, query);
     this.timer ??= setInterval(() => this.tick(), INTERVAL_MS).unref();
-    const snapshot = alone || !this.latest ? this.look() : this.latest;
+    const snapshot = alone || !this.latest ? this.takeSnapshot() : this.latest;
     void stream.send(event({ type: 'history', data: this.samples }));
     void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
   }
 
   /** Stops taking snapshots. */
-  rest(): void {
+  stop(): void {
     clearInterval(this.timer);
     this.timer = undefined;
     this.latest = undefined;
@@ -41,20 +41,20 @@ export class ConsoleFeed {
 
   private tick(): void {
     if (this.viewers.size === 0) {
-      // Not as soon as the last viewer leaves: a viewer who changes the filter reconnects at once.
-      this.rest();
+      // It does not stop as soon as the last viewer disconnects: a viewer who changes the filter reconnects immediately.
+      this.stop();
       return;
     }
-    const snapshot = this.look();
+    const snapshot = this.takeSnapshot();
     for (const [stream, query] of this.viewers) {
-      // A slow viewer needs the next snapshot, not all of them.
+      // A slow viewer only needs the newest snapshot.
       if (stream.bufferedAmount === 0) {
         void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
       }
     }
   }
 
-  private look(): ConsoleSnapshot {
+  private takeSnapshot(): ConsoleSnapshot {
     const isOwn = (stream: StreamConnection): boolean => this.viewers.has(stream);
     const snapshot = new ConsoleSnapshot(this.registry, this.hubs, isOwn, this.latest);
     this.latest = snapshot;

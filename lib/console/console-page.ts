@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs';
 
 const FOLDER = new URL('./page/', import.meta.url);
 const STYLES = ['page.css', 'controls.css', 'tables.css'];
-/** Each after those it needs. */
+/** Each script comes after those that it imports. */
 const SCRIPTS = ['text.js', 'chart.js', 'tallies.js', 'hubs.js', 'connections.js', 'main.js'];
 
 const read = (name: string): string => readFileSync(new URL(name, FOLDER), 'utf8');
 
-/** The modules as one: they have no names in common. So the page is a single answer, whose parts cannot be of two versions. */
+/** Joins the modules into one, which is possible as they declare no name twice. With a single response, the parts of the page always have the same version. */
 function oneModule(): string {
   const whole = SCRIPTS.map(read).join('\n');
   return whole.replace(/^import [^;]*;\n/gm, '').replace(/^export /gm, '');

@@ -1,17 +1,17 @@
 import { BadRequestException } from '@nestjs/common';
 
-/** In what order connections are shown. */
+/** The orders in which connections can be shown. */
 const SORTS = ['newest', 'oldest', 'bytes', 'queue'] as const;
 const LONGEST_FILTER = 100;
 
-/** Which connections a viewer wants to see. */
+/** The filter and the order of the connections that a viewer has chosen. */
 export interface ConsoleQuery {
-  /** In lower case. Empty: all. */
+  /** The text to search for, in lower case. Empty: all connections. */
   readonly filter: string;
   readonly sort: (typeof SORTS)[number];
 }
 
-/** @throws {BadRequestException} for what is none */
+/** Returns the parameters of a request as a query. @throws {BadRequestException} for invalid parameters */
 export function consoleQuery(filter: unknown = '', sort: unknown = 'newest'): ConsoleQuery {
   if (typeof filter !== 'string' || filter.length > LONGEST_FILTER) {
     throw new BadRequestException(`"filter" is one text of at most ${LONGEST_FILTER} characters`);

@@ -2,12 +2,12 @@ import type { OpenStream } from '../connection/open-stream.js';
 import type { ConsoleQuery } from './console-query.js';
 import { clientOf, incomingOf, pathOf } from './incoming.js';
 
-/** How many connections are shown at once. The limit keeps the feed small. */
+/** The greatest number of connections that are shown. It limits the size of a snapshot. */
 const SHOWN = 50;
-/** The longest text in a row: clients choose their user agent and path. */
+/** The greatest length of a text in a row. Clients choose their user agent and path. */
 const LONGEST_TEXT = 160;
 
-/** One connection as the page shows it. */
+/** One connection in the form that the page shows. */
 interface ConsoleRow {
   readonly id: string;
   readonly route: string;
@@ -52,7 +52,7 @@ export function rowsOf(
   return { matching: found.length, rows };
 }
 
-/** The highest few, in order, without sorting all. */
+/** Returns the streams with the highest rank, in order, without sorting all streams. */
 function highest(streams: readonly OpenStream[], rank: (stream: OpenStream) => number): OpenStream[] {
   const best: { readonly stream: OpenStream; readonly rank: number }[] = [];
   for (const stream of streams) {

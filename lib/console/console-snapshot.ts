@@ -4,10 +4,10 @@ import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
 import { PROTOCOLS, rowsOf } from './console-rows.js';
 
-/** How many routes and formats are named. The others are only counted. */
+/** How many routes and formats are listed by name. The others are only counted. */
 const NAMED = 8;
 
-/** The shortest period, in seconds, for a rate. Over a shorter one the last rate is repeated, since it would say little. */
+/** The shortest period for which a rate is calculated, in seconds. For a shorter period, the last rate is used, as the result would be too inexact. */
 const SHORTEST_S = 0.5;
 
 /** The figures that the charts show for one second. Rates are per second, and unknown in the first sample. */
@@ -22,7 +22,7 @@ export interface ConsoleSample {
   readonly eventRate: number | null;
 }
 
-/** A hub as the page shows it. */
+/** A hub in the form that the page shows. */
 interface ConsoleHub {
   readonly name: string;
   readonly subscribers: number;
@@ -108,7 +108,7 @@ export class ConsoleSnapshot {
   }
 }
 
-/** How often each of several names occurs. */
+/** Counts how often each name occurs. */
 class Tally {
   private readonly counts = new Map<string, number>();
 

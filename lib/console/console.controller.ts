@@ -37,7 +37,7 @@ class ConsoleActions {
     private readonly host: HttpAdapterHost,
   ) {}
 
-  /** Responds with the page. The response is not Nest's, so that no interceptor of the application changes it. */
+  /** Responds with the page. It bypasses Nest's response handling, so that interceptors of the application do not change it. */
   page(response: unknown): void {
     const { httpAdapter } = this.host;
     for (const [name, value] of Object.entries(CONSOLE_PAGE_HEADERS)) {
@@ -50,9 +50,9 @@ class ConsoleActions {
     this.feed.add(stream, consoleQuery(filter, sort));
   }
 
-  /** Closes a stream. Does not wait until it is closed: a client that reads nothing has until `sendTimeout`. */
+  /** Starts to close a stream. It does not wait for the end: if the client does not read, closing takes up to `sendTimeout`. */
   close(contentType: string | undefined, body: unknown): { readonly closing: string } {
-    // JSON cannot be sent by a form: a page of another site would have to ask first (CORS).
+    // A form cannot send JSON, so that a page of another site would need a CORS preflight.
     if (!/^application\/json\s*(;|$)/i.test(contentType ?? '')) {
       throw new UnsupportedMediaTypeException('Send the id of a stream as JSON: {"id":"…"}');
     }
@@ -68,7 +68,7 @@ class ConsoleActions {
   }
 }
 
-/** Returns a controller at a path. Each call makes a class of its own: an application, or several in one process, may have several consoles. */
+/** Returns a controller at a path. Each call creates a new class, since one process may have several consoles. */
 export function consoleControllerAt(path: string): Type {
   @Controller({ path, version: VERSION_NEUTRAL })
   @SetMetadata(EXCLUDED_FROM_OPENAPI, [true])

@@ -18,15 +18,15 @@ export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
 
 const ROLE = { code: 'invalid-option', is: 'the guard of the console', requestIn: 'the context' } as const;
 
-/** 127.0.0.0/8, also as IPv6 has it, and ::1. */
+/** Matches the addresses 127.0.0.0/8, also when they are mapped to IPv6, and ::1. */
 const LOOPBACK = /^(::1|(::ffff:)?127\.\d+\.\d+\.\d+)$/;
 
-/** Names no other site can have. */
+/** Matches host names that no other site can have. */
 const LOCAL_NAME = /^((.+\.)?localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /**
- * Development without a guard: a port that others can reach does not give the console away, nor does a name of another site that is
- * made to lead here (DNS rebinding), which for the browser is the same origin.
+ * The guard for development. It only allows requests from this machine, even if the port is reachable from others. It also checks the host name,
+ * since another site can make its own name point to this machine (DNS rebinding): for a browser, that is the same origin.
  */
 const onlyThisMachine: CanActivate = {
   canActivate(context) {
@@ -68,7 +68,7 @@ export class ConsoleGuard implements CanActivate, OnModuleInit {
   }
 }
 
-/** Refuses what a page of another site makes the browser send, with the cookies of its user. */
+/** Refuses requests that a page of another site makes a browser send with the cookies of its user. */
 @Injectable()
 export class SameOriginGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-/** A request as Express has it, which is Node.js's own, or as Fastify has it, around that. */
+/** A request of Express, which is that of Node.js, or a request of Fastify, which wraps that of Node.js. */
 type PlatformRequest = IncomingMessage & { readonly raw?: IncomingMessage; readonly ip?: string };
 
 /** Returns the request of Node.js that a platform wraps. */
@@ -9,12 +9,12 @@ export function incomingOf(request: unknown): IncomingMessage {
   return given.raw ?? given;
 }
 
-/** Returns the address of a client as the platform knows it. Behind a proxy it needs `trust proxy`. */
+/** Returns the address of a client. Behind a proxy, it is that of the proxy unless the platform trusts the proxy. */
 export function clientOf(request: unknown): string {
   return (request as PlatformRequest).ip ?? '';
 }
 
-/** Returns the path of a request without its query, which may hold a token. */
+/** Returns the path of a request without its query, which may contain a token. */
 export function pathOf(request: unknown): string {
   const incoming = incomingOf(request) as IncomingMessage & { readonly originalUrl?: string };
   const [path = ''] = (incoming.originalUrl ?? incoming.url ?? '').split('?', 1);

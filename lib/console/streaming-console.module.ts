@@ -8,11 +8,12 @@ import { ConsoleFeed } from './console-feed.js';
 import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 /**
- * Serves a page with the open streams of the application, its hubs, and a button that closes a stream. Import it beside
- * `StreamingModule.forRoot()`. It costs nothing while the page is not open.
+ * Serves a web page that shows the open streams and the hubs of the application, and can close streams. Import it in addition to
+ * `StreamingModule.forRoot()`. It does nothing while no browser shows the page.
  *
- * @throws {StreamError} at start-up: `invalid-option` for an option that is not valid, and for a console without a guard outside of development;
- * `module-missing` without `StreamingModule.forRoot()`
+ * When the application starts, it throws a {@link StreamError} with one of these codes:
+ * - `invalid-option`: an option is invalid, or the console has no guard outside of development
+ * - `module-missing`: the application does not import `StreamingModule.forRoot()`
  *
  * @example
  * ```ts
@@ -25,7 +26,7 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
   /** @internal */
   constructor(@Inject(ConsoleFeed) private readonly feed: ConsoleFeed) {}
 
-  /** Serves the console. Default: at `console`, without a guard, where `NODE_ENV` is `development`; see {@link StreamingConsoleOptions}. */
+  /** Returns the module with its options. Without options, it serves the page at `console`, if `NODE_ENV` is `development`; see {@link StreamingConsoleOptions}. */
   static forRoot(options: StreamingConsoleOptions = {}): DynamicModule {
     const { path } = options;
     return {
@@ -46,7 +47,7 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
   }
 
   onApplicationShutdown(): void {
-    this.feed.rest();
+    this.feed.stop();
   }
 }
 

@@ -4,21 +4,21 @@ import { StreamError } from '../util/errors.js';
 
 /** Options of `StreamingConsoleModule.forRoot()`. */
 export interface StreamingConsoleOptions {
-  /** The path of the page, below the global prefix and without a version. Default: `console`. */
+  /** The path of the page. It is below the global prefix of the application, and has no version. Default: `console`. */
   readonly path?: string;
   /**
-   * Decides who may see the console and close streams: a guard, or a class of guards that is resolved through dependency injection. It guards
-   * the page, its feed and its button. Default: none, which is allowed in development only.
+   * The guard that decides who may see the console and close streams: an object, or a class that is resolved through dependency injection. It
+   * protects all requests of the console. Default: none, which is only allowed in development.
    */
   readonly guard?: CanActivate | Type<CanActivate>;
   /**
-   * Whether the console works without a guard. Then only requests from the same machine are answered. Default: whether `NODE_ENV` is
-   * `development`.
+   * Whether the console may have no guard. It then refuses all requests that do not come from the same machine. Default: `true` if `NODE_ENV`
+   * is `development`, otherwise `false`.
    */
   readonly development?: boolean;
 }
 
-/** Returns whether a value is a guard. Whether a class is one is known once there is an instance of it. */
+/** Returns whether a value is a guard. For a class, this is only known once it has an instance. */
 export function isGuard(value: unknown): value is CanActivate {
   return typeof (value as CanActivate | null | undefined)?.canActivate === 'function';
 }
@@ -37,7 +37,7 @@ const options = keys<StreamingConsoleOptions>({
   development: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
 });
 
-/** Throws for options that are not valid, and for a console that everybody could use. */
+/** Throws for invalid options, and for a console that anyone could use. */
 export function checkConsoleOptions(given: StreamingConsoleOptions): StreamingConsoleOptions {
   demand(options, given, 'StreamingConsoleModule.forRoot()');
   const { development = process.env.NODE_ENV === 'development' } = given;

@@ -1,8 +1,8 @@
 import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
- * Injects the {@link StreamConnection} of the request. A method that injects it can send chunks by calling `send()`. If it returns `undefined`, the stream
- * stays open until `close()` is called. Pipes do not run on the connection.
+ * Parameter decorator that injects the {@link StreamConnection} of the request. The method can then send chunks with `send()`. If it returns
+ * `undefined`, the stream stays open until `close()` is called. Pipes do not run on the connection.
  *
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 import { Inject } from '@nestjs/common';
 
 /**
- * Returns the token by which a hub is injected: for tests, factories and `app.get()`.
+ * Returns the injection token of a hub, for tests, factories and `app.get()`.
  *
  * @example
  * ```ts
@@ -13,10 +13,10 @@ export function getHubToken(name: string): string {
 }
 
 /**
- * Injects the hub of that name, which any module of the application may have registered with `StreamingModule.registerHub()`.
+ * Injects the hub with this name. It can be registered with `StreamingModule.registerHub()` in any module of the application.
  *
- * If no module has, the application does not start: Nest reports that it cannot resolve the dependency `StreamingHub_` and the name.
- * With `@Optional()`, `undefined` is injected.
+ * If no module has registered it, the application does not start: Nest reports that it cannot resolve the dependency `StreamingHub_<name>`.
+ * With `@Optional()`, `undefined` is injected instead.
  *
  * @example
  * ```ts

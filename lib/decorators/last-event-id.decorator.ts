@@ -1,11 +1,11 @@
 import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
- * Injects the `Last-Event-ID` of a client that reconnects (WHATWG HTML §9.2.4), or `undefined` if the client sends none. Pipes do not run on it. It is the
- * string that the client sent, and may be any string: a hub answers an id that it does not know with a `reset`; check the id if you read it yourself.
+ * Parameter decorator that injects the `Last-Event-ID` of a client that reconnects (WHATWG HTML §9.2.4), or `undefined` if the client sends
+ * none. Pipes do not run on it. A client can send any string: a hub responds to an id that it does not know with a `reset`. If you use the id
+ * yourself, validate it.
  *
- * A WebSocket client sends it as the subprotocol `last-event-id.<id>`, where the id is percent-encoded, or in its URL
- * (`?lastEventId=…`).
+ * A WebSocket client sends its id as the subprotocol `last-event-id.<id>`, with the id percent-encoded, or in the URL (`?lastEventId=…`).
  *
  * @example
  * ```ts

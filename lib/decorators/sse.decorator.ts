@@ -2,11 +2,12 @@ import type { SseOptions } from '../options/streaming.options.js';
 import { decorateStream } from '../route/route-decorator.js';
 
 /**
- * Marks a method as a stream of Server-Sent Events: `@Stream()` with `format: 'sse'`. It replaces the decorator of the same name in
+ * Marks a method as a stream of Server-Sent Events, like `@Stream()` with `format: 'sse'`. It replaces the decorator of the same name in
  * `@nestjs/common`: change the import, and an existing method that returns an `Observable<MessageEvent>` works as before.
  *
  * @param path the path or paths of the route. Default: `/`
- * @param options see {@link SseOptions}
+ * @param options override the options of the application; see {@link SseOptions}
+ * @throws {StreamError} `invalid-route` if the method also has `@Stream()`. All options are checked when the application starts
  *
  * @example
  * ```ts

@@ -1,10 +1,10 @@
 import { createStreamParameter } from '../route/route-parameter.js';
 
 /**
- * Injects an `AbortSignal` that is aborted when the stream ends, whatever ended it. When the client disconnects, that happens in the same turn.
- * Its reason is a {@link StreamCloseError}. Pipes do not run on it.
+ * Parameter decorator that injects an `AbortSignal`, which is aborted when the stream has ended for any reason. If the client disconnects, the
+ * signal is aborted in the same turn of the event loop. Its `reason` is a {@link StreamCloseError}. Pipes do not run on the signal.
  *
- * A listener of its `abort` event must not throw: Node.js makes that an uncaught exception, as with every `EventTarget`.
+ * A listener for its event `abort` must not throw: as with every `EventTarget`, Node.js turns the error into an uncaught exception.
  *
  * @example
  * ```ts

@@ -2,14 +2,16 @@ import type { StreamOptions } from '../options/streaming.options.js';
 import { decorateStream } from '../route/route-decorator.js';
 
 /**
- * Marks a method as a stream and maps its route. The method returns a generator or another iterable, an Observable, a Node.js or web
- * stream, a web `Response`, or a promise of one of these. It is sent to the client chunk by chunk, in the format that the client accepts. A
- * method that returns `undefined` sends its chunks through `@ConnectedStream()`.
+ * Marks a method as a stream, and maps its route. The method may return a generator or another iterable, an Observable, a Node.js or web
+ * stream, a web `Response`, a subscription of a hub, or a promise of one of these. The result is sent to the client chunk by chunk, in a format
+ * that the client accepts. A method that returns `undefined` sends its chunks through `@ConnectedStream()`.
  *
- * Beside `@Get()`, `@Post()` or another route decorator, in any order, leave out the path: the other decorator maps the route.
+ * If the method also has `@Get()`, `@Post()` or another route decorator, leave out the path: the other decorator maps the route. The order of
+ * the decorators does not matter.
  *
  * @param path the path or paths of the route. Default: `/`
- * @param options override those of the application; see {@link StreamOptions}
+ * @param options override the options of the application; see {@link StreamOptions}
+ * @throws {StreamError} `invalid-route` if the method also has `@Sse()`. All options are checked when the application starts
  *
  * @example
  * ```ts

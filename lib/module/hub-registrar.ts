@@ -13,14 +13,14 @@ export const DEFAULT_BROKER = Symbol('nestjs-streaming:default-broker');
 /** How long a broker may take to close, in milliseconds. */
 const BROKER_CLOSE_TIMEOUT_MS = 5_000;
 
-/** How many applications of this process use a broker: the last of them closes it. */
+/** The number of applications in this process that use a broker. The last one closes it. */
 const applications = new WeakMap<Broker, number>();
 
 /** The hubs of one application, in the order in which they are registered, and the brokers that they use. */
 @Injectable()
 export class HubRegistrar implements OnApplicationShutdown {
   private readonly logger = new Logger('Hub');
-  /** By name; `undefined` while a hub is being opened. */
+  /** The hubs by name. `undefined` while a hub is being opened. */
   private readonly hubs = new Map<string, Hub | undefined>();
   private readonly brokers = new Set<Broker>();
 
@@ -29,8 +29,8 @@ export class HubRegistrar implements OnApplicationShutdown {
   }
 
   /**
-   * Opens a hub, which then receives what is published.
-   * @throws {StreamError} `duplicate-hub` for a name that is registered already; or what the broker throws
+   * Opens a hub. Resolves when it receives events.
+   * @throws {StreamError} `duplicate-hub` if the name is registered already. An error of the broker is passed on
    */
   async open(options: HubOptions): Promise<Hub> {
     const { name, broker = this.defaultBroker } = options;
@@ -54,7 +54,7 @@ export class HubRegistrar implements OnApplicationShutdown {
     }
   }
 
-  /** Resolves when every subscriber with room for it has received what was published. */
+  /** Resolves when the published events are delivered to all live subscribers, or wait in their backlogs. */
   settled(): Promise<unknown> {
     return Promise.all([...this].map((hub) => hub.settled()));
   }
@@ -71,7 +71,7 @@ export class HubRegistrar implements OnApplicationShutdown {
     await this.closeAll('broker', [...this.brokers].filter(release), (broker) => this.closeBroker(broker));
   }
 
-  /** Closes all of them, even if one fails. */
+  /** Closes all items, even if one of them fails. */
   private async closeAll<T>(what: string, items: readonly T[], close: (item: T) => Promise<void>): Promise<void> {
     for (const outcome of await Promise.allSettled(items.map(close))) {
       if (outcome.status === 'rejected') {
@@ -95,7 +95,7 @@ export class HubRegistrar implements OnApplicationShutdown {
   }
 }
 
-/** The error for a name that two registrations have. */
+/** Returns the error for a name that is registered twice. */
 export function duplicateHub(name: string): StreamError {
   return new StreamError(
     'duplicate-hub',
@@ -103,7 +103,7 @@ export function duplicateHub(name: string): StreamError {
   );
 }
 
-/** Returns whether no other application uses a broker. */
+/** Counts one application less for a broker. Returns whether no other application uses it. */
 function release(broker: Broker): boolean {
   const others = (applications.get(broker) ?? 1) - 1;
   applications.set(broker, others);

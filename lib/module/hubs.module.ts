@@ -4,16 +4,16 @@ import type { HubOptions } from '../hub/hub.options.js';
 import { checkHubOptions } from '../hub/hub-checks.js';
 import { duplicateHub, HubRegistrar } from './hub-registrar.js';
 
-/** Provides the registrar of an application: one for all of its hubs. */
+/** Provides the registrar for all hubs of an application. */
 @Global()
 @Module({ providers: [HubRegistrar], exports: [HubRegistrar] })
 export class HubRegistrarModule {}
 
-/** Provides the hubs of one `registerHub()`. */
+/** Provides the hubs of one call of `registerHub()`. */
 @Module({ imports: [HubRegistrarModule] })
 class HubsModule {}
 
-/** Returns a module that opens hubs when the application starts, and provides them to all of its modules. */
+/** Returns a module that opens hubs when the application starts, and provides them to all modules. */
 export function hubsModuleOf(hubs: readonly HubOptions[]): DynamicModule {
   const names = new Set<string>();
   for (const options of hubs) {

@@ -51,10 +51,14 @@ function createRuntime(options: StreamingModuleOptions | undefined): StreamingRu
 }
 
 /**
- * Makes `@Stream()` and `@Sse()` work in every controller of an application. Import it once, in the root module.
+ * The module that `@Stream()` and `@Sse()` need in every application. Import `StreamingModule.forRoot()` once, in the root module.
  *
- * @throws {StreamError} at start-up: `invalid-option` for an option that is unknown, has a wrong type or contradicts another, `invalid-route`
- * for a method whose decorators contradict each other, `invalid-hook` for an object without hooks, `module-duplicate` if it is imported twice
+ * When the application starts, it throws a {@link StreamError} with one of these codes:
+ * - `invalid-option`: an option is unknown, has a wrong type, or contradicts another option
+ * - `invalid-route`: decorators of a method contradict each other
+ * - `invalid-hook`: an object in `hooks` has no hook, or a class of hooks is request-scoped
+ * - `module-missing`: `websocket` is set, but the package `ws` is not installed
+ * - `module-duplicate`: the module is imported twice
  *
  * @example
  * ```ts
@@ -106,22 +110,21 @@ export class StreamingModule
     super();
   }
 
-  /** Configures all streams of the application. Defaults: see {@link StreamingModuleOptions}. */
+  /** Returns the module with the options of the application. For defaults, see {@link StreamingModuleOptions}. */
   static override forRoot(options: typeof OPTIONS_TYPE = {}): DynamicModule {
     return super.forRoot(options);
   }
 
-  /** Like `forRoot()`, but gets the options from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
+  /** Like `forRoot()`, but the options come from a factory, a class or a provider (`useFactory`, `useClass`, `useExisting`). */
   static override forRootAsync(options: typeof ASYNC_OPTIONS_TYPE): DynamicModule {
     return super.forRootAsync(options);
   }
 
   /**
-   * Registers hubs, to be injected with `@InjectHub()` in any module of the application.
+   * Returns a module that registers hubs. They can be injected with `@InjectHub()` in every module of the application.
    *
-   * An unknown name is Nest's own error at start-up, "Nest can't resolve dependencies", which names who injects it.
-   *
-   * @throws {StreamError} `invalid-option`; `duplicate-hub` for a name that is registered twice, here or at start-up
+   * @throws {StreamError} `invalid-option` if an option is wrong; `duplicate-hub` if a name is registered twice. If the two registrations are
+   * in different modules, that is thrown when the application starts
    *
    * @example
    * ```ts
@@ -133,7 +136,7 @@ export class StreamingModule
     return hubsModuleOf(hubs);
   }
 
-  /** Nest calls it when all providers exist, and before it registers the first route: routes can still be prepared. */
+  /** Called by Nest when all providers exist, before it registers the first route, so that routes can still be changed. */
   configure(): void {
     const adapter = this.host.httpAdapter;
     if (!adapter) {
@@ -163,7 +166,7 @@ export class StreamingModule
     this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
   }
 
-  /** Nest calls it after it has registered gateways, and before the server listens. */
+  /** Called by Nest after it has registered gateways, before the server listens. */
   async onApplicationBootstrap(): Promise<void> {
     if (this.routes) {
       const paths = this.routes.paths(this.config, this.modules, ({ webSockets }) => webSockets);

@@ -16,15 +16,15 @@ import { WebSocketSupport } from '../websocket/websocket-support.js';
 /** How long streams may take to close when their hooks or clients hang, in milliseconds. */
 const FORCE_CLOSE_AFTER_MS = 500;
 
-/** The hubs of an application, as its shutdown uses them. */
+/** The part of the hubs of an application that its shutdown uses. */
 interface RunningHubs {
-  /** Resolves when every subscriber with room for it has received what was published. */
+  /** Resolves when the published events are delivered to all live subscribers, or wait in their backlogs. */
   settled(): Promise<unknown>;
   /** Ends all subscriptions. The hubs can still publish, to other processes, until they are closed. */
   endSubscriptions(): void;
 }
 
-/** What the streams of one application share. */
+/** The objects that all streams of one application share. */
 export class StreamingRuntime implements RouteContext {
   readonly registry = new StreamRegistry();
   readonly services: RouteContext['services'];
@@ -60,9 +60,9 @@ export class StreamingRuntime implements RouteContext {
   }
 
   /**
-   * Makes sure that a server closes within a limited time.
+   * Ensures that a server closes within a limited time.
    * @param paths returns the paths of the stream routes
-   * @returns what closes it
+   * @returns the object that closes the server
    */
   closeInTime(server: Server, paths: () => readonly string[]): ServerClosing {
     const { grace = DEFAULTS.shutdown.grace } = this.options.shutdown ?? {};
@@ -101,13 +101,13 @@ export class StreamingRuntime implements RouteContext {
     this.registry.clock.stop();
   }
 
-  /** Returns after which time a client should reconnect, or `undefined` if it is not told. Random, so that clients do not all reconnect at once. */
+  /** Returns the time after which a client should reconnect, or `undefined` if none is sent. It is random, so that clients do not all reconnect at once. */
   private retryDelay(): number | undefined {
     const { retry = DEFAULTS.shutdown.retry } = this.options.shutdown ?? {};
     return retry === false ? undefined : jittered(retry);
   }
 
-  /** Closes the streams that would not end within `grace` anyway: those that send the events of a hub, directly or through a generator. */
+  /** Closes the streams that send the events of a hub, directly or through a generator, since they never end by themselves. */
   private async endEndless(hubs: RunningHubs): Promise<void> {
     await hubs.settled();
     const endless = [...this.registry.open].filter((stream) => stream.endless);

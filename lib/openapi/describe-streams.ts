@@ -16,34 +16,34 @@ import { DECORATORS } from './swagger.js';
 type Swagger = typeof import('@nestjs/swagger');
 type Responses = Readonly<Record<string, Record<string, unknown>>>;
 
-/** Written by TypeScript with `emitDecoratorMetadata`, which Nest needs anyway. */
+/** The key of the metadata that TypeScript writes with `emitDecoratorMetadata`, which Nest requires. */
 const RETURN_TYPE = 'design:returntype';
 
 /** The keys of a response that describe its body. */
 const DESCRIBED_BY = ['content', 'schema', 'standardSchema', 'type', '$ref'];
 
-/** Statuses of answers that have no body. */
+/** The statuses of responses without a body. */
 const WITHOUT_BODY = ['204', '205'];
 
-/** The metadata of the user's decorators on a method, before anything was added: the same method may be part of another application, too. */
+/** The metadata of the user's decorators on each method, before descriptions were added: a method may belong to several applications. */
 const given = new WeakMap<object, ReadonlyMap<string, unknown>>();
 
 /**
- * Adds the metadata that `SwaggerModule.createDocument()` reads to stream routes, if `@nestjs/swagger` is installed. It is called while
- * providers are made: a document may be created before the application is initialized.
+ * Adds the metadata that `SwaggerModule.createDocument()` reads to stream routes, if `@nestjs/swagger` is installed. It is called when
+ * providers are created, since a document may be created before the application is initialized.
  */
 export async function describeStreams(
   routes: readonly StreamRoute[],
   application: StreamingModuleOptions,
 ): Promise<void> {
   for (const { handler } of routes) {
-    takeBack(handler);
+    restoreGiven(handler);
   }
   const swagger = routes.length > 0 && application.openapi !== false && (await importSwagger());
   if (swagger) {
-    // Several controllers may inherit one method: all are noted before the first is written.
+    // Several controllers may inherit one method, so all metadata is saved before the first description is written.
     for (const { handler } of routes) {
-      noteGiven(handler);
+      saveGiven(handler);
     }
     for (const route of routes) {
       new StreamDescription(swagger, route, application).write();
@@ -51,13 +51,13 @@ export async function describeStreams(
   }
 }
 
-function noteGiven(handler: object): void {
+function saveGiven(handler: object): void {
   const keys = [DECORATORS.API_RESPONSE, DECORATORS.API_PARAMETERS, DECORATORS.API_EXTRA_MODELS];
   given.set(handler, new Map(keys.map((key) => [key, Reflect.getMetadata(key, handler)])));
 }
 
 /** Removes the metadata that another application has written to a method. */
-function takeBack(handler: object): void {
+function restoreGiven(handler: object): void {
   for (const [key, value] of given.get(handler) ?? []) {
     Reflect.defineMetadata(key, value, handler);
   }
@@ -74,11 +74,11 @@ async function importSwagger(): Promise<Swagger | undefined> {
   }
 }
 
-function saysBody(answer: Responses[string] | undefined): boolean {
+function describesBody(answer: Responses[string] | undefined): boolean {
   return DESCRIBED_BY.some((key) => answer?.[key] !== undefined);
 }
 
-/** Writes the description of one route. What the user has described is kept. */
+/** Writes the description of one route. Descriptions of the user are kept. */
 class StreamDescription {
   private readonly formats: readonly StreamFormat[] | undefined;
   private readonly negotiated: boolean;
@@ -116,7 +116,7 @@ class StreamDescription {
     }
   }
 
-  /** Whether it answers over HTTP, and not to WebSockets alone. */
+  /** Whether clients can request the route over HTTP, and not only over WebSocket. */
   private get http(): boolean {
     const { protocols } = this.route.mark.options;
     return protocols === undefined || [protocols].flat().includes('http');
@@ -137,11 +137,11 @@ class StreamDescription {
     const { responses } = this;
     const usual = String(this.status);
     const other = Object.keys(responses).find(
-      (each) => each.startsWith('2') && (!WITHOUT_BODY.includes(each) || saysBody(responses[each])),
+      (each) => each.startsWith('2') && (!WITHOUT_BODY.includes(each) || describesBody(responses[each])),
     );
     const status = responses[usual] ? usual : (other ?? usual);
     const said = responses[status];
-    if (saysBody(said)) {
+    if (describesBody(said)) {
       return;
     }
     if (item?.model) {
@@ -151,13 +151,13 @@ class StreamDescription {
     const ofMethod = this.responsesOf(this.route.handler)[status]?.description;
     this.respond({
       status: status as '2XX',
-      // That of the method is kept, and this one would be put behind it.
+      // `@nestjs/swagger` would append this description to that of the method.
       description: ofMethod ? '' : String(said?.description || byDefault),
       content: streamContent(this.formats, item?.schema, this.application.openapi || undefined),
     });
   }
 
-  /** Returns the responses that the method and its class describe already. */
+  /** The responses that the method and its class describe already. */
   private get responses(): Responses {
     return { ...this.responsesOf(this.route.controller), ...this.responsesOf(this.route.handler) };
   }

@@ -2,10 +2,10 @@ import type { ApiHeaderOptions, ApiResponseOptions } from '@nestjs/swagger';
 import type { StreamLimits } from '../options/streaming.options.js';
 import type { SchemaObject } from './swagger.js';
 
-/** Determines which errors a route may respond with before it streams. */
+/** The settings that determine with which errors a route may respond. */
 export interface Refusals {
   readonly negotiated: boolean;
-  /** Those of the application and those of the route. */
+  /** The limits of the application and those of the route. */
   readonly limits: readonly StreamLimits[];
 }
 
@@ -38,13 +38,13 @@ export const NOTHING_NEW: ApiResponseOptions & { status: number } = {
   },
 };
 
-/** The answer of a route that is for WebSockets alone (RFC 6455 §4.2.2). */
+/** The response of a route that only accepts WebSockets (RFC 6455 §4.2.2). */
 export const SWITCHING: ApiResponseOptions & { status: number } = {
   status: 101,
   description: 'A WebSocket, whose messages are the chunks',
 };
 
-/** The body of Nest's own exception filter. */
+/** Returns the description of a response of Nest's own exception filter. */
 function answer(
   status: number,
   description: string,
@@ -87,5 +87,5 @@ export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOption
   ];
 }
 
-/** The response over HTTP of a route that is for WebSockets alone. */
+/** The response over HTTP of a route that only accepts WebSockets. */
 export const UPGRADE_REQUIRED = answer(426, 'The stream is for WebSockets: open one');

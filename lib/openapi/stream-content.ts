@@ -5,10 +5,10 @@ import { sseFormat } from '../format/sse.format.js';
 import { bytesFormat } from '../format/text.format.js';
 import type { Schema } from './swagger.js';
 
-/** The OpenAPI version of a document. `undefined`: it is described for readers of all versions. */
+/** The OpenAPI version of a document. `undefined`: the description suits tools for all versions. */
 export type OpenApiVersion = '3.0' | '3.1' | '3.2' | undefined;
 
-/** A media type object (OpenAPI 3.2 §4.14), which `@nestjs/swagger` knows without `itemSchema`. */
+/** A media type object (OpenAPI 3.2 §4.14). The type of `@nestjs/swagger` lacks `itemSchema`. */
 export interface StreamMediaType {
   readonly schema?: Schema;
   readonly itemSchema?: object;
@@ -24,13 +24,13 @@ export function streamContent(
   version: OpenApiVersion,
 ): Record<string, StreamMediaType> {
   const [only] = formats ?? [];
-  // A format that need not be chosen is sent as its first media type.
+  // If there is only one format, it is not negotiated, and always sent with its first media type.
   const offers = (formats ?? ALL_FORMATS).flatMap((format) =>
     (only && formats?.length === 1 ? format.mediaTypes.slice(0, 1) : format.mediaTypes).map(
       (mediaType) => [mediaType, mediaTypeObject(format, mediaType, item, version)] as const,
     ),
   );
-  // Of two formats with one media type, the first is sent.
+  // If two formats have the same media type, the first one is sent.
   return Object.fromEntries(offers.reverse());
 }
 
@@ -50,7 +50,7 @@ function mediaTypeObject(
     case '3.1':
       return { schema: { type: 'string' } };
     case '3.2':
-      // In 3.2 a schema would be that of an array of the items.
+      // In 3.2, `schema` would describe an array of the chunks.
       return itemSchema ? { itemSchema } : {};
     default:
       return item ? { schema: { type: 'string' }, itemSchema } : { schema: { type: 'string' } };
@@ -68,7 +68,7 @@ function bodySchema(format: StreamFormat, item: Schema | undefined): Schema {
   }
 }
 
-/** An event as it is once it is parsed (OpenAPI 3.2 §4.14.3.2). Strings are sent as they are, all else as JSON. */
+/** Returns the schema of a parsed event (OpenAPI 3.2 §4.14.3.2). Strings are sent as they are, all other data as JSON. */
 function eventSchema(item: Schema | undefined): object {
   const text = item === undefined || ('type' in item && item.type === 'string' && item.format === undefined);
   return {

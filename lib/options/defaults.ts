@@ -1,7 +1,7 @@
 import { CONTENT_CODINGS } from '../transport/compression/encoders.js';
 import type { StreamingModuleOptions, WebSocketOptions } from './streaming.options.js';
 
-/** The default of every option that has one, nested as the options are. */
+/** The defaults of all options, with the same nesting as the options. */
 export const DEFAULTS = {
   flush: 'auto',
   openDelay: 1_000,
@@ -24,7 +24,7 @@ export const DEFAULTS = {
   shutdown: { grace: 5_000, retry: 3_000 },
 } as const satisfies StreamingModuleOptions;
 
-/** Returns the options that are not `undefined`: an option that is `undefined` counts as left out. */
+/** Returns the options without those that are `undefined`, which count as left out. */
 export function given<T extends object>(options: T | undefined): Partial<T> {
   return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

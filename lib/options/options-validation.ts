@@ -158,8 +158,8 @@ const CHECKS = {
 };
 
 /**
- * Refuses options that are unknown or of a wrong type.
- * @param where what they were given to, as the message names it
+ * Throws for options that are unknown or have a wrong type.
+ * @param where the decorator or function with the options, for the message
  */
 export function validateOptions(kind: keyof typeof CHECKS, options: unknown, where: string): void {
   demand(CHECKS[kind], options, where);

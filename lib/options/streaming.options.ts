@@ -7,40 +7,41 @@ import type { StreamFormatName } from '../format/formats.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';
 import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 
-/** The largest numbers of streams that may be open at the same time. A request over a limit is refused before its handler is called. */
+/** Limits for the number of streams that are open at the same time. A request over a limit is refused before its handler is called. */
 export interface StreamLimits {
-  /** All streams together. A request over it gets 503, or what the option `refusal` says. Default: no limit. */
+  /** The greatest number of all streams. A request over this limit gets 503, or a response of the option `refusal`. Default: no limit. */
   readonly connections?: number;
-  /** The streams of one client. A request over it gets 429. Default: no limit. */
+  /** The greatest number of streams of one client. A request over this limit gets 429. Default: no limit. */
   readonly perClient?: number;
   /**
-   * Returns the name of the client that sent a request. Default: the `ip` of the request. Behind a proxy it needs the platform's setting `trust proxy`.
+   * Returns a string that identifies the client of a request. Default: the `ip` of the request. Behind a proxy, the `ip` is that of the
+   * proxy unless the setting `trust proxy` (Express) or `trustProxy` (Fastify) is on.
    */
   readonly clientOf?: (request: unknown) => string;
   /**
-   * The streams on one TCP connection (pipelined requests) or in one HTTP/2 session. A request over it gets 429. Raise it where a proxy
-   * speaks HTTP/2 to the application, since such a proxy sends the streams of many clients in one session. `false`: no limit.
+   * The greatest number of streams on one TCP connection (pipelined requests) or in one HTTP/2 session. A request over this limit gets 429.
+   * Raise it if a proxy uses HTTP/2 to the application, since it sends the streams of many clients in one session. `false`: no limit.
    * Default: 1000 for the application, no limit for a route.
    */
   readonly perConnection?: number | false;
-  /** After this time a refused client may try again, in milliseconds. The header `Retry-After` is in seconds, so it is rounded up. Default: 5000. */
+  /** The time after which a refused client may try again, in milliseconds. It is rounded up to seconds for the header `Retry-After`. Default: 5000. */
   readonly retryAfter?: number;
 }
 
-/** How bodies are compressed for clients that accept it. Every flush also flushes the encoder: no chunk waits for the next one. */
+/** Options for the compression of bodies. Every flush also flushes the encoder, so that no chunk waits for the next one. */
 export interface StreamCompression {
   /**
-   * The encodings that the server offers, in the order of its preference. The weights of `Accept-Encoding` come first (RFC 9110 §12.5.3). For
-   * a hub subscription, `gzip` comes first if the client accepts it: events are then compressed once for all clients. `zstd` is left out
-   * where Node.js does not have it (before 22.15). Default: `['zstd', 'br', 'gzip']`.
+   * The encodings that the server offers, in order of preference. They are compared after the weights in `Accept-Encoding` (RFC 9110 §12.5.3).
+   * For a hub subscription, `gzip` is used whenever the client accepts it: events are then compressed once for all clients. `zstd` needs
+   * Node.js ≥ 22.15, and is left out in earlier versions. Default: `['zstd', 'br', 'gzip']`.
    */
   readonly encodings?: readonly ContentCoding[];
-  /** A body with fewer bytes is not compressed if it ends before any of it was sent. In bytes. Default: 1024. */
+  /** A body with fewer bytes than this is not compressed, if it ends before any of it was sent. Default: 1024. */
   readonly threshold?: number;
 }
 
 /**
- * Options that are set for the application and can be overridden for a route. Durations are in milliseconds, at most 2 147 483 647
+ * Options for the application that can be overridden for a route. Durations are in milliseconds, and at most 2 147 483 647
  * (24.8 days). `false` turns a duration off.
  */
 export interface StreamBehavior {
@@ -52,54 +53,54 @@ export interface StreamBehavior {
   /**
    * When chunks are sent.
    * - `auto` (default): chunks that the source yields without waiting are sent in one write, at the latest once 16 KiB are gathered
-   * - `each`: every chunk is sent in a write of its own
-   * - `{ bytes, ms }`: chunks are sent once this number of bytes is gathered, or this time after the first of them
+   * - `each`: every chunk is sent in a separate write
+   * - `{ bytes, ms }`: chunks are sent once this number of bytes is gathered, or this number of milliseconds after the first chunk
    */
   readonly flush?: FlushPolicy;
   /**
-   * How long the head of a silent stream is held back. Until the head is sent, an error still gets a status of its own. In milliseconds.
-   * `0`: the head is sent at once. `'first-chunk'`: the head is sent with the first chunk. Where `format` is not set, the head is also held
-   * back until the handler has returned, because it may return a `Response` with a status and headers of its own. Default: 1000.
+   * How long the head of a stream waits for the first chunk, in milliseconds. Until the head is sent, an exception filter can still respond to
+   * an error with another status. `0`: the head is sent immediately. `'first-chunk'`: the head always waits for the first chunk. If `format` is
+   * not set, the head also waits for the promise of the handler, which may resolve to a `Response` with its own status and headers. Default: 1000.
    */
   readonly openDelay?: number | 'first-chunk';
-  /** A heartbeat is sent after this time of silence on the connection, in formats that have heartbeats. In milliseconds. Default: 15 000. */
+  /** A heartbeat is sent after this time without a write, in formats that have heartbeats. In milliseconds. Default: 15 000. */
   readonly heartbeat?: number | false;
-  /** A client that reads nothing for this time is disconnected. In milliseconds. Default: 30 000. */
+  /** A client that reads nothing for this time, although bytes wait for it, is disconnected. In milliseconds. Default: 30 000. */
   readonly sendTimeout?: number | false;
-  /** The maximum lifetime of a stream. It is then closed with the code `deadline`. In milliseconds. Default: `false`. */
+  /** The maximum lifetime of a stream, in milliseconds. The stream is then closed with the code `deadline`. Default: `false`. */
   readonly maxDuration?: number | false;
-  /** What may wait for a client from a source that cannot be paced. Default: 65 536 chunks, 4 MiB. */
+  /** The limits of the queue of chunks from a source that cannot be paced, such as an Observable or `send()`. Default: 65 536 chunks, 4 MiB. */
   readonly queue?: Partial<QueueLimits>;
   /**
-   * What happens when more waits for a client than `queue` allows.
+   * The policy for a client for which more chunks wait than `queue` allows.
    * - `disconnect` (default): the client is disconnected, and a warning is logged
-   * - `drop-oldest`, `drop-newest`: chunks are dropped. Formats with events or records send their number in a `lagged` event
+   * - `drop-oldest`, `drop-newest`: chunks are dropped. Formats with events or records report their number in a `lagged` event
    */
   readonly overflow?: OverflowPolicy;
-  /** The `type` of the event by which an SSE client learns of an error. Default: `error`. */
+  /** The `type` of the event that reports an error to an SSE client. Default: `error`. */
   readonly errorEvent?: string;
   /**
    * Which chunks are events.
-   * - `shape`: what `event()` returns, and every object that looks like Nest's `MessageEvent`: all its keys are among `data`, `id`, `type`,
-   *   `retry` and `comment`, and it has `data`, `retry` or `comment`
-   * - `explicit`: only what `event()` returns. Every other object is data
+   * - `shape`: objects that `event()` returns, and every object that looks like Nest's `MessageEvent`: it has no keys other than `data`, `id`,
+   *   `type`, `retry` and `comment`, and at least one of `data`, `retry` and `comment`
+   * - `explicit`: only objects that `event()` returns. Every other object is data
    *
    * The events of a hub are events in both cases.
-   * Default: `shape` on a route whose only format is SSE, such as `@Sse()`; `explicit` on all other routes.
+   * Default: `shape` on a route whose only format has the fields of an event, such as `@Sse()`; `explicit` on all other routes.
    */
   readonly events?: 'shape' | 'explicit';
   /**
-   * Compression by `Accept-Encoding`. `true`: with all encodings of this Node.js. A route uses the options of the application for those that
-   * it leaves out. Default: `false`.
+   * Compresses bodies as `Accept-Encoding` allows. `true`: with all encodings of the running version of Node.js. For options that a route leaves out,
+   * those of the application are used. Default: `false`.
    * @example { encodings: ['br', 'gzip'], threshold: 512 }
    */
   readonly compression?: boolean | StreamCompression;
   /**
-   * Whether a browser that opens the stream in its address bar gets a page that shows the items as they arrive, whatever the formats of the
-   * route. It is meant for development. Default: `false`. Where the client selects the format, a browser then shows the stream as plain text.
+   * Whether a browser that opens the stream from its address bar receives an HTML page that shows the chunks as they arrive, in place of the
+   * formats of the route. For development. Default: `false`: on a route with several formats, the browser then shows the stream as plain text.
    */
   readonly browser?: boolean;
-  /** Limits of this route. For the application: limits of all its streams together. */
+  /** Limits for the streams of the route, or for all streams of the application together. */
   readonly limits?: StreamLimits;
 }
 
@@ -111,21 +112,21 @@ export type StreamProtocol = 'http' | 'websocket';
 /** Options of WebSockets, for all streams of the application. */
 export interface WebSocketOptions {
   /**
-   * The other origins whose pages may open a WebSocket: a list such as `['https://app.example.com']`, `*` for all, or a function that is called
-   * with the `Origin` header and the platform's request. Pages of the origin of the server itself, and clients that are not browsers, are always allowed.
-   * Default: none.
+   * The origins, other than that of the server, whose pages may open a WebSocket: a list such as `['https://app.example.com']`, `*` for all, or
+   * a function that receives the header `Origin` and the request of the platform. Pages of the server's own origin, and clients that are not
+   * browsers, are always allowed. Default: none.
    */
   readonly origins?: '*' | readonly string[] | ((origin: string, request: unknown) => boolean);
-  /** The largest message that a client may send, in bytes. A larger one closes the WebSocket with 1009. Default: 65 536. */
+  /** The greatest size of a message of a client, in bytes. A larger message closes the WebSocket with the code 1009. Default: 65 536. */
   readonly maxPayload?: number;
   /**
-   * The largest number of frames in one message. More frames close the WebSocket with 1008. Browsers send a message in one frame, or in a few
-   * frames if it is large. Default: 256.
+   * The greatest number of frames of a message. More frames close the WebSocket with the code 1008. Browsers send a message in one frame, or in a
+   * few frames if it is large. Default: 256.
    */
   readonly maxFragments?: number;
   /**
-   * What may wait to be read from `stream.messages`. Over it, nothing more is read from the client until there is room. Messages that arrived
-   * in the same read from the socket are kept in addition. Default: 64 messages, 65 536 bytes.
+   * The limits of the queue of messages that wait to be read from `stream.messages`. While the queue is full, the socket is not read. Messages
+   * that were read from the socket at the same time are kept in addition. Default: 64 messages, 65 536 bytes.
    */
   readonly messages?: Partial<QueueLimits>;
 }
@@ -133,21 +134,21 @@ export interface WebSocketOptions {
 /** Options of `@Stream()`. */
 export interface StreamOptions extends StreamBehavior {
   /**
-   * The protocols over which clients can request the route. Default: HTTP, and with `forRoot({ websocket })` also WebSocket where the method is `GET`.
+   * The protocols over which clients can request the route. Default: HTTP; with `forRoot({ websocket })`, also WebSocket if the method is `GET`.
    */
   readonly protocols?: StreamProtocol | readonly StreamProtocol[];
-  /** The HTTP method of the route, if the decorator maps it. Default: `GET`. */
+  /** The HTTP method of the route, if no other decorator maps it. Default: `GET`. */
   readonly method?: RequestMethod;
   /**
-   * The type of an item of the stream, for the OpenAPI document that `@nestjs/swagger` makes: a class, `[Class]`, or a function that returns one
-   * of them. It does not change what is sent. Default: items are not described.
+   * The type of a chunk, for the OpenAPI document of `@nestjs/swagger`: a class, `[Class]` for an array of it, or a function that returns one
+   * of these. It does not change the stream. Default: chunks are not described.
    */
   readonly type?: StreamItemType;
 }
 
 /** Options of `@Sse()`. */
 export interface SseOptions extends Omit<StreamOptions, 'format'> {
-  /** As in `@Sse()` of `@nestjs/common`: another name of `queue.bytes`. `0` and `Infinity` remove the limit. */
+  /** Another name for `queue.bytes`, as in `@Sse()` of `@nestjs/common`. `0` and `Infinity`: no limit. */
   readonly maxPendingDataLength?: number;
 }
 
@@ -156,34 +157,35 @@ export type StreamHooksLike<T = unknown> = StreamHooks<T> | Type<StreamHooks<T>>
 
 /** Options of `StreamingModule.forRoot()`. */
 export interface StreamingModuleOptions extends StreamBehavior {
-  /** Hooks of every stream of the application, outermost first. Classes are resolved through dependency injection. */
+  /** Hooks for all streams of the application, outermost first. Classes are resolved through dependency injection. */
   readonly hooks?: StreamHooksLike | readonly StreamHooksLike[];
   /**
-   * Where the logs of those hubs are kept that have no broker of their own. It is closed with the application. Default: the memory of the process.
+   * Stores the logs of all hubs without the option `broker`. It is closed with the application. Default: a {@link MemoryBroker}.
    */
   readonly broker?: Broker;
   /**
-   * The OpenAPI version for which stream routes are described when `@nestjs/swagger` is installed. `false`: they are not described.
-   * Default: an entry with `itemSchema` for readers of 3.2, and with `schema` for readers of 3.0 and 3.1. A strict validator of 3.0 or 3.1 refuses
-   * `itemSchema`: set the version if you use one.
+   * The OpenAPI version in which stream routes are described if `@nestjs/swagger` is installed. `false`: they are not described.
+   * Default: with `itemSchema` for tools that support 3.2, and with `schema` for tools that support 3.0 or 3.1. A strict validator for 3.0 or 3.1
+   * refuses `itemSchema`: if you use one, set the version.
    */
   readonly openapi?: '3.0' | '3.1' | '3.2' | false;
-  /** Whether clients can request streams over WebSocket too. The package `ws` must be installed. Default: `false`. */
+  /** Whether clients can also request streams over WebSocket. The package `ws` must be installed. Default: `false`. */
   readonly websocket?: boolean | WebSocketOptions;
   /**
-   * How an `EventSource` is refused while the application closes, or over `limits.connections`. An `EventSource` is a `GET` request whose `Accept`
-   * header is `text/event-stream` alone, on a route with the format `sse`.
-   * - `retry` (default): with 200, an event of type `shutdown` whose `retry` says when to reconnect, and a clean end. An `EventSource` never
-   *   reconnects after any other status
-   * - `status`: with 503, as all other clients
+   * How an `EventSource` is refused while the application closes, or over `limits.connections`. Any `GET` request whose header `Accept` is
+   * exactly `text/event-stream` counts as an `EventSource`, on a route with the format `sse`.
+   * - `retry` (default): with the status 200, an event of type `shutdown` whose `retry` is the time until it reconnects, and a clean end. After
+   *   any other status, an `EventSource` does not reconnect
+   * - `status`: with the status 503, like all other clients
    */
   readonly refusal?: 'retry' | 'status';
-  /** What `app.close()` does with open streams. Those that send the events of a hub never end by themselves, so they are closed at once. */
+  /** How `app.close()` ends open streams. Streams of hubs never end by themselves, so they are closed without waiting for `grace`. */
   readonly shutdown?: {
-    /** How long streams may take to end by themselves, in milliseconds. Default: 5000. */
+    /** How long streams may take to end by themselves, in milliseconds. `0`: they are closed immediately. Default: 5000. */
     readonly grace?: number;
     /**
-     * After which time SSE clients reconnect, in milliseconds: ± 50 %, so that they do not all reconnect at once. `false`: clients are not told. Default: 3000.
+     * The time after which SSE clients reconnect, in milliseconds. It varies by ± 50 %, so that they do not all reconnect at once. `false`: no time is sent.
+     * Default: 3000.
      */
     readonly retry?: number | false;
   };

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** The `Accept` of an `EventSource`: an event stream and nothing else. */
+/** Matches the `Accept` header of an `EventSource`, which contains only `text/event-stream`. */
 const EVENT_STREAM = /^\s*text\/event-stream\s*(?:;[^,]*)?$/i;
 
-/** Whether a request is that of an `EventSource`, which gives up for good on any status but 200. */
+/** Returns whether a request was sent by an `EventSource`, which does not reconnect after a status other than 200. */
 export function isEventSource(request: { readonly method?: string; readonly headers: IncomingHttpHeaders }): boolean {
   return request.method === 'GET' && EVENT_STREAM.test(request.headers.accept ?? '');
 }

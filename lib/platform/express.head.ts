@@ -9,12 +9,12 @@ export interface ExpressResponse extends ServerResponse<IncomingMessage> {
   readonly req: IncomingMessage & { readonly ip?: string; next?: unknown };
 }
 
-/** On Express the response is Node's own. */
+/** The head of a response on Express, where the response is a `ServerResponse` of Node.js. */
 export class ExpressHead implements ResponseHead {
   constructor(private readonly response: ExpressResponse) {}
 
   status(code: number): void {
-    // Express refuses what is no status; Node.js would only once the head is written.
+    // Express throws for an invalid status now. Node.js would only throw when the head is written.
     this.response.status(code);
   }
 
@@ -43,7 +43,7 @@ export class ExpressHead implements ResponseHead {
     }
     const head = framed(this.response, []);
     const dropped = type !== undefined && own !== undefined ? [...head.dropped, CONTENT_TYPE] : head.dropped;
-    // Nothing comes after us, and the router's closures would live as long as the stream: 700 bytes.
+    // No handler follows, and the closures of the router would take 700 bytes as long as the stream is open.
     this.response.req.next = undefined;
     return { ...head, dropped };
   }

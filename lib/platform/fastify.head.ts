@@ -35,14 +35,14 @@ interface FastifyLike {
   ): unknown;
 }
 
-/** The argument of `reply.send()`: with it, the `onSend` hooks of the application (cookies, sessions, …) run before the head is taken over. */
+/** The argument for `reply.send()`, so that the `onSend` hooks of the application (cookies, sessions, …) run before the reply is hijacked. */
 class TakenBody {
   failure: { readonly error: unknown } | undefined;
   private replacesType = false;
   private head: CommittedHead | undefined;
   private waiting: Deferred<CommittedHead> | undefined;
 
-  /** Fastify takes an object with `pipe` for a stream, and leaves it and its content type alone. */
+  /** Fastify recognizes an object with `pipe` as a stream, and does not change it or its content type. */
   pipe(): never {
     throw new StreamError(
       'invalid-state',
@@ -55,7 +55,7 @@ class TakenBody {
     private readonly defaults: Readonly<Record<string, string>>,
   ) {}
 
-  /** Sets the content type of the body, unless another one may stay. */
+  /** Sets the content type of the body, unless the one of the application may stay. */
   setType(reply: FastifyReplyLike): void {
     const own = reply.getHeader(CONTENT_TYPE);
     const type = typeInstead(own, this.contentType);
@@ -67,7 +67,7 @@ class TakenBody {
 
   take(reply: FastifyReplyLike): void {
     try {
-      // Again: a hook may have set another one.
+      // Set again, as a hook may have changed it.
       this.setType(reply);
       const framing = framed(reply.raw, headersOf(reply, this.defaults));
       const head = this.replacesType ? { ...framing, dropped: [...framing.dropped, CONTENT_TYPE] } : framing;
@@ -93,8 +93,8 @@ class TakenBody {
 }
 
 /**
- * The headers of a reply, and the defaults it does not have. Refuses what Node.js would refuse to write, while an exception
- * filter can still answer.
+ * Returns the headers of a reply, with the default headers that it does not have. Throws for headers that Node.js could not write, while an
+ * exception filter can still respond.
  */
 function headersOf(reply: FastifyReplyLike, defaults: Readonly<Record<string, string>>): OutgoingHeaders {
   const own = reply.getHeaders();
@@ -115,7 +115,7 @@ function headersOf(reply: FastifyReplyLike, defaults: Readonly<Record<string, st
   return headers;
 }
 
-/** Takes over the replies of streams. Called once, before the routes are registered. */
+/** Adds the `onSend` hook that hijacks the replies of streams. Called once, before the routes are registered. */
 export function interceptSend(instance: FastifyLike): void {
   instance.addHook('onSend', (_request, reply, payload, done) => {
     if (payload instanceof TakenBody) {
@@ -126,7 +126,7 @@ export function interceptSend(instance: FastifyLike): void {
   });
 }
 
-/** Fastify's listener, which runs its `onResponse` hooks and writes its log: it is the same for both events, and takes itself away. */
+/** Calls the listener of Fastify that runs `onResponse` hooks and writes the log. Fastify adds it for both events, and it removes itself. */
 function complete(this: ServerResponse): void {
   const onError = this.listeners('error');
   for (const listener of this.listeners('finish').filter((each) => onError.includes(each))) {
@@ -135,23 +135,23 @@ function complete(this: ServerResponse): void {
 }
 
 /**
- * Has Fastify count a response as completed when its connection closes. By itself it waits for the events `finish` and `error`, and a
- * response over HTTP/1 that is cut off, or whose client leaves, has neither of them.
+ * Makes Fastify complete a response when its connection closes. Fastify itself waits for the event `finish` or `error`. A response over
+ * HTTP/1 that is cut off, or whose client disconnects, emits neither of them.
  */
 function completeWhenClosed(raw: ServerResponse<IncomingMessage>): void {
   if (raw.listenerCount('error') === 0) {
-    // Fastify has neither hooks nor a log.
+    // Fastify has added no listener, as it has neither hooks nor a log.
     return;
   }
   raw.on('close', complete);
   if (raw.socket === null) {
-    // It waits behind another response of its connection: Node.js does not emit `close` while it does.
+    // The response waits behind another one on its connection. Node.js does not emit `close` on a waiting response.
     const stop = onceSocketCloses(raw.req.socket, () => complete.call(raw));
     raw.on('close', stop);
   }
 }
 
-/** On Fastify the head is the reply's until its `onSend` hooks have run, and then Node's. */
+/** The head of a response on Fastify. It belongs to the reply until the `onSend` hooks have run, and then to the response of Node.js. */
 export class FastifyHead implements ResponseHead {
   constructor(private readonly reply: FastifyReplyLike) {
     completeWhenClosed(reply.raw);
@@ -162,14 +162,14 @@ export class FastifyHead implements ResponseHead {
   }
 
   header(name: string, value: string | readonly string[]): void {
-    // Fastify keeps what Node.js refuses, and would only fail when an exception filter has answered.
+    // Fastify accepts headers that Node.js refuses, and would only fail when the response of an exception filter is written.
     validateHeaderName(name);
     for (const each of typeof value === 'string' ? [value] : value) {
       validateHeaderValue(name, each);
     }
     const before = name.toLowerCase() === 'set-cookie' ? this.reply.raw.getHeader(name) : undefined;
     if (before !== undefined && this.reply.getHeader(name) === before) {
-      // Fastify adds to its own cookies, and would replace those that middleware gave Node's response.
+      // Fastify adds to the cookies of the reply, but would replace those that middleware has set on the response of Node.js.
       this.reply.header(name, [before].flat());
     }
     this.reply.header(name, value);
@@ -183,7 +183,7 @@ export class FastifyHead implements ResponseHead {
     contentType: BodyType | undefined,
     defaults: Readonly<Record<string, string>>,
   ): CommittedHead | Promise<CommittedHead> {
-    // Once the reply has been sent, an exception filter can no longer answer.
+    // Checked first: after reply.send(), an exception filter can no longer respond.
     checkLength(this.reply.getHeader(CONTENT_LENGTH));
     const body = new TakenBody(contentType, defaults);
     body.setType(this.reply);
@@ -202,7 +202,7 @@ export class FastifyHead implements ResponseHead {
 
   abandon(): void {
     this.reply.hijack();
-    // Its `close` may have been emitted before there was a stream.
+    // The event `close` may have been emitted before the stream was created.
     complete.call(this.reply.raw);
   }
 }

@@ -4,7 +4,7 @@ import type { Http2ServerRequest, Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import { socketOf } from '../transport/http2-session.js';
 
-/** How long a client may take to close its end of a session that is over, in milliseconds. It has at most twice this time. */
+/** How long a client may take to close its side of a finished session, in milliseconds. In the worst case it takes twice as long. */
 const SESSION_CLOSE_TIMEOUT_MS = 500;
 
 interface FastifyServerLike {
@@ -16,7 +16,7 @@ interface FastifyServerLike {
   addHook(name: 'preClose', hook: (done: () => void) => void): unknown;
 }
 
-/** The HTTP/2 sessions of an application. Without it, they would keep the server open for as long as their clients like. */
+/** The HTTP/2 sessions of an application. If they were not closed, clients could keep the server open for any time. */
 class Sessions {
   private readonly sockets = new Map<Http2Session, Socket>();
   private closing = false;
@@ -33,7 +33,7 @@ class Sessions {
     }
   };
 
-  /** Makes every session refuse new requests (GOAWAY, RFC 9113 §6.8) and close with the last of its streams. */
+  /** Makes every session refuse new requests (GOAWAY, RFC 9113 §6.8), and close after the last of its streams. */
   close(): void {
     this.closing = true;
     for (const session of this.sockets.keys()) {
@@ -42,7 +42,7 @@ class Sessions {
     this.dropLater(new Set());
   }
 
-  /** Drops the sessions that are closed on this side now, and were so the last time. */
+  /** Regularly destroys the sockets of sessions that were closed on this side in two successive checks. */
   private dropLater(before: ReadonlySet<Http2Session>): void {
     if (this.sockets.size === 0) {
       return;
@@ -53,7 +53,7 @@ class Sessions {
       }
       this.dropLater(new Set([...this.sockets.keys()].filter((session) => session.destroyed)));
     }, SESSION_CLOSE_TIMEOUT_MS);
-    // The sockets keep the process alive while they are open. Without them there is nothing to drop.
+    // Open sockets keep the process alive, so that the timer does not have to.
     timer.unref();
   }
 }
@@ -61,13 +61,13 @@ class Sessions {
 /** Closes the HTTP/2 sessions of an application when it closes. Called once, before its routes are registered. */
 export function closeSessions(instance: FastifyServerLike): void {
   if (!('updateSettings' in instance.server)) {
-    // It speaks HTTP/1.1 alone.
+    // The server only supports HTTP/1.1.
     return;
   }
   const sessions = new Sessions();
   instance.server.on('session', sessions.add);
   instance.addHook('onRequest', ({ raw }, _reply, done) => {
-    // For localhost Fastify has a server for each address, and shows the first.
+    // For localhost, Fastify has one server for each address, but `instance.server` is only the first of them.
     const session = 'stream' in raw ? raw.stream.session : undefined;
     if (session) {
       sessions.add(session);

@@ -4,17 +4,17 @@ import type { CommittedHead } from '../transport/response-head.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
 import { StreamError } from '../util/errors.js';
 
-/** Every header that says where a message ends or what becomes of its connection. */
+/** All headers that determine where a message ends, or whether its connection stays open. */
 export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;
 
 type HeaderValue = OutgoingHeaders[number] | undefined;
 
-/** The part that is used of a response of `node:http` or of the compatibility API of `node:http2`. */
+/** The used part of a response of `node:http`, or of the compatibility API of `node:http2`. */
 type Response = Pick<ServerResponse, 'statusCode' | 'req' | 'getHeader' | 'hasHeader' | 'setHeader'>;
 
 /**
- * Makes Node.js leave out a header. After `removeHeader()` it would also leave out the header of this name that it sets by itself, such as
- * `Transfer-Encoding: chunked`.
+ * Prevents a header of the application from being sent. After `removeHeader()`, Node.js would also not send the header that it sets itself under
+ * this name, such as `Transfer-Encoding: chunked`.
  */
 function withhold(response: Response, name: string): void {
   if (response.hasHeader(name)) {
@@ -24,7 +24,7 @@ function withhold(response: Response, name: string): void {
 
 /**
  * Reads a `Content-Length` (RFC 9110 §8.6).
- * @throws {StreamError} `invalid-header` when it is not one number of bytes
+ * @throws {StreamError} `invalid-header` if it is not exactly one number of bytes
  */
 function lengthIn(value: HeaderValue): number {
   const [only, ...more] = [value].flat();
@@ -39,12 +39,12 @@ function lengthIn(value: HeaderValue): number {
 }
 
 /**
- * Drops the headers by which the application would frame the message, and reads the length that it declares for the body. Of
- * two headers that frame one message, clients and proxies may each obey another (RFC 9112 §6.1).
+ * Drops the headers of the application that would frame the message, and reads the length that it declares for the body. If two headers
+ * framed one message, clients and proxies could use different ones (RFC 9112 §6.1).
  *
- * @param response has headers already
- * @param headers those that the response does not know yet, with names in lower case. They win over those of the response
- * @throws {StreamError} `invalid-header` for a `Content-Length` that is none, or an interim status
+ * @param response may have headers already
+ * @param headers more headers, with names in lower case. They take precedence over those of the response
+ * @throws {StreamError} `invalid-header` for an invalid `Content-Length`, or an interim status
  */
 export function framed(response: Response, headers: OutgoingHeaders): CommittedHead {
   const { statusCode, req } = response;
@@ -81,12 +81,12 @@ export function framed(response: Response, headers: OutgoingHeaders): CommittedH
   return { headers: kept, dropped, length: lengthIn(value) };
 }
 
-/** Whether a header is to be taken back when another body is sent. That the connection closes is true of any. */
+/** Returns whether a header has to be removed when another body is sent. `Connection: close` is true for any body, and stays. */
 export function isReleased(name: (typeof FRAMING)[number], value: HeaderValue): boolean {
   return value !== undefined && !(name === 'connection' && closes(value));
 }
 
-/** Takes the headers back that frame the body of a stream, so that another body can be sent. */
+/** Removes the headers that frame the body of a stream, so that another body can be sent. */
 export function releaseFraming(response: Response): void {
   for (const name of FRAMING) {
     if (isReleased(name, response.getHeader(name))) {

@@ -4,7 +4,10 @@ export const CONTENT_TYPE = 'content-type';
 
 type HeaderValue = number | string | readonly string[] | undefined;
 
-/** Returns the content type to set where the application has set `own`, or `undefined` if that one can stay: clients do not need ours, or it names the same media type. */
+/**
+ * Returns the content type to set if the application has set `own`. Returns `undefined` if `own` may stay, because clients do not need the type
+ * of the format, or because both have the same media type.
+ */
 export function typeInstead(own: HeaderValue, type: BodyType | undefined): string | undefined {
   if (type === undefined) {
     return undefined;
@@ -13,7 +16,7 @@ export function typeInstead(own: HeaderValue, type: BodyType | undefined): strin
   return stays ? undefined : type.value;
 }
 
-/** The media type without its parameters (RFC 9110 §8.3.1). */
+/** Returns the media type without parameters (RFC 9110 §8.3.1). */
 function mediaTypeIn(contentType: string): string | undefined {
   return contentType.split(';', 1)[0]?.trim().toLowerCase();
 }

@@ -3,9 +3,9 @@ import type { IncomingMessage } from 'node:http';
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * Returns the `Last-Event-ID` of a request, whatever it is: only a hub or a handler knows which ids there are, and a client that has a wrong one
- * must not be taken for a new one. Node.js limits its length, as that of all headers.
- * @param requested an id that the request holds elsewhere. It comes before that of the header: browsers cannot set headers of a WebSocket
+ * Returns the `Last-Event-ID` of a request, without validating it: only a hub or a handler knows which ids exist, and a client with an invalid
+ * id must not be mistaken for a new client. Its length is limited by Node.js, like that of all headers.
+ * @param requested an id from another part of the request, which takes precedence over the header: browsers cannot set headers for a WebSocket
  */
 export function lastEventIdOf({ headers }: IncomingMessage, requested = ''): string | undefined {
   if (requested !== '') {
@@ -15,12 +15,12 @@ export function lastEventIdOf({ headers }: IncomingMessage, requested = ''): str
   return header === undefined ? undefined : textOfHeader(String(header));
 }
 
-/** Clients send it as UTF-8 (WHATWG HTML §9.2.4); Node.js reads headers as Latin-1. */
+/** Decodes the header again: clients send it as UTF-8 (WHATWG HTML §9.2.4), but Node.js reads headers as Latin-1. */
 function textOfHeader(value: string): string {
   try {
     return utf8.decode(Buffer.from(value, 'latin1'));
   } catch {
-    // Not UTF-8, so Latin-1 it is.
+    // The bytes are not UTF-8, so the header was Latin-1.
     return value;
   }
 }

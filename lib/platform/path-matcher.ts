@@ -1,14 +1,14 @@
 /**
- * One piece of a path as Express and Fastify know them: a parameter with what it may match and whether it may be left out; what may
- * match several segments or none (a group, a wildcard); an escape; any other character.
+ * Matches one piece of a route path of Express or Fastify: a parameter with its pattern and `?`; a group or a wildcard, which may match
+ * any number of segments; an escaped character; or any other character.
  */
 const PIECE = /:(?:\w+|"[^"]*")(?:\([^)]*\))?(\?)?|(\{\/?|\*|\(\.\*\))|\\(.)|([\s\S])/g;
-/** A segment with a parameter, whatever else is in it. */
+/** The pattern of a segment with a parameter. The rest of the segment is not compared. */
 const ANY = '[^/]*';
 
 /**
- * Returns the source of a regular expression for a path. It never backtracks: clients choose the text, and with several parameters in a segment
- * the time would be a power of its length.
+ * Returns the source of a regular expression for a path. It never backtracks: with several parameters in a segment, the time would be polynomial in
+ * the length of the text, which clients choose.
  */
 function patternOf(path: string): string {
   const segments: string[] = [];
@@ -33,10 +33,10 @@ function patternOf(path: string): string {
 }
 
 /**
- * Returns a function that tells whether a path may be that of one of these routes. It may accept too many paths, because the router decides in
- * the end: it ignores case and a `/` at the end, and does not know which values a parameter allows.
+ * Returns a function that returns whether a path may belong to one of these routes. It may accept too many paths, since the router makes the final
+ * decision. It ignores case and a trailing `/`, and does not check the values of parameters.
  *
- * @param paths as they are registered, with prefixes and versions
+ * @param paths the full paths of the routes, with prefixes and versions
  */
 export function pathMatcher(paths: readonly string[]): (path: string) => boolean {
   if (paths.length === 0) {
@@ -56,7 +56,7 @@ function decodedPath(path: string): string {
   try {
     return decodeURI(path);
   } catch {
-    // The escapes are malformed. The path itself has been compared already.
+    // The path has malformed escapes. It was compared without decoding already.
     return path;
   }
 }

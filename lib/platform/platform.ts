@@ -3,10 +3,10 @@ import type { ResponseHead } from '../transport/response-head.js';
 import { ExpressHead, type ExpressResponse } from './express.head.js';
 import { FastifyHead, type FastifyReplyLike } from './fastify.head.js';
 
-/** A response as Nest hands it out, on one of the platforms. */
+/** A response object of Nest, on one of the platforms. */
 export type PlatformResponse = ExpressResponse | FastifyReplyLike;
 
-/** A response with its request, the same for both platforms. */
+/** A response with its request, in the same form for both platforms. */
 export interface PlatformExchange {
   readonly raw: ServerResponse<IncomingMessage>;
   readonly request: { readonly ip?: string };

@@ -5,15 +5,15 @@ const TOKEN = "[\\w!#$%&'*+.^`|~-]+";
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
 const PAIR = `(${TOKEN})(?:[ \\t]*=[ \\t]*(${TOKEN}|${QUOTED}))?`;
 const PREFERENCE = new RegExp(`^${PAIR}(?:[ \\t]*;(?:[ \\t]*${PAIR})?)*$`);
-/** An element between commas. Commas in quotes do not count, and a quote that is not closed extends to the end. */
+/** Matches an element between commas. Commas within quotes do not count. A quote that is not closed extends to the end. */
 const ELEMENT = new RegExp(`(?:${QUOTED}|[^,"]|".*)+?(?=,|$)`, 'g');
 
-/** A longer header is ignored, as any preference may be. */
+/** A longer header is ignored, as a server may ignore any preference. */
 const LONGEST_PREFER = 1_024;
 
 /**
- * Returns how long a client would like to wait for a response: its preference `wait`, in whole seconds (RFC 7240 §4.3). Returns `undefined` if it
- * has none, or none that can be understood: a preference is never refused.
+ * Returns how long a client is willing to wait for a response, in seconds: its preference `wait` (RFC 7240 §4.3). Returns `undefined` if it is missing
+ * or malformed, since a preference must never cause an error.
  */
 export function waitOf({ method, headers }: IncomingMessage): number | undefined {
   const { prefer } = headers;

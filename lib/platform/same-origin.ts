@@ -7,17 +7,17 @@ interface PlatformRequest {
   readonly protocol?: string;
 }
 
-/** Some proxies name the scheme of a WebSocket. */
+/** The secure schemes. Some proxies send the scheme of a WebSocket. */
 const SECURE = /^(?:https|wss)$/i;
 
 /**
- * Returns whether a request comes from a page of its own origin, or from no page at all.
+ * Returns whether a request comes from a page of its own origin, or from a client that is not a browser.
  *
- * A browser says so itself in `Sec-Fetch-Site` where it knows the connection to be safe; otherwise the host and the scheme of `Origin` are
- * compared. A page of `http:` is not of the origin of a request over TLS, because it can be forged on the way. A page of `https:` may be of the
- * origin of a request without TLS: TLS may end at a proxy that the platform is not configured to trust.
+ * On secure connections, browsers send this information in `Sec-Fetch-Site`. Otherwise the host and the scheme of `Origin` are compared. A page
+ * with `http:` does not have the origin of a request over TLS, since an attacker on the network can forge such a page. A page with `https:` may have the
+ * origin of a request without TLS, since TLS may end at a proxy that the platform is not configured to trust.
  *
- * @param request that of the platform
+ * @param request the request object of the platform
  */
 export function isSameOrigin(request: unknown): boolean {
   const { headers, host, protocol = '' } = request as PlatformRequest;
@@ -30,7 +30,7 @@ export function isSameOrigin(request: unknown): boolean {
     return site === undefined || site === 'none';
   }
   if (!URL.canParse(origin)) {
-    // "null" of a sandboxed page, or nonsense.
+    // The origin is `null`, as in a sandboxed page, or invalid.
     return false;
   }
   const page = new URL(origin);

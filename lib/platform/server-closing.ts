@@ -5,11 +5,11 @@ import type { StreamLogger } from '../util/stream-logger.js';
 import { isEventSource } from './event-source.js';
 import { pathOf } from './path-matcher.js';
 
-/** Node.js closes an idle connection after this time, in milliseconds, once the server has been closed. */
+/** How long a connection may be idle once the server is closed, in milliseconds. */
 const KEEP_ALIVE_MS = 1;
 
-/** With fewer connections without a request than this, those that have closed are not looked for. */
-const FEWEST_SILENT = 64;
+/** With fewer connections without a request than this, closed ones are not removed from the list. */
+const MIN_SILENT = 64;
 
 /** The part of a Fastify application that is used. */
 interface ClosableInstance {
@@ -18,21 +18,21 @@ interface ClosableInstance {
 
 interface ClosingParts {
   readonly logger: StreamLogger;
-  /** Whether a path may be one of a stream route. */
+  /** Returns whether a path may belong to a stream route. */
   isOurs(path: string): boolean;
-  /** How long requests to stream routes may go on without an answer when the server has been closed, in milliseconds. */
+  /** How long requests to stream routes may stay unanswered once the server is closed, in milliseconds. */
   readonly patience: number;
 }
 
 /**
- * Closes a server within a limited time. Node.js waits for every connection that is not idle, and so for those on which nothing was ever
- * sent, which browsers and undici open in advance, and for requests that are never answered, as when a guard waits for ever.
+ * Closes a server within a limited time. Node.js waits for every connection that is not idle. It also waits for connections without a
+ * request, which browsers and undici open in advance, and for requests that are never answered, for example because a guard never resolves.
  */
 export class ServerClosing {
-  /** Connections on which no request has come yet, with the number of bytes that had come when they were made: those of a handshake of TLS. */
+  /** Connections without a request so far, each with the number of bytes that were received before it was added: those of a TLS handshake. */
   private readonly silent = new Map<Socket, number>();
-  /** With how many of them those that have closed are forgotten. */
-  private mostSilent = FEWEST_SILENT;
+  /** The number of such connections at which closed ones are removed. */
+  private maxSilent = MIN_SILENT;
   private readonly unanswered = new Set<ServerResponse>();
   private timer: NodeJS.Timeout | undefined;
   private drops = false;
@@ -46,13 +46,13 @@ export class ServerClosing {
   watch(): void {
     const { server } = this;
     const { close } = server;
-    const onResponseClose = this.answered();
+    const onResponseClose = this.closeListener();
     const add = (socket: Socket): void => {
       if (!this.silent.has(socket)) {
-        this.forgetClosed();
+        this.removeClosed();
         this.silent.set(socket, socket.bytesRead);
         if (this.timer && !server.listening) {
-          // It was accepted, or its handshake of TLS begun, before the server was closed.
+          // The connection was accepted, or its TLS handshake had begun, before the server was closed.
           socket.destroy();
         }
       }
@@ -75,8 +75,8 @@ export class ServerClosing {
   }
 
   /**
-   * From when an application of Fastify is closed, Fastify answers all requests with a 503 of its own, also while `preClose` hooks run. An
-   * `EventSource` would give up for good: its connection is dropped, and it comes back.
+   * Drops the connection of an `EventSource` that sends a request after `close()` of a Fastify application was called, even while `preClose`
+   * hooks run. Fastify would respond with 503, after which an `EventSource` does not reconnect. After a dropped connection it does.
    */
   dropOnClose(instance: ClosableInstance): void {
     const { close } = instance;
@@ -94,7 +94,7 @@ export class ServerClosing {
 
   private begin(): void {
     const { server, parts } = this;
-    // For connections whose response is still under way. Those that are idle are closed by now.
+    // For connections with an unfinished response. Idle connections are closed already.
     server.keepAliveTimeout = KEEP_ALIVE_MS;
     for (const [socket, before] of this.silent) {
       if (socket.bytesRead === before) {
@@ -119,10 +119,10 @@ export class ServerClosing {
     }
   }
 
-  /** Forgets connections that closed without a request, now and then: a listener for each costs 200 bytes, also once it is removed. */
-  private forgetClosed(): void {
+  /** Removes closed connections from time to time. A listener for each connection would take 200 bytes, even after it is removed. */
+  private removeClosed(): void {
     const { silent } = this;
-    if (silent.size < this.mostSilent) {
+    if (silent.size < this.maxSilent) {
       return;
     }
     for (const socket of silent.keys()) {
@@ -130,11 +130,11 @@ export class ServerClosing {
         silent.delete(socket);
       }
     }
-    this.mostSilent = Math.max(FEWEST_SILENT, 2 * silent.size);
+    this.maxSilent = Math.max(MIN_SILENT, 2 * silent.size);
   }
 
-  /** A listener that is one for all responses: a closure for each would live as long as it. */
-  private answered(): (this: ServerResponse) => void {
+  /** Returns one listener for all responses: a closure for each response would take memory as long as the response is open. */
+  private closeListener(): (this: ServerResponse) => void {
     const { unanswered } = this;
     return function onClose(this: ServerResponse) {
       unanswered.delete(this);

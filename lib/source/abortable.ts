@@ -19,7 +19,7 @@ function raced<T>(promise: PromiseLike<T>, signal: AbortSignal): Promise<T> {
   return Promise.race([promise, abort.promise]).finally(() => abort.release());
 }
 
-/** Calls `return()` of an iterator. Its errors are ignored, because nothing waits for them any more. */
+/** Calls `return()` of an iterator. An error is only reported as a warning, since no caller waits for it. */
 async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
   try {
     await iterator.return?.();
@@ -28,7 +28,10 @@ async function leave(iterator: AsyncIterator<unknown>): Promise<void> {
   }
 }
 
-async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, undefined> {
+async function* abortableIterable<T>(
+  iterable: AsyncIterable<T>,
+  signal: AbortSignal,
+): AsyncGenerator<T, void, undefined> {
   signal.throwIfAborted();
   const iterator = iterable[Symbol.asyncIterator]();
   let ended = false;
@@ -43,25 +46,25 @@ async function* wakeable<T>(iterable: AsyncIterable<T>, signal: AbortSignal): As
       yield step.value;
     }
   } catch (error) {
-    // What threw by itself has ended; what was left by the signal has not.
+    // An iterator that threw has ended. An iterator that was left because of the signal has not.
     ended = !signal.aborted;
     throw error;
   } finally {
     if (!ended) {
-      // Not awaited: a producer stuck in an await answers only when it wakes.
+      // Not awaited: if the producer is stuck in an `await`, return() settles only after that.
       void leave(iterator);
     }
   }
 }
 
 /**
- * Wakes a producer that waits for something which knows nothing of signals: the wait ends with the
- * signal's reason as soon as the signal is aborted, so that `finally` blocks run at once.
+ * Makes a promise or an async iterable abortable, even if it does not support signals. As soon as the signal is aborted, waiting for it ends
+ * with an error, so that the `finally` blocks of the caller run immediately.
  *
- * The work behind a promise continues, but is no longer waited for. Of an async iterable, `return()` is called.
+ * The work behind a promise is not cancelled, but its result is ignored. For an async iterable, `return()` is called.
  *
- * @throws the `reason` of the signal, which for {@link StreamSignal} is a {@link StreamError} with the
- * close code of the stream
+ * @returns a promise or an async generator with the same values
+ * @throws the `reason` of the signal. For {@link StreamSignal}, it is a {@link StreamCloseError} with the close code of the stream
  *
  * @example
  * ```ts
@@ -77,5 +80,5 @@ export function abortable<T>(
   work: AsyncIterable<T> | PromiseLike<T>,
   signal: AbortSignal,
 ): AsyncGenerator<T, void, undefined> | Promise<T> {
-  return Symbol.asyncIterator in work ? wakeable(work, signal) : raced(work, signal);
+  return Symbol.asyncIterator in work ? abortableIterable(work, signal) : raced(work, signal);
 }

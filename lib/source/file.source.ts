@@ -5,7 +5,7 @@ import { type Step } from '../util/iteration.js';
 import { isThenable } from '../util/thenable.js';
 import { type PullSource, type SourceHead } from './source.js';
 
-/** The part of a response that the error handler of a `StreamableFile` may use. */
+/** The part of a response that the error handler of a `StreamableFile` receives. */
 interface FileResponse {
   readonly destroyed: boolean;
   readonly headersSent: boolean;
@@ -15,7 +15,7 @@ interface FileResponse {
   destroy(): void;
 }
 
-/** The part of Nest's `StreamableFile` that is used, whichever copy of `@nestjs/common` it comes from. */
+/** The used part of Nest's `StreamableFile`, which may come from another copy of `@nestjs/common`. */
 export interface FileLike {
   getStream(): Readable;
   getHeaders(): {
@@ -26,7 +26,7 @@ export interface FileLike {
   readonly errorHandler?: (error: Error, response: FileResponse) => void;
 }
 
-/** A `StreamableFile`: its stream as it is, with its type, disposition and length where no others are set, as on Nest's own routes. */
+/** Reads a `StreamableFile`. As on Nest's own routes, its type, disposition and length are set unless the application has set others. */
 export class FileSource implements PullSource {
   readonly kind = 'pull';
   readonly head: SourceHead;
@@ -59,7 +59,7 @@ export class FileSource implements PullSource {
     return this.stream.stop();
   }
 
-  /** Throws what the error handler of the file would answer; without an answer, or once some of the file was read, the error itself. */
+  /** Throws an error with the response of the file's error handler. If the handler sends none, or the file was partly read, throws the error itself. */
   private readonly onError = (error: unknown): never => {
     let answer: string | undefined;
     const response: FileResponse = {

@@ -1,11 +1,11 @@
-/** See {@link FlushMark}. A symbol, as interceptors that copy chunks copy objects, and the same in every copy of the package. */
+/** See {@link FlushMark}. It is a symbol, because some interceptors copy objects. All copies of the package share it. */
 const FLUSH: unique symbol = Symbol.for('nestjs-streaming:flush');
 
-/** The value that `flush()` returns. If it is yielded or sent, the chunks before it are sent at once. It is not a chunk itself. */
+/** The value that `flush()` returns. If it is yielded or sent, the chunks before it are sent immediately. It is not a chunk itself. */
 export type FlushMark = typeof FLUSH;
 
 /**
- * Makes everything yielded so far leave at once, whatever the flush policy: `yield flush()`.
+ * Returns a mark which, when it is yielded or sent, sends all chunks before it immediately, with any flush policy.
  *
  * @example
  * ```ts

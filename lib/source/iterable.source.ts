@@ -2,7 +2,7 @@ import { type Step } from '../util/iteration.js';
 import { shelterAll } from '../util/thenable.js';
 import { type PullSource } from './source.js';
 
-/** An async generator or any other async iterable, pulled directly: a generator around it would double its cost. */
+/** Reads an async generator, or any other async iterable. Its iterator is called directly: a generator around it would double the cost. */
 export class AsyncIterableSource implements PullSource {
   readonly kind = 'pull';
 
@@ -17,13 +17,13 @@ export class AsyncIterableSource implements PullSource {
   }
 }
 
-/** A sync generator, an array or any other iterable. */
+/** Reads a sync generator, an array, or any other iterable. */
 export class IterableSource implements PullSource {
   readonly kind = 'pull';
 
   constructor(private readonly iterator: Iterator<unknown>) {}
 
-  /** A collection, whose promises are there from the beginning: one may reject before it is its turn. */
+  /** Returns a source for a collection. All of its promises exist from the beginning, so that one may reject before it is read. */
   static of(collection: readonly unknown[] | ReadonlySet<unknown>): IterableSource {
     shelterAll(collection);
     return new IterableSource(collection[Symbol.iterator]());

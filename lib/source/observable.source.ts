@@ -1,14 +1,14 @@
 import { shelter } from '../util/thenable.js';
 import type { PushSource, SourceSink } from './source.js';
 
-/** The part of an Observable that is used, whichever copy of rxjs it comes from. */
+/** The used part of an Observable, which may come from another copy of rxjs. */
 export interface Subscribable {
   subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): {
     unsubscribe(): void;
   };
 }
 
-/** An rxjs `Observable` of this or another copy of rxjs, or anything with `Symbol.observable`. */
+/** Reads an `Observable` of any copy of rxjs, or any object with `Symbol.observable`. */
 export class ObservableSource implements PushSource {
   readonly kind = 'push';
   private subscription: { unsubscribe(): void } | undefined;
@@ -19,13 +19,13 @@ export class ObservableSource implements PushSource {
   start(sink: SourceSink): void {
     const subscription = this.observable.subscribe({
       next: (value) => {
-        // One that emits within one turn goes on after it was stopped.
+        // A synchronous Observable may emit after it was unsubscribed from.
         this.stopped ? shelter(value) : sink.next(value);
       },
       error: (error) => sink.error(error),
       complete: () => sink.complete(),
     });
-    // One that emits while it is being subscribed to may have been stopped by then.
+    // If the Observable emits synchronously, the source may be stopped already.
     if (this.stopped) {
       subscription.unsubscribe();
     } else {

@@ -2,7 +2,7 @@ import { finished, type Readable } from 'node:stream';
 import { DONE, type Step } from '../util/iteration.js';
 import { type PullSource } from './source.js';
 
-/** A Node.js `Readable`, read without an iterator of its own, which would cost five times as much. */
+/** Reads a Node.js `Readable` with `read()`. Its async iterator would cost five times as much. */
 export class ReadableSource implements PullSource {
   readonly kind = 'pull';
   private outcome: { readonly error?: unknown } | undefined;

@@ -1,7 +1,7 @@
 import { DONE, type Step } from '../util/iteration.js';
 import { type PullSource, type SourceHead } from './source.js';
 
-// They describe the connection a fetched response came over (RFC 9110 §7.6.1), not ours.
+// These headers describe the connection of a fetched response (RFC 9110 §7.6.1), not that of the client.
 const HOP_BY_HOP = new Set([
   'connection',
   'keep-alive',
@@ -12,7 +12,7 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ]);
 
-/** The headers of a `Response`: those of the web, or of the node-fetch package, which has `raw()` and no `getSetCookie()`. */
+/** The headers of a web `Response`, or of a `Response` of the package node-fetch, which has `raw()` instead of `getSetCookie()`. */
 interface ResponseHeaders {
   has(name: string): boolean;
   forEach(callback: (value: string, name: string) => void): void;
@@ -20,18 +20,18 @@ interface ResponseHeaders {
   raw?(): Readonly<Record<string, string[]>>;
 }
 
-/** The part of a `Response` that is used, whichever library or realm it comes from. */
+/** The used part of a `Response`, which may come from any library or realm. */
 export interface ResponseLike {
   readonly status: number;
   readonly type?: string;
   readonly url?: string;
   readonly headers: ResponseHeaders;
   readonly bodyUsed: boolean;
-  /** A web `ReadableStream`; of the node-fetch package a Node.js `Readable`. */
+  /** A web `ReadableStream`, or a Node.js `Readable` in the package node-fetch. */
   readonly body: object | null;
 }
 
-/** A `Response`: its body as it is, its status and its headers. */
+/** Reads the body of a `Response`, and provides its status and headers. */
 export class ResponseSource implements PullSource {
   readonly kind = 'pull';
   readonly head: SourceHead;
@@ -54,7 +54,7 @@ export class ResponseSource implements PullSource {
 
 function headersOf({ type = 'default', url = '', headers: given, body }: ResponseLike): [string, string | string[]][] {
   const fetched = type !== 'default' || url !== '';
-  // fetch() has decoded the body, but left these two as they came.
+  // fetch() has decoded the body, but has not removed these two headers.
   const decoded = fetched && given.has('content-encoding') && !isRaw(body);
   const headers: [string, string | string[]][] = [];
   given.forEach((value, name) => {
@@ -68,7 +68,7 @@ function headersOf({ type = 'default', url = '', headers: given, body }: Respons
   return cookies.length > 0 ? [...headers, ['set-cookie', cookies]] : headers;
 }
 
-/** Whether it is a body that node-fetch has not decoded, as with `compress: false`: what decodes is a stream of zlib. */
+/** Returns whether node-fetch has not decoded a body, as with `compress: false`. A decoded body is a stream of zlib. */
 function isRaw(body: object | null): boolean {
   return body !== null && 'pipe' in body && !('bytesWritten' in body);
 }

@@ -3,50 +3,50 @@ import type { StreamFormat } from '../format/format.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Losses, QueueLimits } from '../util/queue-limits.js';
 
-/** A connection as a shared source sees it. */
+/** The interface of a connection to a shared source. */
 export interface SharedPort {
-  /** The format in which the connection takes bytes that are shared with others. `undefined`: chunks go through {@link emit} one by one. */
+  /** The format in which the connection accepts shared bytes. `undefined` if each chunk has to be passed to {@link emit}. */
   readonly sharedFormat: StreamFormat | undefined;
-  /** Counts what is dropped. */
+  /** Counts the dropped chunks. */
   readonly losses?: Losses;
-  /** Whether there is room for more. If not, `resume()` is called when there is. */
+  /** Whether there is room for more. If not, `resume()` of the source is called when there is. */
   readonly ready: boolean;
   /** Writes bytes in the shared format. Returns whether there is room for more. */
   writeShared(chunk: SharedChunk): boolean;
   /**
    * Writes a chunk. Returns a promise if the next chunk has to wait for it.
-   * @param bytes what it counts for in a queue
+   * @param bytes the number of bytes for which it counts in a queue
    */
   emit(chunk: HubEvent, bytes: number): void | PromiseLike<unknown>;
   /** Writes a notice of the hub. Hooks do not see it. */
   notify(notice: HubEvent): void;
   /** Sends the client its position, if the format can express it. */
   sendPosition(id: string): void;
-  /** Called when the history is written: everything after it is new. */
+  /** Called when the history is written, and only new events follow. */
   onCaughtUp?(): void;
   complete(): void;
   fail(error: unknown): void;
-  /** Disconnects the client, because more waits for it than its queue allows. */
+  /** Disconnects the client, because more events wait for it than its queue allows. */
   overflow(): void;
 }
 
-/** A source that many connections read at the same time. It keeps, or drops, what a slow client cannot take. */
+/** A source whose chunks are shared by many connections, such as a subscription to a hub. It queues or drops chunks for slow clients itself. */
 export interface SharedSource {
   readonly kind: 'shared';
-  /** It never ends by itself, only when it is closed. */
+  /** The source never ends by itself, only when it is closed. */
   readonly endless: true;
-  /** The id up to which the client has everything, if no event that was sent to it has that id. */
+  /** The id up to which the client has received all events, if it is newer than the id of the last event that it was sent. */
   readonly position: string | undefined;
-  /** The limits of what may wait for one client. */
+  /** The limits of the queue for one client. */
   readonly queue: QueueLimits;
   connect(port: SharedPort): void;
-  /** Called when there is room: for the first time, or again. */
+  /** Called when the port has room, for the first time or again. */
   resume(): void;
-  /** Called when the port takes another format than before. */
+  /** Called when `sharedFormat` of the port has changed. */
   refresh(): void;
-  /** Delivers what is available by now. Returns the id that the client can resume from then; `undefined` if there is none yet. */
+  /** Delivers the events that are available now. Returns the id from which the client can then resume, or `undefined` if there is none yet. */
   catchUp(): string | undefined;
-  /** Stops the source, as with a pulled source. It may not have started yet. */
+  /** Stops the source, which may not have started yet. See {@link PullSource.stop}. */
   stop(): void;
 }
 

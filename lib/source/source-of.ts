@@ -28,7 +28,7 @@ interface Shape {
 
 const OBSERVABLE: unknown = (Symbol as { observable?: symbol }).observable ?? '@@observable';
 
-/** Iterators and Node.js streams that are being or were read. Web streams and subscriptions know it themselves. */
+/** Iterators and Node.js streams that are or were read. Web streams and subscriptions keep track of that themselves. */
 const taken = new WeakSet<object>();
 
 function refuse(value: unknown, why: string): never {
@@ -40,7 +40,7 @@ function refuse(value: unknown, why: string): never {
   );
 }
 
-/** Two that read the same would get a part of it each, and both take it for the whole. */
+/** Throws if an object is read a second time. Two readers would each receive a part of its chunks, as if it were complete. */
 function take<T extends object>(reading: T, value: object): T {
   if (taken.has(reading)) {
     return refuse(value, 'it is being read already, or was: make a new one for every request');
@@ -59,7 +59,7 @@ function observableOf(value: Shape): Subscribable | undefined {
     : undefined;
 }
 
-/** Whether a value is an Observable, of any copy of rxjs. */
+/** Returns whether a value is an Observable of any copy of rxjs. */
 export function isObservable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && observableOf(value) !== undefined;
 }
@@ -122,7 +122,7 @@ function iterableSource(value: object): Source | undefined {
     : undefined;
 }
 
-/** A generator is its own iterator: returned again, it would go on where the other stream is. */
+/** Returns an iterator that was not read before. A generator is its own iterator: if it were returned again, two streams would share its chunks. */
 function iteratorOf<T>(iterator: T, value: object): T {
   return typeof iterator === 'object' && iterator !== null
     ? take(iterator, value)
@@ -132,7 +132,7 @@ function iteratorOf<T>(iterator: T, value: object): T {
 /**
  * Returns the source for the result of a method, after its promise has resolved. A string or binary data is one chunk.
  *
- * @throws {StreamError} `invalid-source` when it cannot be read, or has been already
+ * @throws {StreamError} `invalid-source` if the value cannot be read, or was read already
  */
 export function sourceOf(value: unknown): Source {
   if (typeof value === 'string' || isBinary(value)) {
@@ -163,7 +163,7 @@ export function discard(value: unknown): unknown {
   return isStream(value) ? sourceOf(value).stop() : shelter(value);
 }
 
-/** Whether a value is a stream beyond doubt, and not data that could be iterated too. */
+/** Returns whether a value is certainly a stream, and not data that is iterable. */
 function isStream(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) {
     return false;

@@ -2,13 +2,13 @@ import type { Step } from '../util/iteration.js';
 import type { SharedSource } from './shared-source.js';
 
 /**
- * A source the client paces: it is asked for the next chunk only when there is room for it.
- * A step that needs no waiting is answered without a promise.
+ * A source that is paced by the client: `pull()` is called only when there is room for the next chunk.
+ * If the step is available immediately, it is returned without a promise.
  */
 export interface PullSource {
   readonly kind: 'pull';
   pull(): Step | PromiseLike<Step>;
-  /** Releases what it reads from. Called at most once, and only before it has ended by itself. */
+  /** Releases the underlying object. Called at most once, and not after the source has ended by itself. */
   stop(): unknown;
 }
 
@@ -25,19 +25,19 @@ export interface SourceSink {
 export interface PushSource {
   readonly kind: 'push';
   start(sink: SourceSink): void;
-  /** As in {@link PullSource}. */
+  /** See {@link PullSource.stop}. */
   stop(): unknown;
 }
 
 /** The status and headers of a source that has its own, such as a web `Response`. */
 export interface SourceHead {
-  /** Wins over the status set before. Default: that one. */
+  /** Replaces the status that was set before. Default: that status. */
   readonly status?: number;
-  /** They win over those set before. */
+  /** Replace the headers of the same name that were set before. */
   readonly headers: Iterable<readonly [string, string | readonly string[]]>;
-  /** Sent where none of that name is set. Names are in lower case. */
+  /** Headers that are sent unless the application has set them. Names are in lower case. */
   readonly defaults?: Readonly<Record<string, string>>;
 }
 
-/** Anything a method may return, read in one way. Bytes of a source with a head are sent as they are. */
+/** The result of a method, in a form that can be read. The bytes of a source with a head are sent as they are. */
 export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;

@@ -1,7 +1,7 @@
 import { type Step } from '../util/iteration.js';
 import { type PullSource } from './source.js';
 
-/** A web `ReadableStream`. */
+/** Reads a web `ReadableStream`. */
 export class WebStreamSource implements PullSource {
   readonly kind = 'pull';
   private readonly reader: ReadableStreamDefaultReader<unknown>;

@@ -2,15 +2,15 @@ import type { Attributes } from '@opentelemetry/api';
 import type { StreamGroup } from '../connection/registry/stream-tally.js';
 import { isError, kindOf } from '../util/error-text.js';
 
-/** The code of a close reason. */
+/** The attribute with the code of a close reason. */
 export const CLOSE_CODE = 'nestjs_streaming.close_code';
 
-/** Returns the attributes by which all measurements of a stream are told apart. Unknown attributes are left out. */
+/** Returns the attributes of all measurements of a stream. Unknown attributes are left out. */
 export type AttributesOf = (stream: Pick<StreamGroup, 'route' | 'format' | 'protocol'>) => Attributes;
 
 /**
- * Makes the attributes of streams: those of the semantic conventions of OpenTelemetry where there is one, and others under
- * `nestjs_streaming.`.
+ * Returns a function that creates the attributes of streams. Their names are those of the semantic conventions of OpenTelemetry if they exist there, and
+ * otherwise begin with `nestjs_streaming.`.
  * @param paths the path templates of routes, by `Class.method`
  */
 export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
@@ -27,7 +27,7 @@ export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
   };
 }
 
-/** Returns `error.type`: the name of the class of an error, or `_OTHER` for what has none. */
+/** Returns the attribute `error.type`: the class of an error, or `_OTHER` for values without one. */
 export function errorType(error: unknown): Attributes {
   const name = isError(error) ? kindOf(error) : '';
   return { 'error.type': /^[\w$]+$/.test(name) ? name : '_OTHER' };

@@ -8,7 +8,7 @@ export class HubMetrics {
   private readonly history;
   private readonly published;
 
-  /** @param hubs those there are by now */
+  /** @param hubs returns all current hubs */
   constructor(
     meter: Meter,
     private readonly hubs: () => Iterable<Hub>,
@@ -33,7 +33,7 @@ export class HubMetrics {
     );
   }
 
-  /** Reports what has come since the last time. */
+  /** Reports all changes since the last call. */
   report(): void {
     const hubs = [...this.hubs()].map((hub) => ({ hub, attributes: { 'nestjs_streaming.hub': hub.name } }));
     for (const { hub, attributes } of hubs) {
@@ -43,7 +43,7 @@ export class HubMetrics {
     this.history.report(hubs.map(({ hub, attributes }) => ({ value: hub.log.kept, attributes })));
   }
 
-  /** As {@link report}, for the last time. */
+  /** Reports the last changes, and then sets all levels to 0. */
   stop(): void {
     this.report();
     this.subscribers.report([]);

@@ -7,7 +7,7 @@ interface Level {
 
 /**
  * An up-down counter that reports current values. It adds the difference to the last report, so that the values of several applications in one
- * process add up. With an observable instrument, the SDK would use the last value alone, and keep it after the application has closed.
+ * process are summed up. With an observable instrument, the SDK would only use the last value, and keep it after the application has closed.
  */
 export class RunningLevel {
   private reported: ReadonlyMap<string, Level> = new Map();
@@ -28,7 +28,7 @@ export class RunningLevel {
   }
 }
 
-/** A counter that reports totals. It adds the difference to the last report, so that the totals of several applications in one process add up. */
+/** A counter that reports totals. It adds the difference to the last report, so that the totals of several applications in one process are summed up. */
 export class RunningTotal {
   private readonly reported = new Map<string, number>();
 

@@ -6,12 +6,12 @@ import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 import { RunningLevel, RunningTotal } from './running-counters.js';
 
 const FIRST_BYTE_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-/** From a short answer to a stream that is open for a day. */
+/** Boundaries for durations from that of a short response to that of a stream that is open for a day. */
 const DURATION_SECONDS = [0.01, 0.1, 1, 5, 15, 60, 300, 900, 3_600, 14_400, 86_400];
 
 /**
- * The instruments of streams. Chunks and the like are counted by the streams themselves, and reported when they are collected:
- * to tell of each would cost more than to send it.
+ * The instruments of streams. Streams count their chunks and bytes themselves. The totals are reported when metrics are collected:
+ * reporting each chunk would cost more than sending it.
  */
 export class StreamMetrics {
   private readonly open;
@@ -61,7 +61,7 @@ export class StreamMetrics {
     this.duration.record(milliseconds / 1_000, { ...this.attributesOf(stream), ...failure });
   }
 
-  /** Reports what has come since the last time. */
+  /** Reports all changes since the last call. */
   report(): void {
     const groups = this.registry.snapshot().groups.map((group) => ({ group, attributes: this.attributesOf(group) }));
     for (const { group, attributes } of groups) {
@@ -75,7 +75,7 @@ export class StreamMetrics {
     this.open.report(groups.map(({ group, attributes }) => ({ value: group.open, attributes })));
   }
 
-  /** As {@link report}, for the last time. */
+  /** Reports the last changes, and then sets all levels to 0. */
   stop(): void {
     this.report();
     this.open.report([]);

@@ -4,7 +4,7 @@ import type { StreamCloseReason } from '../util/close-reason.js';
 import { isError, textOf } from '../util/error-text.js';
 import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
 
-/** `SpanStatusCode.ERROR`. The name itself is there only when the package is installed. */
+/** The value of `SpanStatusCode.ERROR`, which cannot be imported, as the package is optional. */
 const ERROR = 2;
 
 /** One span per stream, in the trace of its request. */
@@ -57,7 +57,7 @@ function recordException(span: Span, error: unknown): void {
   try {
     span.recordException(isError(error) ? error : textOf(error));
   } catch {
-    // It reads the fields of an error, which may throw.
+    // The method reads the fields of an error, which may throw.
     span.recordException(textOf(error));
   }
 }

@@ -17,7 +17,7 @@ export class Telemetry implements StreamObserver {
   private readonly streams: StreamMetrics;
   private readonly hubs: HubMetrics;
   private readonly spans: StreamSpans;
-  /** Never has a value: what is collected is brought up to date by its callback. */
+  /** An instrument without a value. Its callback updates all other instruments when metrics are collected. */
   private readonly collection;
 
   private constructor(
@@ -37,8 +37,8 @@ export class Telemetry implements StreamObserver {
   }
 
   /**
-   * Starts telemetry if `@opentelemetry/api` is installed. It has no effect without an SDK, which the application sets up before.
-   * @param hubs returns the hubs there are by now
+   * Starts telemetry if `@opentelemetry/api` is installed. It has no effect unless the application has set up an SDK before.
+   * @param hubs returns all current hubs
    * @param paths returns the path templates of routes, by `Class.method`
    */
   static async start(
@@ -52,7 +52,7 @@ export class Telemetry implements StreamObserver {
     return telemetry;
   }
 
-  /** Reports what has not been collected yet. */
+  /** Reports the last changes, and stops telemetry. */
   stop(): void {
     this.collection.removeCallback(this.collect);
     this.streams.stop();
@@ -73,7 +73,7 @@ export class Telemetry implements StreamObserver {
     this.guard(() => this.spans.ended(stream, reason));
   }
 
-  /** An error of a processor or exporter of the application must not fail a stream. */
+  /** Logs errors of processors and exporters, which must not fail a stream. */
   private guard(run: () => void): void {
     try {
       run();

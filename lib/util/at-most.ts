@@ -1,7 +1,7 @@
 /**
- * Waits for something, but no longer than `ms` milliseconds. It is not cancelled, but no longer waited for.
- * @returns whether it settled in time
- * @throws what it rejects with in time; a later rejection is ignored
+ * Waits for a promise, but for at most `ms` milliseconds. The work behind the promise is not cancelled.
+ * @returns whether the promise has resolved in time
+ * @throws the reason if the promise has rejected in time. A later rejection is ignored
  */
 export async function atMost(ms: number, done: PromiseLike<unknown>): Promise<boolean> {
   let timer: NodeJS.Timeout | undefined;

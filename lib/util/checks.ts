@@ -1,12 +1,12 @@
 import { StreamError } from './errors.js';
 
 /**
- * Returns what is wrong with a value, as a sentence whose subject is its name: `must be …`. Where it is an option within the value, the
- * sentence begins with its path: `"limit" must be …`.
+ * Returns what is wrong with a value, as the end of a sentence that begins with its name: `must be …`. If an option within the value is wrong, the
+ * text begins with the path of that option: `"limit" must be …`. Returns `undefined` for a valid value.
  */
 export type Check = (value: unknown) => string | undefined;
 
-/** The longest that a timer of Node.js waits, in milliseconds. A timer with a longer duration fires at once. */
+/** The greatest duration of a timer of Node.js, in milliseconds. A timer with a greater duration fires immediately. */
 export const LONGEST_MS = 2 ** 31 - 1;
 
 export const milliseconds: Check = (value) =>
@@ -31,12 +31,12 @@ export const oneOf =
       ? undefined
       : `must be one of ${values.map((each) => `"${each}"`).join(', ')}${notString(value)}${suggestion(value, values)}`;
 
-/** Ends the sentence `must be …` with the string that was given in its place. Empty for other values. */
+/** Returns the end of the sentence `must be …` with the string that was passed instead. Empty for other values. */
 export function notString(value: unknown): string {
   return typeof value === 'string' ? `, not ${JSON.stringify(value)}` : '';
 }
 
-/** A sentence with the name that a misspelt one is most likely to be. Empty when none is near. */
+/** Returns a sentence that suggests the name most similar to a misspelt one. Empty if none is similar. */
 export function suggestion(misspelt: unknown, names: readonly string[]): string {
   const nearest = typeof misspelt === 'string' ? nearestOf(misspelt, names) : undefined;
   return nearest === undefined ? '' : `. Did you mean "${nearest}"?`;
@@ -45,7 +45,7 @@ export function suggestion(misspelt: unknown, names: readonly string[]): string 
 /** One check for each key of an object: a key without a check does not compile. */
 export type Checks<T> = { readonly [Key in keyof T]-?: Check };
 
-/** Checks an object with these keys. Each may be left out, unless `required`; no others are allowed. */
+/** Returns a check for an object with these keys. Each key may be left out unless `required` is set. No other keys are allowed. */
 export function keys<T extends object>(checks: Checks<T>, required = false): Check {
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -71,7 +71,7 @@ function unknown(key: string, known: readonly string[]): string {
   return `has an unknown option "${key}"${suggestion(key, known) || '.'} Known: ${known.join(', ')}`;
 }
 
-/** The name that a misspelt one is most likely to be. Returns `undefined` when none is near: a third of it may be wrong. */
+/** Returns the name that is most similar to a misspelt one. Returns `undefined` if more than a third of the characters differ in all names. */
 function nearestOf(misspelt: string, names: readonly string[]): string | undefined {
   const most = Math.ceil(misspelt.length / 3);
   const near = names
@@ -81,7 +81,7 @@ function nearestOf(misspelt: string, names: readonly string[]): string | undefin
   return near.sort((a, b) => a.edits - b.edits)[0]?.name;
 }
 
-/** How many characters have to be added, removed, replaced or swapped with the next one (optimal string alignment). */
+/** Returns how many characters have to be added, removed, replaced or swapped with the next one (optimal string alignment distance). */
 function editsBetween(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, column) => column);
@@ -103,7 +103,7 @@ function editsBetween(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
-/** The limits of a queue, each as the check says. */
+/** Returns a check for the limits of a queue, where each limit has to pass a check. */
 export function queueLimits(each: Check): Check {
   const known = keys({ items: each, bytes: each });
   return (value) =>
@@ -113,8 +113,9 @@ export function queueLimits(each: Check): Check {
 }
 
 /**
- * Refuses what is unknown or of a wrong type.
- * @param where what it was given to, as the message names it
+ * Throws for a value that does not pass a check.
+ * @param where the decorator or function that received the value, for the message
+ * @throws {StreamError} `invalid-option`
  */
 export function demand(check: Check, value: unknown, where: string): void {
   const problem = check(value);

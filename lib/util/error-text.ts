@@ -2,8 +2,8 @@ import { inspect } from 'node:util';
 
 const INDESCRIBABLE = 'a value that cannot be described';
 
-// Anything can be thrown: undefined, an object without toString(), an error whose getters throw, a revoked Proxy. Nothing here
-// throws for such a value: an error is often described as the last act of a stream, where no caller could catch another error.
+// Any value can be thrown: undefined, an object without toString(), an error whose getters throw, a revoked Proxy. The functions here
+// never throw for such a value, since errors are often described at the end of a stream, where no caller could catch another error.
 
 function attempt(describe: () => unknown): string | undefined {
   try {
@@ -38,7 +38,7 @@ export function stackOf(thrown: unknown): string {
   return (isError(thrown) ? attempt(() => thrown.stack) : undefined) ?? textOf(thrown);
 }
 
-/** Returns the kind of a value, as a message names it: the class of an object, or a type. */
+/** Returns the kind of a value for a message: the class of an object, or the type. */
 export function kindOf(value: unknown): string {
   if (value === null || typeof value !== 'object') {
     return value === null ? 'null' : typeof value;
@@ -47,8 +47,8 @@ export function kindOf(value: unknown): string {
 }
 
 /**
- * Returns whether an import failed because the package is not installed, and not because the package is broken. Where it is needed, the
- * import itself stands in a `try` with the literal name of the package: only there do bundlers treat it as optional.
+ * Returns whether an import failed because the package is not installed, and not because the package is broken. The caller has the `import()` in a
+ * `try` block, with the literal name of the package, since bundlers treat only such an import as optional.
  */
 export function isNotInstalled(name: string, error: unknown): boolean {
   const { code, message } = error as NodeJS.ErrnoException;

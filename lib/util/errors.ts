@@ -1,4 +1,4 @@
-/** Why a stream ended: see {@link StreamCloseReason}. */
+/** Why a stream has ended: see {@link StreamCloseReason}. */
 export type StreamCloseCode =
   | 'client-closed'
   | 'completed'
@@ -9,7 +9,7 @@ export type StreamCloseCode =
   | 'send-timeout'
   | 'deadline';
 
-/** Every `code` a {@link StreamError} can have. */
+/** The possible values of `code` of a {@link StreamError}. */
 export type StreamErrorCode =
   | 'invalid-option'
   | 'invalid-argument'
@@ -29,10 +29,13 @@ export type StreamErrorCode =
   | 'module-duplicate'
   | 'unknown-route';
 
-/** Base of every error that this package throws, except {@link StreamCloseError}. `code` identifies it, and `message` says what to do about it. */
+/**
+ * The class of all errors that this package throws, except {@link StreamCloseError}. `code` identifies the kind of error, and `message` says how to
+ * correct it.
+ */
 export class StreamError extends Error {
   override readonly name: string = 'StreamError';
-  /** The HTTP status that Nest's exception filter responds with, if the error is that of a client. Default: none, so the filter responds with 500. */
+  /** The HTTP status of the response of Nest's exception filter, if the client caused the error. `undefined` for other errors: the status is then 500. */
   declare readonly statusCode?: number;
 
   constructor(
@@ -43,15 +46,15 @@ export class StreamError extends Error {
     super(message, options);
     const { statusCode } = options ?? {};
     if (statusCode !== undefined) {
-      // The properties of errors of the "http-errors" library, by which Nest, Express and Fastify decide what a client gets.
+      // The properties of errors of the library "http-errors", which Nest, Express and Fastify use for the response.
       Object.assign(this, { statusCode, status: statusCode, expose: true });
     }
   }
 }
 
 /**
- * Says why a stream is over. The signal of a stream is aborted with it, and pending calls of `send()` reject with it. With the code `error`, `cause` is
- * the error that the stream failed with.
+ * The error that says why a stream has ended. It is the `reason` of the signal of the stream, and pending calls of `send()` reject with it. If
+ * its `code` is `error`, its `cause` is the error with which the stream failed.
  *
  * @example
  * ```ts
@@ -73,7 +76,7 @@ export class StreamCloseError extends Error {
   }
 }
 
-/** Thrown by an operation that the state of a stream does not allow, such as `header()` after the head was sent. Its `code` is `invalid-state`. */
+/** Thrown by an operation that is not allowed in the current state of a stream, such as `header()` after the head was sent. Its `code` is `invalid-state`. */
 export class StreamStateError extends StreamError {
   override readonly name: string = 'StreamStateError';
 

@@ -1,25 +1,25 @@
-/** How much may wait in a queue; whichever limit is reached first counts. */
+/** The limits of a queue. It is full when one of them is reached. */
 export interface QueueLimits {
-  /** The largest number of items: chunks, events or messages. */
+  /** The greatest number of items: chunks, events or messages. */
   readonly items: number;
   /**
-   * About how many bytes of memory these items may take together. Each counts for more than its content: a text for 32 bytes more, an array of
-   * bytes or an event of a hub for 200, a chunk that waits for a hook or a promise for 700.
+   * The greatest amount of memory that all items may take, in bytes. It is an estimate. In addition to its content, a string counts for 32 bytes, a byte
+   * array or an event of a hub for 200 bytes, and a chunk that waits for a hook or a promise for 700 bytes.
    */
   readonly bytes: number;
 }
 
-/** Measured: what holds a text of one character, in an array. */
+/** The memory of a string in an array, in addition to its content. Measured, in bytes. */
 export const TEXT_COST = 32;
-/** Measured: what holds an array of one byte. */
+/** The memory of a byte array, in addition to its content. Measured, in bytes. */
 export const BYTES_COST = 200;
-/** Measured: an event of a hub as long as one subscriber waits for it. */
+/** The memory of an event of a hub that waits for one subscriber, in addition to its content. Measured, in bytes. */
 export const EVENT_COST = 200;
-/** Measured: the promises of a chunk that waits for the chunk before it. */
+/** The memory of the promises of a chunk that waits for the chunk before it. Measured, in bytes. */
 export const PROMISE_COST = 700;
 
 /**
- * What happens when more waits for a client than `queue` allows.
+ * The policy for a client for which more items wait than `queue` allows.
  *
  * - `disconnect`: the client is disconnected. It can resume after the last id that it received.
  * - `drop-oldest`: the items that have waited longest are dropped until the new one fits.
@@ -27,10 +27,10 @@ export const PROMISE_COST = 700;
  */
 export type OverflowPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 
-/** Counts what a client was not sent because it is too slow. */
+/** Counts the chunks that a client was not sent, because it is too slow. */
 export interface Losses {
-  /** The number of chunks. */
+  /** The number of dropped chunks. */
   dropped: number;
-  /** The number of `lagged` events that told the client. */
+  /** The number of `lagged` events that reported them to the client. */
   lagged: number;
 }

@@ -1,6 +1,6 @@
-/** How long one stream may run before others get their turn, in milliseconds. */
+/** How long one stream may run before other streams may run, in milliseconds. */
 export const SLICE_MS = 2;
-/** How long all streams together may run before I/O gets its turn, in milliseconds. */
+/** How long all streams together may run before the event loop may handle I/O, in milliseconds. */
 const TURN_MS = 6;
 
 const resumptions: (() => void)[] = [];
@@ -18,7 +18,7 @@ function schedule(): void {
 function runTurn(): void {
   scheduled = false;
   turn++;
-  // Callbacks that are added meanwhile belong to the next turn.
+  // Callbacks that are added while these run belong to the next turn.
   for (const flush of flushes.splice(0)) {
     flush();
   }
@@ -33,19 +33,19 @@ function runTurn(): void {
   }
 }
 
-/** Calls back at the end of this turn of the event loop: when all that could run without waiting has run. */
+/** Calls back at the end of this turn of the event loop, after all code that can run without waiting. */
 export function atEndOfTurn(flush: () => void): void {
   flushes.push(flush);
   schedule();
 }
 
-/** Calls back in a later turn, after I/O had its chance, and after those that have waited longer. */
+/** Calls back in a later turn of the event loop, after I/O was handled, and after callbacks that were added earlier. */
 export function inLaterTurn(resume: () => void): void {
   resumptions.push(resume);
   schedule();
 }
 
-/** Tells turns apart: it changes when the event loop has come round since something was to be sent in it. */
+/** Returns a number for the current turn of the event loop. It changes only in turns in which a callback of this file has run. */
 export function currentTurn(): number {
   return turn;
 }

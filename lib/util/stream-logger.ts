@@ -1,20 +1,20 @@
 import { stackOf, textOf } from './error-text.js';
 
-/** Where streams log. None of its methods throws. */
+/** The logger of streams. Its methods never throw. */
 export interface StreamLogger {
   error(message: string, error?: unknown): void;
   warn(message: string): void;
   debug(message: string): void;
 }
 
-/** The part of Nest's `Logger` that is used. */
+/** The used part of Nest's `Logger`. */
 interface AnyLogger {
   error(message: string, ...stacks: string[]): void;
   warn(message: string): void;
   debug(message: string): void;
 }
 
-/** Wraps the logger of an application, which may throw: where a stream logs, nothing is left that could catch the error. */
+/** Wraps the logger of an application, which may throw: where a stream logs, no caller could catch the error. */
 export function safeLogger(logger: AnyLogger): StreamLogger {
   return {
     error: (message, ...errors) => attempt(() => logger.error(message, ...errors.map(stackOf))),

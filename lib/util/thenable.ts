@@ -10,9 +10,9 @@ export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T
 }
 
 /**
- * A promise that somebody awaits later. Until then its rejection does not count as unhandled, which would end the process.
+ * Returns a promise that is awaited later. If it rejects before that, the rejection does not count as unhandled, which would end the process.
  *
- * The `Promise.resolve()` here and elsewhere costs nothing for a promise of Node.js, and settles once whatever other thenables do.
+ * `Promise.resolve()`, here and elsewhere, costs nothing for a native promise. For another thenable it ensures that the promise settles only once.
  */
 function awaitedLater<T>(value: PromiseLike<T>): Promise<T> {
   const promise = Promise.resolve(value);
@@ -20,36 +20,36 @@ function awaitedLater<T>(value: PromiseLike<T>): Promise<T> {
   return promise;
 }
 
-/** Returns a chunk that may have to wait for its turn. If it is a promise, its rejection is not unhandled then. */
+/** Returns a chunk that can wait in a queue: if it is a promise, its rejection does not count as unhandled in the meantime. */
 export function queued(chunk: unknown): unknown {
   return isThenable(chunk) ? awaitedLater(chunk) : chunk;
 }
 
-/** How many objects of one value are looked at: it may hang together with half of the application, as a request does. */
-const MOST_OBJECTS = 10_000;
+/** The greatest number of objects that are visited in one value: a value may refer to half of the application, as a request does. */
+const MAX_OBJECTS = 10_000;
 
 /**
- * Handles the rejection of every promise in a value that is read later or never, such as a chunk behind a slow hook. Until somebody reads it,
- * such a rejection would count as unhandled and end the process. Whoever reads the value still gets the error.
+ * Handles the rejections of all promises in a value that is read later or never, such as a chunk behind a slow hook. Otherwise, such a rejection
+ * would count as unhandled, and end the process. Code that reads the value later still receives the error.
  *
- * Other thenables are left alone: they begin when they are asked, as the queries of some databases do. Costs a fifth of what JSON does.
+ * Other thenables are not touched: those of some databases start a query when `then()` is called. It costs a fifth of `JSON.stringify()`.
  */
 export function shelter(value: unknown): void {
   if (typeof value !== 'object' || value === null) {
     return;
   }
-  // A set goes on with what is added to it, and ends a cycle.
+  // The loop also visits objects that are added to the set while it runs. As a set has no duplicates, the loop ends for a cycle.
   const found = new Set<object>([value]);
   for (const each of found) {
     try {
       shelterOne(each, found);
     } catch {
-      // A Proxy whose traps throw: they throw again when it is read.
+      // A trap of a Proxy threw. It throws again when the value is read.
     }
   }
 }
 
-/** As {@link shelter}, for each of a list of chunks. */
+/** Calls {@link shelter} for each of several chunks. */
 export function shelterAll(chunks: Iterable<unknown>): void {
   for (const chunk of chunks) {
     shelter(chunk);
@@ -61,7 +61,7 @@ function shelterOne(value: object, found: Set<object>): void {
     Promise.prototype.then.call(value, undefined, () => undefined);
   } else if (!ArrayBuffer.isView(value)) {
     for (const part of Array.isArray(value) ? value : fieldsOf(value)) {
-      if (typeof part === 'object' && part !== null && found.size < MOST_OBJECTS) {
+      if (typeof part === 'object' && part !== null && found.size < MAX_OBJECTS) {
         found.add(part);
       }
     }
@@ -72,19 +72,19 @@ function fieldsOf(value: object): unknown[] {
   try {
     return Object.values(value);
   } catch {
-    // A getter threw: the other fields are there without one.
+    // A getter threw. The values of the other fields are read without calling getters.
     return Object.values(Object.getOwnPropertyDescriptors(value)).map((field) => field.value);
   }
 }
 
-/** Passes the error of a promise on that is not awaited, as the chunk that it stands for is not sent. */
+/** Calls back if a value is a promise and rejects. For promises that are not awaited, such as those of chunks that are not sent. */
 export function onRejection(value: unknown, fail: (error: unknown) => void): void {
   if (isThenable(value)) {
     Promise.resolve(value).then(undefined, fail);
   }
 }
 
-/** Runs when a wait is over, at once if there is none; what goes wrong is for `fail`. */
+/** Calls `run` after a promise has resolved, or immediately for any other value. Calls `fail` if the promise rejects, or if `run` then throws. */
 export function after(wait: unknown, run: () => void, fail: (error: unknown) => void): void {
   if (isThenable(wait)) {
     Promise.resolve(wait).then(run).then(undefined, fail);
@@ -94,8 +94,8 @@ export function after(wait: unknown, run: () => void, fail: (error: unknown) => 
 }
 
 /**
- * Returns the answer of a function that has to answer at once: a promise would be true, whatever it resolves to.
- * @throws {StreamError} `invalid-option` for a promise
+ * Returns the result of a function that has to be synchronous. A promise would count as true, even if it resolved to `false`.
+ * @throws {StreamError} `invalid-option` if the result is a promise
  */
 export function answered<T>(answer: T, what: string): T {
   if (isThenable(answer)) {
@@ -105,7 +105,7 @@ export function answered<T>(answer: T, what: string): T {
   return answer;
 }
 
-/** A promise with the functions that settle it, as of `Promise.withResolvers()`, which Node.js 20 does not have. */
+/** A promise with the functions that settle it, like the result of `Promise.withResolvers()`, which Node.js 20 lacks. */
 export interface Deferred<T> {
   readonly promise: Promise<T>;
   resolve(value: T): void;

@@ -4,7 +4,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 240;
 const HEIGHT = 72;
 const SPAN_MS = 120_000;
-/** Samples further apart are not joined: nobody looked in between. */
+/** Samples with a greater distance are not connected by a line, since no samples were taken between them. */
 const GAP_MS = 3_500;
 
 export function drawing(parent, name, attributes) {
@@ -15,7 +15,7 @@ export function drawing(parent, name, attributes) {
   return parent.appendChild(element);
 }
 
-/** The last two minutes of one figure. */
+/** A chart of one figure over the last two minutes. */
 export class Chart {
   /** @param {{ title: string, key: string, text: (value: number) => string, least: number }} options */
   constructor(container, options) {

@@ -1,11 +1,11 @@
 import { age, bytes, count, part, write } from './text.js';
 
-/** So long a button that was pressed once can be pressed again to mean it. */
+/** How long a second press of a button confirms the first one, in milliseconds. */
 const SURE_MS = 4_000;
-/** What waits for a client that takes what it is sent is less. */
+/** The queue of a client that reads has fewer bytes than this. */
 const LATE_BYTES = 65_536;
 
-/** The connections that match, as the server has picked and ordered them. */
+/** The table of connections, filtered and ordered by the server. */
 export class Connections {
   rows = new Map();
 
@@ -34,7 +34,7 @@ export class Connections {
     rows.forEach((row, i) => {
       const shown = this.rows.get(row.id) ?? this.add(row);
       this.fill(shown, row);
-      // Moved only where it has to be: what is moved loses the focus.
+      // A row is only moved if its position has changed, since moving it loses the focus.
       if (this.body.children[i] !== shown.element) {
         this.body.insertBefore(shown.element, this.body.children[i] ?? null);
       }
@@ -89,7 +89,7 @@ export class Connections {
     write(shown.last.first, row.last || '–');
   }
 
-  /** Twice, so that nobody is cut off by a slip. */
+  /** The button has to be pressed twice, so that no stream is closed by accident. */
   button(cell, id, route) {
     const button = part(cell, 'button', '', 'Close');
     button.type = 'button';
@@ -116,7 +116,7 @@ export class Connections {
   }
 }
 
-/** The last product a client names is mostly the one that tells it apart. */
+/** Returns the last product of a user agent, which mostly identifies the client best. */
 function product(agent) {
   const known = /(Edg|OPR|Firefox|Chrome|HeadlessChrome|Safari)\/\d+/.exec(agent);
   return known ? known[0].replace('/', ' ') : agent.split(/[ (]/, 1)[0].replace('/', ' ');

@@ -8,7 +8,7 @@ const CELLS = [
   { label: 'In the history', text: ({ kept }) => count(kept) },
 ];
 
-/** The hubs of the application: they are there from start to end. */
+/** The table of hubs. All hubs of an application exist from its start to its end. */
 export class Hubs {
   constructor(panel) {
     this.body = panel.querySelector('tbody');

@@ -6,9 +6,9 @@ import { bytes, count, rate } from './text.js';
 
 const KEPT_MS = 120_000;
 const RETRY_MS = 3_000;
-/** So long after the last key the server is asked. */
+/** How long after the last key press the filter is sent to the server, in milliseconds. */
 const TYPING_MS = 250;
-/** Whatever stands before it, as a proxy or a prefix may. */
+/** The path of the page, with the prefix of the application or of a proxy. */
 const base = location.pathname.replace(/\/+$/, '');
 
 const find = (selector) => document.querySelector(selector);
@@ -26,7 +26,7 @@ const hubs = new Hubs(panelOf('hubs-title'));
 const connections = new Connections(panelOf('connections-title'), close);
 const tallies = new Tallies(find('.tallies'), (name) => {
   filter.value = name;
-  ask();
+  reconnect();
 });
 let samples = [];
 let events;
@@ -74,14 +74,14 @@ function connect() {
   });
 }
 
-/** Asks for what matches now. */
-function ask() {
+/** Connects with the current filter and order, unless the page is paused. */
+function reconnect() {
   if (pause.getAttribute('aria-pressed') !== 'true') {
     connect();
   }
 }
 
-/** Whether it is being closed. */
+/** Closes a stream. */
 async function close(id, route) {
   const answer = await fetch(`${base}/close`, {
     method: 'POST',
@@ -111,11 +111,11 @@ pause.addEventListener('click', () => {
 let typing;
 filter.addEventListener('input', () => {
   clearTimeout(typing);
-  typing = setTimeout(ask, TYPING_MS);
+  typing = setTimeout(reconnect, TYPING_MS);
 });
-sort.addEventListener('change', ask);
+sort.addEventListener('change', reconnect);
 find('form').addEventListener('submit', (event) => event.preventDefault());
-// Where a browser does not do it itself, what scrolls is reached by keyboard.
+// Makes scrollable areas focusable for the keyboard in browsers that do not do so themselves.
 for (const element of document.querySelectorAll('.scroll')) {
   element.tabIndex = 0;
 }

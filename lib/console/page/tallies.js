@@ -3,7 +3,7 @@ import { count, part } from './text.js';
 
 const TITLES = { route: 'By route', protocol: 'By protocol', format: 'By format' };
 
-/** How many connections there are of each kind. A click filters for it. */
+/** The numbers of connections of each kind. A click on a kind filters for it. */
 export class Tallies {
   constructor(container, filterFor) {
     this.filterFor = filterFor;
@@ -26,7 +26,7 @@ export class Tallies {
   }
 
   fill(list, { named, others }, open) {
-    // In place: who has come to a button by keyboard stays there.
+    // Changed in place, so that a button keeps the keyboard focus.
     list.querySelector('.rest')?.remove();
     while (list.children.length > named.length) {
       list.lastElementChild.remove();

@@ -14,7 +14,7 @@ export function count(value) {
   return value.toLocaleString('en');
 }
 
-/** A rate that may not be known yet. */
+/** Returns a rate as text. It may be unknown at first. */
 export function rate(value) {
   return value === null ? '–' : value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 });
 }
@@ -30,7 +30,7 @@ export function age(seconds) {
   return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
-/** An element in another. What is shown is text, never HTML: much of it is what clients say of themselves. */
+/** Adds an element to another. Content is set as text, never as HTML, since much of it comes from clients. */
 export function part(parent, name, className = '', text = '') {
   const element = document.createElement(name);
   element.className = className;
@@ -38,7 +38,7 @@ export function part(parent, name, className = '', text = '') {
   return parent.appendChild(element);
 }
 
-/** Changes a text only where it is another: what is selected stays so, and nothing is read out twice. */
+/** Changes a text only if it differs, so that selections stay, and screen readers do not repeat it. */
 export function write(element, text) {
   if (element.textContent !== text) {
     element.textContent = text;

@@ -7,13 +7,13 @@ import { registryOf } from './running-app.js';
 /** Controls the time of an application's streams: see {@link useFakeClock}. */
 export interface FakeClock {
   /**
-   * Advances the time by `ms` milliseconds and runs everything that becomes due, in order. Resolves when all of it has run. What the
-   * server wrote may not have arrived at the client yet.
+   * Advances the time by `ms` milliseconds, and runs everything that becomes due, in order. Resolves when all of it has run. Bytes that the
+   * server has written may not have arrived at the client yet.
    *
    * @throws {StreamError} `invalid-argument` if `ms` is negative or not a finite number
    */
   advance(ms: number): Promise<void>;
-  /** Lets the time pass by itself again. */
+  /** Returns to the real time. The second call has no effect. */
   restore(): void;
 }
 

@@ -6,11 +6,11 @@ import type { EventFields } from './body/streamed-event.js';
 /** Receives the events of a response. */
 interface AnswerListener {
   onEvents(events: readonly EventFields[]): void;
-  /** Called at the end of the body, perhaps more than once. `failure`: the error because of which the rest cannot be read. */
+  /** Called at the end of the body, perhaps more than once. `failure` is the reason if the rest of the body cannot be read. */
   onEnd(how: 'complete' | 'truncated', failure?: Error): void;
 }
 
-/** The response to a request, whatever the protocol. */
+/** The response to a request. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -27,7 +27,7 @@ export interface Answer {
 const TLS = {
   // Tests use self-signed certificates.
   rejectUnauthorized: false,
-  // Without this, a server that speaks only HTTP/2 responds with a 403 of its own.
+  // Without this, a server that only supports HTTP/2 would respond with 403.
   ALPNProtocols: ['http/1.1'],
 };
 

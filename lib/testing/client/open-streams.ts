@@ -8,15 +8,15 @@ import { registryOf } from './running-app.js';
 const DEFAULT_TIMEOUT_MS = 1_000;
 const POLL_MS = 2;
 
-/** How long {@link expectOpenStreams} and {@link expectNoOpenStreams} wait. */
+/** Options of {@link expectOpenStreams} and {@link expectNoOpenStreams}. */
 export interface OpenStreamsOptions {
-  /** The longest time to wait for the expected number of open streams, in milliseconds. Default: 1000. */
+  /** How long to wait for the expected number of open streams, in milliseconds. Default: 1000. */
   readonly timeout?: number;
 }
 
 /**
- * Resolves once exactly `count` streams of the application are open: their handlers have been called and they have not ended. With
- * {@link useFakeClock}, wait for this before you advance the clock.
+ * Resolves once exactly `count` streams of the application are open, which means that their handlers were called, and that they have not
+ * ended. With {@link useFakeClock}, wait for this before you advance the clock.
  *
  * @throws {AssertionError} if the number differs after `timeout`; the message lists the open streams
  * @throws {StreamError} `invalid-option` if `timeout` is not a duration in milliseconds
@@ -66,9 +66,10 @@ function unexpected(registry: StreamRegistry, count: number, timeout: number): A
 }
 
 /**
- * Resolves once no stream of the application is open. Use it after a test to check that it left no stream behind.
+ * Resolves once no stream of the application is open. Use it after each test, to check that all of its streams have ended.
  *
- * @throws {AssertionError} if streams are open after `timeout`; the message lists them with id, route, state and age
+ * @throws {AssertionError} if streams are open after `timeout`; the message lists their id, route, state and age
+ * @throws {StreamError} `invalid-option` if `timeout` is not a duration in milliseconds
  *
  * @example
  * ```ts

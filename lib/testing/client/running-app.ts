@@ -8,7 +8,7 @@ import { StreamError } from '../../util/errors.js';
 /** Applications whose listen() is pending. A second call would initialize the application twice. */
 const starting = new WeakMap<INestApplication, Promise<unknown>>();
 
-/** For each address that stands for all interfaces: an address to connect to. */
+/** Maps each address for all interfaces to an address to connect to. */
 const REACHABLE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 
 /** Returns the origin of an application. If it does not listen yet, it starts to listen on a free port of 127.0.0.1. */
@@ -26,7 +26,7 @@ export async function originOf(app: INestApplication): Promise<string> {
       `streamOf() needs a port, but the application ${address === null ? 'has been closed' : `listens on ${address}`}`,
     );
   }
-  // Only the HTTP/2 servers of Node.js have this method. Those with TLS may speak HTTP/1.1 too.
+  // Only HTTP/2 servers of Node.js have this method. Those with TLS may also support HTTP/1.1.
   if ('updateSettings' in server && !(server instanceof TlsServer)) {
     throw new StreamError(
       'invalid-argument',

@@ -8,23 +8,23 @@ import { type Answer, requestOverHttp } from './http-answer.js';
 import { originOf } from './running-app.js';
 import { TestStream } from './test-stream.js';
 
-/** Less than the five seconds after which Jest and Vitest fail a test: our message says what was received instead. */
+/** It is shorter than the five seconds after which Jest and Vitest fail a test, so that the message of this package is shown. */
 const TIMEOUT_MS = 3_000;
 
-/** The request of {@link streamOf}: the options of `fetch`, and options for streams. */
+/** Options of {@link streamOf}: some of those of `fetch()`, and options for streams. */
 export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'body' | 'signal'> {
-  /** The format to request, by name. It sets the `Accept` header to the media type. Default: the `Accept` header of `headers`. */
+  /** The name of the format to request. Sets the header `Accept` to its media type. Default: the header `Accept` in `headers`, if there is one. */
   readonly format?: StreamFormatName;
-  /** The `Last-Event-ID` to send, to resume after an event. Default: none. */
+  /** The `Last-Event-ID` to send, in order to resume after an event. Default: none. */
   readonly lastEventId?: string;
   /**
-   * Whether to return events without data for the application too: heartbeats and other comments, a `retry` or an `id` without data,
-   * and the events of type `position` and `shutdown` that a hub or a closing server sends. Default: `false`.
+   * Whether to also return events without data of the application: heartbeats and other comments, a `retry` or an `id` without data, and the
+   * events of type `position` and `shutdown` that a hub or a closing server sends. Default: `false`.
    */
   readonly all?: boolean;
-  /** Whether to parse SSE data that is JSON. With `false`, `data` is always text. Default: `true`. */
+  /** Whether to parse SSE data that is JSON. If `false`, `data` is always text. Default: `true`. */
   readonly json?: boolean;
-  /** The longest time to wait for the head, and in each call that waits for events, in milliseconds. Default: 3000. */
+  /** How long to wait for the head of the response, and in each call that waits for events, in milliseconds. Default: 3000. */
   readonly timeout?: number;
 }
 
@@ -32,12 +32,12 @@ export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'bo
  * Opens a stream of an application over a real socket, with HTTP/1.1. If the application does not listen yet, it starts to listen on a
  * free port of 127.0.0.1; close it at the end of the test.
  *
- * Resolves once the head of the response is received, whatever its status. A stream that sends nothing at first commits its head after
+ * Resolves once the head of the response is received, with any status. A stream that sends nothing at first sends its head after
  * `openDelay`.
  *
  * @throws {AssertionError} if no head is received within `timeout`, or the connection is closed before
- * @throws {StreamError} `invalid-option` for an unknown format or a wrong `timeout`; `invalid-argument` for a path of another origin, or
- * an application that speaks only HTTP/2 or listens on no port
+ * @throws {StreamError} `invalid-option` for an unknown format or an invalid `timeout`; `invalid-argument` for a path of another origin, or
+ * for an application that only supports HTTP/2 or does not listen on a port
  *
  * @example
  * ```ts
@@ -58,7 +58,7 @@ export async function streamOf<T = unknown>(
   checkedTimeout(timeout);
   const request = requestFor(await originOf(app), path, init);
   const name = `${request.method} ${path}`;
-  const answer = await answered(name, timeout, signal, (either) => requestOverHttp(request, json, either));
+  const answer = await responseOf(name, timeout, signal, (either) => requestOverHttp(request, json, either));
   const stream = new TestStream<T>(answer, { name, timeout, all });
   signal?.addEventListener('abort', () => stream.disconnect(), { once: true });
   return stream;
@@ -93,7 +93,7 @@ function mediaTypeOf(name: StreamFormatName): string {
 }
 
 /** Waits for the head of a response, for at most `timeout` milliseconds. */
-async function answered(
+async function responseOf(
   name: string,
   timeout: number,
   signal: AbortSignal | null | undefined,

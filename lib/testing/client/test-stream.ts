@@ -4,17 +4,17 @@ import { inspect } from 'node:util';
 import { type EventFields, isOwnNotice, type StreamEnd, type StreamedEvent } from './body/streamed-event.js';
 import type { Answer } from './http-answer.js';
 
-/** The number of events that may wait for the test before the client stops reading from the socket. */
+/** The number of unread events at which the client stops reading from the socket. */
 const UNREAD_LIMIT = 1_000;
 /** The number of received events that a message lists. */
 const LISTED = 3;
 
-/** How a stream is named in messages, and how its client waits and filters. */
+/** The name of a stream for messages, and the options of its client. */
 export interface StreamExpectations {
   /** For example `GET /feed`. */
   readonly name: string;
   readonly timeout: number;
-  /** Whether to return events without data for the application too. */
+  /** Whether to also return events without data of the application. */
   readonly all: boolean;
 }
 
@@ -25,10 +25,11 @@ interface Call {
 }
 
 /**
- * A client of a stream for tests: see {@link streamOf}. It reads as fast as it can, and pauses while 1000 events wait for the test.
+ * A client of a stream for tests, returned by {@link streamOf}. It reads as fast as possible, but pauses while 1000 events are unread by the
+ * test.
  *
- * A method that waits rejects with an `AssertionError` when the stream ends before, or after `timeout`. The message says which events were
- * received instead.
+ * The promises of its methods reject with an `AssertionError` if the stream ends before the expected event, or after `timeout`. The message
+ * shows which events were received instead.
  */
 export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> {
   private readonly waiting: StreamedEvent<T>[] = [];
@@ -44,7 +45,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     private readonly answer: Answer,
     private readonly expectations: StreamExpectations,
   ) {
-    answer.listen({ onEvents: (events) => this.add(events), onEnd: (how, failure) => this.over(how, failure) });
+    answer.listen({ onEvents: (events) => this.add(events), onEnd: (how, failure) => this.onEnd(how, failure) });
   }
 
   /** The status code of the response. */
@@ -58,7 +59,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   }
 
   /**
-   * How the stream ended, or `undefined` while it is open. Events that were received before the end may still be waiting.
+   * How the stream has ended, or `undefined` while it is open. Events that were received before the end may still be unread.
    *
    * @example
    * ```ts
@@ -70,12 +71,12 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     return this.end;
   }
 
-  /** Resolves to the next event. */
+  /** Returns a promise for the next event. */
   async next(): Promise<StreamedEvent<T>> {
     return this.call(`event ${this.count + 1}`, (call) => this.demand(call));
   }
 
-  /** Resolves to the next `count` events. */
+  /** Returns a promise for the next `count` events. */
   async collect(count: number): Promise<StreamedEvent<T>[]> {
     return this.call(`${count} events from event ${this.count + 1} on`, async (call) => {
       const events: StreamedEvent<T>[] = [];
@@ -87,7 +88,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   }
 
   /**
-   * Resolves to the next event for which `predicate` returns `true`. Events before it are skipped.
+   * Returns a promise for the next event for which `predicate` returns `true`. Events before it are skipped.
    *
    * @example
    * ```ts
@@ -105,7 +106,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     });
   }
 
-  /** Resolves to all remaining events once the stream has ended, in whatever way: check {@link ended}. */
+  /** Returns a promise for all remaining events. It resolves once the stream has ended in any way: check {@link ended}. */
   async rest(): Promise<StreamedEvent<T>[]> {
     return this.call('the end', async (call) => {
       const events: StreamedEvent<T>[] = [];
@@ -116,7 +117,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     });
   }
 
-  /** Iterates over all remaining events. `timeout` applies to each event. Leaving the loop disconnects. */
+  /** Iterates over all remaining events. `timeout` applies to each event. Leaving the loop disconnects the client. */
   async *[Symbol.asyncIterator](): AsyncGenerator<StreamedEvent<T>, void, undefined> {
     try {
       for (;;) {
@@ -131,22 +132,22 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     }
   }
 
-  /** Destroys the connection, as a client that crashes does. Events that were received before can still be read. */
+  /** Closes the connection without waiting for the end of the stream. Events that were received before can still be read. */
   disconnect(): void {
-    this.over('disconnected');
+    this.onEnd('disconnected');
     this.answer.destroy();
   }
 
   /**
-   * Stops reading from the socket. The server can still send as much as the buffers of the operating system hold, often some megabytes;
-   * after that its writes wait.
+   * Stops reading from the socket. The server can still send as many bytes as fit in the buffers of the operating system, often some
+   * megabytes. After that, its writes wait.
    */
   stall(): void {
     this.stalled = true;
     this.answer.pause();
   }
 
-  /** Starts to read from the socket again. */
+  /** Starts reading from the socket again. */
   resume(): void {
     this.stalled = false;
     this.answer.resume();
@@ -165,7 +166,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     this.wake();
   }
 
-  private over(how: StreamEnd, failure?: Error): void {
+  private onEnd(how: StreamEnd, failure?: Error): void {
     if (this.end === undefined) {
       this.end = how;
       this.failure = failure;
@@ -203,7 +204,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
   /** Resolves to the next event, or to `undefined` at the end. */
   private async take(call: Call): Promise<StreamedEvent<T> | undefined> {
     while (this.waiting.length === 0 && this.end === undefined && !call.expired) {
-      await this.news();
+      await this.eventOrEnd();
     }
     if (call.expired) {
       const why = this.stalled ? ': the client is stalled, call resume()' : '';
@@ -211,14 +212,14 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     }
     const event = this.waiting.shift();
     if (event) {
-      this.note(event);
+      this.onTaken(event);
     } else if (this.failure) {
       throw this.unmet(this.failure.message);
     }
     return event;
   }
 
-  private note(event: StreamedEvent<T>): void {
+  private onTaken(event: StreamedEvent<T>): void {
     this.count++;
     this.taken.push(event);
     if (this.taken.length > LISTED) {
@@ -229,7 +230,7 @@ export class TestStream<T = unknown> implements AsyncIterable<StreamedEvent<T>> 
     }
   }
 
-  private news(): Promise<void> {
+  private eventOrEnd(): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
         this.wakes.delete(wake);

@@ -10,10 +10,10 @@ import { READ_CASES } from './read.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
- * Returns the contract of a broker as test cases for any test runner. A hub keeps its guarantees over every broker that passes them.
- * Needs the package `fast-check`.
+ * Returns the contract of a broker as test cases for any test runner. With a broker that passes all of them, hubs keep all their
+ * guarantees. The package `fast-check` must be installed.
  *
- * The cases may run in any order and concurrently. The last case tries many interleavings: give it a longer timeout than the others.
+ * The cases may run in any order, and concurrently. The last case tries many interleavings, and needs a longer timeout than the others.
  *
  * @throws {StreamError} `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
  *

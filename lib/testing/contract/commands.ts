@@ -24,7 +24,7 @@ export interface SubscribeCommand {
   readonly hub: number;
   readonly topics: string[] | undefined;
   readonly even: boolean;
-  /** The id to resume from: none (`now`), that of an event (`event`), or one that the hub must answer with a reset. */
+  /** The id from which to resume: none (`now`), that of an event (`event`), or an id for which the hub must send a reset. */
   readonly from: 'now' | 'event' | 'malformed' | 'hub' | 'epoch' | 'future';
   readonly pick: number;
   readonly overflow: HubOverflowPolicy;

@@ -11,7 +11,7 @@ export type Case = readonly [name: string, run: (context: ContractContext) => Pr
 /** Keeps every record that a case appends, for longer than the case runs. */
 const KEEP_ALL: BrokerRetention = { limit: 10_000, ttl: 3_600_000 };
 
-/** Makes brokers and hubs for one case, and closes all of them when the case is over. */
+/** Creates brokers and hubs for one case, and closes all of them at the end of the case. */
 export class ContractContext {
   /** The warnings that the hubs of the case logged. */
   readonly warnings: string[] = [];
@@ -20,7 +20,7 @@ export class ContractContext {
 
   constructor(readonly setup: BrokerContractSetup) {}
 
-  /** Returns a name that no log had before. */
+  /** Returns a name for a log that was never used before. */
   newLog(): string {
     return `contract-${randomUUID()}`;
   }
@@ -29,7 +29,7 @@ export class ContractContext {
     return this.keep(await this.setup.create());
   }
 
-  /** Makes a broker with an open log. */
+  /** Creates a broker with an open log. */
   async openLog(retention: Partial<BrokerRetention> = {}): Promise<{ broker: Broker; log: string }> {
     const broker = await this.broker();
     const log = this.newLog();
@@ -37,7 +37,7 @@ export class ContractContext {
     return { broker, log };
   }
 
-  /** Makes `count` clients of one log. They are different brokers if brokers share a store; otherwise all are the same broker. */
+  /** Returns `count` clients of one log. They are different brokers if brokers share a store; otherwise, all are the same broker. */
   async clients(count: number): Promise<{ clients: readonly Broker[]; log: string }> {
     const { broker, log } = await this.openLog();
     const clients = [broker];
@@ -61,7 +61,7 @@ export class ContractContext {
     return this.keep(await restart());
   }
 
-  /** Tails a log and records what the listener receives. */
+  /** Tails a log, and records everything that the listener receives. */
   async recordTail(broker: Broker, log: string): Promise<TailRecorder> {
     const recorder = new TailRecorder(this);
     await recorder.begin(broker, log);
@@ -127,7 +127,7 @@ export class ContractContext {
   }
 }
 
-/** Records what the listener of a tail receives. */
+/** Records everything that the listener of a tail receives. */
 export class TailRecorder {
   readonly records: BrokerRecord[] = [];
   private tail: BrokerTail | undefined;

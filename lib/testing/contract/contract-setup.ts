@@ -1,24 +1,24 @@
 import type { Broker } from '../../broker/broker.js';
 
-/** How {@link brokerContract} makes and controls brokers. Only `create` is required. */
+/** Options of {@link brokerContract}: how it creates and controls brokers. Only `create` is required. */
 export interface BrokerContractSetup {
-  /** Makes a broker. Its logs get names that were never used before. The broker is closed after the case. */
+  /** Returns a new broker. Each case uses new names for its logs, and closes the broker at its end. */
   create(): Broker | Promise<Broker>;
   /**
-   * Whether all brokers that `create()` makes are clients of one store, like the brokers of several processes. Default: `false`: each
-   * broker has logs of its own.
+   * Whether all brokers that `create()` returns use the same store, like the brokers of several processes. Default: `false`, if each
+   * broker has its own logs.
    */
   readonly shared?: boolean;
   /**
-   * Makes a broker of a store that was restarted and lost all records. The earlier brokers are closed before. Without it, the cases of
-   * a restart are left out.
+   * Returns a new broker for a store that was restarted, and has lost all records. The earlier brokers are closed before the call. Without
+   * this function, the cases for a restart are left out.
    */
   restart?(): Broker | Promise<Broker>;
-  /** Deletes a log in the store while brokers are open. Without it, the cases of such a loss are left out. */
+  /** Deletes a log in the store while brokers are open. Without this function, the cases for such a loss are left out. */
   lose?(log: string): void | Promise<void>;
   /** How long to wait for an expected result, in milliseconds. Default: 5000. */
   readonly timeout?: number;
-  /** How long to wait before it is checked that something did not happen, in milliseconds. Default: 20; a remote store may need more. */
+  /** How long to wait before a check that something has not happened, in milliseconds. A remote store may need a longer time. Default: 20. */
   readonly settle?: number;
   /** The number of random interleavings to try. Default: 100. */
   readonly runs?: number;
@@ -26,9 +26,10 @@ export interface BrokerContractSetup {
   readonly seed?: number;
 }
 
-/** One case of a contract, to be run as a test by any test runner. */
+/** One case of the contract, to be run as a test by any test runner. */
 export interface ContractCase {
+  /** A sentence that says what the broker must do, as the name of the test. */
   readonly name: string;
-  /** Rejects with an `AssertionError`, or with the error that the broker threw, when the broker breaks the contract. */
+  /** Runs the case. If the broker breaks the contract, the promise rejects with an `AssertionError`, or with the error that the broker has thrown. */
   run(): Promise<void>;
 }

@@ -20,16 +20,16 @@ export interface Delivery {
   readonly published: number;
 }
 
-/** What a subscription asked for, and the state of the log when it began. */
+/** The options of a subscription, and the state of the log when it began. */
 export interface SubscriptionModel {
   readonly topics: readonly string[] | undefined;
   readonly even: boolean;
   readonly overflow: HubOverflowPolicy;
-  /** The offset of the id that the subscription resumes from. Absent if there is no id, or if it is bad. */
+  /** The offset of the id from which the subscription resumes. Absent if there is no id, or if it is bad. */
   readonly after: number | undefined;
   /** Why the hub must reject the id. Absent if the id is good. */
   readonly bad: HubResetReason | undefined;
-  /** The number of events that had been published before. The last of them may or may not be delivered. */
+  /** The number of events that were published before. The last of them may or may not be delivered. */
   readonly published: number;
   /** The offset up to which the hub had already delivered events to others. A new subscriber does not receive those. */
   readonly deliveredBefore: number;
@@ -37,11 +37,11 @@ export interface SubscriptionModel {
 
 /** Checks that a subscriber received every event in order and once, or a `lagged` or `reset` that accounts for those it did not receive. */
 export class DeliveryAudit {
-  /** The offset up to which every event was delivered or is isAccountedFor for. */
+  /** The offset up to which every event was delivered, or reported as missing. */
   private at: number;
   /** Whether the offset at which the subscription begins is known. */
   private begun: boolean;
-  /** The number of events that were reported as dropped and have not been found missing yet. */
+  /** The number of events that were reported as dropped, and are not found missing yet. */
   private reported = 0;
 
   constructor(
@@ -52,7 +52,7 @@ export class DeliveryAudit {
     this.begun = model.after !== undefined;
   }
 
-  /** @throws {AssertionError} when an event was delivered out of order or twice, or is missing and was not reported */
+  /** @throws {AssertionError} if an event was delivered out of order or twice, or is missing and was not reported */
   follow(all: readonly Delivery[]): this {
     all.forEach(({ event, published }, index) => {
       assert.ok(
@@ -135,7 +135,7 @@ export class DeliveryAudit {
     this.begun = true;
   }
 
-  /** Returns the events up to an offset that the subscriber should have received and did not. */
+  /** Returns the events up to an offset that the subscriber should have received, but has not. */
   private missing(upTo: number): LoggedEvent[] {
     return this.log.filter(
       (event) =>

@@ -10,7 +10,7 @@ import { LIMIT, type LoggedEvent, offsetIn, type SubscriptionModel } from './del
 import { range } from './entries.js';
 import { EagerReader, ModelSubscriber } from './model-subscriber.js';
 
-/** The id to resume from, and why the hub must reject it if it is bad. */
+/** The id from which to resume, and the reason if the hub must reject it. */
 interface ResumePoint {
   readonly id?: string;
   readonly bad?: HubResetReason;
@@ -22,7 +22,7 @@ interface Client {
   subscriber: ModelSubscriber;
 }
 
-/** Runs one interleaving on hubs with a log of their own. */
+/** Runs one interleaving on hubs that share a new log. */
 export class InterleavingRun {
   /** The number of events published so far. Events are numbered in this order. */
   private published = 0;
@@ -35,7 +35,7 @@ export class InterleavingRun {
   private constructor(
     private readonly context: ContractContext,
     private readonly hubs: readonly Hub[],
-    /** One reader per hub, which knows what the hub has delivered so far. */
+    /** One reader for each hub, which knows the last event that the hub has delivered. */
     private readonly eagerReaders: readonly EagerReader[],
   ) {}
 

@@ -22,7 +22,7 @@ export class ModelSubscriber {
     this.iterator = subscription[Symbol.asyncIterator]();
   }
 
-  /** The id of the event that was received last. */
+  /** The id of the last event that was received. */
   get at(): string | undefined {
     return this.deliveries.at(-1)?.event.id;
   }
@@ -55,7 +55,7 @@ export class ModelSubscriber {
     }
   }
 
-  /** @throws when the subscription failed, or delivered something wrong */
+  /** @throws if the subscription has failed, or has delivered something wrong */
   audit(log: readonly LoggedEvent[]): DeliveryAudit {
     if (this.failure !== undefined) {
       throw this.failure;
@@ -68,7 +68,7 @@ export class ModelSubscriber {
   }
 }
 
-/** Reads every event of a hub at once. A hub does not deliver an event that it received to anyone who subscribes later. */
+/** Reads every event of a hub immediately. An event that it has received is not delivered to later subscribers. */
 export class EagerReader {
   /** The offset of the last event that was received. */
   offset = 0;

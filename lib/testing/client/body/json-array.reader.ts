@@ -49,7 +49,7 @@ export class JsonArrayReader implements TextReader {
     return events;
   }
 
-  /** Whether a value ends before this bracket or comma. The bracket that opens the array counts too: an empty value ends there. */
+  /** Returns whether a value ends before this bracket or comma. The bracket that opens the array counts too, as the end of an empty value. */
   private ends(token: string): boolean {
     if (token === '[' || token === '{') {
       this.depth++;

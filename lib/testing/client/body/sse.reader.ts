@@ -9,8 +9,8 @@ const COMPLETE = new Set(['', 'retry']);
 const HEARTBEAT = ':';
 
 /**
- * Server-Sent Events, one block at a time (WHATWG HTML §9.2.6). Unlike a browser, it returns blocks without data too, and throws when the
- * body ends within an event. A heartbeat before a block is an event of its own.
+ * Parses Server-Sent Events, one block at a time (WHATWG HTML §9.2.6). Unlike a browser, it also returns blocks without data, and throws if
+ * the body ends within an event. A heartbeat before a block is a separate event.
  */
 export class SseReader implements TextReader {
   private rest = '';
@@ -63,7 +63,7 @@ export class SseReader implements TextReader {
     return [];
   }
 
-  /** Whether a line is a comment of its own and not part of an event. In a stream with ids, the id of an event comes before its comment. */
+  /** Returns whether a line is a separate comment, and not part of an event. In a stream with ids, the id of an event comes before its comment. */
   private isBareComment(line: string): boolean {
     return line.startsWith(':') && this.fields.size === 0 && (line === HEARTBEAT || this.hasIds);
   }

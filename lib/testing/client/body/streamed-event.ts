@@ -1,14 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 
 /**
- * One event or chunk of a stream under test, in the same shape for every format. It has only the fields that were received:
+ * One event or chunk of a stream under test, in the same form for every format. It has only the fields that were received:
  * `deepStrictEqual(await stream.next(), { data: { eur: 4 }, id: '7' })`.
  */
 export interface StreamedEvent<T = unknown> {
   /**
-   * SSE: the value if the data is JSON, otherwise the text (with `json: false`, always the text). NDJSON, JSON text sequences and JSON
-   * arrays: the value. Other text: a chunk as it was received from the network. Everything else: such a chunk as a `Buffer`. Absent only
-   * with `all: true`, for an event without data.
+   * The data, which depends on the format:
+   * - SSE: the parsed value if the data is JSON, otherwise the text. With `json: false`, always the text
+   * - NDJSON, JSON text sequences and JSON arrays: the parsed value
+   * - other text: a piece of text as it was received from the network
+   * - all other formats: a `Buffer` as it was received from the network
+   *
+   * It is only missing for an event without data, which is only returned with `all: true`.
    */
   readonly data: T;
   /** SSE: the `id` field. */
@@ -17,7 +21,7 @@ export interface StreamedEvent<T = unknown> {
   readonly type?: string;
   /** SSE: the `retry` field, in milliseconds. */
   readonly retry?: number;
-  /** SSE: the text of a comment. Empty for a heartbeat. With `all: true`, heartbeats of NDJSON have an empty comment too. */
+  /** SSE: the text of a comment, which is empty for a heartbeat. With `all: true`, heartbeats of NDJSON are also events with an empty comment. */
   readonly comment?: string;
 }
 
@@ -27,7 +31,7 @@ export interface StreamedEvent<T = unknown> {
  */
 export type StreamEnd = 'complete' | 'truncated' | 'disconnected';
 
-/** Whether an event is sent by the library and has no data for the application: the `position` of a hub, or the `shutdown` of a server. */
+/** Returns whether an event was sent by this package and has no data of the application: the `position` of a hub, or the `shutdown` of a server. */
 export function isOwnNotice({ type, id, retry, data }: EventFields): boolean {
   const says = type === 'position' ? id : type === 'shutdown' ? retry : undefined;
   return says !== undefined && (data === '{}' || isDeepStrictEqual(data, {}));
