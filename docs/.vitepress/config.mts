@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitepress';
 
@@ -9,14 +9,23 @@ const reference = existsSync(fileURLToPath(new URL('../api/index.md', import.met
   ? [{ text: 'API reference', link: '/api/' }]
   : [];
 
+const { bugs } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+const repository = bugs.replace(/\/issues$/, '');
+
 export default defineConfig({
   title: 'nestjs-streaming',
   description: 'Streams for NestJS: one controller method, any producer, every protocol',
   cleanUrls: true,
   // Pages link to files of the repository that are not part of the site.
   ignoreDeadLinks: [/^(\.\/)?\.\.\//],
+  // The pages of the reference are not files of the repository.
+  transformPageData({ relativePath, frontmatter }) {
+    frontmatter.editLink ??= !relativePath.startsWith('api/');
+  },
   themeConfig: {
     search: { provider: 'local' },
+    socialLinks: [{ icon: 'github', link: repository }],
+    editLink: { pattern: `${repository}/edit/main/docs/:path` },
     nav: [page('Quick start', 'quick-start'), page('Options', 'options'), page('Comparison', 'comparison')],
     sidebar: {
       '/': [
