@@ -1,6 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { transportOf } from '../transport/transport-of.js';
+import { dropResponse } from '../transport/drop-response.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { isEventSource } from './event-source.js';
 import { pathOf } from './path-matcher.js';
@@ -88,7 +88,7 @@ export class ServerClosing {
 
   private drop(response: ServerResponse): void {
     if (isEventSource(response.req) && this.parts.isOurs(pathOf(response.req.url))) {
-      transportOf(response).destroy('shutdown');
+      dropResponse(response);
     }
   }
 
@@ -114,7 +114,7 @@ export class ServerClosing {
         logger.warn(
           `${method} ${path} was given up: it was not answered within ${patience} ms of the server being closed`,
         );
-        transportOf(response).destroy('shutdown');
+        dropResponse(response);
       }
     }
   }

@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeader, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { dropResponse } from './drop-response.js';
 import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import { TRUNCATION_DELAY_MS } from './linger.js';
@@ -178,7 +179,7 @@ export class Http1Transport implements Transport {
   }
 
   destroy(): void {
-    this.response.req.socket.destroy();
+    dropResponse(this.response);
   }
 
   private noteHead(): void {

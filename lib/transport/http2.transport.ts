@@ -1,4 +1,5 @@
 import type { Http2ServerResponse } from 'node:http2';
+import { dropResponse, INTERNAL_ERROR } from './drop-response.js';
 import { probeSession } from './http2-session.js';
 import { liftIdleTimeout, restoreIdleTimeout, type TimedConnection } from './idle-timeout.js';
 import { TRUNCATION_DELAY_MS } from './linger.js';
@@ -6,9 +7,6 @@ import type { SharedChunk } from './shared-chunk.js';
 import { declareLength, STREAM_HEADERS } from './stream-headers.js';
 import type { OutgoingHeaders, Transport, TransportListener } from './transport.js';
 import { saysAborted } from './upload.js';
-
-/** An error code (RFC 9113 §7). Not CANCEL: after that, the HTTP/2 client of Node.js ends the body as if it were complete. */
-const INTERNAL_ERROR = 0x2;
 
 /** One stream of an HTTP/2 session, through the response of Node's compatibility API (RFC 9113). */
 export class Http2Transport implements Transport {
@@ -132,10 +130,7 @@ export class Http2Transport implements Transport {
   }
 
   destroy(): void {
-    const { stream } = this.response;
-    stream.close(INTERNAL_ERROR);
-    // The reset is queued behind other bytes of the connection, which the client may never read. destroy() does not wait for that.
-    stream.destroy();
+    dropResponse(this.response);
   }
 
   private send(data: string | Uint8Array, onSent?: () => void): boolean {
