@@ -1,12 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { transformSync } from '@swc/core';
 import { EventSource } from 'eventsource';
 import type { BrowserContext, Page } from 'playwright-core';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
+import { blocks } from '../support/documentation.js';
 import { range } from '../support/hub.js';
 import { documentedConfig, freePort, Nginx } from '../support/nginx.js';
 import { Program } from '../support/sample.js';
@@ -24,14 +25,11 @@ const CONNECTIONS = HOSTS.length * PER_PAGE + HERD + 2;
 const DEPLOYS = 3;
 
 const SSE = { Accept: 'text/event-stream' };
-const BROKERS = fileURLToPath(new URL('../../docs/brokers.md', import.meta.url));
 
 /** The broker that docs/brokers.md shows, as a module of its own. */
 function documentedBroker(directory: string): string {
-  const [source] = [...readFileSync(BROKERS, 'utf8').matchAll(/^```ts run\n([\s\S]*?)^```$/gm)]
-    .map(([, block]) => block ?? '')
-    .filter((block) => block.includes('class FileBroker'));
-  const { code } = transformSync(source ?? '', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } });
+  const source = blocks.find(({ file, name }) => file === 'docs/brokers.md' && name === 'src/file.broker.ts');
+  const { code } = transformSync(source?.text ?? '', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } });
   const file = join(directory, 'broker.mjs');
   writeFileSync(file, code);
   return pathToFileURL(file).href;
