@@ -1,7 +1,7 @@
 import { formatSse } from '../format/sse.format.js';
 import type { Transport } from '../transport/transport.js';
 import { messageOf, type StreamCloseReason } from '../util/close-reason.js';
-import { after } from '../util/thenable.js';
+import { after, type Deferred, deferred } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { inTurn } from './hooks.js';
 import type { BodyEnd, Lifecycle } from './lifecycle.js';
@@ -34,7 +34,7 @@ export interface ClosingStream extends StreamConnection {
 
 /** The end of a stream: well, badly, or because its client disconnected. */
 export class Closing {
-  private waiter: { readonly promise: Promise<void>; resolve(): void } | undefined;
+  private waiter: Deferred<void> | undefined;
 
   constructor(private readonly stream: ClosingStream) {}
 
@@ -43,13 +43,7 @@ export class Closing {
     if (this.stream.lifecycle.step === 'over') {
       return Promise.resolve();
     }
-    if (!this.waiter) {
-      let resolve = (): void => undefined;
-      const promise = new Promise<void>((done) => {
-        resolve = done;
-      });
-      this.waiter = { promise, resolve };
-    }
+    this.waiter ??= deferred();
     return this.waiter.promise;
   }
 

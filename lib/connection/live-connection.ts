@@ -3,6 +3,7 @@ import { discard } from '../source/source-of.js';
 import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
 import { closeErrorOf, type StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
+import { DONE } from '../util/iteration.js';
 import { onRejection } from '../util/thenable.js';
 import { Body } from './body/body.js';
 import { Closing, type ClosingStream } from './closing.js';
@@ -21,7 +22,7 @@ import { visit } from './tick.js';
 
 /** The messages of a client that cannot send any. */
 const NO_MESSAGES: AsyncIterable<never> = {
-  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) }),
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve(DONE) }),
 };
 
 /** The stream to one client, as the whole of its parts. See {@link StreamConnection} for the public members. */

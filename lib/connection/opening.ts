@@ -6,7 +6,7 @@ import type { SourceHead } from '../source/source.js';
 import type { CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { StreamStateError } from '../util/errors.js';
 import { InOrder } from '../util/in-order.js';
-import { isThenable } from '../util/thenable.js';
+import { type Deferred, deferred, isThenable } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { LongPoll } from './long-poll.js';
@@ -47,7 +47,7 @@ export class Opening {
   undecided = false;
   /** Headers that the source has where the application sets none. */
   private defaults: Readonly<Record<string, string>> | undefined;
-  private waiter: { resolve(): void; reject(error: unknown): void } | undefined;
+  private waiter: Deferred<void> | undefined;
   /** The error for the exception filters, until Nest asks for it. */
   private refusal: { readonly error: unknown } | undefined;
 
@@ -104,9 +104,8 @@ export class Opening {
     if (lifecycle.headFixed || lifecycle.ended) {
       return undefined;
     }
-    return new Promise((resolve, reject) => {
-      this.waiter = { resolve, reject };
-    });
+    this.waiter = deferred();
+    return this.waiter.promise;
   }
 
   /** Opens the stream: no more status, no more headers. Runs `onOpen`. */

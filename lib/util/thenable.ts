@@ -1,5 +1,5 @@
 import { types } from 'node:util';
-import { StreamError } from './errors.js';
+import { StreamError, type StreamErrorCode } from './errors.js';
 
 export function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return (
@@ -95,12 +95,12 @@ export function after(wait: unknown, run: () => void, fail: (error: unknown) => 
 
 /**
  * Returns the result of a function that has to be synchronous. A promise would count as true, even if it resolved to `false`.
- * @throws {StreamError} `invalid-option` if the result is a promise
+ * @throws {StreamError} with this code if the result is a promise
  */
-export function answered<T>(answer: T, what: string): T {
+export function answered<T>(answer: T, what: string, code: StreamErrorCode = 'invalid-option'): T {
   if (isThenable(answer)) {
     onRejection(answer, () => undefined);
-    throw new StreamError('invalid-option', `${what} returned a promise: it has to answer at once`);
+    throw new StreamError(code, `${what} returned a promise: it has to answer at once`);
   }
   return answer;
 }

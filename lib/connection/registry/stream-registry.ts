@@ -40,10 +40,12 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /**
    * Closes all streams that match, by default all there are: their sources are stopped, `beforeClose` runs,
    * and the body ends cleanly. Resolves to their number once they are closed; their close code is `server-closed`.
+   *
+   * @throws {StreamError} `invalid-argument` if `match` returns a promise
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
     const matching = [...this.connections].filter((stream) =>
-      answered(match(stream), 'What is given to StreamRegistry.close()'),
+      answered(match(stream), 'The function given to StreamRegistry.close()', 'invalid-argument'),
     );
     await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
     return matching.length;
