@@ -13,14 +13,14 @@ function filled(count: number, limit = 1_000, ttl = FOREVER): RecordWindow<strin
 }
 
 describe('A record window', () => {
-  it('that is empty has no record, and the next is the oldest', () => {
+  it('that is empty has no record, and its oldest number is that of the next record', () => {
     const window = filled(0);
 
     expect([window.last, window.oldest]).toEqual([0, 1]);
     expect(window.after(0, 10)).toEqual([]);
   });
 
-  it('continues counting from a given number', () => {
+  it('continues to count from a given number', () => {
     const window = new RecordWindow<string>({ limit: 10, ttl: FOREVER }, 41);
     window.push('r42', Date.now());
 
@@ -59,14 +59,14 @@ describe('A record window', () => {
     expect(window.after(0, 2)).toEqual(['r4998', 'r4999']);
   });
 
-  it('keeps no record with a limit of 0, and continues counting', () => {
+  it('with a limit of 0 keeps no record, and continues to count', () => {
     const window = filled(3, 0);
 
     expect([window.oldest, window.last]).toEqual([4, 3]);
     expect(window.after(0, 10)).toEqual([]);
   });
 
-  it('drops all records with clear(), and continues counting', () => {
+  it('drops all records when it is cleared, and continues to count', () => {
     const window = filled(3);
 
     window.clear();
@@ -92,7 +92,7 @@ describe('A record window', () => {
   });
 });
 
-describe('A record window with an age', () => {
+describe('A record window with a maximum age', () => {
   beforeEach(() => jest.useFakeTimers({ now: 1_000_000 }));
   afterEach(() => jest.useRealTimers());
 
@@ -120,7 +120,7 @@ describe('A record window with an age', () => {
     expect(window.after(0, 10)).toEqual(['r2']);
   });
 
-  it('evicts older records without being read, and clears its timer with the last of them', () => {
+  it('evicts older records even if it is not read, and stops its timer after the last of them', () => {
     const window = filled(2, 1_000, 100);
     const { records } = window as unknown as { records: unknown[] };
     jest.advanceTimersByTime(50);
@@ -134,7 +134,7 @@ describe('A record window with an age', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('has no timer after it was cleared, or when it keeps records for ever', () => {
+  it('has no timer if it was cleared, or if it keeps records forever', () => {
     const window = filled(2, 1_000, 100);
     window.clear();
     filled(2);
@@ -142,7 +142,7 @@ describe('A record window with an age', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  it('that is longer than a timer can be waits as long as one can', () => {
+  it('that is longer than the longest timer keeps its records for at least that time', () => {
     const window = filled(1, 1_000, 2 ** 40);
 
     jest.advanceTimersByTime(2 ** 31);

@@ -106,7 +106,7 @@ describe('A stream', () => {
     }, possible);
   });
 
-  it('takes no chunks once it has failed or is over', () => {
+  it('accepts no chunks after it has failed or is over', () => {
     expectPhases(({ ended }) => ended, [...FAILING, ...OVER]);
   });
 
@@ -123,18 +123,18 @@ describe('A stream', () => {
     );
   });
 
-  it('has a reason once it ends', () => {
+  it('has a reason as soon as it begins to end', () => {
     expectPhases(({ reason }) => reason === undefined, [...NEW, ...OPEN]);
   });
 
-  it('asks its producer to stop, unless its source came to its end by itself', () => {
+  it('stops its producer, unless its source has ended by itself', () => {
     expectPhases(({ halted }) => halted, [...FAILING, ...OVER]);
     const lifecycle = lifecycleIn('that is open');
     lifecycle.close({ code: 'shutdown' });
     expect(lifecycle.halted).toBe(true);
   });
 
-  it('keeps the reason of its failure, whatever comes after', () => {
+  it('keeps the reason of its failure, whatever happens afterwards', () => {
     const lifecycle = lifecycleIn('that fails');
 
     lifecycle.finish('truncate');
@@ -144,7 +144,7 @@ describe('A stream', () => {
     expect(lifecycle.reason).toEqual({ code: 'error', error: 'why' });
   });
 
-  it('that is over for another reason than it began to end for has the last one', () => {
+  it('that begins to end for one reason, and is over for another, has the second reason', () => {
     const lifecycle = lifecycleIn('that is closing');
 
     lifecycle.settle(GONE);
@@ -152,7 +152,7 @@ describe('A stream', () => {
     expect(lifecycle.reason).toBe(GONE);
   });
 
-  it('has no place for a chunk while its last bytes wait, and says so', () => {
+  it('refuses a chunk while its last bytes wait for the client, with a message that says so', () => {
     expect(lifecycleIn('whose last bytes wait').refusal('send', 'why')).toMatchObject({
       code: 'invalid-state',
       message:
@@ -164,7 +164,7 @@ describe('A stream', () => {
     );
   });
 
-  it('whose head the platform writes later has it fixed meanwhile', () => {
+  it('whose head the platform writes later cannot change that head in the meantime', () => {
     const lifecycle = lifecycleIn('that is open, and has sent nothing');
 
     lifecycle.fixHead(true);

@@ -84,7 +84,7 @@ describe('An object in the shape of an event', () => {
     expect(eventIn(value, 'shape')).toBeUndefined();
   });
 
-  it('is not an event where events are explicit', () => {
+  it('is not an event with events: explicit', () => {
     for (const value of [{ data: 1 }, { id: 1, comment: 'nice' }, { retry: 3 }, new Price(4)]) {
       expect(eventIn(value, 'explicit')).toBeUndefined();
     }
@@ -107,13 +107,13 @@ describe('event()', () => {
     ['a time to wait', { retry: 0 }],
     ['a comment', { comment: '' }],
     ['all fields', { data: 1, id: '7', type: 't', retry: 1, comment: 'c' }],
-  ])('makes an event of %s, in both modes', (_what, fields) => {
+  ])('creates an event from %s, with events: shape and with events: explicit', (_what, fields) => {
     for (const mode of ['shape', 'explicit'] as const) {
       expect(eventIn(event(fields), mode)).toMatchObject(fields);
     }
   });
 
-  it('makes an object that is still an event when it is copied', () => {
+  it('creates an object whose copy is an event too', () => {
     const original = event({ id: '1', data: 'a' });
     const copies = [
       { ...original, data: 'b' },
@@ -126,7 +126,7 @@ describe('event()', () => {
     }
   });
 
-  it('makes an object that JSON cannot forge', () => {
+  it('creates an object that no parsed JSON can equal', () => {
     expect(JSON.parse(JSON.stringify(event({ data: 1 })))).toEqual({ data: 1 });
     expect(
       eventIn(JSON.parse('{"nestjs-streaming":"Symbol(nestjs-streaming:event)","data":1}'), 'explicit'),
@@ -151,7 +151,7 @@ describe('event()', () => {
     expect(make).toThrow(expect.objectContaining({ code: 'invalid-event', message: expect.stringMatching(why) }));
   });
 
-  it('makes an object that is not extensible, because further keys would not be sent', () => {
+  it('creates an object that is not extensible, because other keys would not be sent', () => {
     expect(() => eventIn({ ...event({ data: 1 }), at: 7 }, 'shape')).toThrow(
       expect.objectContaining({ code: 'invalid-event', message: expect.stringContaining('has no field "at"') }),
     );

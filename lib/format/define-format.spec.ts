@@ -9,7 +9,7 @@ function define(format: unknown): unknown {
 }
 
 describe('defineFormat()', () => {
-  it('makes a format that cannot be changed any more', () => {
+  it('creates a format that is frozen', () => {
     const format = defineFormat({ ...csv, parameters: 'charset=utf-8', open: 'id\r\n', close: '' });
 
     expect(format).toMatchObject({ name: 'csv', mediaTypes: ['text/csv'], parameters: 'charset=utf-8', close: '' });
@@ -90,7 +90,7 @@ describe('defineFormat()', () => {
     expect(() => define(format)).toThrow(message);
   });
 
-  it('takes a state that is an object of a class, with fields of its own', () => {
+  it('accepts a state that is an instance of a class, with fields of its own', () => {
     class Counter {
       private count = 0;
 

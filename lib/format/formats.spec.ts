@@ -69,7 +69,7 @@ describe.each(['text', 'bytes'] as const)('the %s format', (name) => {
     ['a view of part of a buffer', new Uint8Array([9, 0, 255, 13, 10, 9]).subarray(1, 5)],
     ['a DataView', new DataView(new Uint8Array([9, 0, 255, 13, 10]).buffer, 1)],
     ['a Uint16Array', new Uint16Array([0xff00, 0x0a0d])],
-  ])('sends the bytes of %s as they are', (_what, value) => {
+  ])('sends the bytes of %s unchanged', (_what, value) => {
     expect([...(FORMATS[name].encode(value) as Uint8Array)]).toEqual([0, 255, 13, 10]);
   });
 
@@ -80,7 +80,7 @@ describe.each(['text', 'bytes'] as const)('the %s format', (name) => {
     expect(() => FORMATS[name].encode(value)).toThrow(expect.objectContaining({ code: 'not-serializable' }));
   });
 
-  it('has neither heartbeats nor error records, which would be taken for content', () => {
+  it('has neither heartbeats nor error records, because clients would read them as content', () => {
     expect(FORMATS[name]).not.toHaveProperty('heartbeat');
     expect(FORMATS[name]).not.toHaveProperty('error');
   });
@@ -108,17 +108,17 @@ describe('the formats', () => {
     ['ndjson', '\n'],
     ['json-seq', '\x1e'],
     ['json', '\n'],
-  ] as const)('have heartbeats that mean nothing to a parser of %s', (name, heartbeat) => {
+  ] as const)('have heartbeats that a parser of %s ignores', (name, heartbeat) => {
     expect(FORMATS[name].heartbeat).toBe(heartbeat);
   });
 
-  it('do not answer to one media type twice', () => {
+  it('have no media type in common', () => {
     const types = ALL_FORMATS.flatMap(({ mediaTypes }) => mediaTypes);
 
     expect(new Set(types).size).toBe(types.length);
   });
 
-  it('send each value by itself: no state is kept between two', () => {
+  it('encode each value separately, and keep no state between values', () => {
     for (const format of ALL_FORMATS) {
       expect(format.encode({ a: 1 })).toEqual(format.encode({ a: 1 }));
     }

@@ -21,16 +21,19 @@ function said(encoded: string | Uint8Array | undefined): string | undefined {
 }
 
 describe('A frame', () => {
-  it.each([0, 1, 125, 126, 65_535, 65_536, 100_000])('of %i bytes is what ws makes', (size) => {
-    const payload = Buffer.alloc(size, 'x');
-    const options = { fin: true, rsv1: false, mask: false, readOnly: true };
+  it.each([0, 1, 125, 126, 65_535, 65_536, 100_000])(
+    'of %i bytes is identical to the frame that ws creates',
+    (size) => {
+      const payload = Buffer.alloc(size, 'x');
+      const options = { fin: true, rsv1: false, mask: false, readOnly: true };
 
-    // Not declared in the types, but exported.
-    const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender;
+      // Not declared in the types, but exported.
+      const { frame } = (ws as unknown as { Sender: { frame(data: Buffer, options: object): Buffer[] } }).Sender;
 
-    expect(binaryFrame(payload)).toEqual(Buffer.concat(frame(payload, { ...options, opcode: 2 })));
-    expect(textFrame(payload.toString())).toEqual(Buffer.concat(frame(payload, { ...options, opcode: 1 })));
-  });
+      expect(binaryFrame(payload)).toEqual(Buffer.concat(frame(payload, { ...options, opcode: 2 })));
+      expect(textFrame(payload.toString())).toEqual(Buffer.concat(frame(payload, { ...options, opcode: 1 })));
+    },
+  );
 
   it('counts bytes, not characters', () => {
     expect(textFrame('ü😀')).toEqual(Buffer.from([0x81, 6, ...Buffer.from('ü😀')]));
@@ -101,7 +104,7 @@ describe('A message', () => {
       '{"error":{"statusCode":500,"message":"no"}}',
       '{"type":"oops","data":{"statusCode":500,"message":"no"}}',
     ],
-  ])('that reports %s is a record of its own', (_what, encode, data, event) => {
+  ])('that reports %s is a separate record', (_what, encode, data, event) => {
     for (const name of [undefined, 'sse', 'ndjson', 'jsonl', 'json-seq', 'json'] as const) {
       expect(said(encode(messageFormat(name && FORMATS[name], false)))).toBe(`text ${data}`);
     }
@@ -122,7 +125,7 @@ describe('A message', () => {
     expect(messageFormat(FORMATS.sse, false).position).toBeUndefined();
   });
 
-  it('of a format of the user is what that encodes, and nothing stands between two', () => {
+  it('of a user-defined format is the encoded value, without a separator', () => {
     const csv = defineFormat({
       name: 'csv',
       mediaTypes: ['text/csv'],
@@ -143,7 +146,7 @@ describe('A message', () => {
     expect(said(format.error?.({ statusCode: 500, message: 'no' }, 'error', new Error('secret')))).toBe('text ! no');
   });
 
-  it('has one format for all routes of the same, so that hubs encode once for all', () => {
+  it('has one format object for all routes with the same format, so that hubs encode once for all of them', () => {
     expect(messageFormat(FORMATS.sse, false)).toBe(messageFormat(FORMATS.sse, false));
     expect(messageFormat(FORMATS.sse, true)).toBe(messageFormat(FORMATS.sse, true));
     expect(messageFormat(undefined, true)).toBe(messageFormat(undefined, true));

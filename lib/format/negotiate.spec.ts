@@ -20,7 +20,7 @@ const CHROME_NAVIGATION =
   'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7';
 const FIREFOX_NAVIGATION = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
 
-describe('a route that offers everything', () => {
+describe('a route that offers all formats', () => {
   it.each([
     ['no Accept', undefined, 'auto'],
     ['an empty Accept', '', 'auto'],
@@ -42,7 +42,7 @@ describe('a route that offers everything', () => {
     ['another case', 'TEXT/Event-Stream', 'text/event-stream'],
     ['white space', ' text/event-stream ; q=1 , */* ; q=0.1', 'text/event-stream'],
     ['a parameter that is ours', 'text/plain; charset=utf-8', 'text/plain; charset=utf-8'],
-  ])('gives %s %j what it wants: %s', (_who, accept, contentType) => {
+  ])('responds to %s, with the Accept %j, in %s', (_who, accept, contentType) => {
     expect(ofAll(accept)).toBe(contentType);
   });
 
@@ -62,12 +62,12 @@ describe('a route that offers everything', () => {
     ['everything refused', '*/*;q=0'],
     ['the only one refused', 'text/event-stream;q=0'],
     ['a foreign range', 'image/*'],
-  ])('has nothing for %s: %j', (_what, accept) => {
+  ])('has no acceptable format for %s: %j', (_what, accept) => {
     expect(ofAll(accept)).toBeUndefined();
   });
 });
 
-describe('a route with a list', () => {
+describe('a route with a list of formats', () => {
   it.each([
     ['the first by default', undefined, 'text/event-stream'],
     ['the first for */*', '*/*', 'text/event-stream'],
@@ -77,11 +77,11 @@ describe('a route with a list', () => {
     ['another when the first is refused', 'text/event-stream;q=0, */*', 'application/x-ndjson'],
     ['another when the first is lighter', 'text/event-stream;q=0.1, */*;q=0.5', 'application/x-ndjson'],
     ['nothing when it has nothing', 'application/json', undefined],
-  ])('gives %s (%j)', (_what, accept, contentType) => {
+  ])('selects %s (%j)', (_what, accept, contentType) => {
     expect(ofList(accept, 'sse', 'ndjson')).toBe(contentType);
   });
 
-  it('knows formats of its own', () => {
+  it('selects user-defined formats by their media types', () => {
     const csv = defineFormat({ name: 'csv', mediaTypes: ['text/csv'], parameters: 'header=present', encode: String });
 
     expect(negotiateFormat('text/csv', [FORMATS.sse, csv], 'auto')).toEqual({
@@ -120,11 +120,11 @@ describe('a malformed Accept', () => {
     'a/b,'.repeat(4_000),
     '"'.repeat(16_000),
     ';q='.repeat(5_000),
-  ])('is never an exception (%#)', (accept) => {
+  ])('never throws (%#)', (accept) => {
     expect(() => ofAll(accept)).not.toThrow();
   });
 
-  it('does not hide what stands beside it', () => {
+  it('does not hide the valid media types that it also contains', () => {
     expect(ofAll(',;,text/event-stream')).toBe('text/event-stream');
   });
 });
@@ -139,7 +139,7 @@ describe('the first chunk', () => {
     ['an object', {}, 'application/x-ndjson'],
     ['a number', 1, 'application/x-ndjson'],
     ['null', null, 'application/x-ndjson'],
-  ])('decides, when it is %s, for %s', (_what, chunk, contentType) => {
+  ])('that is %s selects %s', (_what, chunk, contentType) => {
     expect(formatOfChunk(chunk).contentType?.value).toBe(contentType);
   });
 });

@@ -105,7 +105,7 @@ describe('the sse format', () => {
   it.each([
     ['a function', () => 1],
     ['a symbol', Symbol('s')],
-  ])('refuses %s, which JSON would drop', (_what, value) => {
+  ])('refuses %s, which JSON would leave out', (_what, value) => {
     expect(() => wireOf(value)).toThrow(expect.objectContaining({ code: 'not-serializable' }));
   });
 
@@ -117,13 +117,13 @@ describe('the sse format', () => {
     expect(() => wireOf(cycle)).toThrow(/circular/i);
   });
 
-  it('says what is wrong with an event', () => {
+  it('reports what is wrong with an event', () => {
     expect(() => formatSse({ data: 1, id: 'a\nb' })).toThrow(
       'The id of an event is a string without CR, LF or NUL, not "a\\nb"',
     );
   });
 
-  it('has heartbeats that are comments, without an empty line once there are ids', () => {
+  it('has heartbeats that are comments, without an empty line after the stream has sent an id', () => {
     const { heartbeat } = sseFormat;
 
     expect([false, true].map((hasIds) => typeof heartbeat === 'function' && heartbeat(hasIds))).toEqual([
@@ -132,7 +132,7 @@ describe('the sse format', () => {
     ]);
   });
 
-  it('writes a comment or a retry alone without an empty line once there are ids', () => {
+  it('writes a comment or a retry without data, and without an empty line after the stream has sent an id', () => {
     const alone = [{ comment: 'a\nb' }, { retry: 5 }, { retry: 5, comment: 'c', type: '' }];
     const events = [
       { type: 't', retry: 5 },
@@ -155,7 +155,7 @@ describe('the sse format', () => {
     );
   });
 
-  it('has an error event of the given type, whose data is JSON', () => {
+  it('reports an error in an event of the given type, whose data is JSON', () => {
     const body = { statusCode: 500, message: 'Internal server error' };
 
     expect(sseFormat.error?.(body, 'failure', new Error('secret'))).toBe(
@@ -165,13 +165,13 @@ describe('the sse format', () => {
 });
 
 describe('formatSse()', () => {
-  it('writes an event for hand-written use', () => {
+  it('returns the text of an event', () => {
     expect(formatSse({ type: 'price', id: '7', data: { eur: 4.2 } })).toBe(
       'event: price\nid: 7\ndata: {"eur":4.2}\n\n',
     );
   });
 
-  it('writes an id without data as an event of type position, as parsers dispatch or fail at a record without data', () => {
+  it('returns an event of type position for an id without data, because some parsers fail at a record without data', () => {
     expect(formatSse({ id: '7' })).toBe('event: position\nid: 7\ndata: {}\n\n');
     expect(formatSse({ id: '7', type: '', retry: 5, comment: 'c' })).toBe(
       'event: position\nid: 7\nretry: 5\n: c\ndata: {}\n\n',
@@ -179,7 +179,7 @@ describe('formatSse()', () => {
     expect(formatSse({ id: '7', type: 'mine' })).toBe('event: mine\nid: 7\n\n');
   });
 
-  it('writes an event without data as nothing but its end', () => {
+  it('returns only an empty line for an event without fields', () => {
     expect(formatSse({})).toBe('\n');
   });
 });

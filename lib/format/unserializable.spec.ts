@@ -4,7 +4,7 @@ const cycle: Record<string, unknown> = { id: 1 };
 cycle.friends = [{ name: 'a' }, { best: cycle }];
 const shared = { n: 1 };
 
-describe('a value without a JSON form is refused with the path to what has none', () => {
+describe('a value that has no JSON form is refused, and the message has the path to the part without one:', () => {
   it.each<[string, unknown, string]>([
     ['a BigInt', 1n, '$ is a BigInt'],
     ['a BigInt in an object', { user: { id: 1n } }, '$.user.id is a BigInt'],
@@ -28,7 +28,7 @@ describe('a value without a JSON form is refused with the path to what has none'
     );
   });
 
-  it('an error of the application is passed on', () => {
+  it('an error of the application is rethrown unchanged', () => {
     const failure = new TypeError('mine');
     const value = {
       toJSON: () => {
@@ -39,7 +39,7 @@ describe('a value without a JSON form is refused with the path to what has none'
     expect(() => jsonText({ value })).toThrow(failure);
   });
 
-  it('a structure that is too deep is refused as by JSON.stringify', () => {
+  it('a structure that is too deep is refused as JSON.stringify refuses it', () => {
     let deep: unknown = 1n;
     for (let level = 0; level < 100_000; level++) {
       deep = [deep];

@@ -14,7 +14,7 @@ function setup(limit: number) {
 }
 
 describe('A budget of bytes', () => {
-  it('evicts the items that were not used for longest, and no more of them than it must', () => {
+  it('evicts the least recently used items, and no more of them than necessary', () => {
     const { budget, evicted, item } = setup(10);
     const [a, b, c] = [item('a', 4), item('b', 4), item('c', 2)];
     for (const each of [a, b, c, a]) {
@@ -26,7 +26,7 @@ describe('A budget of bytes', () => {
     expect(evicted).toEqual(['b']);
   });
 
-  it('keeps an item that is larger than all of it, until the next', () => {
+  it('keeps an item that is larger than the whole budget until the next item is added', () => {
     const { budget, evicted, item } = setup(10);
     budget.use(item('large', 100));
     expect(evicted).toEqual([]);
@@ -36,7 +36,7 @@ describe('A budget of bytes', () => {
     expect(evicted).toEqual(['large']);
   });
 
-  it('counts an item again when it has grown, and no more once it is released', () => {
+  it('counts an item again after it has grown, and stops counting it when it is released', () => {
     const { budget, evicted, item } = setup(10);
     const growing = item('growing', 1);
     budget.use(item('first', 5));

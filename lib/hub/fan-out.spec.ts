@@ -30,7 +30,7 @@ function setup() {
 }
 
 describe('Audiences of different topics', () => {
-  it('share the bytes of a round in which they receive the same events, per format', async () => {
+  it('share the bytes of a round for each format if they receive the same events in it', async () => {
     const { fanOut, member, publish } = setup();
     const [all, one, other, ndjson] = [
       member(undefined),
@@ -49,7 +49,7 @@ describe('Audiences of different topics', () => {
     expect(ndjson[0]?.chunks[0]?.shared.bytes.toString()).toBe('"a"\n"b"\n');
   });
 
-  it('receive only the events of their own topics where those differ', async () => {
+  it('receive only the events of their own topics if the topics differ', async () => {
     const { fanOut, member, publish } = setup();
     const members = [undefined, ['news', 'user:1'], ['news', 'user:2'], ['user:2']].map((topics) => member(topics));
     for (const topic of ['news', 'user:1', 'news', 'user:2', undefined]) {
@@ -66,7 +66,7 @@ describe('Audiences of different topics', () => {
     ]);
   });
 
-  it('share the pages of the history in which they select the same events, and no others', () => {
+  it('share the pages of the history from which they receive the same events, and no other pages', () => {
     const { fanOut, publish } = setup();
     for (let i = 1; i <= 200; i++) {
       publish(String(i), i === 100 ? 'user:1' : 'news');
@@ -82,7 +82,7 @@ describe('Audiences of different topics', () => {
     expect(other?.page(64, 200)?.events.map(({ seq }) => seq)).not.toContain(100);
   });
 
-  it('share the bytes of a large event although they receive different events beside it', async () => {
+  it('share the bytes of a large event even if they receive different events in the same round', async () => {
     const { fanOut, member, publish } = setup();
     const [one, other] = [member(['news', 'user:1']), member(['news', 'user:2'])];
     fanOut.send(publish('small', 'user:1'));

@@ -109,8 +109,8 @@ async function until(figure: () => number, goal: number): Promise<void> {
   }
 }
 
-describe('The backlog of records while the broker does not answer', () => {
-  it('is dropped when it becomes too large, and read afterwards without a gap', async () => {
+describe('The backlog of records during a read of the broker', () => {
+  it('is dropped if it becomes too large, and is then read from the broker without a gap', async () => {
     const server = new Server();
     const { history, heard, warnings } = historyOf(server);
     await history.open();
@@ -170,7 +170,7 @@ describe('The backlog of records while the broker does not answer', () => {
     expect([held(history), warnings]).toEqual([0, []]);
   });
 
-  it('is bounded from the opening of the hub on', async () => {
+  it('is bounded also while the hub opens', async () => {
     const server = new Server();
     server.grow(100);
     const { history, heard, warnings } = historyOf(server);
@@ -193,7 +193,7 @@ describe('The backlog of records while the broker does not answer', () => {
 });
 
 describe('A record that the broker delivers twice', () => {
-  it.each([60_000, 59_999, 59_998])('is recognized, also while it expires: %i ms after it was made', async (age) => {
+  it.each([60_000, 59_999, 59_998])('is recognized, also while it expires: %i ms after it was created', async (age) => {
     let now = Date.now();
     const clock = jest.spyOn(Date, 'now').mockImplementation(() => now);
     try {

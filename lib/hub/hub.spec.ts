@@ -9,7 +9,7 @@ class StuckBroker extends MemoryBroker {
   }
 }
 
-describe('A hub that opens', () => {
+describe('A hub that is opening', () => {
   beforeEach(() => {
     jest.useFakeTimers();
   });
@@ -18,7 +18,7 @@ describe('A hub that opens', () => {
     jest.useRealTimers();
   });
 
-  it('warns after 5 seconds that it waits for its broker and that the application waits for it', () => {
+  it('logs a warning after 5 seconds that the application waits for the hub, and the hub for its broker', () => {
     const warnings: string[] = [];
 
     void Hub.open({ name: 'prices' }, new StuckBroker(), (message) => warnings.push(message));
@@ -31,7 +31,7 @@ describe('A hub that opens', () => {
     ]);
   });
 
-  it('logs nothing once its broker is open', async () => {
+  it('logs nothing after its broker has opened', async () => {
     const warnings: string[] = [];
 
     const hub = await Hub.open({ name: 'prices' }, new MemoryBroker(), (message) => warnings.push(message));

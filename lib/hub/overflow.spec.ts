@@ -48,7 +48,7 @@ function shown(events: readonly LogEvent[]): (number | string)[] {
 
 describe('A backlog', () => {
   it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'] as const)(
-    'of policy %s returns events that fit in their order',
+    'of policy %s returns the events that fit, in their order',
     (policy) => {
       const { backlog, push, all } = setup(policy);
 
@@ -70,7 +70,7 @@ describe('A backlog', () => {
     expect(shown(backlog.take(6))).toEqual([5]);
   });
 
-  it('has room again for what was taken, in events and in bytes', () => {
+  it('has room again for as many events and bytes as were taken from it', () => {
     const { backlog, push, all } = setup('disconnect', { items: 2, bytes: room(5, 5) });
     expect(push([{ size: 5 }, { size: 5 }])).toEqual([true, true]);
     backlog.take(0);
@@ -98,13 +98,13 @@ describe('A backlog', () => {
 });
 
 describe('A backlog of policy disconnect', () => {
-  it('disconnects the subscriber upon one event too many', () => {
+  it('disconnects the subscriber when it has one event too many', () => {
     const { push } = setup('disconnect');
 
     expect(push(4)).toEqual([true, true, true, false]);
   });
 
-  it('disconnects the subscriber upon one byte too many', () => {
+  it('disconnects the subscriber when it has one byte too many', () => {
     const { push } = setup('disconnect', { bytes: room(4, 6, 0) });
 
     expect(push([{ size: 4 }, { size: 6 }, { size: 1 }])).toEqual([true, true, false]);
@@ -118,7 +118,7 @@ describe('A backlog of policy disconnect', () => {
     expect(backlog.push(new LogEvent(2, 'id2', { ...record, data: 'ü' }))).toBe(false);
   });
 
-  it('disconnects the subscriber upon an event that is larger than its queue', () => {
+  it('disconnects the subscriber for an event that is larger than its queue', () => {
     const { push } = setup('disconnect', { bytes: room(10) });
 
     expect(push([{ size: 11 }])).toEqual([false]);
@@ -126,7 +126,7 @@ describe('A backlog of policy disconnect', () => {
 });
 
 describe('A backlog of policy drop-oldest', () => {
-  it('reports before the rest how many events it has dropped', () => {
+  it('reports, before the remaining events, how many events it has dropped', () => {
     const { push, all } = setup('drop-oldest');
 
     expect(push(8)).not.toContain(false);
@@ -134,7 +134,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(all()).toEqual([-5, 6, 7, 8]);
   });
 
-  it('drops as many as the bytes of the next one need', () => {
+  it('drops as many events as the next one needs room for', () => {
     const { push, all } = setup('drop-oldest', { items: 10, bytes: room(3, 3, 4) });
 
     push([{ size: 3 }, { size: 3 }, { size: 3 }, { size: 5 }]);
@@ -142,7 +142,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(all()).toEqual([-2, 3, 4]);
   });
 
-  it('reports events that it dropped after others were taken at their place', () => {
+  it('reports events that it dropped after others were taken, in the place of the dropped events', () => {
     const { backlog, push, all } = setup('drop-oldest');
     push(5);
 
@@ -153,7 +153,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(all()).toEqual([-2, 6, 7, 8]);
   });
 
-  it('drops an event that is larger than may wait, and all before it', () => {
+  it('drops an event that is larger than its queue, and all events before it', () => {
     const { push, all } = setup('drop-oldest', { items: 10, bytes: room(10) });
 
     push([{ size: 1 }, { size: 1 }, { size: 11 }, { size: 12 }]);
@@ -174,7 +174,7 @@ describe('A backlog of policy drop-oldest', () => {
     expect(backlog.empty).toBe(true);
   });
 
-  it('names the id before the dropped events, so that a client that resumes from it misses none of them', () => {
+  it('reports the id before the dropped events, so that a client that resumes from it misses none of them', () => {
     const { backlog, push } = setup('drop-oldest');
 
     push(8);
@@ -184,7 +184,7 @@ describe('A backlog of policy drop-oldest', () => {
 });
 
 describe('A backlog of policy drop-newest', () => {
-  it('reports at the place of the dropped events how many there were', () => {
+  it('reports, in the place of the dropped events, how many there were', () => {
     const { backlog, push, all } = setup('drop-newest');
 
     expect(push(5)).not.toContain(false);
@@ -194,7 +194,7 @@ describe('A backlog of policy drop-newest', () => {
     expect(all()).toEqual([2, 3, -2, 6, -2]);
   });
 
-  it('accepts a smaller event where a larger one did not fit', () => {
+  it('accepts a smaller event after a larger one did not fit', () => {
     const { push, all } = setup('drop-newest', { bytes: room(8, 2) });
 
     push([{ size: 8 }, { size: 3 }, { size: 2 }, { size: 1 }]);
@@ -202,7 +202,7 @@ describe('A backlog of policy drop-newest', () => {
     expect(all()).toEqual([1, -1, 3, -1]);
   });
 
-  it('drops an event that is larger than may wait, alone', () => {
+  it('drops only an event that is larger than its queue, and no other', () => {
     const { push, all } = setup('drop-newest', { bytes: room(1, 1) });
 
     push([{ size: 1 }, { size: 300 }, { size: 1 }]);
@@ -222,7 +222,7 @@ describe('A backlog of policy drop-newest', () => {
 });
 
 describe('A backlog of policy latest', () => {
-  it('keeps the newest of a key, in its place, while there is room', () => {
+  it('keeps the newest event of each key, in the place where it was published, while there is room', () => {
     const { push, all } = setup('latest', { items: 10 });
 
     push([{ key: 'a' }, { key: 'b' }, { key: 'a' }, { key: 'c' }, { key: 'a' }]);
@@ -230,7 +230,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([-2, 2, 4, 5]);
   });
 
-  it('keeps keys of different topics, and of none, apart', () => {
+  it('keeps events apart that have the same key, but different topics or none', () => {
     const { push, all } = setup('latest', { items: 10 });
     const a = { key: 'k', topic: 'a' };
     const b = { key: 'k', topic: 'b' };
@@ -250,7 +250,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('supersedes neither events without a key nor events that were taken', () => {
+  it('replaces neither events without a key nor events that were taken', () => {
     const { backlog, push, all } = setup('latest', { items: 10 });
 
     push([{}, {}, { key: 'a' }]);
@@ -261,7 +261,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([4]);
   });
 
-  it('drops the oldest when there are too many keys', () => {
+  it('drops the oldest events when there are too many keys', () => {
     const { push, all } = setup('latest');
 
     push([{ key: 'a' }, { key: 'b' }, { key: 'c' }, { key: 'a' }, { key: 'd' }, {}]);
@@ -269,7 +269,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([-3, 4, 5, 6]);
   });
 
-  it('frees the bytes of what is superseded', () => {
+  it('frees the bytes of replaced events', () => {
     const { push, all } = setup('latest', { items: 10, bytes: room(4, 6) });
 
     push([{ size: 4 }, { key: 'a', size: 6 }, { key: 'a', size: 6 }, { key: 'a', size: 5 }]);
@@ -277,7 +277,7 @@ describe('A backlog of policy latest', () => {
     expect(all()).toEqual([-2, 1, 4]);
   });
 
-  it('names the id before all waiting events, so that a client that resumes from it misses none of them', () => {
+  it('reports the id before all waiting events, so that a client that resumes from it misses none of them', () => {
     const { backlog, push } = setup('latest', { items: 10 });
     push([{ key: 'a' }, { key: 'b' }, { key: 'b' }]);
 
@@ -290,7 +290,7 @@ describe('A backlog of policy latest', () => {
 });
 
 describe('A notice of dropped events', () => {
-  it('has no id of its own for SSE clients: they resume from the id that they had', () => {
+  it('has no id, so SSE clients resume from the id before it', () => {
     const { backlog, push } = setup('drop-oldest');
     push(5);
 
@@ -299,7 +299,7 @@ describe('A notice of dropped events', () => {
 });
 
 describe('A backlog that alternately receives small events and events that never fit', () => {
-  it.each(['drop-oldest', 'latest'] as const)('does not accumulate notices: %s', (policy) => {
+  it.each(['drop-oldest', 'latest'] as const)('does not collect notices: %s', (policy) => {
     const { backlog, push } = setup(policy, { items: 10, bytes: 100 });
     const waiting = Reflect.get(backlog, 'waiting') as ReadonlyMap<unknown, unknown>;
 

@@ -10,13 +10,13 @@ describe('The id of a position', () => {
     expect(offsetOf(id, TAG, EPOCH)).toBe(offset);
   });
 
-  it('is a header value that needs no escaping, whatever the hub is called', () => {
+  it('is a valid header value without escaping, whatever the name of the hub is', () => {
     for (const name of ['prices', 'Ünï 😀', 'a.b', '']) {
       expect(idOf(tagOf(name), { epoch: 'A_z9', offset: 123 })).toMatch(/^[\w-]{4}\.A_z9\.3f$/);
     }
   });
 
-  it('is not that of another hub or of another epoch', () => {
+  it('is not recognized by another hub or in another epoch', () => {
     const id = idOf(TAG, { epoch: EPOCH, offset: 7 });
 
     expect(offsetOf(id, tagOf('orders'), EPOCH)).toBe('hub');
@@ -46,7 +46,7 @@ describe('The id of a position', () => {
     expect(offsetOf(id, TAG, EPOCH)).toBe('malformed');
   });
 
-  it('differs among 1000 hubs, with few exceptions', () => {
+  it('differs for almost all of 1000 hubs', () => {
     const tags = new Set(Array.from({ length: 1_000 }, (_, n) => tagOf(`hub ${n}`)));
 
     expect(tags.size).toBeGreaterThan(998);

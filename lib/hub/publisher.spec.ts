@@ -32,7 +32,7 @@ describe('A publisher', () => {
     return publisher;
   }
 
-  it('waits until everything that it has published is delivered, however often it is called', async () => {
+  it('waits until all events that it has published are delivered, however often it is called', async () => {
     const broker = new LateBroker();
     const publisher = await start(broker);
     await publisher.publish(ENTRY);
@@ -49,7 +49,7 @@ describe('A publisher', () => {
     expect(settled).toEqual(['one', 'two']);
   });
 
-  it('waits also in a log that has a new epoch', async () => {
+  it('waits also if the log has a new epoch', async () => {
     let epoch = 'a';
     class Anew extends LateBroker {
       override async append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {

@@ -32,7 +32,7 @@ describe('The paths of WebSockets', () => {
     ['/a+b', '/a+b'],
     ['/v1.0/x', '/v1.0/x'],
     ['/café', '/caf%C3%A9'],
-  ])('%s may be %s', (path, asked) => {
+  ])('of the route %s include %s', (path, asked) => {
     expect(pathMatcher(['/other', path])(asked)).toBe(true);
   });
 
@@ -50,7 +50,7 @@ describe('The paths of WebSockets', () => {
     ['/v1.0/x', '/v1a0/x'],
     ['/a+b', '/aab'],
     ['/feed', '/%E0%A4%A'],
-  ])('%s is not %s', (path, asked) => {
+  ])('of the route %s do not include %s', (path, asked) => {
     expect(pathMatcher([path])(asked)).toBe(false);
   });
 
@@ -61,7 +61,7 @@ describe('The paths of WebSockets', () => {
     ['/*a/b/*c/d', '/b'.repeat(8_000)],
     ['/:a{-:b}{-:c}/d', `/${'-'.repeat(16_000)}%0A`],
     ['/feed/:a-:b/*c/x', `/feed/${'-'.repeat(16_000)}`],
-  ])('%s are compared in an instant, whatever is asked for', (path, asked) => {
+  ])('of the route %s are compared in linear time with any requested path', (path, asked) => {
     const isOurs = pathMatcher([path]);
     const before = process.cpuUsage();
 
@@ -71,7 +71,7 @@ describe('The paths of WebSockets', () => {
     expect(user).toBeLessThan(100_000);
   });
 
-  it('are none without routes', () => {
+  it('are none if there are no routes', () => {
     expect(pathMatcher([])('')).toBe(false);
   });
 
@@ -81,7 +81,7 @@ describe('The paths of WebSockets', () => {
     ['http://host:80/a?b', '/a'],
     ['//host/a', '//host/a'],
     [undefined, ''],
-  ])('are taken from the target %s', (target, path) => {
+  ])('are the paths of request targets such as %s', (target, path) => {
     expect(pathOf(target)).toBe(path);
   });
 });

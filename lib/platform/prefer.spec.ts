@@ -5,7 +5,7 @@ function waitIn(prefer: string | undefined, method = 'GET'): number | undefined 
   return waitOf({ method, headers: { prefer } as Record<string, string> } as unknown as IncomingMessage);
 }
 
-describe('The wait of a Prefer header', () => {
+describe('The wait in a Prefer header', () => {
   it.each([
     ['wait=10', 10],
     ['wait=0', 0],
@@ -30,7 +30,7 @@ describe('The wait of a Prefer header', () => {
     ['=3, wait=10', 10],
     ['99999999999999999999', undefined],
     ['wait=99999999999999999999', 1e20],
-  ])('%j is %p', (prefer, wait) => {
+  ])('of %j is %p', (prefer, wait) => {
     expect(waitIn(prefer)).toBe(wait);
   });
 
@@ -55,11 +55,11 @@ describe('The wait of a Prefer header', () => {
     'foo="a, wait=10',
     'wait:10',
     'wait=١',
-  ])('is none in %j', (prefer) => {
+  ])('is undefined for %j', (prefer) => {
     expect(waitIn(prefer)).toBeUndefined();
   });
 
-  it('is none for HEAD', () => {
+  it('is undefined for HEAD', () => {
     expect(waitIn('wait=10', 'HEAD')).toBeUndefined();
   });
 
@@ -72,7 +72,7 @@ describe('The wait of a Prefer header', () => {
     `${'a;'.repeat(8_000)}"`,
     `a="${'\\"'.repeat(8_000)}`,
     `a${' '.repeat(16_000)}b`,
-  ])('is looked for in time that grows with the header alone (%#)', (prefer) => {
+  ])('is found in time that is linear in the length of the header (%#)', (prefer) => {
     expect(waitIn(prefer)).toBeUndefined();
   });
 });

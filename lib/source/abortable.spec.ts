@@ -30,7 +30,7 @@ const value = (n: number) => async () => ({ done: false, value: n });
 const end = async () => ({ done: true, value: undefined }) as const;
 
 describe('abortable(promise)', () => {
-  it('is the promise, as long as nothing is aborted', async () => {
+  it('settles as the promise does, if nothing is aborted', async () => {
     const { signal } = new AbortController();
 
     await expect(abortable(Promise.resolve(1), signal)).resolves.toBe(1);
@@ -46,12 +46,12 @@ describe('abortable(promise)', () => {
     await expect(wait).rejects.toBe(reason);
   });
 
-  it('rejects at once when the signal was aborted before', async () => {
+  it('rejects at once if the signal is aborted already', async () => {
     await expect(abortable(NEVER, AbortSignal.abort(reason))).rejects.toBe(reason);
     await expect(abortable(Promise.resolve(1), AbortSignal.abort(reason))).resolves.toBe(1);
   });
 
-  it('leaves no listener on the signal', async () => {
+  it('leaves no listener on the signal when it is settled', async () => {
     const { signal } = new AbortController();
 
     const wait = abortable(Promise.resolve(1), signal);
@@ -94,7 +94,7 @@ describe('abortable(iterable)', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('throws the error of the iterable, and does not call it again', async () => {
+  it('throws the error of the iterable, and does not call the iterable again', async () => {
     const { iterable, seen } = told(value(1), () => Promise.reject(reason));
     const iterator = abortable(iterable, new AbortController().signal);
     await iterator.next();
@@ -131,7 +131,7 @@ describe('abortable(iterable)', () => {
     await expect(wait).rejects.toBe(reason);
   });
 
-  it('does not even open the iterable when the signal was aborted before', async () => {
+  it('does not open the iterable if the signal is aborted already', async () => {
     const { iterable, seen } = told(value(1));
 
     await expect(abortable(iterable, AbortSignal.abort(reason)).next()).rejects.toBe(reason);
@@ -148,7 +148,7 @@ describe('abortable(iterable)', () => {
     expect(seen).toEqual(['opened', 'next', 'return']);
   });
 
-  it('calls return() when it is aborted between two steps, also when that rejects', async () => {
+  it('calls return() when it is aborted between two steps, even if return() rejects', async () => {
     const { iterable, seen } = told(value(1), () => Promise.reject(new Error('a consequence')));
     const controller = new AbortController();
     const iterator = abortable(iterable, controller.signal);
@@ -168,7 +168,7 @@ describe('abortable(iterable)', () => {
         throw error;
       },
     ],
-  ])('turns a failing clean-up into a warning of the process%s', async (_, fail) => {
+  ])('reports a failing clean-up as a warning of the process%s', async (_, fail) => {
     const warnings: string[] = [];
     const note = (warning: Error) => warnings.push(warning.message);
     realProcess.on('warning', note);

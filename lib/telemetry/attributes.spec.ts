@@ -7,7 +7,7 @@ describe('the attributes of a stream', () => {
     ['http/1.1', { 'network.protocol.name': 'http', 'network.protocol.version': '1.1' }],
     ['http/2', { 'network.protocol.name': 'http', 'network.protocol.version': '2' }],
     ['websocket', { 'network.protocol.name': 'websocket' }],
-  ] as const)('name the protocol %s as the semantic conventions do', (protocol, expected) => {
+  ] as const)('name the protocol %s as the semantic conventions require', (protocol, expected) => {
     expect(attributesOf({ route: 'Feed.prices', format: 'sse', protocol })).toEqual({
       'nestjs_streaming.route': 'Feed.prices',
       'nestjs_streaming.format': 'sse',
@@ -16,7 +16,7 @@ describe('the attributes of a stream', () => {
     });
   });
 
-  it('leave out a path that is not known and a format that is not decided', () => {
+  it('leave out a path that is unknown and a format that is undecided', () => {
     expect(attributesOf({ route: 'Feed.other', format: undefined, protocol: 'websocket' })).toEqual({
       'nestjs_streaming.route': 'Feed.other',
       'network.protocol.name': 'websocket',

@@ -4,7 +4,7 @@ import { Http1Transport } from './http1.transport.js';
 import { SharedChunk } from './shared-chunk.js';
 
 describe('A response that the application ends itself', () => {
-  it('is followed by no shared chunk, and its connection stays open', async () => {
+  it('is not followed by a shared chunk, and its connection stays open', async () => {
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
       if (request.url === '/next') {
         response.end('next');

@@ -5,7 +5,7 @@ import { probeSession } from './http2-session.js';
 
 const { jest } = import.meta;
 
-describe('A probe of a session', () => {
+describe('A PING to a session', () => {
   let server: Http2Server;
   let port: number;
 
@@ -21,7 +21,7 @@ describe('A probe of a session', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  it('asks once at a time, however many of its streams ask, and leaves a client alone that answers', async () => {
+  it('is sent once at a time, however many streams request it, and does not affect a client that answers', async () => {
     const client = connect(`http://127.0.0.1:${port}`);
     let pings = 0;
     client.on('ping', () => pings++);
@@ -44,7 +44,7 @@ describe('A probe of a session', () => {
     expect(() => probeSession(session)).not.toThrow();
   });
 
-  it('ends a session whose client does not answer', async () => {
+  it('ends the session if the client does not answer', async () => {
     const socket = connectSocket({ port, host: '127.0.0.1', allowHalfOpen: true });
     const [session] = (await once(server, 'session')) as [ServerHttp2Session];
     const closed = once(session, 'close');

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { destroyLater } from './linger.js';
 
-it('destroyLater() lets what was sent while the process did not run be read before it destroys the socket', async () => {
+it('destroyLater() lets the process read the data that arrived while it did not run, before it destroys the socket', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const client = connect((server.address() as AddressInfo).port, '127.0.0.1');

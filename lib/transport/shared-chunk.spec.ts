@@ -21,7 +21,7 @@ describe('A shared chunk', () => {
     expect(bytes.buffer).toBe(chunked.buffer);
   });
 
-  it('keeps its own copy of bytes, which their owner may use again', () => {
+  it('keeps its own copy of bytes, because their owner may reuse the buffer', () => {
     const data = Uint8Array.of(97, 98);
     const chunk = new SharedChunk(data);
     data.fill(120);
@@ -29,7 +29,7 @@ describe('A shared chunk', () => {
     expect(chunk.chunked.toString()).toBe('2\r\nab\r\n');
   });
 
-  it('is not part of a pool: it keeps nothing else alive', () => {
+  it('is not part of a pooled buffer, so it keeps no other memory alive', () => {
     const { chunked } = new SharedChunk('abc');
 
     expect(chunked.buffer.byteLength).toBe(chunked.length);

@@ -5,7 +5,7 @@ describe('atMost()', () => {
     expect(await atMost(60_000, Promise.resolve('done'))).toBe(true);
   });
 
-  it('resolves to false once the time is over', async () => {
+  it('resolves to false when the time is over', async () => {
     expect(await atMost(1, new Promise(() => undefined))).toBe(false);
   });
 
@@ -13,7 +13,7 @@ describe('atMost()', () => {
     await expect(atMost(60_000, Promise.reject(new Error('broken')))).rejects.toThrow('broken');
   });
 
-  it('leaves a rejection that comes too late unnoticed', async () => {
+  it('ignores a rejection that comes too late', async () => {
     let reject: (error: Error) => void = () => undefined;
     const late = new Promise((_, no) => {
       reject = no;

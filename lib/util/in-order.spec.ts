@@ -1,11 +1,11 @@
 import { InOrder } from './in-order.js';
 
-describe('What is kept in order', () => {
-  it('runs at once where nothing is pending', () => {
+describe('A function that is kept in order', () => {
+  it('runs at once if no promise is pending', () => {
     expect(new InOrder().behind(() => 'now')).toBe('now');
   });
 
-  it('runs behind all that is pending, also where that is rejected', async () => {
+  it('runs after all pending promises, also if one of them rejects', async () => {
     const order = new InOrder();
     const ran: string[] = [];
     order.hold(Promise.reject(new Error('first')));

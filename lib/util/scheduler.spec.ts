@@ -3,7 +3,7 @@ import { atEndOfTurn, currentTurn, inLaterTurn } from './scheduler.js';
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('The scheduler', () => {
-  it('flushes at the end of the turn: after all that runs without waiting', async () => {
+  it('flushes at the end of the turn, after all microtasks and ticks', async () => {
     const seen: string[] = [];
 
     atEndOfTurn(() => seen.push('flush'));
@@ -16,7 +16,7 @@ describe('The scheduler', () => {
     expect(seen).toEqual(['microtask', 'tick', 'flush']);
   });
 
-  it('flushes in order, and what a flush adds in another turn', async () => {
+  it('flushes in order, and runs a flush that another one adds in a later turn', async () => {
     const seen: string[] = [];
     const turns: number[] = [];
     const note = (what: string) => {
@@ -47,7 +47,7 @@ describe('The scheduler', () => {
     expect(seen).toEqual(['flush', 'resume']);
   });
 
-  it('lets timers and I/O run, however often a task asks to be resumed', async () => {
+  it('lets timers and I/O run, even if a task always asks to be resumed', async () => {
     let over = false;
     let resumed = 0;
     const again = () => {
@@ -65,7 +65,7 @@ describe('The scheduler', () => {
     expect(resumed).toBeGreaterThan(1);
   });
 
-  it('resumes those first that have waited longest', async () => {
+  it('resumes first the tasks that have waited longest', async () => {
     const seen: string[] = [];
     const busy = () => {
       const end = performance.now() + 10;

@@ -18,7 +18,7 @@ const answer = (prompt: string, seed: number) =>
   [...asText(NgramModel.train(TEXT).generate(prompt, numbers(seed)))].join('');
 
 describe('the embedded model', () => {
-  it('cuts a text into sentences of words and punctuation', () => {
+  it('splits a text into sentences of words and punctuation', () => {
     expect(sentences('# No.\nIt speaks HTTP/1.1, (yes). Last-Event-ID!\nNo end')).toEqual([
       ['It', 'speaks', 'HTTP/1.1', ',', '(', 'yes', ')', '.'],
       ['Last-Event-ID', '!'],
@@ -26,24 +26,24 @@ describe('the embedded model', () => {
     ]);
   });
 
-  it('says the same when chance does', () => {
+  it('gives the same answer for the same random numbers', () => {
     expect(answer('ships?', 1)).toBe(answer('ships?', 1));
     expect(new Set([1, 2, 3, 4, 5].map((seed) => answer('ships?', seed))).size).toBeGreaterThan(1);
   });
 
-  it('begins with what it was asked about', () => {
+  it('begins its answer with a word of the question', () => {
     const answers = Array.from({ length: 50 }, (_, seed) => answer('What does a ship do?', seed));
 
     const about = answers.filter((text) => /ship/i.test(text.split('.')[0] ?? ''));
     expect(about.length).toBeGreaterThan(40);
   });
 
-  it('answers a question it knows nothing about, and an empty one', () => {
+  it('answers an empty question, and one with only unknown words', () => {
     expect(answer('Quantum?', 3)).toMatch(/\w\.$/);
     expect(answer('', 3)).toMatch(/\w\.$/);
   });
 
-  it('never says a sentence twice', () => {
+  it('does not repeat a sentence', () => {
     const said = answer('sea', 7).split('. ');
     expect(new Set(said).size).toBe(said.length);
   });

@@ -126,7 +126,7 @@ async function navigate({ get }: Pick<RunningApp, 'get'>, path: string, headers:
   return { body, head, header: (name: string) => new RegExp(`^${name}: (.*)\r$`, 'im').exec(head)?.[1] };
 }
 
-describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) => {
+describe.each(PLATFORMS)('%s: a browser that opens a stream in its address bar', (platform) => {
   const start = useFeed();
 
   it.each([
@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     ['/listed', 'text/plain; charset=utf-8', 'data: {"row":1}\n\n'],
     ['/only', 'application/x-ndjson', '{"row":1}\n'],
     ['/csv', 'text/csv', 'a,b\n'],
-  ])('without "browser" gets %s as %s', async (path, type, body) => {
+  ])('without the option browser receives %s as %s', async (path, type, body) => {
     const answer = await navigate(await start(platform), path);
 
     expect(answer.header('content-type')).toBe(type);
@@ -144,7 +144,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     expect(answer.body).toBe(body);
   });
 
-  it('is distinguished from a client that accepts anything', async () => {
+  it('is distinguished from a client that accepts every type', async () => {
     const app = await start(platform);
     const others: Record<string, string>[] = [
       { Accept: '*/*' },
@@ -159,7 +159,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     expect((await navigate(app, '/events', { Accept: 'text/event-stream' })).body).toBe('data: x\n\n');
   });
 
-  it('with "browser" gets a page that can run nothing, whatever headers the application sets', async () => {
+  it('with the option browser receives a page that cannot run scripts, whatever headers the application sets', async () => {
     const app = await start(platform, (app) =>
       app.use((_request: unknown, response: { setHeader(name: string, value: string): void }, next: () => void) => {
         response.setHeader('Content-Security-Policy', "script-src 'unsafe-inline'");
@@ -179,7 +179,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     );
   });
 
-  it('has items escaped, and bytes in base64', async () => {
+  it('receives escaped chunks, and bytes in base64', async () => {
     const app = await start(platform);
     for (const gate of gates) {
       gate.resolve();
@@ -198,7 +198,7 @@ describe.each(PLATFORMS)('%s: a browser that navigates to a stream', (platform) 
     expect(json).toContain('<li><pre>Ynl0ZXM=</pre></li>\n<li><pre>7</pre></li>\n<li><pre>null</pre></li>');
   });
 
-  it('with "browser" sees an error, before the first byte as any other client', async () => {
+  it('with the option browser shows an error, and before the first byte receives the same response as other clients', async () => {
     const app = await start(platform);
     const client = await app.get('/failing', NAVIGATION);
     await client.until('before');
@@ -251,7 +251,7 @@ describe.each(PLATFORMS)('%s: Chromium', (platform) => {
     }
   });
 
-  itWith('chromium')('shows items as they come, and nothing in them runs', async () => {
+  itWith('chromium')('shows chunks as they arrive, and runs no script in them', async () => {
     const { url } = await start(platform);
     const complaints: string[] = [];
     const page = await context?.newPage();
@@ -273,7 +273,7 @@ describe.each(PLATFORMS)('%s: Chromium', (platform) => {
     expect(complaints).toEqual([]);
   });
 
-  itWith('chromium')('shows what a hub publishes, for as long as the page is open', async () => {
+  itWith('chromium')('shows the events of a hub as long as the page is open', async () => {
     const app = await start(platform);
     const hub = hubOf(app);
     const page = await context?.newPage();

@@ -43,7 +43,7 @@ const OUTPUT = [
   'module-missing brokerContract() needs the package fast-check: npm install --save-dev fast-check',
 ];
 
-describe('an application that has none of the optional packages', () => {
+describe('an application without the optional packages', () => {
   let app: InstalledApp;
 
   beforeAll(async () => {
@@ -53,7 +53,7 @@ describe('an application that has none of the optional packages', () => {
 
   afterAll(() => app.remove());
 
-  it('runs, and says what is missing where it is needed', async () => {
+  it('runs, and names the missing package if a feature needs one', async () => {
     expect(await app.run('main.mjs')).toEqual(OUTPUT);
   }, 60_000);
 

@@ -72,10 +72,10 @@ function atClose<T>(socket: Socket | undefined, look: () => T): Promise<T> {
   });
 }
 
-describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
+describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
   const start = useApps();
 
-  describe('before there is a stream', () => {
+  describe('before the stream exists', () => {
     it.each([
       ['', ''],
       [' that injects its connection', '/connected'],
@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       expect(witness.seen).toEqual(['pipe', 'pipe', 'passed', 'passed']);
     });
 
-    it('after half a request calls no handler, and the server keeps serving', async () => {
+    it('after half of a request causes no call of a handler, and the server continues to serve', async () => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -209,8 +209,8 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     });
   });
 
-  describe('in the same turn as the close of the socket', () => {
-    it('is reported to the signal, the source, the hooks and the registry', async () => {
+  describe('is noticed in the turn in which its socket closes', () => {
+    it('by the signal, the source, the hooks and the registry', async () => {
       const witness = new Witness();
       const source = new ManualSource(witness);
       const streams: StreamConnection[] = [];
@@ -327,7 +327,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       ],
     ];
 
-    it.each(SOURCES)('%s, exactly once', async (_, make) => {
+    it.each(SOURCES)('by %s, exactly once', async (_, make) => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -349,7 +349,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       expect(witness.seen).toHaveLength(3);
     });
 
-    it('the finally of a generator that waits at a yield has run', async () => {
+    it('also by a generator that waits at a yield, whose finally has run', async () => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -378,7 +378,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
   });
 
   describe('while the generator', () => {
-    it('is stuck in an await ends the stream without waiting for it, and its finally runs when the await resolves', async () => {
+    it('is stuck in an await ends the stream without waiting for the generator, whose finally runs when the await resolves', async () => {
       const witness = new Witness();
       const work = deferred();
       @Controller()
@@ -410,7 +410,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     });
 
     it.each(['promise', 'iterable'] as const)(
-      'waits for an abortable %s: it wakes, and its finally runs',
+      'waits for an abortable %s ends that wait, and the finally of the generator runs',
       async (kind) => {
         const witness = new Witness();
         const source = new ManualSource(witness);
@@ -449,7 +449,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
       },
     );
 
-    it('throws in its finally causes a warning and nothing else', async () => {
+    it('throws in its finally causes only a warning', async () => {
       const witness = new Witness();
       @Controller()
       class Feed {
@@ -519,7 +519,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * 65_536);
   });
 
-  it('during a slow onOpen ends the stream without a call of beforeClose', async () => {
+  it('during a slow onOpen ends the stream, and beforeClose is not called', async () => {
     const witness = new Witness();
     const gate = deferred();
     @Controller()
@@ -586,7 +586,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
   const start = useApps();
   const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`;
 
-  it('are answered in their order, however they are produced', async () => {
+  it('receive their responses in order, whatever their sources are', async () => {
     const gate = deferred();
     const witness = new Witness();
     @Controller()
@@ -622,7 +622,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
     expect(client.received.match(/(slow|fast) \d;/g)).toEqual(['slow 1;', 'slow 2;', 'fast 1;', 'fast 2;']);
   });
 
-  it('are all closed when their client leaves, also those that wait for their turn', async () => {
+  it('are all cancelled when their client disconnects, also those whose response has not begun', async () => {
     const witness = new Witness();
     @Controller()
     class Feed {
@@ -675,7 +675,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
+describe.each(PLATFORMS)('%s: a client that sends', (platform) => {
   const start = useApps();
 
   @Controller()
@@ -724,7 +724,7 @@ describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
     }
   }
 
-  it('HTTP/1.0 gets the whole body, delimited by the end of the connection', async () => {
+  it('HTTP/1.0 receives the whole body, which the end of the connection delimits', async () => {
     const { connect } = await start(platform, { controllers: [Feed] });
     const client = await connect();
 
@@ -737,7 +737,7 @@ describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
     expect(client.error).toBeUndefined();
   });
 
-  it('HTTP/1.0 sees the truncation of a failed stream as a reset', async () => {
+  it('HTTP/1.0 receives a reset if the stream fails', async () => {
     const { connect } = await start(platform, { controllers: [Feed] });
     const client = await connect();
 
@@ -748,7 +748,7 @@ describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
     expect(client.error?.code).toBe('ECONNRESET');
   });
 
-  it('"Connection: close" gets the whole body, chunked, and then the end of the connection', async () => {
+  it('"Connection: close" receives the whole body, chunked, and then the end of the connection', async () => {
     const { get } = await start(platform, { controllers: [Feed] });
 
     const client = await get('/whole', { Connection: 'close' });
@@ -759,7 +759,7 @@ describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
     expect(client.complete).toBe(true);
   });
 
-  it('HEAD calls the handler, but starts no generator; there is no body, and the connection is kept', async () => {
+  it('HEAD causes a call of the handler, but starts no generator, and its connection is kept alive', async () => {
     const { get } = await start(platform, { controllers: [Feed] });
     Feed.called = 0;
     Feed.started = 0;
@@ -777,7 +777,7 @@ describe.each(PLATFORMS)('%s: clients of another kind', (platform) => {
     expect(Feed.started).toBe(1);
   });
 
-  it('a sync generator may close its own stream: it ends well, and its finally runs', async () => {
+  it('a request for a sync generator that closes its own stream receives a clean end, and the finally of the generator runs', async () => {
     const { get } = await start(platform, { controllers: [Feed] });
 
     const client = await get('/closing');

@@ -142,7 +142,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     return { source, seen, heard };
   }
 
-  it('opens, and has messages in order with their ids, types and lines', async () => {
+  it('opens, and receives messages in order with their ids, types and lines', async () => {
     const { controllers, goOn } = script();
     const { url } = await start(platform, { controllers });
 
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     expect(lastIds.seen.slice(0, 3)).toEqual([undefined, '2', '4']);
   });
 
-  it('receives an error with no more details than a client may know', async () => {
+  it('receives an error without secret details', async () => {
     const { controllers, goOn } = script();
     const { url, logs } = await start(platform, { controllers });
 
@@ -209,7 +209,7 @@ describe.each(PLATFORMS)('%s: eventsource-parser', (platform) => {
     expect(retries.seen).toEqual([10]);
   });
 
-  it('reads what the client has negotiated to be events', async () => {
+  it('reads events from a route on which the client has chosen SSE', async () => {
     const { controllers } = script();
     const { url } = await start(platform, { controllers });
 
@@ -233,7 +233,7 @@ describe.each(PLATFORMS)('%s: fetch', (platform) => {
     expect((await reader?.read())?.done).toBe(true);
   });
 
-  it('may abort, and the server notices', async () => {
+  it('can abort a request, which the server notices', async () => {
     const { controllers } = script();
     const closes = new Recorder();
     const { url } = await start(platform, {
@@ -259,7 +259,7 @@ describe.each(PLATFORMS)('%s: fetch', (platform) => {
     await expect(response.text()).rejects.toThrow();
   });
 
-  it('negotiates', async () => {
+  it('receives the format that it asks for', async () => {
     const { controllers } = script();
     const { url } = await start(platform, { controllers });
 
@@ -301,7 +301,7 @@ describe.each(PLATFORMS)('%s: curl -N', (platform) => {
     expect(state.output).toBe('first\nsecond\n');
   });
 
-  itWith('curl')('gets NDJSON without asking, and events when it asks', async () => {
+  itWith('curl')('receives NDJSON by default, and events if it asks for them', async () => {
     const { controllers } = script();
     const { url } = await start(platform, { controllers });
     const plain = curl(url('/numbers'));
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: curl -N', (platform) => {
     expect(events.state.output).toBe('data: {"i":1}\n\ndata: {"i":2}\n\ndata: {"i":3}\n\n');
   });
 
-  itWith('curl')('gets the whole body over HTTP/1.0', async () => {
+  itWith('curl')('receives the whole body over HTTP/1.0', async () => {
     const { controllers } = script();
     const { url } = await start(platform, { controllers });
     const { state, exit } = curl('--http1.0', url('/numbers?n=5000'));
@@ -379,7 +379,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   }
 
   itWith('chromium')(
-    'opens, and has messages in order with their ids, types and lines',
+    'opens, and receives messages in order with their ids, types and lines',
     async () => {
       const { goOn, url } = await serve();
       const { page, told } = await open(url('/page'));
@@ -426,7 +426,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   );
 
   itWith('chromium')(
-    'receives an error with no more details than a client may know',
+    'receives an error without secret details',
     async () => {
       const { goOn, url } = await serve();
       const { page, told } = await open(url('/page'));
@@ -455,7 +455,7 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
   );
 
   itWith('chromium')(
-    'that is closed is noticed by the server',
+    'that is closed disconnects, which the server notices',
     async () => {
       const closes = new Recorder();
       const { url } = await serve({ hooks: { onClose: (_, { code }) => closes.add(code) } });

@@ -65,7 +65,7 @@ class Plain {
 describe.each(PLATFORMS)('%s: app.close() does not wait for', (platform) => {
   const start = useApps();
 
-  it('connections on which nothing was ever sent', async () => {
+  it('connections without a request', async () => {
     const { connect, close, sockets } = await start(platform, { controllers: [Plain] });
     const spare = await Promise.all(range(1, 3).map(() => connect()));
     await sockets.count(3);
@@ -75,7 +75,7 @@ describe.each(PLATFORMS)('%s: app.close() does not wait for', (platform) => {
     await Promise.all(spare.map((client) => client.closed()));
   });
 
-  it('the connections an EventSource over fetch() has left behind', async () => {
+  it('connections of a closed EventSource that uses fetch()', async () => {
     const { url, close, app, registry } = await start(platform, { controllers: [Plain] });
     const source = new EventSource(url('/feed'));
     await new Promise((resolve) => source.addEventListener('message', resolve));
@@ -87,7 +87,7 @@ describe.each(PLATFORMS)('%s: app.close() does not wait for', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('connections that are kept alive after an answer, also one that comes after it was called', async () => {
+  it('connections that are kept alive after a response, also one that is sent after app.close() was called', async () => {
     const { get, close, app } = await start(platform, { controllers: [Plain] });
     app.getHttpServer().keepAliveTimeout = 600_000;
     const client = await get('/slow', { Connection: 'keep-alive' });
@@ -115,7 +115,7 @@ describe.each(SERVERS)('%s: app.close() does not wait for', (_name, fastify, tls
   const start = useApps();
   const session = useSessions();
 
-  it('connections on which nothing was ever sent, with or without a handshake', async () => {
+  it('connections without a request, with or without a handshake', async () => {
     const { connect, close, sockets, port } = await start('fastify', { controllers: [Plain], fastify });
     const spare = await connect();
     const shaken = tls ? connectTls({ port, host: '127.0.0.1', ca: TLS.cert, servername: 'localhost' }) : undefined;
@@ -132,7 +132,7 @@ describe.each(SERVERS)('%s: app.close() does not wait for', (_name, fastify, tls
     await gone;
   });
 
-  it('anything but the answer of a request that is under way', async () => {
+  it('anything except the response to a request that is being processed', async () => {
     const { close, port, app } = await start('fastify', { controllers: [Plain], fastify });
     const answer = http2 ? (await session(port, { tls })).get('/slow').closed() : fetchOver(port);
     await called.count(1);
@@ -228,11 +228,11 @@ class Stuck {
   }
 }
 
-describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishes,', (_name, fastify, tls) => {
+describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishes', (_name, fastify, tls) => {
   const start = useApps();
   const session = useSessions();
 
-  it('and says what it gave up, where a request hangs in a guard', async () => {
+  it('if a request hangs in a guard, and logs which request it abandoned', async () => {
     const { close, port, logs } = await start('fastify', { controllers: [Stuck], fastify });
     const client = await session(port, { tls });
     const stuck = client.get('/stuck/guard');
@@ -248,7 +248,7 @@ describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishe
   });
 });
 
-describe.each(PLATFORMS)('%s: app.close() finishes, and names the requests it gave up, where', (platform) => {
+describe.each(PLATFORMS)('%s: app.close() finishes, and logs what it abandoned, if', (platform) => {
   const start = useApps();
   const options = { shutdown: { grace: 20 } };
 
@@ -287,7 +287,7 @@ describe.each(PLATFORMS)('%s: app.close() finishes, and names the requests it ga
     ['handler', 'handler'],
     ['return', 'return() of an iterator'],
     ['teardown', 'teardown of an Observable'],
-  ])('a stream hangs in a %s: its client is answered', async (path) => {
+  ])('a stream hangs in a %s, and its client receives a response', async (path) => {
     const { client } = await closeWith(`/stuck/${path}`, path);
 
     expect(client.received).toMatch(/^HTTP\/1\.1 (200|503)/);
@@ -320,7 +320,7 @@ describe.each(PLATFORMS)('%s: app.close() finishes, and names the requests it ga
     expect(others).toEqual([]);
   });
 
-  it.each(['onShutdown', 'onClose'] as const)('an %s hook hangs, which nothing waits for', async (name) => {
+  it.each(['onShutdown', 'onClose'] as const)('an %s hook hangs, which app.close() does not wait for', async (name) => {
     const hooks: StreamHooks = { [name]: (_stream: StreamConnection) => hangs(name) };
     const { get, close } = await start(platform, { controllers: [Plain], options: { ...options, hooks } });
     const client = await get('/feed', SSE);
@@ -391,7 +391,7 @@ class Prices {
 }
 
 describe.each(PLATFORMS)(
-  '%s: app.close() finishes, and names what it gave up, with a broker whose',
+  '%s: app.close() finishes, and logs what it abandoned, if there is a broker whose',
   (platform: Platform) => {
     const launch = useApps();
 
@@ -406,7 +406,7 @@ describe.each(PLATFORMS)(
       return { ...app, client };
     }
 
-    it('append() never settles: publish() rejects, also in a request, and clients are let go', async () => {
+    it('append() never settles, and publish() rejects, also in a request, and the streams of clients end', async () => {
       const { app, close, client, logs, get } = await start('append');
       const published = hubOf({ app }).publish(1);
       const refused = expect(published).rejects.toMatchObject({ code: 'hub-closed' });
@@ -425,7 +425,7 @@ describe.each(PLATFORMS)(
       ]);
     });
 
-    it('append() never settles: what is published while the application closes is given up too', async () => {
+    it('append() never settles, also for events that are published while the application closes', async () => {
       const { app, close, get, client } = await start('append', { options: { shutdown: { grace: 100 } } });
       const first = hubOf({ app }).publish(1);
       first.catch(() => undefined);

@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   }
 
   itWith('chromium')(
-    'EventSource has each event of a hub as soon as it is published, also when it comes late',
+    'EventSource receives each event of a hub as soon as it is published, also after a silence',
     async () => {
       const { hub, page, told } = await start(['br', 'gzip']);
       await hub.publish('before');
@@ -130,7 +130,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   );
 
   itWith('chromium')(
-    'fetch reads a hub to its clean end',
+    'fetch reads the stream of a hub up to its clean end',
     async () => {
       const { hub, page, told } = await start(['br', 'gzip']);
       await read(page, '/hub');
@@ -153,7 +153,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   );
 
   itWith('chromium')(
-    'fetch fails for a hub stream that is cut off, after it has read the events that were sent',
+    'fetch rejects for the stream of a hub that is cut off, after it has read the events that were sent',
     async () => {
       const { hub, page, streams, told } = await start(['gzip']);
       await read(page, '/hub');
@@ -177,7 +177,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
 
   for (const coding of CODINGS) {
     itWith('chromium')(
-      `fetch has each chunk as soon as it is sent, and the end: ${coding}`,
+      `fetch receives each chunk as soon as it is sent, and the end: ${coding}`,
       async () => {
         const { page, streams, told } = await start([coding]);
         await read(page, '/pushed');

@@ -85,7 +85,7 @@ class Feed {
   }
 }
 
-describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
+describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
   async function start(options: StreamingModuleOptions = ALL) {
     const imports = [StreamingModule.registerHub({ name: 'feed' })];
     const app = await launch(platform, { controllers: [Feed], imports, options });
@@ -122,14 +122,14 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   });
 
-  it('that does not offer gzip sends what it has', async () => {
+  it('has another encoding if the route does not offer gzip', async () => {
     const { client } = await start({ compression: { encodings: ['br'] } });
 
     expect((await client('/returned', 'gzip, br')).coding).toBe('br');
   });
 
   it.each(['text/event-stream', 'application/x-ndjson', 'application/json-seq', 'application/json'])(
-    'has each event readable as soon as it is published, and a clean end, as %s',
+    'can be decompressed up to each event as soon as it is published, and has a clean end, as %s',
     async (type) => {
       const { client, hub } = await start();
       const response = await client('/returned', 'gzip', type);
@@ -149,7 +149,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     },
   );
 
-  it('sends the same bytes to all, whenever they came', async () => {
+  it('has the same bytes for all clients, whenever they connected', async () => {
     const { client, hub } = await start();
     const clients = [await client('/returned')];
     const all = range(1, 12);
@@ -169,7 +169,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     }
   });
 
-  it('delivers the same to clients of every kind, while they come and go under load', async () => {
+  it('has the same events for clients of every encoding, while clients connect and disconnect under load', async () => {
     const { hub, url } = await start();
     const loop = new PublishLoop(hub, 3);
     const clients: DecodingClient[] = [];
@@ -192,7 +192,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(clients.slice(1).map(({ ended }) => ended)).toEqual(texts.map(() => true));
   });
 
-  it('resumes where the client was, also in a history of many pages', async () => {
+  it('resumes after the id of the client, also in a history of many pages', async () => {
     const { client, hub } = await start();
     const ids = await publishAll(
       hub,
@@ -209,7 +209,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(gunzipSync(Buffer.concat(response.bytes)).length).toBeGreaterThan(500_000);
   });
 
-  it('sends events of any size', async () => {
+  it('contains events of any size', async () => {
     const { client, hub } = await start();
     const clients = [await client('/returned'), await client('/returned', 'br'), await client('/returned', 'identity')];
     const sizes = [1, 65_535, 65_536, 131_072, 200_000, 1_000_000];
@@ -227,7 +227,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     }
   });
 
-  it('sends heartbeats between events', async () => {
+  it('contains heartbeats between events', async () => {
     const { client, hub } = await start();
     const response = await client('/beats');
 
@@ -240,7 +240,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   });
 
-  it('sends positions to clients that are not concerned', async () => {
+  it('contains positions for clients that receive no events', async () => {
     const { client, hub } = await start();
     const response = await client('/topics?topic=mine');
 
@@ -254,7 +254,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
   });
 
   it.each(['even', 'each', 'sent-before', 'flushed-before', 'iterated'])(
-    'is correct where not all clients receive the same: %s',
+    'is correct if clients receive different events: %s',
     async (path) => {
       const { client, hub } = await start();
       const response = await client(`/${path}`);
@@ -272,7 +272,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     },
   );
 
-  it('keeps what a handler sends by itself in its place', async () => {
+  it('contains the chunks that a handler sends itself in their place', async () => {
     const { app, client, hub } = await start();
     const response = await client('/with-sends');
     const [stream] = app.get(Feed).streams;
@@ -289,7 +289,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   });
 
-  it('cuts the body of a stream that fails off, behind what was sent', async () => {
+  it('is cut off after the chunks that were sent if it fails', async () => {
     const { app, client, hub } = await start();
     const response = await client('/with-sends');
     const [stream] = app.get(Feed).streams;
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.error).toBeDefined();
   });
 
-  it('is whole when the application closes', async () => {
+  it('is complete when the application closes', async () => {
     const { client, close, hub } = await start();
     const response = await client('/returned');
     await hub.publish('last');
@@ -315,7 +315,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   });
 
-  it('disconnects a client that does not read, and continues for the others', async () => {
+  it('is cut off for a client that does not read, and continues for the others', async () => {
     const imports = [StreamingModule.registerHub({ name: 'feed' })];
     @Controller()
     class Bounded {
@@ -348,7 +348,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(other.ended).toBe(true);
   }, 20_000);
 
-  it('continues for a client that reads again', async () => {
+  it('continues for a client that pauses and reads again', async () => {
     const { client, hub, registry } = await start();
     const response = await client('/returned');
     response.response.pause();
@@ -373,7 +373,7 @@ describe.each(PLATFORMS)('%s: a compressed hub', (platform) => {
     expect(response.ended).toBe(true);
   }, 20_000);
 
-  itWith('curl')('is read by curl --compressed, to a clean end', async () => {
+  itWith('curl')('is read by curl --compressed up to a clean end', async () => {
     const { hub, url } = await start();
     const child = spawn('curl', [
       ...['-sS', '-N', '--noproxy', '*', '--compressed', '-H', 'Accept: text/event-stream'],

@@ -164,7 +164,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     return { ...app, ...scripted, client: get };
   }
 
-  describe('what a client is sent', () => {
+  describe('the response to a client', () => {
     const best = CODINGS[0];
 
     it.each<[string | undefined, string | undefined]>([
@@ -203,7 +203,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     });
 
     it.each(['identity;q=0', '*;q=0', 'identity;q=0, deflate', 'gzip;q=0, identity;q=0, br;q=0, zstd;q=0'])(
-      'with Accept-Encoding: %s is refused, as nothing is acceptable',
+      'with Accept-Encoding: %s is 406, because no encoding is acceptable',
       async (accept) => {
         const { client } = await start();
 
@@ -217,7 +217,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       },
     );
 
-    it('that forbids identity is encoded however short it is', async () => {
+    it('that forbids identity is encoded, even if it is short', async () => {
       const { client } = await start();
 
       const response = await client('/text?size=1', 'identity;q=0, gzip');
@@ -226,13 +226,13 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.over()).toBe('x');
     });
 
-    it('is what the server prefers among equals', async () => {
+    it('has the encoding that the server prefers among those of equal weight', async () => {
       const { client } = await start({ compression: { encodings: ['gzip', 'br'] } });
 
       expect((await client('/text', 'br, gzip')).coding).toBe('gzip');
     });
 
-    it('is not encoded by default, and has no Vary for it', async () => {
+    it('is not encoded by default, and does not vary by Accept-Encoding', async () => {
       const { client } = await start({});
 
       const response = await client('/text', 'identity;q=0, gzip, br');
@@ -242,7 +242,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.over()).toBe('x'.repeat(5_000));
     });
 
-    it('follows the route where that says otherwise', async () => {
+    it('follows the options of the route if these differ from those of the application', async () => {
       const { client } = await start();
 
       const off = await client('/off', 'gzip');
@@ -254,7 +254,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(short.coding).toBeUndefined();
     });
 
-    it('is encoded where only the route asks for it', async () => {
+    it('is encoded if only the route has the option', async () => {
       const { client } = await start({});
 
       expect((await client('/own?size=10', 'gzip')).coding).toBe('gzip');
@@ -266,7 +266,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     it.each([
       [1_023, undefined, '1023'],
       [1_024, 'gzip', undefined],
-    ])('leaves a body of %i bytes as %p', async (size, coding, length) => {
+    ])('leaves a body of %i bytes with the encoding %p', async (size, coding, length) => {
       const { client } = await start();
 
       const response = await client(`/text?size=${size}`, 'gzip');
@@ -276,7 +276,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.over()).toBe('x'.repeat(size));
     });
 
-    it('applies to bodies that have ended before anything was sent: a stream that stays open is encoded from its first byte', async () => {
+    it('applies only to bodies that end before anything is sent, so a stream that stays open is encoded from its first byte', async () => {
       const { client, steps } = await start();
 
       const response = await client('/steps', 'gzip');
@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
   });
 
   describe.each(CODINGS)('%s', (coding) => {
-    it('has each chunk readable as soon as it is sent, and a clean end', async () => {
+    it('can be decompressed up to each chunk as soon as it is sent, and has a clean end', async () => {
       const { client, steps } = await start();
       const response = await client('/steps', coding);
 
@@ -313,7 +313,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.coding).toBe(coding);
     });
 
-    it('has a long stream whole', async () => {
+    it('contains a long stream completely', async () => {
       const { client } = await start();
 
       const response = await client('/lines', coding);
@@ -324,7 +324,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.error).toBeUndefined();
     });
 
-    it('of a stream that fails is cut off behind the record of the error', async () => {
+    it('of a stream that fails is cut off after the record of the error', async () => {
       const { client, steps } = await start();
       const response = await client('/failing', coding);
       await response.until('before');
@@ -337,7 +337,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.error).toBeDefined();
     });
 
-    it('of a stream that fails ends cleanly where the error record of its format is the end', async () => {
+    it('of a stream that fails ends cleanly if its format has truncate: false', async () => {
       const { client, steps } = await start();
       const response = await client('/told', coding);
       await response.until('before');
@@ -349,7 +349,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.error).toBeUndefined();
     });
 
-    it('has promised chunks as their values, and is cut off where one rejects', async () => {
+    it('contains the values of promised chunks, and is cut off when one rejects', async () => {
       const { client } = await start();
       const response = await client('/promised', coding);
 
@@ -377,7 +377,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(buffered).toBeLessThan(200_000);
     });
 
-    it('stops when the client leaves in the middle', async () => {
+    it('stops when the client disconnects in the middle', async () => {
       const { client, closed, logs, registry } = await start();
       const response = await client('/endless', coding);
       await once(response.response, 'data');
@@ -389,7 +389,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(logs.of('error')).toEqual([]);
     });
 
-    it('of a stream that is open before it has a chunk has its head at once', async () => {
+    it('of a stream that opens before its first chunk sends its head at once', async () => {
       const { client, connections } = await start();
 
       const response = await client('/silent', coding);
@@ -402,7 +402,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.coding).toBe(coding);
     });
 
-    it('of a stream that ends without a chunk after its head is whole', async () => {
+    it('of a stream that ends after its head, without a chunk, is complete', async () => {
       const { client, connections } = await start();
       const response = await client('/silent', coding);
 
@@ -413,7 +413,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect([response.ended, response.error, response.coding]).toEqual([true, undefined, coding]);
     });
 
-    it('ends well when the application closes', async () => {
+    it('ends cleanly when the application closes', async () => {
       const { client, close, connections } = await start();
       const response = await client('/silent', coding);
       const [stream] = await connections.count(1);
@@ -425,7 +425,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.ended).toBe(true);
     });
 
-    itWith('curl')('is read by curl --compressed', async () => {
+    itWith('curl')('can be read by curl --compressed', async () => {
       const { url } = await start();
       const child = spawn('curl', [
         ...['-sS', '-N', '--noproxy', '*', '--compressed', '-D', '-'],
@@ -444,8 +444,8 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     });
   });
 
-  describe('is left out', () => {
-    it('for HEAD, which says what it varies by', async () => {
+  describe('is not applied', () => {
+    it('to the response to HEAD, which has Vary nevertheless', async () => {
       const { client } = await start();
 
       const response = await client('/text', 'gzip', 'HEAD');
@@ -458,7 +458,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       ['Content-Length', '5000', undefined],
       ['Accept-Ranges', 'bytes', undefined],
       ['ETag', '"strong"', 'W/"strong"'],
-    ])('for HEAD, of which %s says what is true of GET', async (name, value, said) => {
+    ])('to the response to HEAD, whose %s is the same as for GET', async (name, value, said) => {
       const { client } = await start();
 
       const response = await client(`/described?name=${name}&value=${encodeURIComponent(value)}`, 'gzip', 'HEAD');
@@ -466,7 +466,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect([response.header(name.toLowerCase()), await response.over()]).toEqual([said, '']);
     });
 
-    it('for a status without a body', async () => {
+    it('to a status without a body', async () => {
       const { client } = await start();
 
       const response = await client('/none', 'gzip');
@@ -478,7 +478,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       ['Content-Range', 'bytes 0-4999/9999'],
       ['Repr-Digest', 'sha-256=:AAAA:'],
       ['Content-Digest', 'sha-256=:AAAA:'],
-    ])('where %s says what the bytes are', async (name, value) => {
+    ])('to a body whose %s describes its bytes', async (name, value) => {
       const { client } = await start();
 
       const response = await client(`/headed?name=${name}&value=${encodeURIComponent(value)}`, 'gzip');
@@ -487,7 +487,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.over()).toBe(LINE.repeat(100));
     });
 
-    it('where the application has encoded the body itself', async () => {
+    it('to a body that the application has encoded itself', async () => {
       const { url } = await start();
 
       const response = await fetch(url('/headed?name=Content-Encoding&value=identity'), {
@@ -498,7 +498,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.text()).toBe(LINE.repeat(100));
     });
 
-    it('where a web Response is encoded already', async () => {
+    it('to a web Response that is encoded already', async () => {
       const { url } = await start();
 
       const response = await fetch(url('/response?encoded=x-own'), { headers: { 'Accept-Encoding': 'gzip' } });
@@ -507,7 +507,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(await response.text()).toBe(LINE.repeat(100));
     });
 
-    it('for an error before the first byte', async () => {
+    it('to an error before the first byte', async () => {
       const { client } = await start();
 
       const response = await client('/fails-first', 'gzip');
@@ -516,7 +516,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(JSON.parse(await response.over())).toMatchObject({ statusCode: 500 });
     });
 
-    it('for routes that are not streams', async () => {
+    it('to routes that are not streams', async () => {
       const { client } = await start();
 
       const response = await client('/plain', 'gzip');
@@ -525,8 +525,8 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     });
   });
 
-  describe('the other headers', () => {
-    it('a web Response that is not encoded is, and keeps what it varies by', async () => {
+  describe('the other headers of a compressed response', () => {
+    it('of a web Response that becomes encoded keep its Vary', async () => {
       const { client } = await start();
 
       const response = await client('/response', 'gzip');
@@ -541,7 +541,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       ['Content-Length', '5000', undefined],
       ['Accept-Ranges', 'bytes', undefined],
       ['Content-Type', 'text/x-own', 'text/x-own'],
-    ])('%s: %s becomes %p', async (name, value, expected) => {
+    ])('include %s, of which %s becomes %p', async (name, value, expected) => {
       const { client } = await start();
 
       const response = await client(`/headed?name=${name}&value=${encodeURIComponent(value)}`, 'gzip');
@@ -550,7 +550,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect([response.coding, response.header(name.toLowerCase())]).toEqual(['gzip', expected]);
     });
 
-    it('an ETag stays what it is where nothing is encoded', async () => {
+    it('include an ETag, which is unchanged if the body is not encoded', async () => {
       const { client } = await start();
 
       const response = await client('/headed?name=ETag&value=%22strong%22', 'identity');
@@ -558,14 +558,14 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       expect(response.header('etag')).toBe('"strong"');
     });
 
-    it('ask proxies to leave the body alone, as ever', async () => {
+    it('tell proxies not to transform the body', async () => {
       const { client } = await start();
 
       expect((await client('/text', 'gzip')).header('cache-control')).toBe('no-cache, no-transform');
     });
   });
 
-  it('HTTP/1.0: the body is encoded, and ends with the connection', async () => {
+  it('encodes a body over HTTP/1.0, which ends with the connection', async () => {
     const { connect } = await start();
     const client = await connect();
 
@@ -577,7 +577,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
     expect(gunzipSync(Buffer.from(client.body, 'latin1')).toString()).toBe('x'.repeat(5_000));
   });
 
-  it('pipelined requests are answered one after the other', async () => {
+  it('sends the responses to pipelined requests one after the other', async () => {
     const { connect } = await start();
     const client = await connect();
     const request = (size: number) => `GET /text?size=${size} HTTP/1.1\r\nHost: test\r\nAccept-Encoding: gzip\r\n`;
@@ -604,7 +604,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
   });
 
   if (platform === 'express') {
-    it.each(['/text', '/cached'])('middleware that compresses too leaves %s alone', async (path) => {
+    it.each(['/text', '/cached'])('is not repeated by middleware that compresses: %s', async (path) => {
       const { controllers } = streams();
       const { url } = await launch(platform, {
         controllers,
@@ -630,7 +630,7 @@ describe('compression options', () => {
     [{ encodings: 'gzip' }, '"compression.encodings" must be a list of "zstd", "br", "gzip"'],
     [{ encodings: ['gzip'], threshold: -1 }, '"compression.threshold" must be a whole number of bytes'],
     [{ encodings: ['gzip'], level: 9 }, '"compression" has an unknown option "level". Known: encodings, threshold'],
-  ])('%j is refused at start-up', async (given, message) => {
+  ])('refuse %j at start-up', async (given, message) => {
     const starting = launch('express', { options: { compression: given } as unknown as StreamingModuleOptions });
 
     await expect(starting).rejects.toThrow(message);
@@ -655,26 +655,29 @@ describe('compression options', () => {
     [true, false, [], false],
   ];
 
-  it.each(DEFAULTED)('%j of the application and %j of a route make %j', async (application, route, codings, short) => {
-    const size = (n: number) => () => ['x'.repeat(n)];
-    const options = { format: 'text', ...(route !== undefined && { compression: route }) } as const;
-    const setup = { options: application === undefined ? {} : { compression: application } };
-    const long = await launch('express', { ...setup, controllers: [controllerOf(size(2_000), options)] });
-    const brief = await launch('express', { ...setup, controllers: [controllerOf(size(20), options)] });
+  it.each(DEFAULTED)(
+    'of the application %j and of a route %j result in %j',
+    async (application, route, codings, short) => {
+      const size = (n: number) => () => ['x'.repeat(n)];
+      const options = { format: 'text', ...(route !== undefined && { compression: route }) } as const;
+      const setup = { options: application === undefined ? {} : { compression: application } };
+      const long = await launch('express', { ...setup, controllers: [controllerOf(size(2_000), options)] });
+      const brief = await launch('express', { ...setup, controllers: [controllerOf(size(20), options)] });
 
-    const accepted: (string | undefined)[] = [];
-    for (const coding of CODINGS) {
-      const response = await DecodingClient.get(long.url('/source'), { 'Accept-Encoding': coding });
-      expect(await response.over()).toHaveLength(2_000);
-      accepted.push(response.coding);
-    }
-    const { coding } = await DecodingClient.get(brief.url('/source'), { 'Accept-Encoding': CODINGS.join() });
+      const accepted: (string | undefined)[] = [];
+      for (const coding of CODINGS) {
+        const response = await DecodingClient.get(long.url('/source'), { 'Accept-Encoding': coding });
+        expect(await response.over()).toHaveLength(2_000);
+        accepted.push(response.coding);
+      }
+      const { coding } = await DecodingClient.get(brief.url('/source'), { 'Accept-Encoding': CODINGS.join() });
 
-    expect(accepted.filter((each) => each !== undefined)).toEqual(codings);
-    expect(coding).toBe(short ? codings[0] : undefined);
-  });
+      expect(accepted.filter((each) => each !== undefined)).toEqual(codings);
+      expect(coding).toBe(short ? codings[0] : undefined);
+    },
+  );
 
-  it('zstd alone is said to do nothing where Node.js does not have it, once', async () => {
+  it('log one warning for zstd alone on a Node.js that does not support it', async () => {
     const { controllers } = streams();
     const app = await launch('express', { controllers, options: { compression: { encodings: ['zstd'] } } });
 

@@ -130,7 +130,7 @@ function post(app: RunningApp, body: unknown, headers: Record<string, string> = 
 }
 
 describe.each(PLATFORMS)('%s: the console', (platform) => {
-  it('is one page that runs and loads nothing but itself, whatever policy the application has', async () => {
+  it('is one page that loads nothing else, whatever Content Security Policy the application has', async () => {
     const app = await serve(platform, undefined, {
       configure: (nest) => {
         // What helmet sets by default.
@@ -170,7 +170,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(html).not.toMatch(/^(import|export) /m);
   });
 
-  it('shows the open connections, without the query of their URL, and marks its own', async () => {
+  it('shows the open connections without the query of their URL, and marks the connection of the console', async () => {
     const app = await serve(platform);
     const feed = await app.get('/feed/prices?token=secret', { 'Last-Event-ID': 'a<b>' });
     await joined(hubOf(app, 'prices'), 1);
@@ -217,7 +217,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     ]);
   });
 
-  it('shows the last event that the client of a hub was sent, and what the hub has sent and keeps', async () => {
+  it('shows the last event that was sent to the client of a hub, and the figures of the hub', async () => {
     const app = await serve(platform);
     const hub = hubOf(app, 'prices');
     const feed = await app.get('/feed/prices');
@@ -235,7 +235,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(bytes).toBeGreaterThanOrEqual(Buffer.byteLength(feed.body, 'latin1'));
   });
 
-  it('counts the bytes of streams that are over', async () => {
+  it('counts the bytes of streams that are over, too', async () => {
     const app = await serve(platform);
     const pushed = await app.get('/feed/push/over');
     await pushed.until('over');
@@ -245,7 +245,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await snapshot(app)).toMatchObject({ open: 1, bytes: 4 });
   });
 
-  it('takes one snapshot per second for all its viewers', async () => {
+  it('takes one snapshot each second for all its viewers', async () => {
     const app = await serve(platform);
     const viewers = [await app.get('/console/events'), await app.get('/console/events')];
 
@@ -260,7 +260,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(last?.hubs[0]?.rate).toBe(0);
   });
 
-  it('stays small with many connections, and finds one of them', async () => {
+  it('sends little data with many connections, and finds one of them', async () => {
     const app = await serve(platform);
     const clients = await Promise.all(
       Array.from({ length: 90 }, (_, i) => app.get(i === 89 ? '/feed/push/needle' : `/feed/push/${'x'.repeat(i + 1)}`)),
@@ -293,7 +293,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await response.json()).toMatchObject({ message });
   });
 
-  it('closes the stream with an id', async () => {
+  it('closes the stream with the given id', async () => {
     const app = await serve(platform);
     const one = await app.get('/feed/push/one');
     await one.until('one');
@@ -321,7 +321,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     ['an id that is a number', { id: 1 }, {}, 400],
     ['no id', [], {}, 400],
     ['an unknown id', { id: 'nobody' }, {}, 404],
-  ])('refuses to close for %s', async (_, body, headers, status) => {
+  ])('refuses to close a stream for %s', async (_, body, headers, status) => {
     const app = await serve(platform);
 
     expect((await post(app, body, headers)).status).toBe(status);
@@ -337,7 +337,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await status({ Origin: 'http://test' })).toMatch(/^HTTP\/1\.1 200/);
   });
 
-  it('calls its guard, which may be any provider, for every request', async () => {
+  it('calls its guard for every request, and the guard may be any provider', async () => {
     @Injectable()
     class Keys {
       readonly key = 'open sesame';
@@ -362,7 +362,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await statuses({ 'X-Key': 'open sesame' })).toEqual([200, 200, 404]);
   });
 
-  it('instantiates a guard that is not a provider', async () => {
+  it('creates an instance of a guard that is not a provider', async () => {
     class NoGuard implements CanActivate {
       canActivate(): boolean {
         return false;
@@ -373,7 +373,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect((await fetch(app.url('/console'))).status).toBe(403);
   });
 
-  it('responds, without a guard, only to the machine it runs on', async () => {
+  it('without a guard responds only to clients on the same machine', async () => {
     let address = '::ffff:127.0.0.1';
     const app = await serve(
       platform,
@@ -393,7 +393,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect((await fetch(app.url('/console'), { headers: { 'X-Forwarded-For': '127.0.0.1' } })).status).toBe(403);
   });
 
-  it('refuses, without a guard, a page of another site after DNS rebinding', async () => {
+  it('without a guard refuses a page of another site after DNS rebinding', async () => {
     const app = await serve(platform, { development: true });
     const { port } = app.app.getHttpServer().address() as AddressInfo;
     const statusFor = async (host: string, path: string): Promise<number | undefined> => {
@@ -421,7 +421,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     }
   });
 
-  it('is below the global prefix, in no version, and past the interceptors of the application', async () => {
+  it('is below the global prefix, without a version, and not behind the interceptors of the application', async () => {
     const wrap: NestInterceptor = { intercept: (_, next) => next.handle().pipe(map((data: unknown) => ({ data }))) };
     const app = await serve(
       platform,
@@ -474,7 +474,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
       });
     });
 
-    it('refuses a guard for one request only', async () => {
+    it('refuses a request-scoped guard', async () => {
       @Injectable({ scope: Scope.REQUEST })
       class PerRequest implements CanActivate {
         canActivate = (): boolean => true;
@@ -486,7 +486,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
       });
     });
 
-    it('needs no guard where NODE_ENV is development', async () => {
+    it('needs no guard if NODE_ENV is development', async () => {
       process.env.NODE_ENV = 'development';
 
       const app = await serve(platform, {});
@@ -496,7 +496,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
   });
 });
 
-it('the console refuses to start without StreamingModule', async () => {
+it('the console does not start without StreamingModule', async () => {
   class Alone {}
   const imports = [StreamingConsoleModule.forRoot({ guard: allow })];
 

@@ -56,27 +56,30 @@ describe.each(PLATFORMS)('%s: the Content-Type of a stream', (platform) => {
     ['NDJSON', { format: 'ndjson' }, 'application/x-ndjson'],
     ['a JSON text sequence', { format: 'json-seq' }, 'application/json-seq'],
     ['a format of your own', { format: lines }, 'text/x-lines'],
-  ])('is that of the format where clients need it, whatever the application sets: %s', async (_what, options, type) => {
-    const app = await start(platform, { controllers: [typedBy(options)] });
+  ])(
+    'is that of the format if clients need it to read the body, whatever the application sets: %s',
+    async (_what, options, type) => {
+      const app = await start(platform, { controllers: [typedBy(options)] });
 
-    for (const path of ['/decorator', '/interceptor', '/handler']) {
-      expect((await fetch(app.url(path))).headers.get('content-type')).toBe(type);
-      await app.text(path);
-    }
+      for (const path of ['/decorator', '/interceptor', '/handler']) {
+        expect((await fetch(app.url(path))).headers.get('content-type')).toBe(type);
+        await app.text(path);
+      }
 
-    const warnings = app.logs.of('warn').filter((line) => line.includes('content-type'));
-    expect(warnings).toEqual(
-      ['decorator', 'interceptor', 'handler'].map((method) =>
-        expect.stringContaining(`Typed.${method}: the header content-type is not sent as it was set`),
-      ),
-    );
-  });
+      const warnings = app.logs.of('warn').filter((line) => line.includes('content-type'));
+      expect(warnings).toEqual(
+        ['decorator', 'interceptor', 'handler'].map((method) =>
+          expect.stringContaining(`Typed.${method}: the header content-type is not sent as it was set`),
+        ),
+      );
+    },
+  );
 
   it.each<[StreamOptions, string]>([
     [{ format: 'text' }, 'text/markdown; charset=utf-8'],
     [{ format: 'bytes' }, 'image/png'],
     [{}, 'text/markdown; charset=utf-8'],
-  ])('is that of the application where the body is text or bytes: %j', async (options, type) => {
+  ])('is that of the application if the body is text or bytes: %j', async (options, type) => {
     const app = await start(platform, { controllers: [typedBy(options, type)] });
 
     for (const path of ['/decorator', '/handler']) {
@@ -94,7 +97,7 @@ describe.each(PLATFORMS)('%s: the Content-Type of a stream', (platform) => {
     expect(app.logs.of('warn')).toEqual([]);
   });
 
-  it('is that of the format a client has chosen', async () => {
+  it('is that of the format that the client has chosen', async () => {
     const app = await start(platform, { controllers: [typedBy({ format: ['json', 'sse'] })] });
     const typeFor = async (accept: string) =>
       (await fetch(app.url('/decorator'), { headers: { Accept: accept } })).headers.get('content-type');
@@ -103,7 +106,7 @@ describe.each(PLATFORMS)('%s: the Content-Type of a stream', (platform) => {
     expect(await typeFor('text/event-stream')).toBe('text/event-stream');
   });
 
-  it('is that of a Response that is passed on, on a route that is SSE', async () => {
+  it('is that of a Response that is forwarded, on a route with SSE only', async () => {
     @Controller()
     class Relay {
       @Sse('proxied')
@@ -116,7 +119,7 @@ describe.each(PLATFORMS)('%s: the Content-Type of a stream', (platform) => {
     expect((await fetch(app.url('/proxied'))).headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
   });
 
-  it('is that of the exception filter when the stream fails before it opens', async () => {
+  it('is that of the exception filter if the stream fails before it opens', async () => {
     @Controller()
     class Failing {
       @Sse('failing')

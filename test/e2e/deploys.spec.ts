@@ -76,7 +76,7 @@ function repeat(run: () => Promise<void>): () => Promise<void> {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (platform: Platform) => {
+describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/deploying.md:', (platform: Platform) => {
   const directory = mkdtempSync(join(tmpdir(), 'deploys-'));
   const herd: EventSource[] = [];
   let context: BrowserContext | undefined;
@@ -127,7 +127,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
     );
   }
 
-  itWith('chromium')('three deploys under load end no EventSource, and none of them misses an event', async () => {
+  itWith('chromium')('no EventSource gives up or misses an event during three deploys under load', async () => {
     const broker = documentedBroker(directory);
     port = await freePort();
     await launch(broker);

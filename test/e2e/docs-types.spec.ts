@@ -113,7 +113,7 @@ function anchorsOf(path: string): string[] {
   );
 }
 
-it('every link within the repository leads somewhere', () => {
+it('every link within the documentation leads to a file and a heading that exist', () => {
   const broken = FILES.flatMap((file) =>
     [...readFileSync(join(ROOT, file), 'utf8').matchAll(/\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)/g)]
       .filter(([, path = '', anchor = '']) => {

@@ -94,7 +94,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-describe.each(PLATFORMS)('%s: what the documentation says its example prints', (platform) => {
+describe.each(PLATFORMS)('%s: an example prints what the documentation shows', (platform) => {
   for (const { name, block, steps } of sessions) {
     const run = async () => {
       expect(steps.length).toBeGreaterThan(0);

@@ -37,7 +37,7 @@ describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common'
 
   afterAll(() => running.close());
 
-  it('sends the same events with the import changed', async () => {
+  it('sends the same events after the import is changed', async () => {
     const bodies = await Promise.all(
       ['/ours/events', '/nest/events'].map(async (path) => (await fetch(running.url(path))).text()),
     );
@@ -46,7 +46,7 @@ describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common'
     expect(ours).toBe(nest?.replace(/^\n/, ''));
   });
 
-  it('answers an error before the first event with the same status and body', async () => {
+  it('responds to an error before the first event with the same status and body', async () => {
     const [ours, nest] = await Promise.all(
       ['/ours/failing', '/nest/failing'].map(async (path) => {
         const response = await fetch(running.url(path));
@@ -62,7 +62,7 @@ describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common'
 if (SseSignal) {
   const Signal = SseSignal;
   describe.each(PLATFORMS)('%s: a method written for the @Sse() of @nestjs/common', (platform) => {
-    it('has its @SseSignal() aborted when the client leaves', async () => {
+    it('receives an @SseSignal() that is aborted when the client disconnects', async () => {
       const signals = new Recorder<boolean>();
       @Controller()
       class Feed {
@@ -102,7 +102,7 @@ describe.each(PLATFORMS)('%s: openDelay 0', (platform) => {
     await close();
   });
 
-  it('still gives an error its status', async () => {
+  it('still lets an error have its status', async () => {
     @Controller()
     class Failing {
       @Sse('failing', { openDelay: 0 })

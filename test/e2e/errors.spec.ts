@@ -22,7 +22,7 @@ const run = promisify(execFile);
 describe.each(PLATFORMS)('%s: an error', (platform) => {
   const start = useApps();
 
-  describe('before the first byte has a real status, when it is thrown', () => {
+  describe('before the first byte is answered with its status, if it is thrown', () => {
     const gone = () => new NotFoundException('no such feed');
     const CASES: [string, (stream: StreamConnection) => unknown][] = [
       [
@@ -129,7 +129,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     ];
 
     it.each(ERRORS)(
-      '%s is logged with its route, and its record has no more details than a filter of Nest sends',
+      '%s is logged with its route, and its record has no more details than the exception filter of Nest sends',
       async (_, error, told) => {
         const ids: string[] = [];
         @Controller()
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       },
     );
 
-    it('has an event type that can be configured for the application and for a route', async () => {
+    it('is an event whose type can be configured for the application and for a route', async () => {
       @Controller()
       class Feed {
         @Sse('application')
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await expect(run('curl', ['-sN', url('/feed')])).rejects.toMatchObject({ code: 18, stdout: 'half ' });
     });
 
-    it('does not lose chunks that were yielded before it in the same turn', async () => {
+    it('does not prevent the sending of chunks that were yielded before it in the same turn', async () => {
       @Controller()
       class Feed {
         @Stream('feed', { format: 'ndjson' })
@@ -284,7 +284,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(client.complete).toBe(false);
     });
 
-    it('stops the source of its stream, and neither the server nor other streams', async () => {
+    it('stops the source of its stream, and affects neither the server nor other streams', async () => {
       const seen = new Recorder();
       const next = deferred();
       @Controller()
@@ -349,26 +349,29 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     ];
     const FORMATS = ['ndjson', 'sse', 'json', 'json-seq'] as const;
 
-    it.each(VALUES)('%s as the first chunk is a real 500, and the log names the route', async (_, value) => {
-      @Controller()
-      class Feed {
-        @Stream('feed', { format: ['ndjson', 'sse', 'json', 'json-seq'] })
-        feed() {
-          return [value];
+    it.each(VALUES)(
+      '%s as the first chunk results in a status of 500, and the log names the route',
+      async (_, value) => {
+        @Controller()
+        class Feed {
+          @Stream('feed', { format: ['ndjson', 'sse', 'json', 'json-seq'] })
+          feed() {
+            return [value];
+          }
         }
-      }
-      const { url, logs } = await start(platform, { controllers: [Feed] });
+        const { url, logs } = await start(platform, { controllers: [Feed] });
 
-      for (const format of FORMATS) {
-        const accept = format === 'sse' ? 'text/event-stream' : `application/${format}`.replace('ndjson', 'x-ndjson');
-        logs.lines.length = 0;
-        const response = await fetch(url('/feed'), { headers: { accept } });
+        for (const format of FORMATS) {
+          const accept = format === 'sse' ? 'text/event-stream' : `application/${format}`.replace('ndjson', 'x-ndjson');
+          logs.lines.length = 0;
+          const response = await fetch(url('/feed'), { headers: { accept } });
 
-        expect(response.status).toBe(500);
-        expect(await response.json()).toEqual({ statusCode: 500, message: 'Internal server error' });
-        expect(logs.of('error').join()).toContain(`Feed.feed: a chunk cannot be sent as ${format}`);
-      }
-    });
+          expect(response.status).toBe(500);
+          expect(await response.json()).toEqual({ statusCode: 500, message: 'Internal server error' });
+          expect(logs.of('error').join()).toContain(`Feed.feed: a chunk cannot be sent as ${format}`);
+        }
+      },
+    );
 
     it.each(VALUES)('%s later truncates the body, and the log names the route', async (_, value) => {
       @Controller()
@@ -389,8 +392,8 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     });
   });
 
-  describe('of state', () => {
-    it('status(), header() and open() throw a StreamStateError once the stream has opened', async () => {
+  describe('of a call in the wrong state', () => {
+    it('is thrown by status(), header() and open() after the stream has opened', async () => {
       const seen = new Recorder<unknown>();
       @Controller()
       class Feed {
@@ -424,7 +427,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       }
     });
 
-    it('uncaught, it fails the stream', async () => {
+    it('makes the stream fail if it is not caught', async () => {
       @Controller()
       class Feed {
         @Stream('feed')
@@ -444,7 +447,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(logs.of('error').join()).toContain('StreamStateError');
     });
 
-    it('hooks() is refused once the stream is ending', async () => {
+    it('is thrown by hooks() after the stream has begun to end', async () => {
       const seen = new Recorder<unknown>();
       @Controller()
       class Feed {
@@ -469,7 +472,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect((await seen.count(1))[0]).toBeInstanceOf(StreamStateError);
     });
 
-    it('a send after the end is rejected without an unhandled rejection', async () => {
+    it('rejects a send() after the end without an unhandled rejection', async () => {
       const streams: StreamConnection[] = [];
       const closed = deferred();
       @Controller()
@@ -494,7 +497,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await streams[0]?.close();
     });
 
-    it('a send right after close() is rejected, and reaches neither the client nor the process', async () => {
+    it('rejects a send() right after close(), which reaches neither the client nor the process', async () => {
       const seen = new Recorder<unknown>();
       @Controller()
       class Feed {
@@ -515,7 +518,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       }
     });
 
-    it('a send after close(), while the client has still to take the rest, is rejected too', async () => {
+    it('rejects a send() after close() also while the client still has to read the rest', async () => {
       const seen = new Recorder<unknown>();
       const streams: StreamConnection[] = [];
       @Controller()
@@ -545,7 +548,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(JSON.parse(client.body)).toEqual(Array(10).fill(chunk));
     });
 
-    it('a stream whose response the application destroyed is closed, and further sends have no effect', async () => {
+    it('does not occur after the application destroyed the response: the stream is closed, and send() has no effect', async () => {
       const seen = new Recorder();
       @Controller()
       class Feed {
@@ -571,7 +574,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await turns();
     });
 
-    it('an iterator that breaks its contract fails the stream, and not the process', async () => {
+    it('of an iterator that violates its contract makes the stream fail, and not the process', async () => {
       const broken = (async: boolean) => ({
         [async ? Symbol.asyncIterator : Symbol.iterator]: () => {
           let i = 0;
@@ -605,7 +608,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       }
     });
 
-    it('an error of a stuck generator after its end is logged and has no other effect', async () => {
+    it('of a generator that was stuck is logged after the end of the stream, and has no other effect', async () => {
       const gate = deferred();
       const seen = new Recorder();
       @Controller()
@@ -632,7 +635,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     });
   });
 
-  describe('of injection is impossible', () => {
+  describe('by which text could become another event or header is impossible', () => {
     const EVIL: [string, unknown][] = [
       ['type with LF', { type: 'x\ndata: injected', data: 'y' }],
       ['type with CR', { type: 'x\rdata: injected', data: 'y' }],
@@ -642,7 +645,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       ['retry with more than digits', { retry: '1\ndata: injected', data: 'y' }],
     ];
 
-    it.each(EVIL)('an event with a %s is refused, and nothing of it sent', async (_, event) => {
+    it.each(EVIL)('because an event with a %s is refused, and no part of it is sent', async (_, event) => {
       @Controller()
       class Feed {
         @Sse('feed')
@@ -663,7 +666,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       expect(() => formatSse(event as never)).toThrow(StreamError);
     });
 
-    it('data and comments of several lines stay data and comments, line by line', async () => {
+    it('because data and comments of several lines remain data and comments, line by line', async () => {
       @Controller()
       class Feed {
         @Sse('feed')
@@ -684,7 +687,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       );
     });
 
-    it('a header that would split the head is refused before anything is sent', async () => {
+    it('because a header that would split the head is refused before anything is sent', async () => {
       @Controller()
       class Feed {
         @Stream('feed')
@@ -703,7 +706,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
     });
   });
 
-  it('in one stream leaves none behind: the registry is empty, and the application closes', async () => {
+  it('leaves no stream in the registry, and the application can close', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {

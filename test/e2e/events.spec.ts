@@ -71,7 +71,7 @@ describe.each(PLATFORMS)('%s: on a route that offers more than SSE, a row that l
     expect(await bodyOf(platform, () => ROWS, several, accept)).toBe(body);
   });
 
-  it('is sent whole to a client that leaves the choice to the server', async () => {
+  it('is sent whole to a client that does not choose a format', async () => {
     expect(await bodyOf(platform, () => ROWS, {})).toBe(ROWS_AS_JSON.map((row) => `${row}\n`).join(''));
   });
 
@@ -84,7 +84,7 @@ describe.each(PLATFORMS)('%s: on a route that offers more than SSE, a row that l
     }
   });
 
-  it('is sent whole wherever it comes from', async () => {
+  it('is sent whole, whatever its source is', async () => {
     const row = { id: 1, comment: 'nice' };
     const line = `${JSON.stringify(row)}\n`;
     const hooks: StreamHooks = {
@@ -123,7 +123,7 @@ describe.each(PLATFORMS)('%s: on a route that offers more than SSE, a row that l
   });
 });
 
-describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
+describe.each(PLATFORMS)('%s: the result of event()', (platform) => {
   const events = () => [
     event({ id: '1', type: 'order', data: { a: 1 } }),
     event({ comment: 'hint' }),
@@ -141,7 +141,7 @@ describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
     expect(await bodyOf(platform, events, {}, accept)).toBe(body);
   });
 
-  it('is an event on a route that is SSE alone, and on one that could never be', async () => {
+  it('is an event on a route with SSE only, and on a route without SSE', async () => {
     expect(await bodyOf(platform, events, { format: 'sse' })).toMatch(/^event: order\nid: 1\n/);
     expect(await bodyOf(platform, events, { format: 'ndjson' })).toBe('{"a":1}\n"last"\n');
   });
@@ -191,7 +191,7 @@ describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
     expect(await bodyOf(platform, () => [made], {}, 'text/event-stream')).toBe('event: x\ndata: 1\n\n');
   });
 
-  it('fails its stream, with the reason in the log, where a hook has added a key to it', async () => {
+  it('makes its stream fail, with the reason in the log, if a hook has added a key to it', async () => {
     const app = await start(platform, { controllers: [controllerOf(() => [{ ...event({ data: 1 }), at: 7 }])] });
 
     expect((await fetch(app.url('/source'))).status).toBe(500);
@@ -200,7 +200,7 @@ describe.each(PLATFORMS)('%s: what event() makes', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: an event of a hub', (platform) => {
-  it('is an event on a route that offers all formats, also when a generator passes it on', async () => {
+  it('is an event on a route that offers all formats, also if a generator yields it', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -253,7 +253,7 @@ describe.each(PLATFORMS)('%s: the option events', (platform) => {
     expect(await bodyOf(platform, () => [row], options, accept)).toBe(body);
   });
 
-  it('of the application is that of every route without one of its own', async () => {
+  it('of the application applies to every route that does not set it', async () => {
     @Controller()
     class Routes {
       @Stream('application')
@@ -279,7 +279,7 @@ describe.each(PLATFORMS)('%s: the option events', (platform) => {
     expect(await explicit.text('/sse')).toBe('data: {"id":"1","data":"x"}\n\n');
   });
 
-  it('decides for the WebSockets of a route too', async () => {
+  it('applies to the WebSockets of a route too', async () => {
     expect(await messagesOf(platform, () => [row], { format: 'sse' })).toEqual(['x']);
     expect(await messagesOf(platform, () => [row], { format: 'sse', events: 'explicit' })).toEqual([
       JSON.stringify(row),
@@ -294,7 +294,7 @@ describe.each(PLATFORMS)('%s: the option events', (platform) => {
     encode: ({ data }: StreamEvent) => `data: ${JSON.stringify(data)}\n\n`,
   });
 
-  it('is "explicit" for a format with events: false, also on a route of that format alone', async () => {
+  it('is "explicit" for a format with events: false, also on a route with only that format', async () => {
     const part = { type: 'data-weather', data: { city: 'Oslo' } };
     const body = 'data: {"type":"data-weather","data":{"city":"Oslo"}}\n\n';
 
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('%s: the option events', (platform) => {
     );
   });
 
-  it('gives a format with fields events, also for chunks that are data', async () => {
+  it('does not change that a format with fields receives events, also for chunks that are data', async () => {
     const seen: unknown[] = [];
     const format = defineFormat({
       name: 'seen',
@@ -343,7 +343,7 @@ class Price {
   }
 }
 
-describe.each(PLATFORMS)('%s: on a route that is SSE alone', (platform) => {
+describe.each(PLATFORMS)('%s: on a route with SSE only,', (platform) => {
   it.each<[string, unknown, string]>([
     ['a MessageEvent of the DOM', new MessageEvent('price', { data: { eur: 1 } }), 'event: price\ndata: {"eur":1}\n\n'],
     ['an instance of a class with getters', new Price(2), 'event: price\ndata: {"eur":2}\n\n'],
@@ -356,7 +356,7 @@ describe.each(PLATFORMS)('%s: on a route that is SSE alone', (platform) => {
     expect(await bodyOf(platform, () => of(value, 'end'), { format: 'sse' })).toBe(`${body}data: end\n\n`);
   });
 
-  it('has each value of a Subject<void> ignored, and stays open', async () => {
+  it('each value of a Subject<void> is ignored, and the stream stays open', async () => {
     const ticks = new Subject<void>();
     const app = await start(platform, { controllers: [controllerOf(() => ticks, { format: 'sse', openDelay: 0 })] });
     const client = await app.get('/source');
@@ -421,7 +421,7 @@ describe.each(PLATFORMS)('%s: on a route that is SSE alone', (platform) => {
         ),
       'no keys',
     ],
-  ])('%s fails that stream by name, and no other', async (_what, make, why) => {
+  ])('%s makes that stream fail with an error that names it, and no other', async (_what, make, why) => {
     @Controller()
     class Neighbours {
       @Sse('bad')

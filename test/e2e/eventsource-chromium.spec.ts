@@ -286,7 +286,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
   }
 
   for (const [index, [name, , expected]] of BYTES.entries()) {
-    it(`reads the bytes of a returned Response as they are: ${name}`, async () => {
+    it(`reads the unchanged bytes of a returned Response: ${name}`, async () => {
       expect(await page.evaluate(collect(`/bytes?case=${index}`))).toEqual(expected);
     });
   }
@@ -297,7 +297,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
     });
   }
 
-  it('sends Accept and Cache-Control, and is open before there is an event', async () => {
+  it('sends Accept and Cache-Control, and is open before the first event', async () => {
     expect(await page.evaluate(outcome('/open'))).toBe('open 1');
 
     const [request] = await requests.count(1);
@@ -333,7 +333,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
     },
   );
 
-  it('comes back after the end of a stream with its last id, in UTF-8', async () => {
+  it('reconnects after the end of a stream with its last id, in UTF-8', async () => {
     const received = await page.evaluate(follow('/resuming'));
 
     const [first, second, third] = ['begin-ö', 'begin-ö-ö', 'begin-ö-ö-ö'];
@@ -341,7 +341,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
     expect(ids.seen).toEqual([undefined, first, second]);
   });
 
-  it('does not dispatch a record without its end, and comes back with the id before it', async () => {
+  it('does not dispatch an incomplete record, and reconnects with the id before it', async () => {
     const received = await page.evaluate(follow('/cut'));
 
     expect(received).toEqual(['1 first', 'error 0', '1 first', '3 last']);
@@ -381,7 +381,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
     expect(received).toEqual(['b', 2]);
   });
 
-  it('is open to pages of other origins only where the route allows it, with or without credentials', async () => {
+  it('can be opened by pages of other origins only if the route allows it, with or without credentials', async () => {
     // Another port is another origin, but the same site, to which cookies are sent.
     await page.context().addCookies([{ name: 'session', value: 'a1', domain: '127.0.0.1', path: '/' }]);
     const other = await start();

@@ -100,13 +100,13 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     return { ...app, ended, groups, hub: hubOf(app) };
   }
 
-  it('nothing before there was a stream', async () => {
+  it('no stream before the first one', async () => {
     const { registry } = await start();
     const totals = { ...ERRORLESS, timeToFirstByte: NEVER, duration: NEVER };
     expect(registry.snapshot()).toEqual({ totals, groups: [] });
   });
 
-  it('streams, chunks and bytes, in all and by route, format and protocol', async () => {
+  it('streams, chunks and bytes, in total and by route, format and protocol', async () => {
     const { text, groups, ended, registry } = await start();
     await text('/numbers', NDJSON);
     await text('/numbers?to=5', NDJSON);
@@ -155,7 +155,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     ]);
   });
 
-  it('open streams of a hub: what each was sent, and which have resumed', async () => {
+  it('the open streams of a hub, with the chunks of each, and those that have resumed', async () => {
     const { get, groups, hub, ended } = await start();
     const [first] = await publishAll(hub, ['one', 'two', 'three']);
     const clients = [await get('/live', SSE), await get('/live', { ...SSE, 'Last-Event-ID': String(first) })];
@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     expect(groups()).toEqual([{ ...group, opened: 2, ended: { 'client-closed': 2 }, resumed: 1, chunks: 22, bytes }]);
   });
 
-  it('a stream that is resumed when its head is sent: before, its format is not known', async () => {
+  it('a resumed stream as soon as its head is sent, because its format is unknown before that', async () => {
     const { get, groups, ended } = await start();
     const before = streams.seen.length;
     const client = await get('/silent', { 'Last-Event-ID': '7' });
@@ -189,7 +189,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     expect(groups()).toMatchObject([{ format: 'ndjson', open: 0, opened: 1, resumed: 1 }]);
   });
 
-  it.each(['pushed', 'refused'])('chunks that a client is not sent, when they are %s', async (path) => {
+  it.each(['pushed', 'refused'])('chunks that are not sent to a client because they are %s', async (path) => {
     const { text, groups, ended } = await start();
     const body = await text(`/${path}`);
     await ended.count(1);
@@ -199,7 +199,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     expect(groups()).toMatchObject([{ chunks: 12, bytes: body.length, dropped: 19, lagged: 1 }]);
   });
 
-  it('events that a slow subscriber of a hub is not sent', async () => {
+  it('events that are dropped for a slow subscriber of a hub', async () => {
     const { get, groups, hub } = await start();
     const client = await get('/live', SSE);
     await joined(hub, 1);
@@ -233,7 +233,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     expect(groups()).toMatchObject([{ format: 'ndjson', chunks: 500, bytes: body.length }]);
   });
 
-  it('polls, in the format their client asked for', async () => {
+  it('long polls, in the format that their client asked for', async () => {
     const { url, groups, hub, ended } = await start();
     const id = await hub.publish('known');
     await publishAll(hub, ['a', 'b']);

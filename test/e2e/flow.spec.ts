@@ -165,7 +165,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('for less than sendTimeout at a time is not disconnected', async () => {
+  it('for less than sendTimeout each time is not disconnected', async () => {
     const seen = new Recorder();
     let pulled = 0;
     @Controller()
@@ -338,7 +338,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     return client.frames;
   }
 
-  it("auto: what a generator yields without waiting is one write, and a slow one's chunk leaves at once", async () => {
+  it('with flush: auto sends all chunks that a generator yields without waiting in one write, and a single chunk at once', async () => {
     const frames = await framesOf(
       {},
       async function* (go) {
@@ -360,7 +360,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(['<1><2><3>', '<4>', '<5><6>', '<7><8>']);
   });
 
-  it('auto: however long a source has waited before', async () => {
+  it('with flush: auto does so however long the source has waited before', async () => {
     const frames = await framesOf(
       {},
       async function* () {
@@ -377,7 +377,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(Array(20).fill('<1><2>'));
   });
 
-  it('auto: what is pushed in one turn is one write', async () => {
+  it('with flush: auto sends the chunks that are pushed in one turn in one write', async () => {
     const frames = await framesOf(
       {},
       (go, stream) => {
@@ -398,7 +398,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(['<1><2>', '<3><4>']);
   });
 
-  it('auto: an Observable that emits several at once', async () => {
+  it('with flush: auto sends the values that an Observable emits at once in one write', async () => {
     const frames = await framesOf(
       {},
       (go) =>
@@ -420,7 +420,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(['<1><2>', '<3>', '<4>']);
   });
 
-  it('auto: fast chunks are gathered to 16 KiB, and no further', async () => {
+  it('with flush: auto gathers fast chunks up to 16 KiB, and no more', async () => {
     const frames = await framesOf(
       {},
       function* () {
@@ -437,7 +437,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames.length).toBeLessThan(250);
   });
 
-  it('with flush: each sends every chunk in a write of its own', async () => {
+  it('with flush: each sends every chunk in a separate write', async () => {
     const frames = await framesOf(
       { flush: 'each' },
       function* () {
@@ -451,7 +451,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(['1', '2', '3']);
   });
 
-  it('with flush: { bytes, ms } sends its chunks once there are that many bytes', async () => {
+  it('with flush: { bytes, ms } sends its chunks as soon as that number of bytes is gathered', async () => {
     const frames = await framesOf(
       { flush: { bytes: 4, ms: 60_000 } },
       async function* () {
@@ -509,7 +509,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
     expect(frames).toEqual(['<1><2>', '<3>', '<4>', '<5><6>']);
   });
 
-  it('a source that ends in its first turn is answered with one write: head, chunks and end', async () => {
+  it('whose source ends in its first turn sends head, chunks and end in one write', async () => {
     @Controller()
     class Feed {
       @Stream('sync')
@@ -559,7 +559,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
 describe.each(PLATFORMS)('%s: fairness', (platform) => {
   const start = useApps();
 
-  it('endless generators that never wait keep neither another request, nor a timer, nor each other waiting forever', async () => {
+  it('endless generators that never wait block neither other requests, nor timers, nor each other', async () => {
     const pulled = [0, 0, 0, 0];
     @Controller()
     class Feed {
@@ -680,7 +680,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     expect(client.complete).toBe(false);
   });
 
-  it('is bounded by bytes, too', async () => {
+  it('is bounded by bytes too', async () => {
     const { subject, seen, stream } = await stalled({ queue: { bytes: 100_000 } });
     let most = 0;
     while (subject.observed) {
@@ -724,7 +724,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   );
 
   it.each(['drop-oldest', 'drop-newest'] as const)(
-    'with %s reports the number also when the source ends before the client reads again',
+    'with %s reports that number also if the source ends before the client reads again',
     async (overflow) => {
       const { client, subject } = await stalled({ overflow, queue: { items: 50 } });
       for (let i = 0; i < 1_000; i++) {
@@ -740,43 +740,46 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     },
   );
 
-  it.each(['drop-oldest', 'drop-newest'] as const)('with %s is bounded behind a slow hook, too', async (overflow) => {
-    const subject = new Subject<number>();
-    const gate = deferred();
-    const seen = new Recorder<unknown>();
-    @Controller()
-    class Feed {
-      @Stream('feed', { format: 'ndjson', overflow, queue: { items: 50 } })
-      feed(@ConnectedStream() stream: StreamConnection) {
-        stream.hooks({
-          async beforeChunk(chunk) {
-            seen.add(chunk);
-            await gate.promise;
-            return chunk;
-          },
-        });
-        return subject;
+  it.each(['drop-oldest', 'drop-newest'] as const)(
+    'with %s is bounded also if a slow hook follows',
+    async (overflow) => {
+      const subject = new Subject<number>();
+      const gate = deferred();
+      const seen = new Recorder<unknown>();
+      @Controller()
+      class Feed {
+        @Stream('feed', { format: 'ndjson', overflow, queue: { items: 50 } })
+        feed(@ConnectedStream() stream: StreamConnection) {
+          stream.hooks({
+            async beforeChunk(chunk) {
+              seen.add(chunk);
+              await gate.promise;
+              return chunk;
+            },
+          });
+          return subject;
+        }
       }
-    }
-    const { get } = await start(platform, { controllers: [Feed] });
-    const client = await get('/feed');
-    while (!subject.observed) {
-      await turns(1);
-    }
+      const { get } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      while (!subject.observed) {
+        await turns(1);
+      }
 
-    for (let i = 0; i < 1_000; i++) {
-      subject.next(i);
-    }
-    subject.complete();
-    gate.resolve();
-    await client.until('dropped');
+      for (let i = 0; i < 1_000; i++) {
+        subject.next(i);
+      }
+      subject.complete();
+      gate.resolve();
+      await client.until('dropped');
 
-    const [, dropped] = /\{"lagged":\{"dropped":(\d+)\}\}/.exec(client.body) ?? [];
-    expect(seen.seen).toHaveLength(50);
-    expect(seen.seen.length + Number(dropped)).toBe(1_000);
-  });
+      const [, dropped] = /\{"lagged":\{"dropped":(\d+)\}\}/.exec(client.body) ?? [];
+      expect(seen.seen).toHaveLength(50);
+      expect(seen.seen.length + Number(dropped)).toBe(1_000);
+    },
+  );
 
-  it('drop-oldest: what is left of a JSON array is one, whatever was dropped', async () => {
+  it('with drop-oldest leaves a valid JSON array, whatever was dropped', async () => {
     @Controller()
     class Feed {
       @Stream('feed', { format: 'json', overflow: 'drop-oldest', queue: { items: 5 } })
@@ -832,7 +835,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: over time', (platform) => {
+describe.each(PLATFORMS)('%s: as time passes,', (platform) => {
   const start = useApps();
   const silence = async function* () {
     await NEVER;
@@ -844,7 +847,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     ['ndjson', 'application/x-ndjson', '\n\n'],
     ['json-seq', 'application/json-seq', '\x1e\x1e'],
     ['json', 'application/json', '\n\n'],
-  ])('a silent stream of %s is kept alive by heartbeats, and one of text left alone', async (_, accept, beats) => {
+  ])('a silent stream of %s receives heartbeats, and one of text none', async (_, accept, beats) => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -866,7 +869,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     expect([text.body, bytes.body]).toEqual(['', '']);
   });
 
-  it('heartbeats come only in silence, and not in the middle of what is flushed later', async () => {
+  it('heartbeats are sent only in silence, and not between chunks that are flushed later', async () => {
     const chunks = new Subject<string>();
     @Controller()
     class Feed {
@@ -917,7 +920,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     expect(await off.rest()).toEqual([]);
   });
 
-  it('the head of a silent stream comes after openDelay, and its body later', async () => {
+  it('the head of a silent stream is sent after openDelay, and its body later', async () => {
     const gate = deferred();
     @Controller()
     class Feed {
@@ -943,7 +946,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     await client.until('data: x');
   });
 
-  it('an error within openDelay has a real status, and without a limit at any time', async () => {
+  it('an error within openDelay has its own status, and with openDelay: first-chunk at any time', async () => {
     const waited = new Recorder();
     @Controller()
     class Feed {
@@ -977,7 +980,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     expect(late.head).toMatch(/^HTTP\/1\.1 500 /);
   });
 
-  it('where the first chunk decides on the format, openDelay waits for it', async () => {
+  it('a stream whose format depends on its first chunk waits for that chunk longer than openDelay', async () => {
     const gate = deferred();
     @Controller()
     class Feed {
@@ -1020,7 +1023,7 @@ describe.each(PLATFORMS)('%s: over time', (platform) => {
     expect(client.head).toMatch(/^x-tail: on\r$/im);
   });
 
-  it('maxDuration ends a stream well', async () => {
+  it('maxDuration ends a stream cleanly', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -1079,7 +1082,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
     return { Feed, called };
   }
 
-  it('connections: one too many is answered 503 with Retry-After, before its handler is called', async () => {
+  it('refuse one stream more than limits.connections with 503 and Retry-After, before its handler is called', async () => {
     const { Feed, called } = feed();
     const { get, url, text, registry } = await start(platform, {
       controllers: [Feed],
@@ -1099,7 +1102,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
     expect(registry.size).toBe(2);
   });
 
-  it('connections: of a route, on top of those of the application', async () => {
+  it('of a route apply in addition to limits.connections of the application', async () => {
     const { Feed, called } = feed();
     const { get, url } = await start(platform, { controllers: [Feed], options: { limits: { connections: 2 } } });
     await (await get('/other')).until('x');

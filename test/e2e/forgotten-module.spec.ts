@@ -119,8 +119,8 @@ describe.each(PLATFORMS)('%s: without StreamingModule.forRoot()', (platform) => 
   });
 });
 
-describe('without a server, StreamingModule.forRoot() is not needed', () => {
-  it('by a unit test that calls a method by hand', async () => {
+describe('StreamingModule.forRoot() without a server', () => {
+  it('is not needed by a unit test that calls a method directly', async () => {
     @Injectable()
     class Doubled {
       readonly factor = 2;
@@ -141,7 +141,7 @@ describe('without a server, StreamingModule.forRoot() is not needed', () => {
     await module.close();
   });
 
-  it('by an application context', async () => {
+  it('is not needed by an application context', async () => {
     const context = await NestFactory.createApplicationContext(
       { module: class Root {}, controllers: [Numbers] },
       { logger: false },
@@ -152,7 +152,7 @@ describe('without a server, StreamingModule.forRoot() is not needed', () => {
 });
 
 describe('an application that has loaded two copies of the package', () => {
-  it('does not start when the streams are of one copy and the module of the other, and says where both are', async () => {
+  it('does not start if its streams use one copy and its module the other, and the error has the paths of both', async () => {
     const app = await InstalledApp.create(['nestjs-streaming', 'second-copy']);
     await writeFile(
       app.path('main.mjs'),

@@ -40,7 +40,7 @@ const NDJSON = '{"a":1}\n"two"\n3\n';
 const SSE = 'data: {"a":1}\n\ndata: two\n\nid: x\ndata: 3\n\n';
 const TEXT = '{"a":1}\ntwo3';
 
-describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform) => {
+describe.each(PLATFORMS)('%s: a route that offers all formats responds to', (platform) => {
   it.each([
     ['text/event-stream', 'text/event-stream', SSE],
     ['application/x-ndjson', 'application/x-ndjson', NDJSON],
@@ -69,7 +69,7 @@ describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform
     ['no Accept', undefined],
     ['*/*', '*/*'],
     ['a light */*', '*/*;q=0.1'],
-  ])('%s by the first chunk', async (_what, accept) => {
+  ])('%s in the format of the first chunk', async (_what, accept) => {
     const text = await get(platform, accept, () => ['a', { b: 1 }]);
     const bytes = await get(platform, accept, () => [Buffer.from('a'), 'b']);
     const values = await get(platform, accept, () => [{ b: 1 }, 'a', Buffer.from('a')]);
@@ -80,7 +80,7 @@ describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform
     expect(text.headers).toContain('\r\nvary: accept\r\n');
   });
 
-  it('an event by its data: text for a string, else NDJSON', async () => {
+  it('a request whose first chunk is an event in the format of its data: text for a string, NDJSON otherwise', async () => {
     const text = await get(platform, '*/*', () => [event({ data: 'a', id: '1' }), event({ comment: 'c' }), 'b']);
     const values = await get(platform, '*/*', () => [event({ data: { a: 1 }, id: '1' }), event({ data: 'b' })]);
 
@@ -88,7 +88,7 @@ describe.each(PLATFORMS)('%s: a route that offers everything answers', (platform
     expect([values.type, values.body]).toEqual(['application/x-ndjson', '{"a":1}\n"b"\n']);
   });
 
-  it('an Accept nothing can be made of with 406, and stays up', async () => {
+  it('an Accept that is invalid with 406, and the server continues', async () => {
     for (const accept of [',', ';;', '"', 'text', '/', 'text/plain;q=x;a="']) {
       expect((await get(platform, accept, rows)).status).toBe(406);
     }
@@ -105,7 +105,7 @@ describe.each(PLATFORMS)('%s: a route without a format', (platform) => {
     ['text', ['a', [1], null]],
     ['text', [event({ data: 'a' }), event({ data: { b: 1 } })]],
     ['bytes', [Buffer.from('a'), 'b', { b: 1 }]],
-  ])('whose first chunk is %s warns once of objects that follow: %j', async (format, chunks) => {
+  ])('whose first chunk is %s logs one warning for objects that follow: %j', async (format, chunks) => {
     const app = await start(platform, { controllers: [controllerOf(() => chunks)] });
     await app.text('/source');
     await app.text('/source');
@@ -119,14 +119,14 @@ describe.each(PLATFORMS)('%s: a route without a format', (platform) => {
     ['objects, and then strings', [{ a: 1 }, 'b'], {}, '*/*'],
     ['what the client asked for as text', ['a', { b: 1 }], {}, 'text/plain'],
     ['what the route names text', ['a', { b: 1 }], { format: 'text' }, '*/*'],
-  ] as const)('or with one does not warn of %s', async (_what, chunks, options, accept) => {
+  ] as const)('or with one logs no warning for %s', async (_what, chunks, options, accept) => {
     const app = await start(platform, { controllers: [controllerOf(() => chunks, options)] });
     await app.text('/source', { Accept: accept });
 
     expect(warningsOf(app)).toEqual([]);
   });
 
-  it('warns once of objects that a hub sends to clients of text', async () => {
+  it('logs one warning for objects that a hub sends to clients of text', async () => {
     const app = await start(platform, {
       controllers: [controllerOf(() => hubOf(app).subscribe())],
       imports: [StreamingModule.registerHub({ name: 'feed' })],
@@ -154,14 +154,14 @@ describe.each(PLATFORMS)('%s: a route with a list of formats', (platform) => {
     ['by range', 'application/*', 'application/x-ndjson'],
     ['by weight', 'text/event-stream;q=0.3, application/x-ndjson', 'application/x-ndjson'],
     ['not what is refused', 'text/event-stream;q=0, */*', 'application/x-ndjson'],
-  ])('answers with %s', async (_what, accept, contentType) => {
+  ])('responds with %s', async (_what, accept, contentType) => {
     const response = await get(platform, accept, rows, options);
 
     expect(response.type).toBe(contentType);
     expect(response.headers).toContain('\r\nvary: accept\r\n');
   });
 
-  it('responds with 406 and the media types it has, without calling the handler', async () => {
+  it('responds with 406 and its media types, and does not call the handler', async () => {
     let calls = 0;
     const count = () => {
       calls++;
@@ -187,7 +187,7 @@ describe.each(PLATFORMS)('%s: a route with a list of formats', (platform) => {
     expect(calls).toBe(0);
   });
 
-  it('sends the head at once: the first chunk has nothing to decide', async () => {
+  it('sends the head at once, because the format does not depend on the first chunk', async () => {
     const app = await start(platform, {
       controllers: [controllerOf(() => NEVER, options)],
       options: { openDelay: 10 },
@@ -217,7 +217,7 @@ describe.each(PLATFORMS)('%s: a route with one format', (platform) => {
     expect(response.headers).not.toContain('vary');
   });
 
-  it('may have it from the options of the application, and override it', async () => {
+  it('uses the format of the application, unless it sets its own', async () => {
     @Controller()
     class Two {
       @Stream('application')
@@ -257,7 +257,7 @@ describe.each(PLATFORMS)('%s: a route with one format', (platform) => {
     expect((await get(platform, undefined, () => Array(count).fill('x'), { format: 'json' })).body).toBe(body);
   });
 
-  it('does not close a JSON array that failed half-way', async () => {
+  it('does not close the JSON array of a stream that fails', async () => {
     const response = await get(
       platform,
       undefined,
@@ -271,7 +271,7 @@ describe.each(PLATFORMS)('%s: a route with one format', (platform) => {
     expect(response.body).toBe('[1');
   });
 
-  it('splits multi-line data into fields, and lets nothing be injected', async () => {
+  it('splits data of several lines into fields, so that data cannot inject fields', async () => {
     const response = await get(platform, undefined, () => ['a\ndata: injected\r\rid: 1', { data: 'x\r\ny' }], {
       format: 'sse',
     });
@@ -301,8 +301,8 @@ describe.each(PLATFORMS)('%s: events in a format without fields', (platform) => 
   });
 });
 
-describe.each(PLATFORMS)('%s: a route that can never be sse', (platform) => {
-  it('has no events: an object with their keys is data like any other', async () => {
+describe.each(PLATFORMS)('%s: a route without SSE', (platform) => {
+  it('has no events, so an object with the keys of an event is data', async () => {
     const row = { data: 1, id: 'x' };
 
     expect((await get(platform, undefined, () => [row], { format: 'ndjson' })).body).toBe('{"data":1,"id":"x"}\n');
@@ -334,11 +334,11 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect(response.body).toBe('id,name\r\n1,a\r\n2,b\r\n# end\r\n');
   });
 
-  it('has its head and foot also when there is nothing between them', async () => {
+  it('sends its open and close also if there is no chunk', async () => {
     expect((await get(platform, undefined, () => [], { format: csv })).body).toBe('id,name\r\n# end\r\n');
   });
 
-  it('is negotiated among others, by any of its media types', async () => {
+  it('can be selected by any of its media types', async () => {
     const options: StreamOptions = { format: ['ndjson', csv] };
 
     expect((await get(platform, 'application/csv', table, options)).type).toBe('application/csv; charset=utf-8');
@@ -348,7 +348,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect((await get(platform, '*/*', table, options)).type).toBe('application/x-ndjson');
   });
 
-  it('may make bytes, with separators between them', async () => {
+  it('may encode chunks as bytes, with separators between them', async () => {
     const framed = defineFormat<string>({
       name: 'framed',
       mediaTypes: ['application/x-framed'],
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect((await get(platform, undefined, () => [1, 2, 3, 4, 5], { format: even })).body).toBe('2,4');
   });
 
-  it('that throws for the first chunk has the client get a 500, and the log the route', async () => {
+  it('that throws for the first chunk causes a 500, and the log names the route', async () => {
     const app = await start(platform, { controllers: [controllerOf(() => [7], { format: csv })] });
 
     expect((await fetch(app.url('/source'))).status).toBe(500);
@@ -388,7 +388,7 @@ describe.each(PLATFORMS)('%s: a value that cannot be serialized', (platform) => 
     ['a function', () => 1, 'function has no JSON form'],
     ['an event of type with a line break', { data: 1, type: 'a\nb' }, 'without CR or LF'],
     ['an event with NUL in its id', { data: 1, id: 'a\0b' }, 'without CR, LF or NUL'],
-  ])('is a 500 as the first chunk: %s', async (_what, value, why) => {
+  ])('causes a 500 as the first chunk: %s', async (_what, value, why) => {
     const app = await start(platform, { controllers: [controllerOf(() => [value], { format: 'sse' })] });
 
     const response = await fetch(app.url('/source'));
@@ -406,7 +406,7 @@ describe.each(PLATFORMS)('%s: a value that cannot be serialized', (platform) => 
     ['json', '[{"n":1}'],
     ['text', '{"n":1}\n'],
     ['bytes', '{"n":1}\n'],
-  ] as const)('truncates a stream that is open, after its record, as %s', async (format, body) => {
+  ] as const)('cuts off an open stream after the error record, as %s', async (format, body) => {
     const app = await start(platform, { controllers: [controllerOf(() => [{ n: 1 }, { n: 1n }], { format })] });
 
     const client = await app.get('/source');
@@ -420,7 +420,7 @@ describe.each(PLATFORMS)('%s: a value that cannot be serialized', (platform) => 
 });
 
 describe.each(PLATFORMS)('%s: the head of a stream', (platform) => {
-  it('asks caches and proxies to leave it alone', async () => {
+  it('tells caches and proxies neither to store nor to transform the body', async () => {
     const { headers } = await get(platform, 'text/event-stream', rows);
 
     expect(headers).toContain('\r\ncache-control: no-cache, no-transform\r\n');
@@ -429,14 +429,14 @@ describe.each(PLATFORMS)('%s: the head of a stream', (platform) => {
     expect(headers).toContain('\r\nincremental: ?1\r\n');
   });
 
-  it('has each header once', async () => {
+  it('contains each header once', async () => {
     const { headers } = await get(platform, 'text/event-stream', rows);
     const names = headers.split('\r\n').map((line) => line.slice(0, line.indexOf(':')));
 
     expect(names).toEqual([...new Set(names)]);
   });
 
-  it('is the one of the user where he has set one', async () => {
+  it('contains the headers that the application has set', async () => {
     @Controller()
     class Own {
       @Stream('own', { format: 'text' })
@@ -459,7 +459,7 @@ describe.each(PLATFORMS)('%s: the head of a stream', (platform) => {
     expect(headers.get('x-content-type-options')).toBe('nosniff');
   });
 
-  it('varies by Accept beside what it varies by already', async () => {
+  it('adds Accept to the Vary of the application', async () => {
     const app = await start(platform, {
       controllers: [controllerOf(rows)],
       configure: (nest) => nest.enableCors({ origin: ['http://a.example', 'http://b.example'] }),
@@ -471,7 +471,7 @@ describe.each(PLATFORMS)('%s: the head of a stream', (platform) => {
     expect(headers.get('vary')?.split(', ').sort()).toEqual(['Accept', 'Origin']);
   });
 
-  it('does not name Accept twice, nor beside a star', async () => {
+  it('contains Accept only once in Vary, and not next to a star', async () => {
     @Controller()
     class Varying {
       @Stream('accept')

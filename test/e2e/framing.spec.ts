@@ -146,7 +146,7 @@ const WAYS: Readonly<Record<string, () => { controller: Type; configure?: (app: 
   'a web Response': () => ({ controller: controllerOf(() => new Response('a', { headers: DROPPED })) }),
 };
 
-describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
+describe.each(PLATFORMS)('%s: a header that frames a message, such as Content-Length,', (platform) => {
   it.each(Object.entries(WAYS))('set by %s is dropped, with one warning per route', async (_how, make) => {
     const { controller, configure } = make();
     const { get, logs } = await start(platform, { controllers: [controller], ...(configure && { configure }) });
@@ -228,7 +228,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
   });
 
   it.each(BODIES)(
-    'set by middleware as the head is written is not in that of a stream %s',
+    'set by middleware while the head is written is not in the head of a stream %s',
     async (_what, produce, framing) => {
       @Controller()
       class Framed {
@@ -276,7 +276,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     },
   );
 
-  it('leaves the answer to HEAD and that to a client of HTTP/1.0 as they are without it', async () => {
+  it('does not change the response to HEAD and to a client with HTTP/1.0', async () => {
     @Controller()
     class Framed {
       @Stream('source', { format: 'text' })
@@ -302,7 +302,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     expect(old.error).toBeUndefined();
   });
 
-  it('leaves a long poll with its length', async () => {
+  it('does not change the Content-Length of a long poll', async () => {
     @Controller()
     class Polled {
       constructor(@InjectHub('news') private readonly news: Hub<string>) {}
@@ -330,7 +330,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     expect(framingOf(client)).toBe('length 8');
   });
 
-  it('leaves a compressed stream with one framing', async () => {
+  it('leaves exactly one framing in a compressed stream', async () => {
     @Controller()
     class Compressed {
       @Stream('source', { format: 'text', compression: { encodings: ['gzip'], threshold: 0 } })
@@ -350,7 +350,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     expect(await client.over()).toBe('a'.repeat(3_000));
   });
 
-  it('is not in the answer of an exception filter either', async () => {
+  it('is not in the response of an exception filter either', async () => {
     @Controller()
     class Refused {
       @Stream('source', { format: ['ndjson', 'sse'] })
@@ -378,7 +378,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('Connection: close is kept, and closes the connection', async () => {
+  it('is dropped, except Connection: close, which closes the connection', async () => {
     @Controller()
     class Closing {
       @Stream('source', { format: 'text' })
@@ -400,7 +400,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message', (platform) => {
     expect(logs.of('warn')).toEqual([]);
   });
 
-  it('an interim status is refused before the first byte', async () => {
+  it('does not allow an interim status, which is refused before the first byte', async () => {
     @Controller()
     class Interim {
       @Stream('source', { format: 'text' })
@@ -470,7 +470,7 @@ async function failing(first: string) {
   return feed();
 }
 
-describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
+describe.each(PLATFORMS)('%s: a Content-Length that the application sets', (platform) => {
   const EXACT: readonly [string, () => unknown][] = [
     ['in one turn', () => ['hello', ' world']],
     ['in two', () => inTwo('hello', ' world')],
@@ -479,7 +479,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     ['of characters of several bytes', () => ['héllo wörl']],
   ];
 
-  it.each(EXACT)('that is right is sent once, and the next response follows: %s', async (_how, produce) => {
+  it.each(EXACT)('that is correct is sent once, and the next response follows: %s', async (_how, produce) => {
     const length = String(Buffer.byteLength('hello world'));
     const bytes = _how.startsWith('of characters') ? '12' : length;
     const { get } = await start(platform, { controllers: [sized(bytes, produce)] });
@@ -503,19 +503,22 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     ['of a web Response', () => new Response('hello world', { headers: { 'Content-Length': '5' } }), ''],
   ];
 
-  it.each(LONGER)('that is too small fails the stream at the surplus: %s', async (_how, produce, body) => {
-    const { get, logs, registry } = await start(platform, { controllers: [sized('5', produce)] });
+  it.each(LONGER)(
+    'that is too small makes the stream fail at the first byte too many: %s',
+    async (_how, produce, body) => {
+      const { get, logs, registry } = await start(platform, { controllers: [sized('5', produce)] });
 
-    const client = await get('/source');
-    client.send(NEXT);
-    await client.closed();
+      const client = await get('/source');
+      client.send(NEXT);
+      await client.closed();
 
-    expect(framingOf(client)).toBe('length 5');
-    expect(client.body).toBe(body);
-    expect(logs.of('error')).toHaveLength(1);
-    expect(logs.of('error').join()).toMatch(/Sized\.source.*Content-Length is 5/s);
-    await eventually(() => registry.size === 0);
-  });
+      expect(framingOf(client)).toBe('length 5');
+      expect(client.body).toBe(body);
+      expect(logs.of('error')).toHaveLength(1);
+      expect(logs.of('error').join()).toMatch(/Sized\.source.*Content-Length is 5/s);
+      await eventually(() => registry.size === 0);
+    },
+  );
 
   const SHORTER: readonly [string, () => unknown][] = [
     ['in one turn', () => ['hel']],
@@ -524,7 +527,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     ['that fails', () => failing('hel')],
   ];
 
-  it.each(SHORTER)('that is too large is a body that is cut off: %s', async (_how, produce) => {
+  it.each(SHORTER)('that is too large causes a body that is cut off: %s', async (_how, produce) => {
     const { get, logs, registry } = await start(platform, {
       controllers: [sized('5', produce, { format: 'text' })],
     });
@@ -539,7 +542,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     await eventually(() => registry.size === 0);
   });
 
-  it('that is too large leaves an empty body cut off', async () => {
+  it('that is too large causes an empty body that is cut off', async () => {
     const { url } = await start(platform, { controllers: [sized('5', () => [])] });
 
     await expect(fetch(url('/source')).then((response) => response.text())).rejects.toThrow();
@@ -560,7 +563,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     },
   );
 
-  it('has neither heartbeats nor an error record in its body', async () => {
+  it('prevents heartbeats and error records in the body', async () => {
     const gate = deferred();
     async function* feed() {
       yield { data: 'a' };
@@ -581,7 +584,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     expect(logs.of('error').join()).toContain('broken');
   });
 
-  it('does not make a body look whole that failed when its last bytes were still gathered', async () => {
+  it('does not make a body look complete that failed before its last bytes were sent', async () => {
     function* feed() {
       yield 'hel';
       yield 'lo';
@@ -596,7 +599,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     expect(client.body).toBe('');
   });
 
-  it('is sent with HEAD and with 304, and with neither 204 nor 205', async () => {
+  it('is sent with HEAD and 304, and not with 204 and 205', async () => {
     const statuses = [200, 204, 205, 304];
     @Controller()
     class Statuses {
@@ -619,7 +622,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     expect(heads.map(framingOf)).toEqual(['length 5', 'none', 'length 0', 'length 5']);
   });
 
-  it('is left out of a compressed body, and holds for what was compressed', async () => {
+  it('is not sent with a compressed body, and is compared with the length before compression', async () => {
     const options: StreamOptions = { compression: { encodings: ['gzip'], threshold: 0 } };
     const right = await start(platform, { controllers: [sized('10', () => inTwo('hello', 'world'), options)] });
     const wrong = await start(platform, { controllers: [sized('7', () => inTwo('hello', 'world'), options)] });
@@ -636,7 +639,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
     expect(cut.error).toBeDefined();
   });
 
-  it('holds for a client of HTTP/1.0', async () => {
+  it('also applies to a client with HTTP/1.0', async () => {
     const { connect } = await start(platform, { controllers: [sized('5', () => inTwo('hel', 'lo world'))] });
 
     const client = await connect();
@@ -661,7 +664,7 @@ describe.each(PLATFORMS)('%s: a Content-Length of the user', (platform) => {
   });
 });
 
-describe('fastify: over HTTP/2, a Content-Length of the user', () => {
+describe('fastify: over HTTP/2, a Content-Length that the application sets', () => {
   it.each([
     ['right', '10', 'helloworld', true],
     ['too small', '7', 'hello', false],
@@ -683,15 +686,18 @@ describe('fastify: over HTTP/2, a Content-Length of the user', () => {
   });
 });
 
-it.each<Platform>(['express', 'fastify'])('%s: a WebSocket has none of them', async (platform) => {
-  const { controller } = (WAYS['stream.header()'] as (typeof WAYS)[string])();
-  const { url } = await start(platform, { controllers: [controller], options: { websocket: true } });
+it.each<Platform>(['express', 'fastify'])(
+  '%s: the response to the upgrade of a WebSocket has none of these headers',
+  async (platform) => {
+    const { controller } = (WAYS['stream.header()'] as (typeof WAYS)[string])();
+    const { url } = await start(platform, { controllers: [controller], options: { websocket: true } });
 
-  const client = await WebSocketClient.open(url('/source'));
+    const client = await WebSocketClient.open(url('/source'));
 
-  expect((await client.all()).map(String)).toEqual(['a']);
-  expect(client.headers.connection).toBe('Upgrade');
-  expect(client.headers.upgrade).toBe('websocket');
-  expect(client.headers).not.toHaveProperty('transfer-encoding');
-  expect(client.headers).not.toHaveProperty('trailer');
-});
+    expect((await client.all()).map(String)).toEqual(['a']);
+    expect(client.headers.connection).toBe('Upgrade');
+    expect(client.headers.upgrade).toBe('websocket');
+    expect(client.headers).not.toHaveProperty('transfer-encoding');
+    expect(client.headers).not.toHaveProperty('trailer');
+  },
+);

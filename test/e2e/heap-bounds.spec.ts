@@ -49,7 +49,7 @@ async function heldBy(count: number, open: () => Promise<unknown>): Promise<numb
   return (await server.settled(count)) - before;
 }
 
-describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
+describe.each(PLATFORMS)('%s: the heap that is in use', (platform: Platform) => {
   beforeAll(async () => {
     server = await ServerProcess.start(platform);
   }, 60_000);
@@ -64,7 +64,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
     });
 
     it.each(['', 'Accept-Encoding: gzip\r\n'])(
-      'does not grow with the number of their lists of topics, when they stop to read anywhere: %j',
+      'does not grow with the number of their lists of topics, wherever they stop reading: %j',
       async (encoding) => {
         const held = await heldBy(40, async () => {
           const sockets = await stall(
@@ -86,7 +86,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
     ['application/json', 200, 5_000],
     ['application/x-ndjson', 1, 1_000_000],
   ])(
-    'for 100 long polls of which none can be answered yet is little more than one answer: %s, %i × %i bytes',
+    'for 100 long polls that wait for an earlier response on their connection is little more than one response: %s, %i × %i bytes',
     async (accept, count, size) => {
       const poll = `GET /feed HTTP/1.1\r\nHost: test\r\nAccept: ${accept}\r\nPrefer: wait=50\r\n\r\n`;
       const before = await server.settled(0);
@@ -103,7 +103,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
   );
 
   it.each(['disconnect', 'drop-oldest', 'drop-newest', 'latest'])(
-    'for 10 subscribers that read nothing of 20 MB is no more than one queue, as they share its events: %s',
+    'for 10 subscribers that read nothing of 20 MB is no more than one queue, because they share its events: %s',
     async (overflow) => {
       const before = await server.settled(0);
       await stall(10, () => `/live?overflow=${overflow}`);
@@ -124,7 +124,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
     ['16 MB that are pushed without a wait, with a queue of 64 KiB', '/pushed', '', 6],
     ['70 000 arrays of one byte, with the queue of 4 MiB', '/tiny', '', 60],
     ['10 000 chunks that wait for a hook', '/hooked', '', 6],
-  ])('for 10 clients that read nothing of %s is a bounded amount for each', async (_what, path, headers, most) => {
+  ])('for 10 clients that read nothing of %s is bounded for each', async (_what, path, headers, most) => {
     const before = await server.settled(0);
     await stall(10, () => path, headers);
 
@@ -152,7 +152,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
     expect((await server.settled(100)) - before).toBeLessThan(20 * MB);
   });
 
-  it('for 3 000 requests that are pipelined on one connection is that of the 1 000 that are let in', async () => {
+  it('for 3 000 requests that are pipelined on one connection is that of the 1 000 that are accepted', async () => {
     const before = await server.settled(0);
     const [socket] = await stall(1, () => '/endless');
     socket?.write('GET /endless HTTP/1.1\r\nHost: test\r\n\r\n'.repeat(3_000));
@@ -160,7 +160,7 @@ describe.each(PLATFORMS)('%s: the heap that is held', (platform: Platform) => {
     expect((await server.settled(1_000)) - before).toBeLessThan(40 * MB);
   });
 
-  it('for 40 streams that were asked for with a body of 90 kB is little more than that body', async () => {
+  it('for 40 streams whose requests have a body of 90 kB is little more than these bodies', async () => {
     const body = JSON.stringify({ prompt: 'x'.repeat(90_000) });
     const before = await server.settled(0);
     const sockets = range(1, 40).map(() => connect(server.port, '127.0.0.1').pause());

@@ -35,7 +35,7 @@ function telling(name: string, seen: Recorder): StreamHooks {
 describe.each(PLATFORMS)('%s: hooks', (platform) => {
   const start = useApps();
 
-  describe('run in their order, the outermost first', () => {
+  describe('run in order, the outermost first,', () => {
     const seen = new Recorder();
     const LEVELS = ['application', 'class 1', 'class 2', 'method', 'connection'];
     const all = (what: string) => LEVELS.map((level) => `${level} ${what}`);
@@ -64,7 +64,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       seen.seen.length = 0;
     });
 
-    it('around a stream that ends well', async () => {
+    it('around a stream that ends cleanly', async () => {
       const { text } = await start(platform, { controllers: [Feed], options });
 
       expect(await text('/good')).toBe('x');
@@ -145,7 +145,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(await text('/push')).toBe(body);
     });
 
-    it('hands on to the next hook what it returned, chunk by chunk', async () => {
+    it('passes the chunks that it returns to the next hook, one by one', async () => {
       const seen: unknown[] = [];
       @Controller()
       class Feed {
@@ -164,7 +164,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(seen).toEqual([[1, 2], 'more', 3, 'more']);
     });
 
-    it('that takes its time loses nothing of what was sent before close(), and nothing of what beforeClose sends', async () => {
+    it('that is slow loses neither chunks that were sent before close() nor chunks that beforeClose sends', async () => {
       @Controller()
       class Feed {
         @Stream('feed', { format: 'json' })
@@ -183,7 +183,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(await text('/feed')).toBe('[1,2,"bye"]');
     });
 
-    it('that answers after the client has left changes nothing', async () => {
+    it('that resolves after the client has disconnected has no effect', async () => {
       const seen = new Recorder();
       const gate = deferred();
       @Controller()
@@ -222,7 +222,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     });
   });
 
-  it('an async onOpen may send first: the chunks of the source wait for it', async () => {
+  it('include an async onOpen that sends first, while the chunks of the source wait', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -256,7 +256,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(await text('/empty')).toBe('all there is');
   });
 
-  it('a sync onOpen may send first', async () => {
+  it('include a sync onOpen that sends first', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -270,7 +270,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(await text('/feed')).toBe('first second');
   });
 
-  it('onOpen may end a stream whose source had nothing to send', async () => {
+  it('include an onOpen that ends a stream whose source has no chunk', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(await seen.count(1)).toEqual(['completed']);
   });
 
-  it('beforeClose that fails before the first byte has a status, however long it takes', async () => {
+  it('include a beforeClose that fails before the first byte, and the response has its status, however long it takes', async () => {
     const closing = deferred();
     const go = deferred();
     @Controller()
@@ -320,7 +320,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     clock.restore();
   });
 
-  it('beforeClose may still send, and the stream ends after it', async () => {
+  it('include a beforeClose that sends more, and the stream ends after that', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -343,7 +343,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
   it.each([
     ['', (chunk: unknown) => chunk],
     [', also by a promise', (chunk: unknown) => turns().then(() => chunk)],
-  ])('onError may return a last chunk%s: it comes before the record of the error', async (_, give) => {
+  ])('include an onError that returns a last chunk%s, which is sent before the error record', async (_, give) => {
     const given: unknown[] = [];
     const error = new Error('broken');
     @Controller()
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(given).toEqual([error]);
   });
 
-  it('classes are resolved through DI, listed as providers or not', async () => {
+  it('are resolved through DI if they are classes, listed as providers or not', async () => {
     const seen = new Recorder();
     @Injectable()
     class Meter {
@@ -428,7 +428,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     }
 
     it.each(FAILING.flatMap((name) => KINDS.map((kind) => [kind, name] as const)))(
-      'a %s %s fails its stream, whatever feeds it, and the server keeps serving',
+      'include a %s %s that fails its stream, whatever the source is, and the server continues to serve',
       async (kind, name) => {
         const seen = new Recorder();
         @Controller()
@@ -503,7 +503,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       },
     );
 
-    it.each(KINDS)('a %s onError: it is logged, and the stream fails as it would', async (kind) => {
+    it.each(KINDS)('include a %s onError, which is logged, and the stream fails as without it', async (kind) => {
       const seen = new Recorder();
       @Controller()
       class Feed {
@@ -528,25 +528,28 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(logs.of('error').join()).toMatch(/broken.*onError hook threw.*onError threw/s);
     });
 
-    it.each(KINDS)('a %s onError before the first byte: the exception filter answers all the same', async (kind) => {
-      @Controller()
-      class Feed {
-        @Stream('feed', { format: 'ndjson' })
-        @UseStreamHooks(throwing('onError', kind))
-        feed() {
-          throw new Error('broken');
+    it.each(KINDS)(
+      'include a %s onError before the first byte, and the exception filter responds anyway',
+      async (kind) => {
+        @Controller()
+        class Feed {
+          @Stream('feed', { format: 'ndjson' })
+          @UseStreamHooks(throwing('onError', kind))
+          feed() {
+            throw new Error('broken');
+          }
         }
-      }
-      const { url, logs } = await start(platform, { controllers: [Feed] });
+        const { url, logs } = await start(platform, { controllers: [Feed] });
 
-      const response = await fetch(url('/feed'));
-      await turns(4);
+        const response = await fetch(url('/feed'));
+        await turns(4);
 
-      expect(response.status).toBe(500);
-      expect(logs.of('error').join()).toContain('onError threw');
-    });
+        expect(response.status).toBe(500);
+        expect(logs.of('error').join()).toContain('onError threw');
+      },
+    );
 
-    it.each(KINDS)('a %s onClose: it is logged, and the others are called', async (kind) => {
+    it.each(KINDS)('include a %s onClose, which is logged, and the others are called', async (kind) => {
       const seen = new Recorder();
       @Controller()
       class Feed {
@@ -565,7 +568,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(logs.of('error').join()).toMatch(/Feed\.feed.*onClose hook threw.*onClose threw/s);
     });
 
-    it.each(KINDS)('a %s onShutdown: the stream fails, and the application closes', async (kind) => {
+    it.each(KINDS)('include a %s onShutdown, which fails the stream, and the application closes', async (kind) => {
       const seen = new Recorder();
       @Controller()
       class Feed {
@@ -590,7 +593,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     });
   });
 
-  describe('onClose is called exactly once, when the stream was ended by', () => {
+  describe('include onClose, which is called exactly once when the stream ends with', () => {
     interface Ending {
       readonly code: string;
       readonly options?: StreamingModuleOptions;
@@ -668,7 +671,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     });
   });
 
-  describe('see the AsyncLocalStorage of their request', () => {
+  describe('run in the AsyncLocalStorage context of their request', () => {
     const als = new AsyncLocalStorage<string>();
     const seen = new Recorder();
     const note = (what: string) => seen.add(`${what}: ${als.getStore()}`);
@@ -716,7 +719,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(wrong()).toEqual([]);
     });
 
-    it('after a drain, and when the client leaves', async () => {
+    it('after a drain, and when the client disconnects', async () => {
       let pulls = 0;
       @Controller()
       class Feed {
@@ -755,7 +758,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       expect(seen.seen.slice(-3).map((line) => line.split(':')[0])).toEqual(['aborted', 'finally', 'onClose']);
     });
 
-    it('when another request, or none, causes what happens', async () => {
+    it('when another request causes their call, or no request', async () => {
       @Controller()
       class Feed {
         readonly subject = new Subject<string>();

@@ -193,7 +193,7 @@ class Neighbour {
   }
 }
 
-describe.each(PLATFORMS)('%s: a chunk that cannot be sent fails its stream and nothing else', (platform) => {
+describe.each(PLATFORMS)('%s: a chunk that cannot be sent makes only its stream fail', (platform) => {
   it.each(Object.entries(ORIGINS))('from %s', async (_where, origin) => {
     const { errors, hooks } = failing();
     let make: () => unknown = () => undefined;
@@ -354,28 +354,31 @@ describe.each(PLATFORMS)('%s: a promise of a chunk', (platform) => {
     ],
     ['a chunk whose toJSON() throws', () => [{ ...nested(), toJSON: broken }]],
     ['what is no stream', nested],
-  ])('in an object that waits or is not read is not an unhandled rejection: %s', async (_where, produce) => {
-    const { errors, hooks } = failing();
-    @Controller()
-    class Feed {
-      @Stream('feed', { format: 'sse', events: 'explicit' })
-      feed(@ConnectedStream() stream: StreamConnection) {
-        return produce(stream);
+  ])(
+    'that rejects in an object that waits or is not read is not an unhandled rejection: %s',
+    async (_where, produce) => {
+      const { errors, hooks } = failing();
+      @Controller()
+      class Feed {
+        @Stream('feed', { format: 'sse', events: 'explicit' })
+        feed(@ConnectedStream() stream: StreamConnection) {
+          return produce(stream);
+        }
       }
-    }
-    const { get } = await start(platform, { controllers: [Feed], options: { hooks } });
+      const { get } = await start(platform, { controllers: [Feed], options: { hooks } });
 
-    const client = await get('/feed', { connection: 'close' });
-    await client.closed();
-    await errors.count(1);
-  });
+      const client = await get('/feed', { connection: 'close' });
+      await client.closed();
+      await errors.count(1);
+    },
+  );
 
   function hookedBy(stream: StreamConnection, hooks: StreamHooks, chunks: unknown[]): unknown[] {
     stream.hooks(hooks);
     return chunks;
   }
 
-  it('that is left out, as its stream is over or its queue full, is not an unhandled rejection', async () => {
+  it('that rejects and is not sent, because its stream is over or its queue is full, is not an unhandled rejection', async () => {
     const seen = new Recorder<StreamConnection>();
     @Controller()
     class Feed {
@@ -473,7 +476,7 @@ function twice(yes: (value: unknown) => void, no: (error: unknown) => void): voi
   broken();
 }
 
-describe.each(PLATFORMS)('%s: a result that cannot be read fails its stream and nothing else', (platform) => {
+describe.each(PLATFORMS)('%s: a result that cannot be read makes only its stream fail', (platform) => {
   // What settles twice is a step once, and then goes on for ever.
   it.each(RESULTS.filter(([what]) => !what.endsWith('twice')))('%s', async (_what, make) => {
     const { errors, hooks } = failing();
@@ -581,7 +584,7 @@ const THROWING: Readonly<Record<string, (thrown: unknown, stream: StreamConnecti
 };
 
 describe.each(PLATFORMS)('%s: an error that cannot be described', (platform) => {
-  it.each(Object.entries(THROWING))('from %s, ends its stream and nothing else', async (_where, produce) => {
+  it.each(Object.entries(THROWING))('from %s ends only its stream', async (_where, produce) => {
     let make: () => unknown = () => undefined;
     const closed = new Recorder();
     @Controller()
@@ -628,7 +631,7 @@ describe.each(PLATFORMS)('%s: an error that cannot be described', (platform) => 
     }
   });
 
-  it('is logged by a logger that throws, which ends nothing', async () => {
+  it('may be logged by a logger that throws, which has no other effect', async () => {
     const warnings = new Recorder();
     const warned = ({ message }: Error): void => warnings.add(message);
     realProcess.on('warning', warned);
@@ -653,13 +656,13 @@ describe('Functions called with hostile values', () => {
     }
   });
 
-  it('formatSse() names a promise', () => {
+  it('formatSse() throws an error that names a promise', () => {
     expect(() => formatSse({ data: Promise.reject(new Error('never seen')) })).toThrow(
       expect.objectContaining({ code: 'not-serializable', message: expect.stringContaining('$ is a promise') }),
     );
   });
 
-  it('abortable() rejects with what a hostile promise or iterable throws', async () => {
+  it('abortable() rejects with the value that a hostile promise or iterable throws', async () => {
     const { signal } = new AbortController();
     await expect(abortable(thenable(broken) as PromiseLike<unknown>, signal)).rejects.toThrow('broken');
     for (const next of [broken, () => 7, () => step('done'), () => step('value')]) {
@@ -675,7 +678,7 @@ describe('Functions called with hostile values', () => {
     }
   });
 
-  it('abortable() warns of a clean-up that throws what cannot be described', async () => {
+  it('abortable() reports a clean-up that throws a value that cannot be described as a warning', async () => {
     const warnings = new Recorder();
     const warned = ({ message }: Error): void => warnings.add(message);
     realProcess.on('warning', warned);
@@ -716,7 +719,7 @@ class Watch {
   }
 }
 
-describe.each(PLATFORMS)('%s: entry points called with hostile values', (platform) => {
+describe.each(PLATFORMS)('%s: with hostile values,', (platform) => {
   it.each<[string, () => unknown, RegExp]>([
     ['a promise', () => Promise.reject(new Error('never seen')), /returned Promise/],
     ['undefined', () => undefined, /returned undefined/],
@@ -729,7 +732,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
       },
       /cannot be/,
     ],
-  ])('encode() of a format may return %s: its stream fails', async (_what, encode, message) => {
+  ])('a format whose encode() returns %s makes its stream fail', async (_what, encode, message) => {
     const { errors, hooks } = failing();
     const format = defineFormat({ name: 'own', mediaTypes: ['text/own'], encode: encode as () => string });
     const { get } = await start(platform, {
@@ -745,7 +748,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     await neighbour.until('3;');
   });
 
-  it('publish() rejects what cannot be sent, and publishes what follows', async () => {
+  it('publish() rejects data that cannot be sent, and publishes the next data', async () => {
     const { app, get } = await startHub();
     const client = await get('/watch');
     await client.until('id: ');
@@ -766,7 +769,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     await client.until('data: fine');
   });
 
-  it('a filter of subscribe() that throws, or returns a promise, fails its subscription and no other', async () => {
+  it('a filter of subscribe() that throws or returns a promise makes only its subscription fail', async () => {
     const { app, get } = await startHub();
     const { errors } = HUB_FAILURES;
     const before = errors.seen.length;
@@ -788,7 +791,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     ]);
   });
 
-  it('subscribe() refuses options that are none', async () => {
+  it('subscribe() refuses options that are not an object', async () => {
     const { app } = await startHub();
     const hub = app.get<Hub>(getHubToken('hostile'));
     for (const options of [
@@ -804,7 +807,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     }
   });
 
-  it('registry.close() rejects with what its function throws, and refuses a promise, which would close all', async () => {
+  it('registry.close() rejects with the error of its function, and refuses a promise, which would match all streams', async () => {
     const { get, registry } = await start(platform, { controllers: [Neighbour] });
     const client = await get('/neighbour');
     await client.until('1;');
@@ -818,19 +821,22 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     expect(registry.size).toBe(1);
   });
 
-  it.each(CHUNKS)('onShutdown may return %s: the application closes', async (_what, make) => {
-    const { get, close } = await start(platform, {
-      controllers: [Neighbour],
-      options: { hooks: { onShutdown: make } },
-    });
-    const client = await get('/neighbour');
-    await client.until('1;');
+  it.each(CHUNKS)(
+    'an onShutdown that returns %s does not prevent the application from closing',
+    async (_what, make) => {
+      const { get, close } = await start(platform, {
+        controllers: [Neighbour],
+        options: { hooks: { onShutdown: make } },
+      });
+      const client = await get('/neighbour');
+      await client.until('1;');
 
-    await close();
-    await client.closed();
-  });
+      await close();
+      await client.closed();
+    },
+  );
 
-  it.each(CHUNKS)('onError may return %s: that is logged', async (_what, make) => {
+  it.each(CHUNKS)('an onError that returns %s causes a line in the log', async (_what, make) => {
     const { get, logs } = await start(platform, {
       controllers: [controllerOf(() => later(() => Promise.reject(new Error('first'))), { format: 'ndjson' })],
       options: { hooks: { onError: make } },
@@ -843,7 +849,7 @@ describe.each(PLATFORMS)('%s: entry points called with hostile values', (platfor
     expect(logs.of('error').join('\n')).toMatch(/failed after[\s\S]*the onError hook threw/);
   });
 
-  it('hooks that are Proxies whose traps throw fail the stream or the start-up', async () => {
+  it('hooks that are Proxies whose traps throw make the stream or the start-up fail', async () => {
     const { errors, hooks } = failing();
     @Controller()
     class Feed {

@@ -235,7 +235,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
   );
 
   it.each(STREAM_ERRORS)(
-    'a request with %s ends its own stream alone, and no handler is called',
+    'a request with %s ends only its own stream, and no handler is called',
     async (_what, offend) => {
       const { client, opened, feed, expectOthers } = await startWithNeighbour();
       const before = opened.seen.length;
@@ -268,7 +268,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     await expectOthers();
   });
 
-  it('a session that Node.js neither reads nor closes after that is asked with PING whether its client is still there', async () => {
+  it('a session that Node.js neither reads nor closes after that receives a PING, which detects whether its client is alive', async () => {
     const { app, connectRaw } = await start();
     const pings = new Recorder();
     (app.getHttpServer() as Http2Server).on('session', (session) => {
@@ -299,7 +299,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     await expectOthers(2);
   });
 
-  it('RST_STREAM ends the stream at once, and no frame of it follows', async () => {
+  it('RST_STREAM ends the stream at once, and no frame of that stream follows', async () => {
     const { client, closed, feed, expectOthers } = await startWithNeighbour();
     client.request(3, '/feed');
     await client.until(3, 'begin;');
@@ -314,7 +314,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     await expectOthers(2);
   });
 
-  it('GOAWAY of a client lets its open streams continue, and the session ends with them', async () => {
+  it('after GOAWAY of a client its open streams continue, and the session ends with them', async () => {
     const { client, closed, feed } = await startWithNeighbour();
 
     client.send(GOAWAY, 0, 0, Buffer.concat([uint32(0), uint32(0)]));
@@ -339,7 +339,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
 });
 
 describe('HTTP/2 flow control of a stream', () => {
-  it('sends no more than the window has room for, byte by byte', async () => {
+  it('sends no more bytes than the window allows', async () => {
     const { connectRaw, registry } = await start();
     const client = await connectRaw(setting(4, 0));
 
@@ -359,7 +359,7 @@ describe('HTTP/2 flow control of a stream', () => {
     await eventually(() => registry.size === 0);
   });
 
-  it('accepts a window that becomes negative, and continues when it is positive again', async () => {
+  it('accepts a window that becomes negative, and continues when the window is positive again', async () => {
     const { connectRaw } = await start();
     const client = await connectRaw(setting(4, 10));
 
@@ -376,7 +376,7 @@ describe('HTTP/2 flow control of a stream', () => {
     expect(client.body(1)).toHaveLength(15);
   });
 
-  it('sends no frame above the size that the client takes, and other streams while one waits', async () => {
+  it('sends no frame above the maximum size of the client, and sends other streams while one waits', async () => {
     const { connectRaw } = await start();
     const client = await connectRaw(setting(4, 0));
     client.request(1, '/bytes');
@@ -389,7 +389,7 @@ describe('HTTP/2 flow control of a stream', () => {
     expect(Math.max(...client.frames.seen.map(({ payload }) => payload.length))).toBeLessThanOrEqual(16_384);
   });
 
-  it('refuses a window of a stream above 2^31-1, and ends that stream alone', async () => {
+  it('refuses a window above 2^31-1, and ends only that stream', async () => {
     const { client, expectOthers } = await startWithNeighbour();
 
     client.send(WINDOW_UPDATE, 0, 1, uint32(0x7fff_ffff));
@@ -440,7 +440,7 @@ describe('HTTP/2 requests in unusual but valid frames', () => {
     ],
   ];
 
-  it.each(VALID)('%s: the stream comes whole', async (_what, request) => {
+  it.each(VALID)('%s: the stream is sent completely', async (_what, request) => {
     const { connectRaw, registry } = await start();
     const client = await connectRaw();
 
@@ -451,7 +451,7 @@ describe('HTTP/2 requests in unusual but valid frames', () => {
     await eventually(() => registry.size === 0);
   });
 
-  it('trailers behind the body of a request do not keep its stream from coming', async () => {
+  it('trailers after the body of a request do not prevent its stream', async () => {
     const { connectRaw } = await start();
     const client = await connectRaw();
 

@@ -23,7 +23,7 @@ describe('HTTP/2: a client', () => {
   const session = useSessions();
   const start = useApps();
 
-  it('that reads nothing of one stream stops its source, and that of no other', async () => {
+  it('that reads nothing of one stream pauses the source of that stream, and of no other', async () => {
     let pulled = 0;
     const streams: StreamConnection[] = [];
     @Controller()
@@ -120,7 +120,7 @@ describe('HTTP/2: a client', () => {
     expect(registry.size).toBe(0);
   });
 
-  it('that opens its window late gets the whole body, and only then is the stream over', async () => {
+  it('that opens its window late receives the whole body, and the stream is over only after that', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -144,7 +144,7 @@ describe('HTTP/2: a client', () => {
     expect(await seen.count(1)).toEqual(['completed']);
   });
 
-  it('that opens its window late gets all of a body that breaks off, before it breaks off', async () => {
+  it('that opens its window late receives all of a body that is cut off, before it is cut off', async () => {
     @Controller()
     class Feed {
       @Sse('feed')
@@ -220,7 +220,7 @@ describe('HTTP/2: a client', () => {
     expect(numbers).toEqual(Array.from({ length: published }, (_, i) => i + 1));
   });
 
-  it('of a silent stream whose format has no heartbeat receives a PING instead', async () => {
+  it('of a silent stream without heartbeats in its format receives a PING instead', async () => {
     @Controller()
     class Feed {
       @Stream('feed', { format: ['text', 'sse'] })

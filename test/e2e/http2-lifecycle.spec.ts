@@ -96,7 +96,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('by a reset of the client is noticed although the body of the request is still to be read', async () => {
+  it('by a reset of the client is noticed before the body of the request is read', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -129,7 +129,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(await seen.count(1)).toEqual(['client-closed']);
   });
 
-  it('by a reset of the client (NO_ERROR) is noticed although the whole body is written and waits for its window', async () => {
+  it('by a reset of the client (NO_ERROR) is noticed also if the whole body is written and waits for its window', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -252,7 +252,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(registry.size).toBe(0);
   });
 
-  it('by the server completes the body, and is reported once', async () => {
+  it('by the server makes the body complete, and is reported once', async () => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -290,7 +290,7 @@ describe('HTTP/2: the end of a stream', () => {
     expect(seen.seen).toEqual(['Feed.deadline deadline', 'Feed.closed server-closed']);
   });
 
-  it('is not earlier although its session takes no more requests', async () => {
+  it('does not occur when its session accepts no more requests', async () => {
     const gate = deferred();
     const sessions = new Recorder<ServerHttp2Session>();
     @Controller()
@@ -351,7 +351,7 @@ describe('HTTP/2: when the application closes', () => {
     }
   });
 
-  it('streams end in the grace, new ones are refused with 503, and other routes still answer', async () => {
+  it('streams end in the grace period, new ones are refused with 503, and other routes still respond', async () => {
     const gate = deferred();
     const farewell = deferred();
     @Controller()
@@ -387,7 +387,7 @@ describe('HTTP/2: when the application closes', () => {
     expect(reply).toMatchObject({ received: 'firstlast', complete: true });
   });
 
-  it('a request that is under way is still answered, and its session then closed', async () => {
+  it('a request that is being processed still receives its response, and its session is then closed', async () => {
     Other.gate = deferred();
     const { app, port, close } = await start('fastify', { fastify, controllers: [Other] });
     const asked = new Recorder<unknown>();
@@ -411,7 +411,7 @@ describe('HTTP/2: when the application closes', () => {
     ['nothing at all', Buffer.alloc(0)],
     ['nothing but its settings', PREFACE],
     ['a request', Buffer.concat([PREFACE, requestFrame()])],
-  ])('a client that sent %s and reads nothing does not hold it up', async (_, bytes) => {
+  ])('a client that sent %s and reads nothing does not delay it', async (_, bytes) => {
     const seen = new Recorder();
     @Controller()
     class Feed {
@@ -477,7 +477,7 @@ describe('HTTP/2: when the application closes', () => {
     await Promise.all(clients.map((client) => client.closed()));
   });
 
-  it('no timer keeps the process alive once its sessions are closed', async () => {
+  it('no timer keeps the process alive after its sessions are closed', async () => {
     const timers = () => realProcess.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
     const { port, close } = await start('fastify', { fastify, controllers: [Other] });
     const http2 = await session(port);

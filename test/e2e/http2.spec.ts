@@ -81,7 +81,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(reply.headers).not.toHaveProperty('content-length');
   });
 
-  it('headers of the application survive, those that HTTP/2 forbids are left out', async () => {
+  it('headers of the application are kept, and those that HTTP/2 forbids are removed', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -128,7 +128,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(Object.keys(reply.headers ?? {}).filter((name) => FORBIDDEN.test(name))).toEqual([]);
   });
 
-  it('a body that is at hand has its length, and answers without a body have none', async () => {
+  it('a body whose length is known has a Content-Length, and responses without a body have none', async () => {
     @Controller()
     class Feed {
       @Stream('whole')
@@ -185,7 +185,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(app.logs.of('error')).toEqual([]);
   });
 
-  it('an error before the first byte has its status, one after it breaks the body off behind its record', async () => {
+  it('an error before the first byte has its status, and a later one cuts the body off after its record', async () => {
     @Controller()
     class Feed {
       @Stream('early')
@@ -234,7 +234,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(neighbour).toMatchObject({ received: 'firstlast', complete: true });
   });
 
-  it('a POST may push, and a Last-Event-ID is read as UTF-8', async () => {
+  it('a POST may push chunks, and a Last-Event-ID is read as UTF-8', async () => {
     const streams: StreamConnection[] = [];
     @Controller()
     class Feed {
@@ -266,7 +266,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(Buffer.from(resumed, 'latin1').toString()).toBe('data: ä😀\n\n');
   });
 
-  it('a hub reaches all formats of one session in order, and one of them resumes', async () => {
+  it('a hub reaches clients of all formats on one session in order, and one of them resumes', async () => {
     @Controller()
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<number>) {}
@@ -303,7 +303,7 @@ describe.each(SERVERS)('HTTP/2 %s:', (_name, fastify, tls) => {
     expect(dataOf(again.received)).toEqual(range(41, 50).map(String));
   });
 
-  it('a session has two hundred streams at once', async () => {
+  it('a session can have two hundred streams at once', async () => {
     @Controller()
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<number>) {}

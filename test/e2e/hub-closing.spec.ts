@@ -52,7 +52,7 @@ class Failing extends MemoryBroker {
 }
 
 describe.each(PLATFORMS)('%s: a broker whose stop() or close() fails', (platform) => {
-  it.each(['/returned', '/iterated'])('leaves no subscriber behind at hub.close(): %s', async (path) => {
+  it.each(['/returned', '/iterated'])('leaves no subscriber after hub.close(): %s', async (path) => {
     const { get, hub } = await start(platform, [Feed], { hub: { broker: new Failing('stop') } });
     const completed = deferred();
     hub.presence.subscribe({ complete: completed.resolve });
@@ -70,33 +70,36 @@ describe.each(PLATFORMS)('%s: a broker whose stop() or close() fails', (platform
     expect(hub.size()).toBe(0);
   });
 
-  it.each(['stop', 'close'] as const)('does not keep app.close() from closing the others: %s', async (what) => {
-    const brokers = [new Failing('nothing'), new Failing(what), new Failing('nothing')];
-    const imports = [
-      StreamingModule.registerHub(...['before', 'feed', 'after'].map((name, i) => ({ name, broker: brokers[i] }))),
-    ];
-    const app = await launch(platform, { imports, controllers: [Feed] });
-    const client = await app.get('/returned', { ...SSE, Connection: 'close' });
-    await joined(hubOf(app), 1);
+  it.each(['stop', 'close'] as const)(
+    'does not prevent app.close() from closing the other brokers: %s',
+    async (what) => {
+      const brokers = [new Failing('nothing'), new Failing(what), new Failing('nothing')];
+      const imports = [
+        StreamingModule.registerHub(...['before', 'feed', 'after'].map((name, i) => ({ name, broker: brokers[i] }))),
+      ];
+      const app = await launch(platform, { imports, controllers: [Feed] });
+      const client = await app.get('/returned', { ...SSE, Connection: 'close' });
+      await joined(hubOf(app), 1);
 
-    await app.close();
-    await client.closed();
+      await app.close();
+      await client.closed();
 
-    expect(client.complete).toBe(true);
-    expect(brokers.map(({ closed }) => closed)).toEqual([1, 1, 1]);
-    expect(app.logs.of('error')).toEqual([
-      expect.stringMatching(
-        what === 'stop' ? /^error A hub could not .*cannot stop/ : /^error A broker .*cannot close/,
-      ),
-    ]);
-    await expect(hubOf(app, 'after').publish(1)).rejects.toMatchObject({ code: 'hub-closed' });
-  });
+      expect(client.complete).toBe(true);
+      expect(brokers.map(({ closed }) => closed)).toEqual([1, 1, 1]);
+      expect(app.logs.of('error')).toEqual([
+        expect.stringMatching(
+          what === 'stop' ? /^error A hub could not .*cannot stop/ : /^error A broker .*cannot close/,
+        ),
+      ]);
+      await expect(hubOf(app, 'after').publish(1)).rejects.toMatchObject({ code: 'hub-closed' });
+    },
+  );
 });
 
 describe.each(PLATFORMS)('%s: app.close()', (platform) => {
   const PATIENT = { shutdown: { grace: 60_000, retry: false } } as const;
 
-  it('does not wait for the grace where a client takes nothing', async () => {
+  it('does not wait for the grace period if a subscriber does not read', async () => {
     const { get, hub, close, registry, sockets } = await start(platform, [Feed], {
       hub: { overflow: 'drop-oldest', queue: { items: 2 } },
       options: PATIENT,
@@ -117,7 +120,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     expect([registry.size, hub.size(), socket?.destroyed]).toEqual([0, 0, true]);
   });
 
-  it('does not wait for the grace for a generator that reads a hub and ignores its signal', async () => {
+  it('does not wait for the grace period if a generator reads a hub and ignores its signal', async () => {
     @Controller()
     class Deaf {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -142,7 +145,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: an application that continues publishing', (platform) => {
+describe.each(PLATFORMS)('%s: an application that continues to publish', (platform) => {
   it.each([10, 300])('can be closed, with %i subscribers', async (count) => {
     const { hub, close } = await start(platform, [Feed]);
     const ends = range(1, count).map(async () => {
@@ -204,7 +207,7 @@ describe.each(PLATFORMS)('%s: an event that is being published when its hub is c
     ]);
   });
 
-  it('reaches them also where the broker delivers it later than it appends it', async () => {
+  it('reaches them also if the broker delivers it some time after append() has resolved', async () => {
     class Remote extends MemoryBroker {
       override tail(log: string, listener: (records: readonly BrokerRecord[]) => void): ReturnType<Broker['tail']> {
         return super.tail(log, (records) => void turns(3).then(() => listener(records)));

@@ -91,7 +91,7 @@ async function all(subscription: AsyncIterable<HubEvent>, seen = new Recorder<un
 }
 
 describe.each(PLATFORMS)('%s: a subscriber of a hub', (platform) => {
-  it('is counted, in all and by topic, when it comes and leaves', async () => {
+  it('is counted, in total and by topic, when it subscribes and unsubscribes', async () => {
     const { hub, come } = await start(platform);
     expect([hub.size(), hub.size('a'), hub.topics]).toEqual([0, 0, []]);
 
@@ -113,7 +113,7 @@ describe.each(PLATFORMS)('%s: a subscriber of a hub', (platform) => {
     expect([hub.size('a'), hub.topics]).toEqual([0, []]);
   });
 
-  it('is reported by hub.presence when it comes and leaves, until the hub is closed', async () => {
+  it('is reported by hub.presence when it subscribes and unsubscribes, until the hub is closed', async () => {
     const { hub, come } = await start(platform);
     const seen: (HubPresence | string)[] = [];
     hub.presence.subscribe({ next: (event) => seen.push(event), complete: () => seen.push('complete') });
@@ -248,7 +248,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
     expect(dataOf(client.body)).toEqual(['{"reason":"evicted","oldest":null}']);
   });
 
-  it('has no further effect the second time, and makes publish() and subscribe() fail', async () => {
+  it('has no effect when it is called again, and makes publish() and subscribe() fail', async () => {
     const { hub, get, text } = await start(platform);
 
     const closing = hub.close();
@@ -284,7 +284,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: app.close()', (platform) => {
-  it('does not confuse other streams with those of a hub that are still to end', async () => {
+  it('distinguishes other streams from those of a hub that have not ended yet', async () => {
     @Controller()
     class Other {
       @Sse('other', { openDelay: 0 })
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: a subscription', (platform) => {
-  it.each(['returned', 'iterated'])('completes its stream when it is closed, and no other: %s', async (route) => {
+  it.each(['returned', 'iterated'])('completes only its own stream when it is closed: %s', async (route) => {
     const { hub, come } = await start(platform);
     const client = await come(`/${route}`, { ...SSE, Connection: 'close' });
     const other = await come('/returned');
@@ -346,7 +346,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(hub.size()).toBe(0);
   });
 
-  it('ends its iteration when it is closed, also one that waits', async () => {
+  it('ends its iteration when it is closed, also if the iteration waits', async () => {
     const { hub } = await start(platform);
     const subscription = hub.subscribe();
     const waiting = all(subscription);
@@ -375,7 +375,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('whose loop is left releases its signal, and is removed', async () => {
+  it('whose for await loop ends releases its signal, and is removed', async () => {
     const { hub } = await start(platform);
     const { signal } = new AbortController();
     const loop = (async () => {

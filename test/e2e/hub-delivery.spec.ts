@@ -234,7 +234,7 @@ describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
     expect(hub.topics).toEqual(['a', 'b']);
   });
 
-  it('events of its own topics alone, where others begin alike or are named as inherited properties', async () => {
+  it('only events of its own topics, also if other topics have the same prefix or the names of inherited properties', async () => {
     const topics = ['a', 'ab', 'a.b', 'constructor', '__proto__', 'ü', 'u\u0308', ' ', '0'];
     const { get, hub } = await start(platform, [Feed]);
     const clients = await Promise.all(topics.map((topic) => get(`/topics?topic=${encodeURIComponent(topic)}`, NDJSON)));
@@ -288,44 +288,47 @@ describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
     ]);
   });
 
-  it.each(['returned', 'iterated'])('events of the history after one call of its filter for each: %s', async (how) => {
-    const asked: unknown[] = [];
-    @Controller()
-    class Filtered {
-      constructor(@InjectHub('feed') readonly hub: Hub) {}
+  it.each(['returned', 'iterated'])(
+    'events of the history after exactly one call of its filter for each: %s',
+    async (how) => {
+      const asked: unknown[] = [];
+      @Controller()
+      class Filtered {
+        constructor(@InjectHub('feed') readonly hub: Hub) {}
 
-      /** What it lets through depends on how often it is called. */
-      private subscribe(signal: AbortSignal) {
-        const filter = ({ data }: HubEvent) => asked.push(data) % 2 === 0;
-        return this.hub.subscribe({ last: Infinity, filter, signal });
+        /** What it lets through depends on how often it is called. */
+        private subscribe(signal: AbortSignal) {
+          const filter = ({ data }: HubEvent) => asked.push(data) % 2 === 0;
+          return this.hub.subscribe({ last: Infinity, filter, signal });
+        }
+
+        @Stream('returned', { format: 'ndjson' })
+        returned(@StreamSignal() signal: AbortSignal) {
+          return this.subscribe(signal);
+        }
+
+        @Stream('iterated', { format: 'ndjson' })
+        async *iterated(@StreamSignal() signal: AbortSignal) {
+          yield* this.subscribe(signal);
+        }
       }
+      const { get, hub } = await start(platform, [Filtered]);
+      await publishAll(hub, range(1, 200));
 
-      @Stream('returned', { format: 'ndjson' })
-      returned(@StreamSignal() signal: AbortSignal) {
-        return this.subscribe(signal);
-      }
+      const client = await get(`/${how}`);
+      await client.until('\n200\n');
 
-      @Stream('iterated', { format: 'ndjson' })
-      async *iterated(@StreamSignal() signal: AbortSignal) {
-        yield* this.subscribe(signal);
-      }
-    }
-    const { get, hub } = await start(platform, [Filtered]);
-    await publishAll(hub, range(1, 200));
+      expect(asked).toEqual(range(1, 200));
+      expect(client.body).toBe(
+        range(1, 200)
+          .filter((n) => n % 2 === 0)
+          .map((n) => `${n}\n`)
+          .join(''),
+      );
+    },
+  );
 
-    const client = await get(`/${how}`);
-    await client.until('\n200\n');
-
-    expect(asked).toEqual(range(1, 200));
-    expect(client.body).toBe(
-      range(1, 200)
-        .filter((n) => n % 2 === 0)
-        .map((n) => `${n}\n`)
-        .join(''),
-    );
-  });
-
-  it('types of events', async () => {
+  it('the types of events', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const [sse, ndjson] = [await get('/returned', SSE), await get('/returned', NDJSON)];
     await joined(hub, 2);
@@ -350,7 +353,7 @@ describe.each(PLATFORMS)('%s: a filter that throws', (platform) => {
   it.each([
     ['live', undefined],
     ['in the history', Infinity],
-  ])('%s fails its own stream, and no other', async (_when, last) => {
+  ])('%s makes only its own stream fail', async (_when, last) => {
     @Controller()
     class Filtered {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -476,7 +479,7 @@ describe.each(PLATFORMS)('%s: a batch of events that are published in one turn',
     expect(counters.map((count) => count())).toEqual(Array(30).fill(1));
   });
 
-  it('and of those of the next turn is sent in two writes', async () => {
+  it('and another batch of the next turn are sent in two writes', async () => {
     const { get, hub, sockets } = await start(platform, [Formats]);
     const client = await get('/returned', SSE);
     await joined(hub, 1);
@@ -493,7 +496,7 @@ describe.each(PLATFORMS)('%s: a batch of events that are published in one turn',
     expect(client.frames.map((frame) => dataOf(frame))).toEqual([[], ['1', '2'], ['3', '4']]);
   });
 
-  it('keeps its order without waiting, also among topics and publishers', async () => {
+  it('keeps its order, also if nothing is awaited, among topics and publishers', async () => {
     const { get, hub } = await start(platform, [Formats]);
     const client = await get('/returned', SSE);
     await client.until('id: ');
@@ -565,7 +568,7 @@ describe.each(PLATFORMS)('%s: an event', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
-  it('receive everything, once and in order, while others join in the middle of rounds', async () => {
+  it('receive all events once and in order, while others subscribe in the middle of rounds', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const first = await Promise.all(range(1, 300).map(() => get('/returned', SSE)));
     await joined(hub, 300);
@@ -593,7 +596,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     }
   }, 30_000);
 
-  it('and one that joins between two slices of a round receive no event of it twice, and miss none', async () => {
+  it('and one that subscribes between two slices of a round receive every event of that round exactly once', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const clients = await Promise.all(range(1, 300).map(() => get('/returned', SSE)));
     await joined(hub, 300);
@@ -629,7 +632,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     ['where another has had some all the time', 'from the start'],
     ['where another has got some later', 'later'],
   ])(
-    'and one that gets hooks between two slices of a round, %s, miss nothing of it',
+    'and one that registers hooks between two slices of a round, %s, miss no event of that round',
     async (_what, others) => {
       const hooks: StreamHooks = { beforeChunk: (chunk) => ({ ...(chunk as HubEvent), data: 'hooked' }) };
       const streams = new Map<string, StreamConnection>();
@@ -673,7 +676,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
   );
 });
 
-describe.each(PLATFORMS)('%s: a client that joins in the turn of a publish', (platform) => {
+describe.each(PLATFORMS)('%s: a client that subscribes in the turn of a publish()', (platform) => {
   @Controller()
   class Racing {
     constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -780,8 +783,8 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
-  it('of HTTP/1.0 receives the bytes without chunked coding', async () => {
+describe.each(PLATFORMS)('%s: another client', (platform) => {
+  it('with HTTP/1.0 receives the bytes without the chunked coding', async () => {
     const { connect, hub } = await start(platform, [Feed]);
     const client = await connect();
     client.send('GET /returned HTTP/1.0\r\nAccept: text/event-stream\r\n\r\n');
@@ -803,7 +806,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(client.error).toBeUndefined();
   });
 
-  it('with Connection: close receives everything, and the end', async () => {
+  it('with Connection: close receives all events, and the end', async () => {
     const { get, hub } = await start(platform, [Feed]);
     const client = await get('/returned', { ...SSE, Connection: 'close' });
     await joined(hub, 1);
@@ -819,7 +822,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(client.complete).toBe(true);
   });
 
-  it('that pipelines receives its second stream with all its events when the first has ended', async () => {
+  it('that pipelines receives its second stream with all events when the first has ended', async () => {
     const { connect, hub, registry } = await start(platform, [Feed]);
     const client = await connect();
     const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n`;
@@ -844,7 +847,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
     expect(second).toMatch(/\r\nid: \S+\ndata: 3\n\nid: \S+\ndata: 4\n\n\r\n$/);
   });
 
-  it('that pipelines and leaves is removed from the hub', async () => {
+  it('that pipelines and disconnects is removed from the hub', async () => {
     const { connect, hub, registry } = await start(platform, [Feed]);
     const client = await connect();
     const request = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n`;
@@ -858,7 +861,7 @@ describe.each(PLATFORMS)('%s: a client of another kind', (platform) => {
   });
 
   it.each(['/returned', '/iterated'])(
-    'of HEAD %s receives the head and its end, and never subscribes',
+    'that sends HEAD %s receives the head and its end, and is never subscribed',
     async (path) => {
       const { get, hub, registry } = await start(platform, [Feed]);
       const seen: HubPresence[] = [];
@@ -933,7 +936,7 @@ describe.each(PLATFORMS)('%s: a subscription behind interceptors', (platform) =>
     }
   }
 
-  it.each(['passing', 'promised'])('is passed on whole, and still shared: %s', async (route) => {
+  it.each(['passing', 'promised'])('is passed on as a whole, and its bytes are still shared: %s', async (route) => {
     passed.length = 0;
     const { get, hub, sockets } = await start(platform, [Intercepted]);
     const client = await get(`/${route}`);
@@ -954,7 +957,7 @@ describe.each(PLATFORMS)('%s: a subscription behind interceptors', (platform) =>
   it.each([
     ['replacing', 'data: replaced\n\n'],
     ['answering', 'data: answered\n\n'],
-  ])('holds nothing when it is not used: %s', async (route, body) => {
+  ])('holds no event if it is not used: %s', async (route, body) => {
     const { text, hub } = await start(platform, [Intercepted]);
     const seen: HubPresence[] = [];
     hub.presence.subscribe((event) => seen.push(event));
@@ -980,7 +983,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     return [Hooked];
   }
 
-  it('beforeChunk sees events of the hub, with their topic and key, and may change, split and drop them', async () => {
+  it('include beforeChunk, which receives events with their topic and key, and may change, split and drop them', async () => {
     const seen: unknown[] = [];
     const beforeChunk = (chunk: unknown) => {
       const { id, type, data, topic, key } = chunk as HubEvent<number>;
@@ -1018,7 +1021,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect([...seen].sort()).toEqual([...all, ...all].sort());
   });
 
-  it('beforeChunk is not called for notices of the hub', async () => {
+  it('do not include beforeChunk for notices of the hub', async () => {
     const seen: unknown[] = [];
     const beforeChunk = (chunk: unknown) => {
       seen.push((chunk as HubEvent).data);
@@ -1034,7 +1037,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect(client.body).toMatch(/^\{"reset":\{"reason":"malformed","oldest":"\S+"\}\}\n1\n$/);
   });
 
-  it('beforeChunk that takes its time keeps the order, and delays no other client', async () => {
+  it('include a slow beforeChunk, which keeps the order, and delays no other client', async () => {
     const gate = deferred();
     const slow = hooked({ beforeChunk: async (chunk) => gate.promise.then(() => chunk) }, { format: 'ndjson' });
     const { get, hub } = await start(platform, [...slow, Feed]);
@@ -1051,7 +1054,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect(held.body).toBe('1\n2\n3\n4\n5\n');
   });
 
-  it('beforeChunk that throws fails its own stream', async () => {
+  it('include a beforeChunk that throws, which makes its own stream fail', async () => {
     const beforeChunk = () => {
       throw new Error('the hook broke');
     };
@@ -1070,7 +1073,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect(logs.of('error').join()).toContain('the hook broke');
   });
 
-  it('onOpen that takes its time delays the events: what it sends comes first, and no event is missed', async () => {
+  it('include a slow onOpen, whose chunks are sent first, and no event is missed', async () => {
     const opening = deferred();
     const gate = deferred();
     const onOpen = async (stream: StreamConnection) => {
@@ -1113,16 +1116,19 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
         throw new ForbiddenException('not you');
       },
     ],
-  ])('onOpen that %s has the status of the exception filter, and leaves no subscriber', async (_how, onOpen) => {
-    const { url, hub, registry } = await start(platform, hooked({ onOpen }, { format: 'sse' }));
+  ])(
+    'include an onOpen that %s, whose response has the status of the exception filter, and no subscriber remains',
+    async (_how, onOpen) => {
+      const { url, hub, registry } = await start(platform, hooked({ onOpen }, { format: 'sse' }));
 
-    const response = await fetch(url('/feed'));
+      const response = await fetch(url('/feed'));
 
-    expect([response.status, await response.text()]).toEqual([403, expect.stringContaining('not you')]);
-    expect([hub.size(), registry.size]).toEqual([0, 0]);
-  });
+      expect([response.status, await response.text()]).toEqual([403, expect.stringContaining('not you')]);
+      expect([hub.size(), registry.size]).toEqual([0, 0]);
+    },
+  );
 
-  it('are run in the order they have on any stream', async () => {
+  it('run in the same order as for any stream', async () => {
     const seen = new Recorder();
     const { get, hub } = await start(
       platform,
@@ -1153,7 +1159,7 @@ describe.each(PLATFORMS)('%s: hooks of a stream of a hub', (platform) => {
     expect(await seen.count(5)).toEqual(['onOpen', 'beforeChunk', 'beforeClose', 'beforeChunk', 'onClose completed']);
   });
 
-  it('that are added later see the chunks from then on', async () => {
+  it('receive the following chunks if they are added later', async () => {
     let connection: StreamConnection | undefined;
     @Controller()
     class Later {
@@ -1210,7 +1216,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     streams.seen.length = 0;
   });
 
-  it('may send events of its own, which stand between those of the hub in the order of the calls', async () => {
+  it('may send its own events, which are between those of the hub in the order of the calls', async () => {
     const { get, hub } = await start(platform, [Owning]);
     const client = await get('/feed');
     const [stream] = await streams.count(1);
@@ -1233,7 +1239,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(dataOf(client.body)).toEqual(['1', '2', 'a', 'b', '3', 'c', '4']);
   });
 
-  it('may send and publish in one turn: each keeps its order, in one write', async () => {
+  it('may send and publish in one turn, and the client receives everything in order and in one write', async () => {
     const { get, hub, sockets } = await start(platform, [Owning]);
     const client = await get('/feed');
     const [stream] = await streams.count(1);
@@ -1254,7 +1260,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(writes()).toBe(1);
   });
 
-  it('may close the stream, which completes after the chunks that were sent, and the subscriber is removed', async () => {
+  it('may close the stream, which ends after the chunks that were sent, and the subscriber is removed', async () => {
     const { get, hub, registry } = await start(platform, [Owning]);
     const client = await get('/feed');
     const [stream] = await streams.count(1);
@@ -1273,7 +1279,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(registry.size).toBe(0);
   });
 
-  it('may return a promise of it', async () => {
+  it('may return a promise of the subscription', async () => {
     const { get, hub } = await start(platform, [Owning]);
     const client = await get('/promised');
     await client.until('id: ');
@@ -1295,7 +1301,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
     expect(client.body).toBe(`event: position\nid: ${position}\ndata: {}\n\n`);
   });
 
-  it('and returns it a second time fails that request alone', async () => {
+  it('and returns it a second time makes only the second request fail', async () => {
     @Controller()
     class Twice {
       private readonly subscription: HubSubscription;
@@ -1323,7 +1329,7 @@ describe.each(PLATFORMS)('%s: a handler that returns a subscription', (platform)
   });
 });
 
-describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
+describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
   it.each([
     ['/returned', undefined],
     ['/iterated', undefined],
@@ -1351,7 +1357,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(hub.topics).toEqual([]);
   });
 
-  it('during an asynchronous guard never subscribes', async () => {
+  it('during an asynchronous guard is never subscribed', async () => {
     const asked = deferred();
     const gate = deferred();
     class Slow implements CanActivate {
@@ -1390,7 +1396,7 @@ describe.each(PLATFORMS)('%s: a client that leaves', (platform) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('while the handler is still busy never subscribes', async () => {
+  it('while the handler is still running is never subscribed', async () => {
     const called = deferred();
     const gate = deferred();
     @Controller()

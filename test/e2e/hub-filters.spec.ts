@@ -9,7 +9,7 @@ import { turns } from '../support/running.js';
 const start = useHubApps();
 
 describe.each(PLATFORMS)('%s: a filter', (platform) => {
-  it('runs in the context of its subscriber, whoever publishes', async () => {
+  it('runs in the AsyncLocalStorage context of its subscriber, whoever publishes', async () => {
     const context = new AsyncLocalStorage<string>();
     const seen: unknown[] = [];
     @Controller()
@@ -47,7 +47,7 @@ describe.each(PLATFORMS)('%s: a filter', (platform) => {
     ]);
   });
 
-  it('that is slow does not block the event loop until every subscriber is served', async () => {
+  it('that is slow does not block the event loop until all subscribers have received an event', async () => {
     const { hub } = await start(platform, [Feed]);
     const order: string[] = [];
     const iterators = range(1, 64).map(() =>

@@ -145,13 +145,16 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
     }
   });
 
-  it.each(['text', 'bytes'] as const)('is sent as %s: the same whether it is returned or iterated', async (format) => {
-    const { clients } = await bodies(format);
-    const [returned, iterated] = clients.map(({ body }) => body);
+  it.each(['text', 'bytes'] as const)(
+    'is sent as %s, the same from a returned and an iterated subscription',
+    async (format) => {
+      const { clients } = await bodies(format);
+      const [returned, iterated] = clients.map(({ body }) => body);
 
-    expect(iterated).toBe(PLAIN);
-    expect(returned).toBe(PLAIN);
-  });
+      expect(iterated).toBe(PLAIN);
+      expect(returned).toBe(PLAIN);
+    },
+  );
 
   it.each(['text', 'bytes'] as const)('that is a string or bytes is sent unchanged: %s', async (format) => {
     const { get, hub } = await start(platform, [feedIn(format)]);
@@ -189,7 +192,7 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
     ]);
   });
 
-  it('is not needed for a valid JSON array', async () => {
+  it('that is missing leaves a valid JSON array', async () => {
     const { get, hub } = await start(platform, [feedIn('json')]);
     const client = await get('/returned');
     await client.until('\r\n\r\n');
@@ -200,7 +203,7 @@ describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
     expect(client.body).toBe('[]');
   });
 
-  it('and looks like an event is data', async () => {
+  it('as an object that looks like an event is data', async () => {
     const { get, hub } = await start(platform, [feedIn()]);
     const accepts = ['text/event-stream', 'application/x-ndjson'];
     const before = await hub.publish('before');
@@ -267,7 +270,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect([event?.id, event?.type, event?.data, event?.topic, event?.key]).toEqual([id, 't', { n: 1 }, 'x', 'k']);
   });
 
-  it('that frames its chunks frames those of every client', async () => {
+  it('with open and close sends these to every client', async () => {
     const { own } = counted({ open: 'OPEN ', separator: ' | ', close: ' CLOSE' });
     const { get, hub } = await start(platform, [feedIn(own)]);
     const early = await get('/returned');
@@ -282,7 +285,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect([early.body, late.body]).toEqual(['OPEN <1> | <2> | <3> CLOSE', 'OPEN <2> | <3> CLOSE']);
   });
 
-  it('that throws fails its own streams, and no others', async () => {
+  it('that throws makes only its own streams fail', async () => {
     const picky = defineFormat({
       name: 'picky',
       mediaTypes: ['text/x-picky'],
@@ -321,7 +324,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect(logs.of('error').join()).toContain('no twos');
   });
 
-  it('that returns nothing for an event sends nothing, and continues', async () => {
+  it('that returns an empty string for an event sends nothing for it, and continues', async () => {
     const odd = defineFormat<number>({
       name: 'odd',
       mediaTypes: ['text/x-odd'],
@@ -342,7 +345,7 @@ describe.each(PLATFORMS)('%s: a custom format', (platform) => {
     expect([...clients, late].map(({ body }) => body)).toEqual(Array(3).fill('1;3;'));
   });
 
-  it('may make bytes of one event and text of another', async () => {
+  it('may return bytes for one event and text for another', async () => {
     const mixed = defineFormat<number>({
       name: 'mixed',
       mediaTypes: ['text/x-mixed'],
@@ -395,7 +398,7 @@ describe.each(PLATFORMS)('%s: a format that is not decided', (platform) => {
     }
   });
 
-  it('is decided by the history, if there is any to be read', async () => {
+  it('is decided by the history, if that has events for the client', async () => {
     const { get, hub } = await start(platform, [feedIn()]);
     const before = await hub.publish({ n: 0 });
     await publishAll(hub, ['a', 'b']);
@@ -409,7 +412,7 @@ describe.each(PLATFORMS)('%s: a format that is not decided', (platform) => {
     expect(client.body).toBe('abc');
   });
 
-  it('and no event, before the hub is closed, is an empty NDJSON stream', async () => {
+  it('becomes NDJSON if the hub is closed before the first event', async () => {
     const { get, hub } = await start(platform, [feedIn()]);
     const client = await get('/returned', { Connection: 'close' });
     await joined(hub, 1);
@@ -461,7 +464,7 @@ describe.each(PLATFORMS)('%s: a gap is reported', (platform) => {
     ['json', '[1,2]'],
     ['text', 'onetwo'],
     ['bytes', 'onetwo'],
-  ] as const)('by nothing in %s, which has no record for it, and the history follows', async (format, body) => {
+  ] as const)('by no record in %s, which has none for it, and the history follows', async (format, body) => {
     const { get, hub } = await start(platform, [feedIn(format)]);
     await publishAll(hub, format === 'json' ? [1, 2] : ['one', 'two']);
     const clients = [await get('/returned?after=unknown'), await get('/iterated?after=unknown')];

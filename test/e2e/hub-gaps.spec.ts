@@ -91,7 +91,7 @@ describe.each(PLATFORMS)('%s: a subscriber that receives a lagged event', (platf
     ['latest', ['a', 'b', 'a', 'c', 'a'], [2, 3, 4, 5]],
     // The first of them is not dropped, and still to come.
     ['latest', ['a', 'b', 'b'], [1, 2, 3]],
-  ] as const)('and resumes from its id misses nothing: %s of keys %j', async (overflow, keys, missed) => {
+  ] as const)('and resumes from the id that it has misses no event: %s of keys %j', async (overflow, keys, missed) => {
     const queue = { items: overflow === 'latest' ? 9 : 2 };
     const { hub } = await start(platform, [Feed], { hub: { overflow, queue } });
     const events = hub.subscribe()[Symbol.asyncIterator]();

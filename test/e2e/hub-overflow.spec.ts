@@ -175,7 +175,7 @@ async function accountedFor(client: RawClient, count: number): Promise<number[]>
 
 describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disconnect', (platform) => {
   it.each(['returned', 'hooked'])(
-    'is closed with a warning, comes back with its id, and misses nothing: %s',
+    'is cut off with a warning, reconnects with its id, and misses nothing: %s',
     async (route) => {
       const { hub, come, logs } = await start(platform);
       const client = await come(`/${route}/disconnect`, SSE);
@@ -202,7 +202,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disco
     },
   );
 
-  it('throws an error in the loop that reads it', async () => {
+  it('causes an error in the loop that reads for it', async () => {
     const { hub, come, logs } = await start(platform);
     const client = await come('/iterated/disconnect', SSE);
     const other = await come('/returned/disconnect', SSE);
@@ -234,7 +234,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading receives the number of
       ROUTES.flatMap((route) => FORMATS.map((format) => [policy, route, ...format] as const)),
     ),
   )(
-    '%s, %s, %s: exactly, at the place of the gap, while others get everything',
+    '%s, %s, %s: exactly, in the place of the gap, while others receive all events',
     async (policy, route, _name, headers) => {
       const { hub, come, logs } = await start(platform);
       const others = [await come('/returned/disconnect', SSE), await come('/iterated/disconnect', NDJSON)];
@@ -266,7 +266,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading receives the number of
     30_000,
   );
 
-  it('again and again, whenever it reads a little', async () => {
+  it('repeatedly, whenever it reads a little', async () => {
     const { hub, come } = await start(platform);
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/returned/drop-oldest', SSE);
@@ -306,7 +306,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
   const ROUTES = ['returned', 'iterated', 'hooked'];
 
   it.each(POLICIES.flatMap((policy) => ROUTES.map((route) => [policy, route])))(
-    'is its queue and a socket full, of bytes and of events: %s, %s',
+    'is bounded by its queue and the buffer of its socket: %s, %s',
     async (policy, route) => {
       const { hub, come } = await start(platform, { queue: { items: 20, bytes: MIB } });
       const client = await come(`/${route}/${policy}`, SSE);
@@ -336,7 +336,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
     30_000,
   );
 
-  it('is released when it leaves', async () => {
+  it('is released when it disconnects', async () => {
     const { hub, come } = await start(platform, { queue: { items: 20, bytes: MIB } });
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/returned/drop-oldest', SSE);
@@ -350,7 +350,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
     expect(heldBy(hub)).toEqual([{ items: 0, bytes: 0 }]);
   });
 
-  it('is one socket full where it reads its history', async () => {
+  it('is bounded by the buffer of its socket while it receives the history', async () => {
     const { hub, come } = await start(platform, { queue: { items: 1, bytes: 1 }, history: { limit: MANY } });
     const [first = ''] = await publishPaced(hub, 1, MANY, []);
     const client = await come('/returned/disconnect', { ...SSE, 'Last-Event-ID': first });
@@ -366,7 +366,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
 });
 
 describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
-  it('closes a client of a hub that reads nothing, whatever its policy, and does not affect the others', async () => {
+  it('disconnects a client of a hub that reads nothing, whatever the policy is, and does not affect other clients', async () => {
     const { hub, come, logs } = await start(platform);
     const other = await come('/returned/disconnect', SSE);
     const client = await come('/impatient', SSE);

@@ -111,7 +111,7 @@ function resetIn(body: string): { reset: HubReset | undefined; id: string | unde
 }
 
 describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
-  it('receives the events that it has missed, and then new ones, without gap or duplicate', async () => {
+  it('receives the events that it has missed, and then new ones, without a gap or a duplicate', async () => {
     const { hub, since } = await start(platform);
     const ids = await publishAll(hub, range(1, 300));
 
@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     expect(dataOf(client.body)).toEqual(['2']);
   });
 
-  it('with the id of its opening receives the events before its first event', async () => {
+  it('with the id that it received on opening receives the events that were published after that', async () => {
     const { get, hub, since } = await start(platform);
     for (const before of [[], [1, 2]]) {
       await publishAll(hub, before);
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     }
   });
 
-  it('with an empty id, or with none, begins with live events', async () => {
+  it('with an empty id, or without one, begins with new events', async () => {
     const { get, hub } = await start(platform);
     const position = await hub.publish('before');
     const clients = [await get('/all', SSE), await get('/all', { ...SSE, 'Last-Event-ID': '' })];
@@ -198,7 +198,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     );
   });
 
-  it('after an event in the middle of a turn receives the rest of the turn', async () => {
+  it('after an event in the middle of a turn receives the following events of that turn', async () => {
     const { get, hub, since } = await start(platform);
     const client = await get('/all', SSE);
     await joined(hub, 1);
@@ -241,7 +241,7 @@ describe.each(PLATFORMS)('%s: a client that resumes', (platform) => {
     expect(dataOf(client.body).map((data) => data?.split(' ')[0])).toEqual([...range(1, 200).map(String), 'end']);
   }, 20_000);
 
-  it('and reads a history that is evicted meanwhile receives a reset in the middle', async () => {
+  it('and reads slowly while the history is evicted receives a reset in between', async () => {
     const { hub, since, sockets } = await start(platform, { hub: { history: { limit: 300 } } });
     const big = 'x'.repeat(50_000);
     const text = (n: number) => `${n} ${big}`;
@@ -294,7 +294,7 @@ describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
     expect(ndjson.body).toBe(`{"reset":{"reason":"evicted","oldest":"${ids[3]}"}}\n4\n5\n6\n7\n`);
   });
 
-  it('because it was away for too long receives a reset, and the history', async () => {
+  it('because it was disconnected for too long receives a reset, and the history', async () => {
     const { hub, since } = await start(platform, { hub: { history: { ttl: 60_000 } } });
     const begin = Date.now();
     let now = begin;
@@ -320,7 +320,7 @@ describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
     }
   });
 
-  it('because its history expires at the very moment it is read receives a reset', async () => {
+  it('because the history expires at the moment when it is read receives a reset', async () => {
     const { hub, since } = await start(platform, { hub: { history: { ttl: 60_000 } } });
     let now = Date.now();
     replace(Date, 'now', () => now);
@@ -362,7 +362,7 @@ describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
     expect(resetIn(late.body)).toMatchObject({ reset: { reason: 'epoch', oldest: first }, data: ['a', 'b'] });
   });
 
-  it('because its id is ahead of the log receives a reset', async () => {
+  it('because its id is newer than the log receives a reset', async () => {
     const { hub, since } = await start(platform);
     const id = await hub.publish(1);
 
@@ -551,7 +551,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     expect(resetIn(missed.body)).toEqual({ reset: { reason: 'evicted', oldest: null }, id: second, data: ['3'] });
   });
 
-  it('loses nothing for live subscribers', async () => {
+  it('delivers all events to connected subscribers', async () => {
     const { hub, get } = await start(platform, { hub: { history: false } });
     const clients = [await get('/all', SSE), await get('/topics?topic=a', SSE), await get('/even', NDJSON)];
     await joined(hub, 3);
@@ -563,7 +563,7 @@ describe.each(PLATFORMS)('%s: a hub without history', (platform) => {
     expect(clients[2]?.body.split('\n')).toHaveLength(1_001);
   });
 
-  it('begins with live events', async () => {
+  it('begins with new events for every client', async () => {
     const { hub, get } = await start(platform, { hub: { history: false } });
     const position = await hub.publish(1);
     const client = await get('/last?n=5', SSE);
@@ -584,7 +584,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     ['9', range(1, 9).map(String)],
     ['100', range(1, 9).map(String)],
     ['Infinity', range(1, 9).map(String)],
-  ])('%s starts with that number of the newest events', async (n, expected) => {
+  ])('%s replays that number of the newest events', async (n, expected) => {
     const { get, hub } = await start(platform);
     const ids = await publishAll(hub, range(1, 9));
     const clients = [await get(`/last?n=${n}`, SSE), await get(`/last?n=${n}`, NDJSON)];
@@ -627,7 +627,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     );
   });
 
-  it('holds no more than the history', async () => {
+  it('replays no more events than the history has', async () => {
     const { get, hub } = await start(platform, { hub: { history: { limit: 2 } } });
     await publishAll(hub, range(1, 5));
 
@@ -637,7 +637,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
     expect(dataOf(client.body)).toEqual(['4', '5']);
   });
 
-  it('is for clients without an id: an id takes precedence, and an empty one does not', async () => {
+  it('applies to clients without an id or with an empty one, but not to a client with an id', async () => {
     const { hub, since } = await start(platform);
     const ids = await publishAll(hub, range(1, 5));
 
@@ -649,11 +649,11 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: a client that receives no event for long', (platform) => {
+describe.each(PLATFORMS)('%s: a client that receives no event for a long time', (platform) => {
   it.each([
     ['because nothing comes for its topic', '/topics?topic=quiet', { topic: 'loud' }, 7],
     ['because its filter lets nothing through', '/even', {}, 7],
-  ])('%s receives its position, and misses nothing later', async (_why, path, options, noise) => {
+  ])('%s, receives its position, and misses nothing later', async (_why, path, options, noise) => {
     const { get, hub, since } = await start(platform, {
       hub: { history: { limit: 10 } },
       options: { heartbeat: 10 },
@@ -676,7 +676,7 @@ describe.each(PLATFORMS)('%s: a client that receives no event for long', (platfo
     expect(dataOf(back.body)).toEqual(['2']);
   });
 
-  it('of all topics receives its position with the events, and comments in between', async () => {
+  it('and is subscribed to all topics receives comments, because its events contain its position', async () => {
     const { get, hub } = await start(platform, { options: { heartbeat: 10 } });
     const client = await get('/all', SSE);
     await joined(hub, 1);
@@ -799,11 +799,11 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) => {
+describe.each(PLATFORMS)('%s: while events are published at full speed,', (platform) => {
   const CLIENTS = 50;
   const VISITS = 5;
 
-  it('clients that resume again and again receive a sequence without gap or duplicate', async () => {
+  it('clients that resume repeatedly receive a sequence without a gap or a duplicate', async () => {
     const { hub, get } = await start(platform, { hub: { history: { limit: 1_000_000 } } });
     const loop = new PublishLoop(hub, 2);
 
@@ -830,7 +830,7 @@ describe.each(PLATFORMS)('%s: while it is published at full speed', (platform) =
     }
   }, 60_000);
 
-  it('and the history is short, every gap shows as a reset', async () => {
+  it('clients with a short history receive a reset for every gap', async () => {
     const { hub, get } = await start(platform, { hub: { history: { limit: 100 } } });
     const loop = new PublishLoop(hub, 20);
 

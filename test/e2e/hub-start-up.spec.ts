@@ -292,7 +292,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     }
   });
 
-  it('in a module that is loaded later fails the loading of that module, and the application keeps running', async () => {
+  it('in a module that is loaded later makes the loading of that module fail, and the application continues', async () => {
     @Module({ providers: [ByConstructor] })
     class LateModule {}
     const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
@@ -303,7 +303,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     expect(await hubOf({ app }, 'prices').publish(1)).toEqual(expect.any(String));
   });
 
-  it('is undefined where it is optional, and a known hub is injected there', async () => {
+  it('is injected as undefined if the parameter is optional, and a known hub is injected as usual', async () => {
     @Injectable()
     class Tolerant {
       @Optional()
@@ -329,7 +329,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     expect([rest.property, rest.unknown, rest.made]).toEqual([undefined, undefined, 'none']);
   });
 
-  it('of another application of the process does not hinder this one', async () => {
+  it('of another application in the process does not affect this application', async () => {
     await expect(boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] })).rejects.toThrow(UNKNOWN);
 
     const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
@@ -337,7 +337,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     expect(hubOf({ app }, 'prices').name).toBe('prices');
   });
 
-  it('of another application is not injected either', async () => {
+  it('of another application is not injected', async () => {
     await boot(platform, [StreamingModule.forRoot(), StreamingModule.registerHub({ name: UNKNOWN })]);
 
     await expect(boot(platform, [StreamingModule.forRoot()], { providers: [ByConstructor] })).rejects.toThrow(UNKNOWN);
@@ -363,7 +363,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered twice is refused', (platf
     expect(message).toContain('The hub "twice" is registered twice');
   });
 
-  it('but one registration may be imported by several modules', async () => {
+  it('unless one registration is imported by several modules', async () => {
     const shared = twice();
     @Module({ imports: [shared] })
     class Third {}
@@ -421,7 +421,7 @@ describe('registerHub() refuses', () => {
     expect(message).toContain(problem);
   });
 
-  it('also the last of several, by its name', async () => {
+  it('an invalid hub that is the last of several, and names that hub', async () => {
     const { message } = await refusal(() =>
       StreamingModule.registerHub({ name: 'good' }, { name: 'bad', queue: { items: -1 } }),
     );
@@ -430,7 +430,7 @@ describe('registerHub() refuses', () => {
     expect(message).not.toContain('"good"');
   });
 
-  it('nothing that is allowed', () => {
+  it('no valid options', () => {
     const all: HubOptions = {
       name: 'x'.repeat(128),
       history: { limit: 1, ttl: 0.5 },
@@ -518,7 +518,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(seen).toEqual([hubOf(app, 'prices'), hubOf(app, 'prices')]);
   });
 
-  it('may be used before the application listens, and its history is there for the first client', async () => {
+  it('may be used before the application listens, and the first client receives its history', async () => {
     @Controller()
     class Early {
       constructor(@InjectHub('prices') readonly hub: Hub) {}
@@ -540,7 +540,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(dataOf(client.body)).toEqual(['early']);
   });
 
-  it('is put in the place of another by a test, through its token', async () => {
+  it('may be replaced in a test by its token', async () => {
     const published: unknown[] = [];
     const fake = { publish: (data: unknown) => Promise.resolve(published.push(data)) };
     @Controller()
@@ -573,7 +573,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect(app.get(getHubToken('orders'))).toBeInstanceOf(Hub);
   });
 
-  it('by a module that is loaded later is opened then, and closed with the application', async () => {
+  it('by a module that is loaded later is opened at that time, and closed with the application', async () => {
     const [broker, own] = [new Noting(), new Noting()];
     @Injectable()
     class Late {
@@ -600,7 +600,7 @@ describe.each(PLATFORMS)('%s: a hub that is registered', (platform) => {
     expect((await refusal(() => late.publish('too late'))).code).toBe('hub-closed');
   });
 
-  it('by a module that is loaded later under a name that is taken fails the loading of that module', async () => {
+  it('by a module that is loaded later with a name that exists makes the loading of that module fail', async () => {
     @Module({ imports: [StreamingModule.registerHub({ name: 'prices' })] })
     class LateModule {}
     const app = await boot(platform, [StreamingModule.forRoot(), HUBS()]);
@@ -649,7 +649,7 @@ describe('A hub in an application context without HTTP', () => {
   it.each<[string, Imports]>([
     ['with forRoot()', [StreamingModule.forRoot(), HUBS()]],
     ['without forRoot()', [HUBS()]],
-  ])('is injected, publishes, and is closed with the context: %s', async (_how, imports) => {
+  ])('can be injected, publishes, and is closed with the context: %s', async (_how, imports) => {
     @Injectable()
     class Worker {
       constructor(@InjectHub('prices') readonly hub: Hub) {}
@@ -669,8 +669,8 @@ describe('A hub in an application context without HTTP', () => {
   });
 });
 
-describe.each(PLATFORMS)('%s: what StreamingModule provides to an application', (platform) => {
-  it('does not include what its streams share', async () => {
+describe.each(PLATFORMS)('%s: the providers of StreamingModule', (platform) => {
+  it('do not include internal objects', async () => {
     @Injectable()
     class Curious {
       constructor(@Inject(StreamingRuntime) readonly runtime: unknown) {}
@@ -691,7 +691,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
       'forRootAsync()',
       (broker) => StreamingModule.forRootAsync({ useFactory: async () => turns(2).then(() => ({ broker })) }),
     ],
-  ])('is that of %s, for all hubs without one of their own', async (_where, root) => {
+  ])('is that of %s, for all hubs without their own broker', async (_where, root) => {
     const [shared, own] = [new Noting(), new Noting()];
     const app = await boot(platform, [hubs(), root(shared), StreamingModule.registerHub({ name: 'c', broker: own })]);
 
@@ -703,22 +703,25 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     expect(own.seen).toEqual(['open c', 'append c c']);
   });
 
-  it.each(['forRoot', 'registerHub'])('that fails to open makes the start fail with its error: %s', async (where) => {
-    class Failing extends Noting {
-      override open(): Promise<void> {
-        return Promise.reject(new Error('the store is not there'));
+  it.each(['forRoot', 'registerHub'])(
+    'that fails to open makes the start-up fail with its error: %s',
+    async (where) => {
+      class Failing extends Noting {
+        override open(): Promise<void> {
+          return Promise.reject(new Error('the store is not there'));
+        }
       }
-    }
-    const broker = new Failing();
-    const imports =
-      where === 'forRoot'
-        ? [StreamingModule.forRoot({ broker }), hubs()]
-        : [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'a', broker })];
+      const broker = new Failing();
+      const imports =
+        where === 'forRoot'
+          ? [StreamingModule.forRoot({ broker }), hubs()]
+          : [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'a', broker })];
 
-    await expect(boot(platform, imports)).rejects.toThrow('the store is not there');
-  });
+      await expect(boot(platform, imports)).rejects.toThrow('the store is not there');
+    },
+  );
 
-  it.each(['tail', 'read'] as const)('that fails to %s makes the start fail with its error', async (method) => {
+  it.each(['tail', 'read'] as const)('that fails to %s makes the start-up fail with its error', async (method) => {
     const broker: Broker = Object.assign(new MemoryBroker(), {
       [method]: () => Promise.reject(new Error(`no ${method}`)),
     });
@@ -732,7 +735,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     ).rejects.toThrow(`no ${method}`);
   });
 
-  it('that opens slowly is awaited', async () => {
+  it('that opens slowly delays the start-up', async () => {
     const gate = deferred();
     class Slow extends Noting {
       override async open(...args: Parameters<Broker['open']>): Promise<void> {
@@ -754,7 +757,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     expect(broker.seen.slice(-1)).toEqual(['append a 1']);
   });
 
-  it('that holds a log already gives it to the hub as its history', async () => {
+  it('that has a log already provides the history of the hub', async () => {
     const broker = new MemoryBroker();
     await broker.open('a', { limit: 10, ttl: 60_000 });
     for (const n of [1, 2, 3]) {
@@ -778,7 +781,7 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     expect(dataOf(client.body)).toEqual(['2', '3']);
   });
 
-  it('that fails to append fails that publish alone', async () => {
+  it('that fails to append makes only that publish() fail', async () => {
     const broker = new Noting();
     const { append } = broker;
     const imports = [StreamingModule.registerHub({ name: 'a', broker })];
@@ -851,7 +854,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     }
   });
 
-  it('leaves alone a hub that was closed before', async () => {
+  it('does not close a hub again that was closed before', async () => {
     const broker = new Noting();
     const imports = [StreamingModule.registerHub({ name: 'a', broker })];
     const app = await launch(platform, { imports });
@@ -862,7 +865,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     expect(broker.seen).toEqual(['open a', 'stop a', 'close']);
   });
 
-  it('ends streams of hubs well and at once, although others have long to end', async () => {
+  it('ends streams of hubs cleanly and at once, even if other streams take long', async () => {
     const gate = deferred();
     const ended: string[] = [];
     @Controller()
@@ -940,7 +943,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: bad input', (platform) => {
+describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
   @Controller()
   class Feed {
     constructor(@InjectHub('prices') readonly hub: Hub) {}
@@ -1005,7 +1008,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
       },
       'a string',
     ],
-  ])('publishing %s rejects that publish alone', async (_what, data, why) => {
+  ])('publish() of %s makes only that call reject', async (_what, data, why) => {
     const { get, hub } = await start();
     const client = await get('/all');
     await client.until('id: ');
@@ -1053,7 +1056,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(hub.size()).toBe(1);
   });
 
-  it('a topic that is several is refused where one is published to', async () => {
+  it('an array of topics is refused by publish()', async () => {
     const { hub } = await start();
 
     const { code } = await refusal(() => hub.publish(1, { topic: ['a'] } as unknown as PublishOptions));
@@ -1061,7 +1064,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(code).toBe('invalid-topic');
   });
 
-  it('more than 1000 topics in one subscription are refused, as each of them takes memory', async () => {
+  it('more than 1000 topics in one subscription are refused, because each of them takes memory', async () => {
     const { hub } = await start();
     const topic = range(1, 1_001).map(String);
 
@@ -1096,7 +1099,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     ['GET', '/query?topic=good&topic=%07'],
     ['POST', '/query?topic=%00'],
     ['POST', `/query?topic=${'%C3%BC'.repeat(513)}`],
-  ])('a client that requests a bad topic receives a 400: %s %.30s', async (method, path) => {
+  ])('a client that requests an invalid topic receives a 400: %s %.30s', async (method, path) => {
     const { url, hub, registry } = await start();
 
     const response = await fetch(url(path), { method });
@@ -1110,7 +1113,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
   });
 
   it.each(['reset', 'lagged', 'position', 'shutdown'])(
-    'the type %s is refused, as it is one of our own',
+    'the type %s is refused, because the package uses it',
     async (type) => {
       const { hub } = await start();
 
@@ -1128,7 +1131,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     [{ type: null }, 'The type of an event'],
     [{ key: 7 }, 'The key of an event is a string, not number'],
     [{ key: null }, 'The key of an event is a string'],
-  ])('publishing with %j is refused', async (options, problem) => {
+  ])('publish() with %j is refused', async (options, problem) => {
     const { hub } = await start();
 
     const { code, message } = await refusal(() => hub.publish(1, options as PublishOptions));
@@ -1143,7 +1146,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     [null, 'must be an object with topic, type, key'],
     ['topic', 'must be an object with topic, type, key'],
     [['topic'], 'must be an object with topic, type, key'],
-  ])('publishing with %j is refused by name', async (options, problem) => {
+  ])('publish() with %j is refused with an error that names the option', async (options, problem) => {
     const { hub } = await start();
 
     const { code, message } = await refusal(() => hub.publish(1, options as PublishOptions));
@@ -1166,7 +1169,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     [{ queue: { size: 1 } }, '"queue" has an unknown option "size"'],
     [null, 'must be an object'],
     ['topic', 'must be an object'],
-  ])('subscribing with %j is refused by name', async (options, problem) => {
+  ])('subscribe() with %j is refused with an error that names the option', async (options, problem) => {
     const { hub } = await start();
 
     const { code, message } = await refusal(() => hub.subscribe(options as SubscribeOptions));
@@ -1176,14 +1179,19 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(message).toContain(problem);
   });
 
-  it.each([7, null, ['a', 'b'], {}])('an id that is %j is refused, as it comes from the client', async (after) => {
-    const { hub } = await start();
+  it.each([7, null, ['a', 'b'], {}])(
+    'an id that is %j is refused with 400, because it comes from the client',
+    async (after) => {
+      const { hub } = await start();
 
-    const { code, message, statusCode } = await refusal(() => hub.subscribe({ after } as unknown as SubscribeOptions));
+      const { code, message, statusCode } = await refusal(() =>
+        hub.subscribe({ after } as unknown as SubscribeOptions),
+      );
 
-    expect([code, statusCode]).toEqual(['invalid-id', 400]);
-    expect(message).toContain('"after" is one id, not ');
-  });
+      expect([code, statusCode]).toEqual(['invalid-id', 400]);
+      expect(message).toContain('"after" is one id, not ');
+    },
+  );
 
   it('a client that sends two ids receives a 400', async () => {
     const { url } = await start();
@@ -1194,7 +1202,7 @@ describe.each(PLATFORMS)('%s: bad input', (platform) => {
     expect(await response.json()).toMatchObject({ message: expect.stringContaining('"after" is one id') });
   });
 
-  it('options that are undefined are as those left out', async () => {
+  it('options that are undefined count as not given', async () => {
     const { hub } = await start();
     const events = hub.subscribe({
       topic: undefined,

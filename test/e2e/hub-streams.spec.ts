@@ -38,7 +38,7 @@ async function readSome({ socket }: RawClient, bytes: number): Promise<void> {
 
 // On Express, headers cannot be set any more then: that fails, and is logged.
 describe('fastify: a handler that sends the head itself', () => {
-  it('and returns a subscription has its head sent before the first event, also one of the history', async () => {
+  it('and returns a subscription causes the head to be sent before the first event, also before the history', async () => {
     @Controller()
     class Raw {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -64,7 +64,7 @@ describe('fastify: a handler that sends the head itself', () => {
 });
 
 describe.each(PLATFORMS)('%s: one large event', (platform) => {
-  it('reaches a client that takes it slowly, but steadily, however long that is', async () => {
+  it('reaches a client that reads it slowly but steadily, however long that takes', async () => {
     const { get, hub, registry, logs } = await start(platform, [Feed], { options: { sendTimeout: 60_000 } });
     const client = await get('/returned', SSE);
     await client.until('id: ');
@@ -142,7 +142,7 @@ describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {
   it.each([
     ['each', 'each', ['one', 'two', 'three']],
     ['by bytes', { bytes: 60, ms: 60_000 }, ['one', 'two', 'three', 'x'.repeat(60)]],
-  ] as const)('is flushed as its route says: %s', async (_how, flush, values) => {
+  ] as const)('is flushed by the policy of its route: %s', async (_how, flush, values) => {
     @Controller()
     class Flushed {
       constructor(@InjectHub('feed') readonly hub: Hub) {}
@@ -172,27 +172,30 @@ describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {
   it.each([
     ['the newest', { last: 3 }, ['3', '4', '5']],
     ['more than there are', { last: Infinity }, ['3', '4', '5']],
-  ])('that begins with %s is sent no reset when those are evicted before it reads', async (_how, options, expected) => {
-    @Controller()
-    class Late {
-      constructor(@InjectHub('feed') readonly hub: Hub) {}
+  ])(
+    'that begins with %s sends no reset if these events are evicted before the client reads',
+    async (_how, options, expected) => {
+      @Controller()
+      class Late {
+        constructor(@InjectHub('feed') readonly hub: Hub) {}
 
-      @Sse('late')
-      async late() {
-        const subscription = this.hub.subscribe(options);
-        await publishAll(this.hub, [4, 5]);
-        await turns(5);
-        return subscription;
+        @Sse('late')
+        async late() {
+          const subscription = this.hub.subscribe(options);
+          await publishAll(this.hub, [4, 5]);
+          await turns(5);
+          return subscription;
+        }
       }
-    }
-    const { get, hub } = await start(platform, [Late], { hub: { history: { limit: 3 } } });
-    const ids = await publishAll(hub, [1, 2, 3]);
+      const { get, hub } = await start(platform, [Late], { hub: { history: { limit: 3 } } });
+      const ids = await publishAll(hub, [1, 2, 3]);
 
-    const client = await get('/late');
-    await client.until('data: 5\n\n');
+      const client = await get('/late');
+      await client.until('data: 5\n\n');
 
-    const [mark, ...events] = recordsOf(client.body);
-    expect(mark).toEqual({ event: 'position', id: ids[1], data: '{}' });
-    expect(events.map(({ event, data }) => event ?? data)).toEqual(expected);
-  });
+      const [mark, ...events] = recordsOf(client.body);
+      expect(mark).toEqual({ event: 'position', id: ids[1], data: '{}' });
+      expect(events.map(({ event, data }) => event ?? data)).toEqual(expected);
+    },
+  );
 });

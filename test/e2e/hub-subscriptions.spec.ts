@@ -9,7 +9,7 @@ import { turns } from '../support/running.js';
 const start = useHubApps();
 
 describe.each(PLATFORMS)('%s: a subscription that a listener of hub.presence closes', (platform) => {
-  it.each([undefined, 'gone'])('is over, and receives nothing any more (Last-Event-ID: %p)', async (id) => {
+  it.each([undefined, 'gone'])('is over, and receives no more events (Last-Event-ID: %p)', async (id) => {
     const asked: unknown[] = [];
     let last: HubSubscription | undefined;
     @Controller()

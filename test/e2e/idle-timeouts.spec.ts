@@ -69,7 +69,7 @@ describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform)
     expect(sockets.seen[0]?.timeout).toBe(IDLE_MS);
   });
 
-  it('closes it also where the next request was pipelined', async () => {
+  it('closes that connection also if the next request was pipelined', async () => {
     const { get } = await start(platform, { controllers: [Routes], configure: withTimeout });
 
     const client = await get('/opened');
@@ -79,7 +79,7 @@ describe.each(PLATFORMS)('%s: a server that closes idle connections', (platform)
     expect(client.received).toContain('data: late\n\n');
   });
 
-  it('closes it also where connections are not kept for a time of their own', async () => {
+  it('closes that connection also if the server has no keepAliveTimeout', async () => {
     const { get, sockets } = await start(platform, {
       controllers: [Routes],
       configure: (app) => {
@@ -144,7 +144,7 @@ describe('fastify: with connectionTimeout', () => {
 });
 
 describe('fastify: over HTTP/2, a server that closes idle sessions', () => {
-  it('keeps one with silent streams open, and closes it when they have ended', async () => {
+  it('keeps a session with silent streams open, and closes it when they have ended', async () => {
     const { port } = await start('fastify', {
       controllers: [Routes],
       fastify: { http2: true, http2SessionTimeout: IDLE_MS },

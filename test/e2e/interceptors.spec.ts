@@ -95,7 +95,7 @@ describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('in vain responds with the status of the error, and frees the limit', async () => {
+  it('without success responds with the status of the error, and no longer counts for the limit', async () => {
     const { Feed, calls, seen } = flaky(3, 1);
     const { url, registry } = await start(platform, { controllers: [Feed] });
 
@@ -108,7 +108,7 @@ describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform) => {
+describe.each(PLATFORMS)('%s: an interceptor that responds without the handler', (platform) => {
   const start = useApps();
 
   function answering(result: () => Observable<unknown>) {
@@ -137,7 +137,7 @@ describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform)
     }
   }
 
-  it('with an endless generator has a stream that is registered, counted, and ended when the application closes', async () => {
+  it('with an endless generator creates a stream that is registered, counted, and ended when the application closes', async () => {
     const stopped = deferred();
     const { Feed, seen, calls } = answering(() => of(endless(stopped)));
     const { get, url, close, registry } = await start(platform, { controllers: [Feed] });
@@ -155,7 +155,7 @@ describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform)
     expect(calls.seen).toEqual([]);
   });
 
-  it('with an endless generator stops it when the client leaves, and frees the limit', async () => {
+  it('with an endless generator stops the generator when the client disconnects, which no longer counts for the limit', async () => {
     const stopped = deferred();
     const { Feed, seen } = answering(() => of(endless(stopped)));
     const { get, registry } = await start(platform, { controllers: [Feed] });
@@ -185,7 +185,7 @@ describe.each(PLATFORMS)('%s: an interceptor that answers by itself', (platform)
     expect(calls.seen).toEqual([]);
   });
 
-  it('with values one after the other: each is a chunk when it comes, and the stream is known and counted', async () => {
+  it('with several values sends each as a chunk when it is emitted, in a stream that is registered and counted', async () => {
     const stopped = new Recorder();
     const { Feed, seen } = answering(() => interval(5).pipe(finalize(() => stopped.add('stopped'))));
     const { get, url, close, registry } = await start(platform, { controllers: [Feed] });
@@ -257,7 +257,7 @@ describe.each(PLATFORMS)('%s: an interceptor that sets an AsyncLocalStorage', (p
     seen.seen.length = 0;
   });
 
-  it('is seen in every pull, every hook and finally', async () => {
+  it('provides it in every pull, every hook and finally', async () => {
     const { text } = await start(platform, { controllers: [Feed] });
 
     expect(await text('/feed')).toBe('xx');
@@ -267,7 +267,7 @@ describe.each(PLATFORMS)('%s: an interceptor that sets an AsyncLocalStorage', (p
     expect(seen.seen).toEqual([...steps, 'beforeClose', 'onClose'].map((what) => `${what}: request`));
   });
 
-  it('is seen when the client leaves', async () => {
+  it('provides it when the client disconnects', async () => {
     const { get } = await start(platform, { controllers: [Feed] });
     const client = await get('/forever');
     await client.until('x');
@@ -281,7 +281,7 @@ describe.each(PLATFORMS)('%s: an interceptor that sets an AsyncLocalStorage', (p
   });
 });
 
-describe.each(PLATFORMS)('%s: an answer without a body', (platform) => {
+describe.each(PLATFORMS)('%s: a response without a body', (platform) => {
   const start = useApps();
 
   it.each([
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: an answer without a body', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('with a status that has none comes with the first chunk, and the generator is stopped', async () => {
+  it('whose status allows none is sent with the first chunk, and the generator is stopped', async () => {
     const seen = new Recorder();
     const stopped = deferred();
     @Controller()
@@ -386,7 +386,7 @@ describe.each(PLATFORMS)('%s: openDelay', (platform) => {
     expect(client.head).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
   });
 
-  it('also holds for what an interceptor makes of an Observable', async () => {
+  it('also applies to the Observable that an interceptor returns', async () => {
     @Controller()
     class Feed {
       @Stream('feed', { format: 'text', openDelay: 20 })
@@ -439,7 +439,7 @@ describe.each(PLATFORMS)('%s: an interceptor whose values are promises', (platfo
     ['a promise of an array', async () => ['a', 'b']],
     ['a Readable', () => Readable.from(['a', 'b'])],
     ['an Observable', () => of('a', 'b')],
-  ])('sends what they resolve to, around %s', async (_what, feed) => {
+  ])('sends the values to which they resolve, around %s', async (_what, feed) => {
     const { text } = await start(platform, {
       controllers: [controllerOf(feed, { format: 'ndjson' })],
       configure: (app) => void app.useGlobalInterceptors(later),
@@ -448,7 +448,7 @@ describe.each(PLATFORMS)('%s: an interceptor whose values are promises', (platfo
     expect(await text('/source')).toBe('"a"\n"b"\n');
   });
 
-  it('sends the events of a subscription it resolves to', async () => {
+  it('sends the events of a subscription to which its promise resolves', async () => {
     const { Feed, imports } = subscribing();
     const { get, app } = await start(platform, {
       imports,
@@ -466,7 +466,7 @@ describe.each(PLATFORMS)('%s: an interceptor whose values are promises', (platfo
   it.each<[string, () => unknown]>([
     ['an array', () => ['a']],
     ['an Observable', () => of('a')],
-  ])('fails the stream when one rejects, around %s', async (_what, feed) => {
+  ])('makes the stream fail when one rejects, around %s', async (_what, feed) => {
     const rejecting: NestInterceptor = {
       intercept: (_, next) => next.handle().pipe(map(() => Promise.reject(new GoneException('gone')))),
     };
@@ -528,7 +528,7 @@ describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform
     ['a Set', () => new Set(users())],
     ['an Observable', () => from(users())],
     ['a Readable', () => Readable.from(users())],
-  ])('serializes the chunks of %s, and not what flush() returned', async (_what, feed) => {
+  ])('serializes the chunks of %s, and not the result of flush()', async (_what, feed) => {
     const { text } = await start(platform, {
       controllers: [controllerOf(feed, { format: 'ndjson' })],
       ...serialize,
@@ -537,7 +537,7 @@ describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform
     expect(await text('/source')).toBe('{"name":"a"}\n{"name":"b"}\n');
   });
 
-  it('does not change a subscription: an unknown id is answered with a reset', async () => {
+  it('does not change a subscription, which sends a reset for an unknown id', async () => {
     const { Feed, imports } = subscribing();
     const { get, app } = await start(platform, { imports, controllers: [Feed], ...serialize });
     const client = await get('/feed', { 'last-event-id': 'unknown' });
@@ -590,7 +590,7 @@ describe.each(PLATFORMS)('%s: an interceptor that wraps, replaces or repeats a r
     await client.until('{"wrapped":"x"}\n');
   });
 
-  it('may repeat the handler: the last result is sent, as on a route of Nest, and the others are released', async () => {
+  it('may call the handler repeatedly, and then the last result is sent, as on a route of Nest, and the others are closed', async () => {
     const destroyed = new Recorder<number>();
     let calls = 0;
     const feed = (): Readable => {

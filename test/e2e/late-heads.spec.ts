@@ -16,30 +16,33 @@ function closing(seen: Recorder): StreamHooks {
 }
 
 describe.each(PLATFORMS)('%s: a Response', (platform) => {
-  it.each([200, 500])('of status %d after openDelay fails the stream, and its body is cancelled', async (status) => {
-    const gate = deferred();
-    const cancelled = deferred();
-    const seen = new Recorder();
-    const upstream = () =>
-      new Response(new ReadableStream({ pull: () => FOREVER, cancel: () => cancelled.resolve() }), { status });
-    const { get, logs } = await start(platform, {
-      controllers: [controllerOf(() => gate.promise.then(upstream), { format: 'text', openDelay: 10 })],
-      options: { hooks: closing(seen) },
-    });
+  it.each([200, 500])(
+    'of status %d after openDelay makes the stream fail, and its body is cancelled',
+    async (status) => {
+      const gate = deferred();
+      const cancelled = deferred();
+      const seen = new Recorder();
+      const upstream = () =>
+        new Response(new ReadableStream({ pull: () => FOREVER, cancel: () => cancelled.resolve() }), { status });
+      const { get, logs } = await start(platform, {
+        controllers: [controllerOf(() => gate.promise.then(upstream), { format: 'text', openDelay: 10 })],
+        options: { hooks: closing(seen) },
+      });
 
-    const client = await get('/source');
-    await client.until('\r\n\r\n');
-    gate.resolve();
-    await cancelled.promise;
-    await client.closed();
+      const client = await get('/source');
+      await client.until('\r\n\r\n');
+      gate.resolve();
+      await cancelled.promise;
+      await client.closed();
 
-    expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-    expect(client.body).toBe('');
-    expect(client.complete).toBe(false);
-    expect(await seen.count(1)).toEqual(['error']);
-    expect(logs.of('error')).toHaveLength(1);
-    expect(logs.of('error').join()).toMatch(/Sources\.source.*openDelay/s);
-  });
+      expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+      expect(client.body).toBe('');
+      expect(client.complete).toBe(false);
+      expect(await seen.count(1)).toEqual(['error']);
+      expect(logs.of('error')).toHaveLength(1);
+      expect(logs.of('error').join()).toMatch(/Sources\.source.*openDelay/s);
+    },
+  );
 
   it('keeps the cookies and the Vary that middleware has set, and adds its own', async () => {
     const upstream = () => {
@@ -67,8 +70,8 @@ describe.each(PLATFORMS)('%s: a Response', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: beforeChunk before the head', (platform) => {
-  it('that drops the first chunk does not keep the head back longer than openDelay', async () => {
+describe.each(PLATFORMS)('%s: a beforeChunk hook before the head', (platform) => {
+  it('that drops the first chunk does not delay the head longer than openDelay', async () => {
     const gate = deferred();
     async function* feed() {
       yield 'dropped';
@@ -100,7 +103,7 @@ describe.each(PLATFORMS)('%s: beforeChunk before the head', (platform) => {
     ],
     ['objects', 'tok', (chunk: unknown) => ({ text: chunk }), 'application/x-ndjson', '{"text":"tok"}\n'],
     ['strings, later', { text: 'tok' }, async () => 'tok', 'text/plain; charset=utf-8', 'tok'],
-  ])('that makes %s decides on the format, where none is given', async (_what, chunk, beforeChunk, type, body) => {
+  ])('that returns %s decides the format of a route without one', async (_what, chunk, beforeChunk, type, body) => {
     const { url } = await start(platform, {
       controllers: [
         controllerOf(async function* () {
@@ -125,7 +128,7 @@ describe.each(PLATFORMS)('%s: beforeChunk before the head', (platform) => {
       },
     ],
     ['rejects', async () => Promise.reject(new ForbiddenException('not this'))],
-  ])('that %s has the status of the exception filter', async (_how, beforeChunk) => {
+  ])('that %s causes a response with the status of the exception filter', async (_how, beforeChunk) => {
     const seen = new Recorder();
     const stopped = deferred();
     async function* feed() {
@@ -152,7 +155,7 @@ describe.each(PLATFORMS)('%s: beforeChunk before the head', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: a handler that is still waiting', (platform) => {
+describe.each(PLATFORMS)('%s: a handler that is still pending', (platform) => {
   const CASES = [
     ['maxDuration is over', 'deadline', { maxDuration: 20 }],
     ['the registry closes it', 'server-closed', {}],
@@ -187,8 +190,8 @@ describe.each(PLATFORMS)('%s: a handler that is still waiting', (platform) => {
   });
 });
 
-describe('fastify: an onSend hook that spoils the head', () => {
-  it.each(['at once', 'later'])('%s: the client is not left hanging', async (when) => {
+describe('fastify: an onSend hook that makes the head invalid', () => {
+  it.each(['at once', 'later'])('%s does not leave the client without a response', async (when) => {
     const seen = new Recorder();
     const { get, logs, registry, text } = await start('fastify', {
       controllers: [controllerOf(() => ['a', 'b'])],

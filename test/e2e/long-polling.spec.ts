@@ -115,7 +115,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     ['application/json', '["b",{"ü":1}]'],
     ['text/plain', 'b{"ü":1}\n'],
     ['application/octet-stream', 'b{"ü":1}\n'],
-  ])('is answered with what came after its id, as one whole %s', async (accept, expected) => {
+  ])('receives the events after its id as one complete body of %s', async (accept, expected) => {
     const { get, hub } = await start(platform, [feedOf()]);
     const first = await hub.publish('a');
     const [b = '', c = ''] = [await hub.publish('b'), await hub.publish({ ü: 1 }, { type: 'tick' })];
@@ -150,7 +150,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headerOf(client, 'last-event-id')).toBe(ids[2]);
   });
 
-  it('gets a whole answer again and again on one connection, also when it asks ahead', async () => {
+  it('receives one complete response after another on one connection, also if it pipelines requests', async () => {
     const { connect, hub } = await start(platform, [feedOf()]);
     const first = await hub.publish('a');
     await hub.publish('b');
@@ -171,7 +171,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     ).toEqual(['["c"]', '["b"]']);
   });
 
-  it('receives its position with 204 when there is no event, and misses nothing from then on', async () => {
+  it('receives its position with 204 if there is no event, and misses no event from then on', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
     await hub.publish('before');
 
@@ -189,7 +189,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(dataOf(next.body)).toEqual(['between']);
   });
 
-  it('waits for nothing with wait=0', async () => {
+  it('receives its response at once with wait=0', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
 
     const first = await poll({ Prefer: 'wait=0' });
@@ -202,7 +202,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(third.id).toBe(second.id);
   });
 
-  it('gets the newest first, when it comes without an id and the route says so', async () => {
+  it('without an id receives the newest events if the route subscribes with last', async () => {
     const { poll, hub } = await start(platform, [feedOf({ last: 2 })]);
     await publishAll(hub, [1, 2, 3]);
 
@@ -215,7 +215,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
   it.each<[string, SubscribeOptions]>([
     ['of a topic', { topic: 'mine' }],
     ['with a filter', { filter: ({ topic }) => topic === 'mine' }],
-  ])('%s moves past events that are not for it', async (_, options) => {
+  ])('%s receives a newer position even if it receives no events', async (_, options) => {
     const { poll, hub } = await start(platform, [feedOf(options)], { hub: { history: { limit: 4 } } });
     const first = await poll({ Prefer: 'wait=0' });
 
@@ -230,7 +230,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(eventsOf(next.body)).toMatchObject([{ data: 'mine' }]);
   });
 
-  it('moves past events that are not for it while it waits', async () => {
+  it('receives a newer position also if events for others were published during its wait', async () => {
     const { poll, get, hub } = await start(platform, [feedOf({ topic: 'mine' })], { hub: { history: { limit: 4 } } });
     const client = await get('/feed', { ...SSE, Prefer: 'wait=1' });
     await joined(hub, 1);
@@ -259,7 +259,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect([sse.id, ndjson.id, nothing.id]).toEqual([last, last, last]);
   });
 
-  it('moves on after a reset that its format cannot express', async () => {
+  it('receives a newer position after a reset that its format cannot express', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
     const first = await poll({ Accept: 'text/plain', 'Last-Event-ID': 'nonsense' });
     await hub.publish('a');
@@ -273,7 +273,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     ['bytes', { bytes: 2 * (1 + EVENT_COST) }, [['1', '2'], ['3', '4'], ['5']]],
     ['less than an event', { bytes: 0.5 }, [['1'], ['2'], ['3'], ['4'], ['5']]],
   ])(
-    'gets no more in one answer than its queue may hold, and the rest with the next (%s)',
+    'receives no more in one response than its queue may hold, and the rest in the next (%s)',
     async (_, queue, expected) => {
       const { poll, hub, logs } = await start(platform, [feedOf({ queue })]);
       let { id } = await poll({ Prefer: 'wait=0' });
@@ -290,7 +290,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     },
   );
 
-  it('is not disconnected when one turn publishes more than its queue holds', async () => {
+  it('is not disconnected if more events than its queue holds are published in one turn', async () => {
     const { poll, get, hub, logs } = await start(platform, [feedOf({ queue: { items: 3 } })]);
     const client = await get('/feed', { ...SSE, Prefer: LONG });
     await joined(hub, 1);
@@ -303,7 +303,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(logs.of('warn')).toEqual([]);
   });
 
-  it('gets a large answer whole', async () => {
+  it('receives a large response completely', async () => {
     const { poll, hub } = await start(platform, [feedOf()]);
     const { id } = await poll({ Prefer: 'wait=0' });
     const values = range(1, 30).map((n) => `${n}:${'ü'.repeat(15_000)}`);
@@ -358,7 +358,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headerOf(client, 'preference-applied')).toBe('wait=7');
   });
 
-  it('receives the wait that is applied, where it requests more than the maximum', async () => {
+  it('receives the actual wait in a header if it requests more than the maximum', async () => {
     const { get, hub } = await start(platform, [feedOf()]);
     const client = await get('/feed', { ...SSE, Prefer: 'wait=99999999999999999999' });
     await joined(hub, 1);
@@ -404,7 +404,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(await response.text()).toBe('["a"]');
   });
 
-  it('is answered through interceptors', async () => {
+  it('receives a response through interceptors', async () => {
     class Nothing implements NestInterceptor {
       intercept(_: ExecutionContext, next: CallHandler) {
         return next.handle().pipe(map((value: unknown) => value));
@@ -422,7 +422,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(headers.get('preference-applied')).toBe('wait=50');
   });
 
-  it('is answered behind an onSend hook of Fastify that takes its time', async () => {
+  it('receives a response after a slow onSend hook of Fastify', async () => {
     const configure: AppSetup['configure'] = (app) => {
       if (platform === 'fastify') {
         (app as NestFastifyApplication)
@@ -449,7 +449,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     expect(nothing.status).toBe(204);
   });
 
-  itWith('curl')('is answered when it is curl', async () => {
+  itWith('curl')('receives a response if it is curl', async () => {
     const { url, hub } = await start(platform, [feedOf()]);
     const first = await hub.publish('a');
     await hub.publish('b');
@@ -469,7 +469,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
   });
 });
 
-describe.each(PLATFORMS)('%s: around a poll', (platform) => {
+describe.each(PLATFORMS)('%s: during a poll', (platform) => {
   it('hooks run as for a stream', async () => {
     const calls: string[] = [];
     const hooks: StreamHooks = {
@@ -503,7 +503,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(calls.at(-1)).toBe('onClose completed');
   });
 
-  it('an onOpen hook that waits comes before a reset', async () => {
+  it('the chunk of a slow onOpen hook is sent before a reset', async () => {
     const hooks: StreamHooks = {
       onOpen: async (stream) => {
         await turns(2);
@@ -518,7 +518,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(body).toMatch(/^"hello"\n\{"reset":.*\}\n"a"\n$/);
   });
 
-  it('hooks that drop every chunk make it 204, which moves on', async () => {
+  it('hooks that drop every chunk cause a 204 with a newer position', async () => {
     const { poll, hub } = await start(platform, [feedOf()], { options: { hooks: { beforeChunk: () => undefined } } });
     const first = await hub.publish('a');
     const last = await hub.publish('b');
@@ -528,7 +528,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect({ status, id }).toEqual({ status: 204, id: last });
   });
 
-  it('a hook that throws, also late, is answered by the exception filters', async () => {
+  it('the error of a hook, also of a slow one, goes to the exception filters', async () => {
     const hooks: StreamHooks = {
       beforeChunk: (chunk) => {
         if ((chunk as HubEvent).data === 'c') {
@@ -549,7 +549,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(hub.size()).toBe(0);
   });
 
-  it('a filter that throws is answered by the exception filters', async () => {
+  it('the error of a filter goes to the exception filters', async () => {
     const filter = (): never => {
       throw new ForbiddenException('no');
     };
@@ -583,7 +583,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect((await poll({ Prefer: 'wait=0' })).status).toBe(204);
   });
 
-  it('the client may leave: the subscription is stopped in the same turn', async () => {
+  it('the client may disconnect, and the subscription is closed in the same turn', async () => {
     const closed = deferred<string>();
     let sizeAtClose = -1;
     const hooks: StreamHooks = {
@@ -603,7 +603,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(app.registry.size).toBe(0);
   });
 
-  it('the application may close: the client receives the id to resume from', async () => {
+  it('the application may close, and the client receives the id to resume from', async () => {
     const closed = new Recorder();
     const hooks: StreamHooks = { onClose: (_, { code }) => closed.add(code) };
     const app = await start(platform, [feedOf()], { options: { hooks, shutdown: { grace: 60_000 } } });
@@ -623,7 +623,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     ['the registry', ({ registry }) => registry.close()],
     ['the hub', ({ hub }) => hub.close()],
     ['the handler', (_, stream) => stream?.close()],
-  ])('%s may end the wait: the client receives the id to resume from', async (_, end) => {
+  ])('%s may end the wait, and the client receives the id to resume from', async (_, end) => {
     let stream: StreamConnection | undefined;
     const Feed = feedOf({}, (each) => {
       stream = each;
@@ -641,7 +641,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(app.hub.size()).toBe(0);
   });
 
-  it('a close while a hook holds an event back loses nothing', async () => {
+  it('a close while a hook delays an event loses no event', async () => {
     const held = deferred();
     const reached = deferred();
     const hooks: StreamHooks = {
@@ -668,7 +668,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect([...dataOf(first.body), ...dataOf(second.body)]).toEqual(['a', 'b', 'c']);
   });
 
-  it('what the handler sends itself comes first, and does not end the wait', async () => {
+  it('chunks that the handler sends itself come first, and do not end the wait', async () => {
     let stream: StreamConnection | undefined;
     const Feed = feedOf({}, async (each) => {
       stream = each;
@@ -687,7 +687,7 @@ describe.each(PLATFORMS)('%s: around a poll', (platform) => {
     expect(client.head).toMatch(/^HTTP\/1\.1 203 /);
   });
 
-  it('what the handler sends itself ends the wait when it becomes much', async () => {
+  it('chunks that the handler sends itself end the wait if they are large', async () => {
     const Feed = feedOf({}, (stream) => void stream.send('x'.repeat(60_000)));
     let stream: StreamConnection | undefined;
     const { get, hub } = await start(platform, [Feed], {
@@ -797,19 +797,16 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
     expect(headers.get('cache-control')).toBe('no-cache, no-transform');
   });
 
-  it.each(['/conversation', '/conversation?later=1'])(
-    'for a handler that sends and waits for its client: %s',
-    async (path) => {
-      const { get } = await start(platform, [Others]);
-      const client = await get(path, { Accept: 'text/plain', Prefer: LONG });
+  it.each(['/conversation', '/conversation?later=1'])('for a handler that awaits send(): %s', async (path) => {
+    const { get } = await start(platform, [Others]);
+    const client = await get(path, { Accept: 'text/plain', Prefer: LONG });
 
-      await client.until(/\r\n\r\n1\r\na\r\n$/);
-      said.resolve();
+    await client.until(/\r\n\r\n1\r\na\r\n$/);
+    said.resolve();
 
-      await client.until('b\r\n0\r\n\r\n');
-      expect(headerOf(client, 'preference-applied')).toBeUndefined();
-    },
-  );
+    await client.until('b\r\n0\r\n\r\n');
+    expect(headerOf(client, 'preference-applied')).toBeUndefined();
+  });
 
   it.each(['/opened', '/silent'])('for a stream that is opened without a chunk: %s', async (path) => {
     const { get } = await start(platform, [Others]);
@@ -822,7 +819,7 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
     expect(client.body).toBe('"ab"\n');
   });
 
-  it('for an Observable behind interceptors, which opens and is kept alive in silence', async () => {
+  it('for an Observable behind interceptors, which opens, and receives heartbeats in silence', async () => {
     class Nothing implements NestInterceptor {
       intercept(_: ExecutionContext, next: CallHandler) {
         return next.handle().pipe(map((value: unknown) => value));
@@ -845,7 +842,7 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
     expect(headerOf(client, 'preference-applied')).toBeUndefined();
   });
 
-  it('for a subscription that comes after the stream has begun', async () => {
+  it('for a subscription that is returned after the stream has opened', async () => {
     const { get, hub } = await start(platform, [Others]);
     await hub.publish('b');
     const client = await get('/late', { Accept: 'text/plain', Prefer: LONG });
@@ -856,7 +853,7 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
     expect(client.complete).toBe(false);
   });
 
-  it('for HEAD, which is answered at once', async () => {
+  it('for HEAD, to which the response is sent at once', async () => {
     const { url, hub } = await start(platform, [feedOf()]);
 
     const { status, headers } = await fetch(url('/feed'), { method: 'HEAD', headers: { ...SSE, Prefer: LONG } });
@@ -866,7 +863,7 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
     expect(hub.size()).toBe(0);
   });
 
-  it('when it is none: the client gets a stream', async () => {
+  it('if it is malformed, and the client receives a stream', async () => {
     const { get, hub } = await start(platform, [feedOf()]);
     const client = await get('/feed', { ...SSE, Prefer: 'wait=-1' });
     await joined(hub, 1);

@@ -504,7 +504,7 @@ describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/com
   afterAll(() => app.close());
 
   it.each(CASES.map((each, i) => [each.what, each, i] as const))(
-    'that sends %s is sent as Nest does, or as the guide says',
+    'that sends %s causes the same bytes as with Nest, or those that the guide describes',
     async (_what, { differs = [], ours: expected }, i) => {
       const { ours, nest } = await both(app, `case${i}`);
 
@@ -531,13 +531,13 @@ describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/com
     ['two', 'GET', ''],
     ['', 'GET', ''],
     ['neighbour', 'GET', ''],
-  ])('answers at the same paths and methods: %s %s', async (path, method, body) => {
+  ])('responds at the same paths and methods: %s %s', async (path, method, body) => {
     const { ours, nest } = await both(app, path, method, body);
 
     expect({ ...ours, head: '', body: ours.body.replaceAll('/ours/', '/nest/') }).toEqual({ ...nest, head: '' });
   });
 
-  it('has the same headers but for those which the guide names', async () => {
+  it('has the same headers, except those that the guide names', async () => {
     const { ours, nest } = await both(app, 'case0');
 
     for (const name of ['content-type', 'x-accel-buffering']) {
@@ -549,7 +549,7 @@ describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/com
   });
 });
 
-describe('The guide to migration', () => {
+describe('The migration guide', () => {
   const guide = readFileSync(new URL('../../docs/migrating.md', import.meta.url), 'utf8');
   const table = /These are the differences:\n\n((?:\|.*\n)+)/.exec(guide)?.[1] ?? '';
   const rows = table
@@ -562,7 +562,7 @@ describe('The guide to migration', () => {
     expect([...rows].sort()).toEqual([...DIFFERENCES_OF_BODIES, ...DIFFERENCES_OF_HEADS, ...OTHER_DIFFERENCES].sort());
   });
 
-  it('names no difference of bodies that no controller shows', () => {
+  it('names only differences of bodies that a controller shows', () => {
     const shown = new Set<string>(['first line of the body', ...CASES.flatMap(({ differs = [] }) => differs)]);
 
     expect([...shown].sort()).toEqual([...DIFFERENCES_OF_BODIES].sort());

@@ -54,7 +54,7 @@ class Feed {
 }
 
 describe.each(PLATFORMS)('%s: guards', (platform) => {
-  it('keep the handler from being called, and respond as on other routes', async () => {
+  it('prevent the call of the handler, and respond as on other routes', async () => {
     @Injectable()
     class No implements CanActivate {
       canActivate = () => false;
@@ -73,7 +73,7 @@ describe.each(PLATFORMS)('%s: guards', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('may be asynchronous, global, and read the metadata of a stream', async () => {
+  it('may be asynchronous or global, and read the metadata of a stream', async () => {
     @Injectable()
     class Roles implements CanActivate {
       constructor(@Inject(Reflector) private readonly reflector: Reflector) {}
@@ -139,7 +139,7 @@ describe.each(PLATFORMS)('%s: pipes', (platform) => {
     expect(await text('/feed/numbers/2?from=7')).toBe('7\n8\n');
   });
 
-  it('respond with 400 without a call of the handler', async () => {
+  it('respond with 400, and the handler is not called', async () => {
     const { url, registry } = await start(platform, { controllers: [Feed] });
 
     const response = await fetch(url('/feed/numbers/many'));
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: pipes', (platform) => {
     expect(seen.seen).toContain('1');
   });
 
-  it('apply to custom parameter decorators beside those of this library', async () => {
+  it('apply to custom parameter decorators next to those of this package', async () => {
     const Agent = createParamDecorator((_, context) => context.switchToHttp().getRequest().headers['x-agent']);
     @Controller()
     class Agents {
@@ -228,14 +228,14 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
       'APP_INTERCEPTOR of request scope',
       { providers: [{ provide: APP_INTERCEPTOR, useClass: Double, scope: Scope.REQUEST }] },
     ],
-  ])('by %s see the values of an Observable', async (_how, setup) => {
+  ])('by %s receive the values of an Observable', async (_how, setup) => {
     const { text } = await start(platform, { controllers: [Intercepted], ...setup });
 
     expect(await text('/observable')).toBe('2\n4\n6\n');
     expect(await text('/plain')).toBe('42');
   });
 
-  it('of a class and of a method see them too, in their order', async () => {
+  it('of a class and of a method receive these values too, in order', async () => {
     const add = (what: string): NestInterceptor => ({
       intercept: (_, next) => next.handle().pipe(map((value) => `${String(value)}${what}`)),
     });
@@ -266,7 +266,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(await text('/neither')).toBe('a classb class');
   });
 
-  it('see a generator whole, and may put another around it', async () => {
+  it('receive a generator as a whole, and may wrap it in another', async () => {
     const around: NestInterceptor = {
       intercept: (_, next) =>
         next.handle().pipe(
@@ -285,7 +285,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(await text('/generator')).toBe('10\n20\n');
   });
 
-  it('may tap, and wait before the handler', async () => {
+  it('may use tap(), and wait before they call the handler', async () => {
     const seen = new Recorder<unknown>();
     const timing: NestInterceptor = {
       intercept: async (_, next) => {
@@ -302,7 +302,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(seen.seen).toEqual([1, 2, 3, 'complete']);
   });
 
-  it('may catch what fails before the first byte', async () => {
+  it('may catch an error before the first byte', async () => {
     const gone: NestInterceptor = {
       intercept: (_, next) => next.handle().pipe(catchError(() => throwError(() => new GoneException('over')))),
     };
@@ -318,7 +318,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     }
   });
 
-  it('may send something else in place of what failed', async () => {
+  it('may return another source instead of one that failed', async () => {
     const instead: NestInterceptor = {
       intercept: (_, next) => next.handle().pipe(catchError(() => of(['instead']))),
     };
@@ -330,7 +330,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(await text('/throwing')).toBe('"instead"\n');
   });
 
-  it('may respond without a call of the handler', async () => {
+  it('may respond without calling the handler', async () => {
     const cache: NestInterceptor = { intercept: () => of(['cached', 'values']) };
     const { text } = await start(platform, {
       controllers: [Intercepted],
@@ -359,7 +359,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('cause one unsubscription from the Observable when the client leaves', async () => {
+  it('cause exactly one unsubscription from the Observable when the client disconnects', async () => {
     const stops = new Recorder();
     @Controller()
     class Endless {
@@ -385,7 +385,7 @@ describe.each(PLATFORMS)('%s: interceptors', (platform) => {
     expect(stops.seen).toEqual(['stopped']);
   });
 
-  it('of one controller that two applications have run once in each', async () => {
+  it('of a controller in two applications run once in each', async () => {
     const seen = new Recorder();
     @Controller()
     @UseInterceptors({ intercept: (_, next) => next.handle().pipe(tap(() => seen.add('value'))) })
@@ -434,7 +434,7 @@ describe.each(PLATFORMS)('%s: exception filters', (platform) => {
     ['an Observable', () => throwError(() => new Broken('here'))],
   ];
 
-  it.each(failures)('of a method answer what %s throws before the first byte', async (_what, fail) => {
+  it.each(failures)('of a method respond to an error that %s throws before the first byte', async (_what, fail) => {
     @Controller()
     class Failing {
       @Stream('failing')
@@ -453,26 +453,29 @@ describe.each(PLATFORMS)('%s: exception filters', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it.each(failures)('of the application answer what %s throws before the first byte', async (_what, fail) => {
-    @Controller()
-    class Failing {
-      @Stream('failing')
-      failing() {
-        return fail();
+  it.each(failures)(
+    'of the application respond to an error that %s throws before the first byte',
+    async (_what, fail) => {
+      @Controller()
+      class Failing {
+        @Stream('failing')
+        failing() {
+          return fail();
+        }
       }
-    }
-    const { url } = await start(platform, {
-      controllers: [Failing],
-      providers: [{ provide: APP_FILTER, useClass: BrokenFilter }],
-    });
+      const { url } = await start(platform, {
+        controllers: [Failing],
+        providers: [{ provide: APP_FILTER, useClass: BrokenFilter }],
+      });
 
-    const response = await fetch(url('/failing'));
+      const response = await fetch(url('/failing'));
 
-    expect(response.status).toBe(418);
-    expect(await response.json()).toEqual({ filtered: 'here' });
-  });
+      expect(response.status).toBe(418);
+      expect(await response.json()).toEqual({ filtered: 'here' });
+    },
+  );
 
-  it('may turn a 406 into something else', async () => {
+  it('may replace a 406 with another response', async () => {
     @Catch()
     class Every extends BrokenFilter {}
     @Controller()
@@ -518,7 +521,7 @@ describe.each(PLATFORMS)('%s: the response', (platform) => {
     expect([below.status, below.headers.get('x-own')]).toEqual([203, 'below']);
   });
 
-  it('has the status a POST has on any route of Nest', async () => {
+  it('has the same status for POST as on any route of Nest', async () => {
     @Controller()
     class Posted {
       @Stream('posted', { method: RequestMethod.POST })
@@ -548,7 +551,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     }
   }
 
-  it('knows versions in the path', async () => {
+  it('supports versions in the path', async () => {
     const { text } = await start(platform, {
       controllers: [Versioned],
       configure: (app) => void app.enableVersioning({ type: VersioningType.URI }),
@@ -558,7 +561,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect(await text('/v2/versioned')).toBe('two');
   });
 
-  it('knows versions in a header', async () => {
+  it('supports versions in a header', async () => {
     const { text, url } = await start(platform, {
       controllers: [Versioned],
       configure: (app) => void app.enableVersioning({ type: VersioningType.HEADER, header: 'X-Version' }),
@@ -569,7 +572,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect((await fetch(url('/versioned'), { headers: { 'X-Version': '3' } })).status).toBe(404);
   });
 
-  it('knows a global prefix', async () => {
+  it('supports a global prefix', async () => {
     const { text, url } = await start(platform, {
       controllers: [Feed],
       configure: (app) => void app.setGlobalPrefix('api'),
@@ -579,7 +582,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect((await fetch(url('/feed/numbers/1'))).status).toBe(404);
   });
 
-  it('knows hosts', async () => {
+  it('supports hosts', async () => {
     @Controller({ host: 'a.example' })
     class Hosted {
       @Stream('hosted')
@@ -605,7 +608,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     ['PATCH', RequestMethod.PATCH],
     ['DELETE', RequestMethod.DELETE],
     ['OPTIONS', RequestMethod.OPTIONS],
-  ])('knows the method %s', async (name, method) => {
+  ])('supports the method %s', async (name, method) => {
     @Controller()
     class Methods {
       @Stream('path', { method })
@@ -619,7 +622,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect((await fetch(url('/path'))).status).toBe(404);
   });
 
-  it('knows RequestMethod.ALL', async () => {
+  it('supports RequestMethod.ALL', async () => {
     @Controller()
     class All {
       @Stream('all', { method: RequestMethod.ALL })
@@ -634,7 +637,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     }
   });
 
-  it('knows wildcards', async () => {
+  it('supports wildcards', async () => {
     @Controller()
     class Wild {
       @Stream('files/*')
@@ -649,7 +652,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect((await fetch(url('/other'))).status).toBe(404);
   });
 
-  it('knows several paths of one method, and several methods of one path', async () => {
+  it('supports several paths of one method, and several methods of one path', async () => {
     @Controller('paths')
     class Paths {
       @Stream(['a', 'b'])
@@ -675,7 +678,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
     expect(await (await fetch(url('/paths/a'), { method: 'POST' })).text()).toBe('post');
   });
 
-  it('accepts @Stream() beside another mapping, in either order', async () => {
+  it('accepts @Stream() together with another mapping, in either order', async () => {
     @Controller()
     class Marked {
       @Get('above')
@@ -714,7 +717,7 @@ describe.each(PLATFORMS)('%s: routing', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: request scope', (platform) => {
-  it('gives every stream a controller and providers of its own', async () => {
+  it('creates a separate controller and separate providers for every stream', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class Who {
       constructor(@Inject(REQUEST) private readonly request: { headers: Record<string, string> }) {}
@@ -793,7 +796,7 @@ class Two extends Base {
 }
 
 describe.each(PLATFORMS)('%s: controllers that inherit', (platform) => {
-  it('stream what they inherit, each as itself', async () => {
+  it('stream the results of methods that they inherit, each with its own instance', async () => {
     const { text } = await start(platform, { controllers: [One, Two] });
 
     expect(await text('/one/inherited')).toBe('inherited by one');
@@ -801,13 +804,13 @@ describe.each(PLATFORMS)('%s: controllers that inherit', (platform) => {
     expect(await text('/two/overridden/1')).toBe('base 1');
   });
 
-  it('stream what they override, with options of their own, and may call what they override', async () => {
+  it('stream the results of methods that they override, with their own options, and may call the overridden method', async () => {
     const { text } = await start(platform, { controllers: [One, Two] });
 
     expect(await text('/one/overridden/1')).toBe('data: base 2\n\ndata: one\n\n');
   });
 
-  it('may override with further parameters', async () => {
+  it('may override a method with additional parameters', async () => {
     const { text } = await start(platform, { controllers: [One, Two] });
 
     expect(await text('/one/extended/1?q=more')).toBe('base 1 more');
@@ -822,8 +825,8 @@ describe.each(PLATFORMS)('%s: controllers that inherit', (platform) => {
   });
 });
 
-describe('a decorated method called by hand', () => {
-  it('is the method itself, for unit tests', () => {
+describe('a decorated method that is called directly', () => {
+  it('is the method itself, so unit tests can call it', () => {
     expect([...new Feed().numbers(2, 5)]).toEqual([5, 6]);
     expect(new Feed().numbers.name).toBe('numbers');
     expect(Feed.prototype.numbers).toHaveLength(2);
@@ -842,7 +845,7 @@ describe('a decorated method called by hand', () => {
     expect(new Optional().optional('7', 9)).toEqual(['7', '9']);
   });
 
-  it('keeps its this', () => {
+  it('keeps the value of this', () => {
     class Stateful {
       private readonly state = ['a'];
 
@@ -880,13 +883,13 @@ describe.each(PLATFORMS)('%s: @LastEventId()', (platform) => {
     expect(Buffer.from(client.body, 'latin1').toString()).toBe(expected);
   });
 
-  it('is undefined where the client sends none', async () => {
+  it('is undefined if the client sends none', async () => {
     const { text } = await start(platform, { controllers: [Resuming] });
 
     expect(await text('/last')).toBe('none');
   });
 
-  it('with a NUL does no harm', async () => {
+  it('may contain a NUL', async () => {
     const { get, text } = await start(platform, { controllers: [Resuming] });
 
     const client = await get('/last', { 'Last-Event-ID': 'a\0b', Connection: 'close' });
@@ -931,7 +934,7 @@ describe.each(PLATFORMS)('%s: StreamRegistry', (platform) => {
 
   const pathOf = (stream: StreamConnection): string => String((stream.request as { url: string }).url);
 
-  it('is injectable, knows how many streams are open, and iterates them', async () => {
+  it('can be injected, counts the open streams, and iterates over them', async () => {
     const { registry, text } = await threeStreams();
 
     expect(registry.size).toBe(3);
@@ -964,7 +967,7 @@ describe.each(PLATFORMS)('%s: StreamRegistry', (platform) => {
     expect(await registry.close()).toBe(0);
   });
 
-  it('forgets a stream whose client left', async () => {
+  it('does not contain a stream whose client has disconnected', async () => {
     const { registry, clients, closes } = await threeStreams();
 
     clients[0]?.disconnect();
@@ -973,7 +976,7 @@ describe.each(PLATFORMS)('%s: StreamRegistry', (platform) => {
     expect([...registry].map(pathOf).sort()).toEqual(['/endless/b', '/endless/c']);
   });
 
-  it('does not know streams that were refused', async () => {
+  it('does not contain streams that were refused', async () => {
     @Controller()
     class Refused {
       @Stream('refused', { format: ['sse', 'json'] })

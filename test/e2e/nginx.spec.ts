@@ -137,8 +137,8 @@ async function start(platform: Platform, config: NginxConfig, setup: Partial<App
 }
 
 const CONFIGS = [
-  { name: 'as docs/deploying.md has it', config: documentedConfig },
-  { name: 'that is told nothing but where the application is', config: plainConfig },
+  { name: 'with the configuration of docs/deploying.md', config: documentedConfig },
+  { name: 'with a minimal configuration', config: plainConfig },
 ];
 const SETUPS = PLATFORMS.flatMap((platform) => CONFIGS.map((config) => ({ platform, ...config })));
 
@@ -170,7 +170,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(await client.ended()).toBe('complete');
   });
 
-  itNginx('the headers of a stream reach the client, without what was meant for nginx', async () => {
+  itNginx('the headers of a stream reach the client, without those for nginx', async () => {
     const { ndjson } = await start(platform, config);
 
     const { status, headers } = await ndjson('/short').answered();
@@ -194,7 +194,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(client.body.replaceAll(':\n\n', '')).toBe('');
   });
 
-  itNginx('the application hears when a client leaves, and others stay', async () => {
+  itNginx('the application notices when a client disconnects, and other clients stay connected', async () => {
     const { sse, ndjson, registry } = await start(platform, config);
     const [first, second] = [await sse('/mute'), ndjson('/mute')];
     await Promise.all([first.until('\r\n\r\n'), second.answered()]);
@@ -209,7 +209,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(stays.socket.destroyed).toBe(false);
   });
 
-  itNginx('the application hears when a client leaves that has stopped reading', async () => {
+  itNginx('the application notices when a client disconnects that has stopped reading', async () => {
     const { ndjson } = await start(platform, config);
     const client = ndjson('/export');
     await client.until(1);
@@ -221,7 +221,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(await script.closes.count(1)).toEqual(['Feed.export client-closed']);
   });
 
-  itNginx('an error after the first byte is told, and the stream broken off', async () => {
+  itNginx('an error after the first byte is reported, and the stream is cut off', async () => {
     const { sse, ndjson } = await start(platform, config);
     const client = await sse('/failing');
     await client.closed();
@@ -233,7 +233,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(other.records).toEqual([1, { error: { statusCode: 500, message: 'Internal server error' } }]);
   });
 
-  itNginx('a client that reads slowly holds up the source, and gets everything', async () => {
+  itNginx('a client that reads slowly pauses the source, and receives everything', async () => {
     const { ndjson } = await start(platform, config);
     const client = ndjson('/export');
     await client.until(1);
@@ -269,7 +269,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(seen.seen).toEqual(range(1, 11));
   });
 
-  itNginx('a hub delivers to many', async () => {
+  itNginx('a hub delivers events to many clients', async () => {
     const { hub, sse, ndjson, registry } = await start(platform, config);
     const readers = range(1, 30).map(() => ndjson('/hub'));
     const listeners = await Promise.all(range(1, 30).map(() => sse('/hub')));
@@ -304,7 +304,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(body).toMatchObject({ statusCode: 503 });
   });
 
-  itNginx('streams end well when the application closes', async () => {
+  itNginx('streams end cleanly when the application closes', async () => {
     const { sse, ndjson, close } = await start(platform, config, {
       options: { shutdown: { grace: 20, retry: false } },
     });
@@ -317,7 +317,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(await second.ended()).toBe('complete');
   });
 
-  itNginx('what nginx compresses by itself arrives at once, too', async () => {
+  itNginx('chunks that nginx compresses arrive at once, too', async () => {
     const zipping: NginxConfig = (port, app) =>
       `gzip on; gzip_proxied any; gzip_min_length 0; gzip_types application/x-ndjson;\n${config(port, app)}`;
     const { ndjson } = await start(platform, zipping);
@@ -332,7 +332,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     expect(await client.ended()).toBe('complete');
   });
 
-  itNginx('what the application compresses arrives at once', async () => {
+  itNginx('chunks that the application compresses arrive at once', async () => {
     const compression: object = { compression: { encodings: ['gzip'], threshold: 0 } };
     const { ndjson } = await start(platform, config, { options: { ...compression } });
     const client = ndjson('/steps', { 'accept-encoding': 'gzip' });
@@ -347,26 +347,29 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
   });
 });
 
-describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (platform) => {
+describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/deploying.md:', (platform) => {
   const impatient: NginxConfig = (port, app) =>
     documentedConfig(port, app).replace(/proxy_read_timeout \w+;/, 'proxy_read_timeout 1s;');
 
-  itNginx('a heartbeat shorter than proxy_read_timeout keeps a silent stream, which is cut off without', async () => {
-    const { sse } = await start(platform, impatient);
-    const beating = await sse('/silent/1');
-    await beating.until(':\n\n');
-    const mute = await sse('/mute');
+  itNginx(
+    'a silent stream stays open if its heartbeat is shorter than proxy_read_timeout, and is cut off without a heartbeat',
+    async () => {
+      const { sse } = await start(platform, impatient);
+      const beating = await sse('/silent/1');
+      await beating.until(':\n\n');
+      const mute = await sse('/mute');
 
-    await mute.closed();
+      await mute.closed();
 
-    expect(mute.complete).toBe(false);
-    expect(await script.closes.count(1)).toEqual(['Feed.mute client-closed']);
-    const beats = beating.body.length;
-    await eventually(() => beating.body.length > beats);
-    expect(beating.socket.destroyed).toBe(false);
-  });
+      expect(mute.complete).toBe(false);
+      expect(await script.closes.count(1)).toEqual(['Feed.mute client-closed']);
+      const beats = beating.body.length;
+      await eventually(() => beating.body.length > beats);
+      expect(beating.socket.destroyed).toBe(false);
+    },
+  );
 
-  itNginx('streams that end well leave their connection to the next', async () => {
+  itNginx('streams that end cleanly leave their connection open for the next request', async () => {
     const { ndjson, sockets } = await start(platform, documentedConfig);
 
     for (let i = 0; i < 5; i++) {
@@ -378,7 +381,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
     expect(sockets.seen).toHaveLength(1);
   });
 
-  itNginx('limits per client count the clients of nginx, whatever they claim to be', async () => {
+  itNginx('limits per client count the clients of nginx, whatever addresses they claim', async () => {
     const { ndjson } = await start(platform, documentedConfig, {
       options: { limits: { perClient: 1 } },
       fastify: { trustProxy: '127.0.0.1' },
@@ -400,7 +403,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
   describe('WebSocket', () => {
     const options: StreamingModuleOptions = { websocket: true };
 
-    itNginx('each message arrives at once, and the close code', async () => {
+    itNginx('each message arrives at once, and then the close code', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/steps');
 
@@ -412,7 +415,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await client.ended()).toBe('1000');
     });
 
-    itNginx('the close codes of an error and of the end of the application arrive', async () => {
+    itNginx('the close codes of an error and of a shutdown arrive', async () => {
       const shutdown = { grace: 20 };
       const { websocket: open, close } = await start(platform, documentedConfig, { options: { ...options, shutdown } });
       const silent = open('/silent/1');
@@ -424,7 +427,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await silent.ended()).toBe('1001');
     });
 
-    itNginx('pings shorter than proxy_read_timeout keep a silent one', async () => {
+    itNginx('a silent WebSocket stays open if its pings are more frequent than proxy_read_timeout', async () => {
       const { websocket: open, sse } = await start(platform, impatient, { options });
       const client = open('/silent/1');
       await client.answered();
@@ -436,7 +439,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(client.ending).toBeUndefined();
     });
 
-    itNginx('the application hears when a client leaves', async () => {
+    itNginx('the application notices when a client disconnects', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/silent/1');
       await client.beaten(1);
@@ -446,7 +449,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(await script.closes.count(1)).toEqual(['Feed.silent client-closed']);
     });
 
-    itNginx('a client that has stopped reading holds up the source, and gets everything', async () => {
+    itNginx('a client that stops reading pauses the source, and receives everything later', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/export');
       await client.until(1);
@@ -460,7 +463,7 @@ describe.each(PLATFORMS)('%s behind an nginx as docs/deploying.md has it:', (pla
       expect(client.records).toHaveLength(EXPORTED);
     });
 
-    itNginx('a refusal is an ordinary answer', async () => {
+    itNginx('a refusal is an ordinary response', async () => {
       const limits = { connections: 1 };
       const { websocket: open } = await start(platform, documentedConfig, { options: { ...options, limits } });
       await open('/silent/1').answered();

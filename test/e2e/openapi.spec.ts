@@ -187,7 +187,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(document.components?.schemas?.Price).toMatchObject({ properties: { eur: { type: 'number' } } });
     });
 
-    it('lists every media type of a route that takes any format', () => {
+    it('lists every media type of a route that supports all formats', () => {
       const sequence = { schema: STRING, itemSchema: PRICE };
       expect(operation(document, '/feed/any').responses['200']).toEqual({
         description: 'A stream, in the format the `Accept` header asks for',
@@ -205,7 +205,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       });
     });
 
-    it('lists the media types alone where no type is given', () => {
+    it('lists only the media types if no type is given', () => {
       expect(content(document, '/feed/untyped')).toMatchObject({
         'application/x-ndjson': { schema: STRING },
         'text/event-stream': { schema: STRING },
@@ -214,7 +214,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(JSON.stringify(content(document, '/feed/untyped'))).not.toContain('itemSchema');
     });
 
-    it('lists those of the formats of the route, with items that are arrays', () => {
+    it('lists the media types of the formats of the route, with items that are arrays', () => {
       const prices = { type: 'array', items: PRICE };
       const entries = content(document, '/feed/two') ?? {};
       expect(Object.keys(entries).sort()).toEqual([
@@ -228,20 +228,20 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(entries['application/jsonl']).toEqual({ schema: STRING, itemSchema: prices });
     });
 
-    it('shows one media type of a single format, which is always sent', () => {
+    it('lists one media type for a single format, which is always sent', () => {
       expect(content(document, '/feed/one')).toEqual({
         'application/jsonl': { schema: STRING, itemSchema: { $ref: '#/components/schemas/Hint' } },
       });
       expect(document.components?.schemas).toHaveProperty('Hint');
     });
 
-    it('shows strings in events as they are', () => {
+    it('describes strings in events as strings', () => {
       expect(content(document, '/feed/texts')).toEqual({
         'text/event-stream': { schema: STRING, itemSchema: eventOf(STRING) },
       });
     });
 
-    it('takes a format of your own for text, without items', () => {
+    it('describes a user-defined format as text, without items', () => {
       expect(content(document, '/feed/bytes')).toEqual({
         'text/csv': { schema: STRING },
         'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
@@ -249,12 +249,12 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       });
     });
 
-    it('has the status Nest answers with', () => {
+    it('has the status that Nest sends', () => {
       expect(Object.keys(operation(document, '/feed/made', 'post').responses)).toEqual(['201', '503']);
       expect(Object.keys(operation(document, '/feed/accepted', 'post').responses)).toEqual(['202', '503']);
     });
 
-    it('has 406 where the client chooses, 429 and 503 where there are limits, and 503 while shutting down', () => {
+    it('has 406 if the client chooses the format, 429 and 503 if there are limits, and 503 for the shutdown', () => {
       expect(statuses(document, '/feed/any')).toEqual(['200', '406', '503']);
       expect(statuses(document, '/feed/two')).toEqual(['200', '406', '503']);
       expect(statuses(document, '/feed/one')).toEqual(['200', '429', '503']);
@@ -286,7 +286,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
       expect(operation(document, '/feed/one').responses['503']?.description).toBe('The server is shutting down');
     });
 
-    it('has the Last-Event-ID header where the method takes it', () => {
+    it('has the header Last-Event-ID if the method injects it', () => {
       const { parameters } = operation(document, '/feed/prices/{symbol}');
       expect(parameters).toEqual([
         { name: 'symbol', in: 'path', required: true, schema: STRING },
@@ -303,7 +303,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     });
   });
 
-  it('says that what returns a subscription of a hub can be polled', async () => {
+  it('says that a method that returns a subscription of a hub can be polled', async () => {
     @Controller('hub')
     class Watched {
       constructor(@InjectHub('prices') private readonly hub: Hub<Price>) {}
@@ -341,7 +341,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(await validate({ ...document, openapi: version })).toBe('valid');
   });
 
-  it('without types is valid as any version', async () => {
+  it('without types is valid as every version', async () => {
     @Controller('plain')
     class Plain {
       @Stream('any')
@@ -360,7 +360,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     }
   });
 
-  it('for 3.2 has items and no schema of a sequence, for 3.0 and 3.1 the other way round', async () => {
+  it('has only items for 3.2, and only the schema of the whole body for 3.0 and 3.1', async () => {
     const setup = (openapi: StreamingModuleOptions['openapi']) => ({ controllers: [Feed], options: { openapi } });
     const newest = await documentOf(setup('3.2'));
     expect(content(newest, '/feed/any')).toMatchObject({
@@ -380,19 +380,19 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     }
   });
 
-  it('leaves streams as Nest has them with openapi: false', async () => {
+  it('describes streams as Nest does with openapi: false', async () => {
     const document = await documentOf({ controllers: [Feed], options: { openapi: false } });
     expect(operation(document, '/feed/any').responses).toEqual({ 200: { description: '' } });
   });
 
-  it('takes formats and limits of the application', async () => {
+  it('uses formats and limits of the application', async () => {
     const options: StreamingModuleOptions = { format: ['text', 'sse'], limits: { connections: 5, perClient: 1 } };
     const document = await documentOf({ controllers: [Feed], options });
     expect(Object.keys(content(document, '/feed/untyped') ?? {}).sort()).toEqual(['text/event-stream', 'text/plain']);
     expect(statuses(document, '/feed/untyped')).toEqual(['200', '406', '429', '503']);
   });
 
-  it('keeps what your own decorators say', async () => {
+  it('keeps the descriptions of your own decorators', async () => {
     @Controller('own')
     @ApiServiceUnavailableResponse({ description: 'Closed on Sundays' })
     class Own {
@@ -451,7 +451,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(Object.keys(operation(document, '/own/plain').responses)).toEqual(['200', '503']);
   });
 
-  it('is the stream also where you say that there may be nothing', async () => {
+  it('describes the stream also if your decorators describe an empty response', async () => {
     @Controller('own')
     class Own {
       @Stream('polled', { format: 'text' })
@@ -465,7 +465,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(responses['204']).toEqual({ description: 'Nothing new' });
   });
 
-  it('says of a stream for WebSockets alone what it answers over HTTP', async () => {
+  it('describes the responses over HTTP of a stream for WebSockets only', async () => {
     @Controller('sockets')
     class Sockets {
       @Stream('alone', { protocols: 'websocket', type: Price })
@@ -487,7 +487,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(await validate({ ...document, openapi: '3.2.0' })).toBe('valid');
   });
 
-  it('keeps the description a class gives', async () => {
+  it('keeps the description of a class', async () => {
     @Controller('own')
     @ApiOkResponse({ description: 'As all here' })
     class Own {
@@ -532,7 +532,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     }
   });
 
-  it('is that of the application, also where a method is in several', async () => {
+  it('has the options of its application, also if a method is in several applications', async () => {
     class Base {
       @Sse('inherited')
       inherited(@LastEventId() _after?: string) {
@@ -553,7 +553,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     }
   });
 
-  it('is the same for every application a controller is in', async () => {
+  it('is the same for every application of a controller', async () => {
     const limited = await documentOf({
       controllers: [Feed],
       options: { format: 'text', limits: { perClient: 1 }, openapi: '3.0' },
@@ -566,7 +566,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(statuses(silent, '/feed/untyped')).toEqual(['200']);
   });
 
-  it('is served, and the streams it shows answer as it says', async () => {
+  it('is served, and the streams respond as it says', async () => {
     const app = await start(platform, {
       controllers: [Feed],
       configure: (nest) =>
@@ -591,7 +591,7 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
 });
 
 describe('the OpenAPI document', () => {
-  it('is there for a testing module that never listens', async () => {
+  it('can be created for a testing module that does not listen', async () => {
     @Module({ imports: [StreamingModule.forRoot()], controllers: [Feed] })
     class AppModule {}
     const testing = await Test.createTestingModule({ imports: [AppModule] }).compile();

@@ -53,7 +53,7 @@ describe.each(PLATFORMS)('%s: a returned Response of Server-Sent Events', (platf
     ['CR', ['data: a\r\r']],
     ['LF, a byte at a time', [...'data: a\n\n']],
     ['LF after CRLF', ['data: a\r\n', '\n']],
-  ])('has heartbeats between its events where the route sets heartbeat: %s', async (_name, pieces) => {
+  ])('receives heartbeats between its events if the route sets heartbeat: %s', async (_name, pieces) => {
     const { write, beat, end } = await open(platform, BEATING, EVENT_STREAM);
 
     await beat();
@@ -73,7 +73,7 @@ describe.each(PLATFORMS)('%s: a returned Response of Server-Sent Events', (platf
     ['after a line that ends with CRLF', 'data: a\r\n'],
     ['after a line that ends with CR', 'data: a\r'],
     ['within the CRLF of an empty line', 'data: a\r\n\r'],
-  ])('has no heartbeat %s', async (_name, piece) => {
+  ])('receives no heartbeat %s', async (_name, piece) => {
     const { write, beat, end } = await open(platform, BEATING, EVENT_STREAM);
 
     await write(piece);
@@ -87,7 +87,7 @@ describe.each(PLATFORMS)('%s: a returned Response of Server-Sent Events', (platf
     ['where only the application sets it', {}, EVENT_STREAM],
     ['of another media type', BEATING, { 'Content-Type': 'text/plain' }],
     ['that is encoded', BEATING, { ...EVENT_STREAM, 'Content-Encoding': 'x-own' }],
-  ])('has no heartbeat %s', async (_name, options, headers) => {
+  ])('receives no heartbeat %s', async (_name, options, headers) => {
     const { write, beat, end } = await open(platform, options, headers);
 
     await beat();
@@ -98,7 +98,7 @@ describe.each(PLATFORMS)('%s: a returned Response of Server-Sent Events', (platf
     expect(await end()).toBe('data: a\n\ndata: b\n\n');
   });
 
-  it('has no heartbeat where its length is fixed', async () => {
+  it('receives no heartbeat if its length is fixed', async () => {
     const headers = { ...EVENT_STREAM, 'Content-Length': '18' };
     const { client, write, beat } = await open(platform, BEATING, headers);
 

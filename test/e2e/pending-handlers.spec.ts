@@ -48,42 +48,45 @@ const events: RequestListener = (_request, response) => {
 describe.each(PLATFORMS)('%s: a handler that returns fetch()', (platform) => {
   const ASKED = [undefined, '*/*', 'application/json', 'text/event-stream', 'application/x-ndjson, */*;q=0.1'];
 
-  it.each(ASKED)('passes on what comes after openDelay, a 429 too, to a client that accepts %s', async (accept) => {
-    for (const [answer, status, type, body] of [
-      [tooMany, 429, 'application/json', '{"error":"slow down"}'],
-      [events, 200, 'text/event-stream', 'data: token\n\n'],
-    ] as const) {
-      const origin = await upstream(answer);
-      @Controller()
-      class Gateway {
-        @Stream('source')
-        source(@StreamSignal() signal: AbortSignal) {
-          return fetch(origin.url, { signal });
+  it.each(ASKED)(
+    'forwards a response that arrives after openDelay, also a 429, to a client that accepts %s',
+    async (accept) => {
+      for (const [answer, status, type, body] of [
+        [tooMany, 429, 'application/json', '{"error":"slow down"}'],
+        [events, 200, 'text/event-stream', 'data: token\n\n'],
+      ] as const) {
+        const origin = await upstream(answer);
+        @Controller()
+        class Gateway {
+          @Stream('source')
+          source(@StreamSignal() signal: AbortSignal) {
+            return fetch(origin.url, { signal });
+          }
         }
+        const { get, app, logs } = await start(platform, { controllers: [Gateway] });
+        const clock = useFakeClock(app);
+
+        const client = await get('/source', { Connection: 'close', ...(accept !== undefined && { Accept: accept }) });
+        await origin.asked;
+        await clock.advance(LONG_MS);
+        expect(client.received).toBe('');
+        origin.gate.resolve();
+        await client.closed();
+        origin.close();
+
+        expect(client.head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+        expect(client.head).toMatch(/\r\nx-upstream: yes\r\n/i);
+        expect(client.head).toMatch(new RegExp(`\r\ncontent-type: ${type}\r\n`, 'i'));
+        expect(client.body).toBe(body);
+        expect(logs.of('error')).toEqual([]);
       }
-      const { get, app, logs } = await start(platform, { controllers: [Gateway] });
-      const clock = useFakeClock(app);
-
-      const client = await get('/source', { Connection: 'close', ...(accept !== undefined && { Accept: accept }) });
-      await origin.asked;
-      await clock.advance(LONG_MS);
-      expect(client.received).toBe('');
-      origin.gate.resolve();
-      await client.closed();
-      origin.close();
-
-      expect(client.head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-      expect(client.head).toMatch(/\r\nx-upstream: yes\r\n/i);
-      expect(client.head).toMatch(new RegExp(`\r\ncontent-type: ${type}\r\n`, 'i'));
-      expect(client.body).toBe(body);
-      expect(logs.of('error')).toEqual([]);
-    }
-  });
+    },
+  );
 
   it.each([
     ['at once (openDelay: 0)', { openDelay: 0 }],
     ['until the first chunk', { openDelay: 'first-chunk' }],
-  ] as const)('is waited for also where a silent stream opens %s', async (_when, options) => {
+  ] as const)('can take longer than it takes a silent stream to open %s', async (_when, options) => {
     const origin = await upstream(tooMany);
     const { get, app } = await start(platform, { controllers: [controllerOf(() => fetch(origin.url), options)] });
     const clock = useFakeClock(app);
@@ -114,7 +117,7 @@ describe.each(PLATFORMS)('%s: a handler that returns fetch()', (platform) => {
     expect(client.head).toMatch(/\r\nretry-after: 7\r\n/i);
   });
 
-  it('is waited for behind an interceptor that takes its time', async () => {
+  it('can take longer than openDelay behind a slow interceptor', async () => {
     const origin = await upstream(tooMany);
     const intercepted = deferred();
     const gate = deferred();
@@ -192,7 +195,7 @@ describe.each(PLATFORMS)('%s: a handler whose promise is pending', (platform) =>
     ],
     ['@Stream() with a format', (run: () => unknown) => controllerOf(run, { format: 'sse' })],
     ['@Stream() with formats', (run: () => unknown) => controllerOf(run, { format: ['json', 'sse'] })],
-  ])('is a stream that openDelay opens where the route names its format: %s', async (_what, make) => {
+  ])('has a stream that openDelay opens if the route names its format: %s', async (_what, make) => {
     const handler = pending(() => ['late']);
     const { get, app } = await start(platform, { controllers: [make(handler.run)] });
     const clock = useFakeClock(app);
@@ -207,7 +210,7 @@ describe.each(PLATFORMS)('%s: a handler whose promise is pending', (platform) =>
     expect(client.head).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it('keeps its status for an exception, however late, where the client chose the format', async () => {
+  it('may throw an exception with a status, however late, if the client chooses the format', async () => {
     const handler = pending(() => {
       throw new NotFoundException();
     });
@@ -223,7 +226,7 @@ describe.each(PLATFORMS)('%s: a handler whose promise is pending', (platform) =>
     expect(client.head).toMatch(/^HTTP\/1\.1 404 /);
   });
 
-  it('is a silent stream as any other once it has returned', async () => {
+  it('has a silent stream like any other after it has returned', async () => {
     const handler = pending(silence);
     const { get, app } = await start(platform, { controllers: [controllerOf(handler.run, { heartbeat: 500 })] });
     const clock = useFakeClock(app);
@@ -258,7 +261,7 @@ describe.each(PLATFORMS)('%s: a handler whose promise is pending', (platform) =>
   it.each([
     ['stream.open()', (stream: StreamConnection) => void stream.open(), '\r\n\r\n'],
     ['stream.send()', (stream: StreamConnection) => void stream.send('first'), 'data: first\n\n'],
-  ])('does not keep %s from opening the stream', async (_how, open, seen) => {
+  ])('does not prevent %s from opening the stream', async (_how, open, seen) => {
     @Controller()
     class Pushing {
       @Stream('source')
@@ -275,7 +278,7 @@ describe.each(PLATFORMS)('%s: a handler whose promise is pending', (platform) =>
     expect(client.head).toMatch(/^HTTP\/1\.1 200 /);
   });
 
-  it('refuses a WebSocket with its exception, however late', async () => {
+  it('may refuse a WebSocket with an exception, however late', async () => {
     const handler = pending(() => {
       throw new NotFoundException();
     });

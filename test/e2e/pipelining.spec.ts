@@ -12,7 +12,7 @@ const SEND_TIMEOUT = 40;
 /** Ticks of 10 ms: several times that timeout. */
 const LATER = 'tick 30;';
 
-describe.each(PLATFORMS)('%s: a stream behind another on its connection', (platform) => {
+describe.each(PLATFORMS)('%s: a stream after another on the same connection', (platform) => {
   const start = useApps();
 
   function routes() {
@@ -66,7 +66,7 @@ describe.each(PLATFORMS)('%s: a stream behind another on its connection', (platf
     ['short', 'short 1;short 2;', /short 2;/],
     ['large', 'l'.repeat(20 * 65_536), /0\r\n\r\n[\s\S]*0\r\n\r\n$/],
     ['hanging', 'hanging;', /hanging;/],
-  ])('is not timed out while it waits: %s', async (route, body, end) => {
+  ])('does not time out while it waits: %s', async (route, body, end) => {
     const { Feed, stop, seen, options } = routes();
     const { connect, logs } = await start(platform, { controllers: [Feed], options });
     const client = await connect();
@@ -85,7 +85,7 @@ describe.each(PLATFORMS)('%s: a stream behind another on its connection', (platf
     expect(logs.of('warn')).toEqual([]);
   });
 
-  it('that fails does not take the one before it along, and is truncated when its turn comes', async () => {
+  it('that fails does not affect the one before it, and is cut off when its turn comes', async () => {
     const { Feed, stop, seen, options } = routes();
     const { connect, logs } = await start(platform, { controllers: [Feed], options });
     const client = await connect();

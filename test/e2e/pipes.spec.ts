@@ -132,7 +132,7 @@ beforeEach(() => {
 
 describe.each(PLATFORMS)('%s: with global pipes', (platform) => {
   it.each(WHERE)(
-    'a handler receives the connection, the signals and the id themselves: %s',
+    'a handler receives the unchanged connection, signals and id: %s',
     async (_where, controller, setup) => {
       const { text } = await start(platform, { ...setup, controllers: [controller] });
 
@@ -140,15 +140,18 @@ describe.each(PLATFORMS)('%s: with global pipes', (platform) => {
     },
   );
 
-  it.each(WHERE.slice(1))('only what the client sent goes through pipes: %s', async (_where, controller, setup) => {
-    const { text } = await start(platform, { ...setup, controllers: [controller] });
+  it.each(WHERE.slice(1))(
+    'only values that the client sent go through pipes: %s',
+    async (_where, controller, setup) => {
+      const { text } = await start(platform, { ...setup, controllers: [controller] });
 
-    await text('/all/7', { 'Last-Event-ID': 'a.1' });
+      await text('/all/7', { 'Last-Event-ID': 'a.1' });
 
-    expect(CopyingPipe.seen).toEqual(['7']);
-  });
+      expect(CopyingPipe.seen).toEqual(['7']);
+    },
+  );
 
-  it('a pushed stream is sent by the connection that the handler was given', async () => {
+  it('a handler pushes chunks with the connection that it receives', async () => {
     @Controller()
     class Pushing {
       @Stream('pushed', { format: 'ndjson' })
@@ -186,7 +189,7 @@ describe.each(PLATFORMS)('%s: with global pipes', (platform) => {
     expect((await fetch(app.url('/range?n=0'))).status).toBe(400);
   });
 
-  it('a handler behind an interceptor that calls it twice receives the same connection both times', async () => {
+  it('a handler that an interceptor calls twice receives the same connection both times', async () => {
     const seen: unknown[] = [];
     @Controller()
     class Twice {
@@ -269,7 +272,7 @@ describe.each(PLATFORMS)('%s: parameters of a method that a subclass overrides',
     }
   }
 
-  it('are inherited, replaced, or no longer those of a stream', async () => {
+  it('are inherited, replaced, or no longer parameters of a stream', async () => {
     const { text } = await start(platform, {
       controllers: [Derived],
       configure: (nest) => void nest.useGlobalPipes(validation()),

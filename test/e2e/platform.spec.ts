@@ -43,7 +43,7 @@ async function useCookies(platform: Platform, app: INestApplication): Promise<vo
   }
 }
 
-describe.each(PLATFORMS)('%s: what the application set on the response survives', (platform) => {
+describe.each(PLATFORMS)('%s: on the response of a stream, the package keeps', (platform) => {
   it('headers of middleware', async () => {
     const { url } = await start(platform, {
       controllers: [controllerOf(() => ['a'])],
@@ -61,7 +61,7 @@ describe.each(PLATFORMS)('%s: what the application set on the response survives'
     expect(headers.getSetCookie()).toEqual(['m=1', 'n=2']);
   });
 
-  it('CORS', async () => {
+  it('the headers of CORS', async () => {
     const { url } = await start(platform, {
       controllers: [controllerOf(() => ['a'])],
       configure: (app) => app.enableCors({ origin: 'http://a.example', credentials: true, exposedHeaders: ['X-Own'] }),
@@ -79,7 +79,7 @@ describe.each(PLATFORMS)('%s: what the application set on the response survives'
     expect(preflight.status).toBe(204);
   });
 
-  it('cookies that a guard or the handler set, and those of the client are read', async () => {
+  it('cookies that a guard or the handler sets, and reads those of the client', async () => {
     const guard: CanActivate = {
       canActivate: (context) => {
         const http = context.switchToHttp();
@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('%s: what the application set on the response survives'
     expect(response.headers.getSetCookie()).toEqual(['seen=7; Path=/', 'handler=1; Path=/'].map(ofPlatform));
   });
 
-  it('headers set through the platform itself', async () => {
+  it('headers that are set with methods of the platform', async () => {
     @Controller()
     class Own {
       @Stream('own')
@@ -129,7 +129,7 @@ describe.each(PLATFORMS)('%s: what the application set on the response survives'
   }
 });
 
-describe.each(PLATFORMS)('%s: a head that cannot be sent is a 500, and the server stays up', (platform) => {
+describe.each(PLATFORMS)('%s: a head that cannot be sent causes a 500, and the server continues', (platform) => {
   it.each([
     ['no status', (stream: StreamConnection) => stream.status(0)],
     ['a status that is no number', (stream: StreamConnection) => stream.status(Number.NaN)],
@@ -183,7 +183,7 @@ describe('fastify: onSend hooks of the application', () => {
     expect(await response.text()).toBe('ab');
   });
 
-  it('run also where they come with a plugin', async () => {
+  it('run also if a plugin adds them', async () => {
     const { url } = await start('fastify', {
       controllers: [controllerOf(() => ['a'])],
       configure: async (app) => {
@@ -207,7 +207,7 @@ describe('fastify: onSend hooks of the application', () => {
     expect((await fetch(url('/source'))).headers.get('x-plugin')).toBe('yes');
   });
 
-  it('that fail answer 500', async () => {
+  it('that fail cause a 500', async () => {
     const { url } = await start('fastify', {
       controllers: [controllerOf(() => ['a'])],
       configure: (app) => {
@@ -279,7 +279,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     expect(text).toBe('data: first\n\ndata: second\n\n');
   });
 
-  it('a long stream arrives whole', async () => {
+  it('a long stream arrives completely', async () => {
     const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i}`);
     const { text } = await start(platform, {
       controllers: [controllerOf(() => lines, { format: 'ndjson' })],
@@ -289,7 +289,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     expect(await text('/source', { 'Accept-Encoding': 'gzip' })).toBe(lines.map((line) => `"${line}"\n`).join(''));
   });
 
-  it('a long stream of the user that may be transformed arrives whole', async () => {
+  it('a long stream whose Cache-Control allows a transformation arrives completely', async () => {
     const lines = Array.from({ length: 20_000 }, (_, i) => `line ${i}`);
     @Controller()
     class Long {
@@ -336,7 +336,7 @@ describe('two applications in one process', () => {
     ['express', 'express'],
     ['express', 'fastify'],
     ['fastify', 'fastify'],
-  ] as const)('each have options and streams of their own: %s beside %s', async (first, second) => {
+  ] as const)('each have their own options and streams: %s and %s', async (first, second) => {
     const one = await start(first, { controllers: [Shared], options: { format: 'sse' } });
     const two = await start(second, { controllers: [Shared], options: { format: 'json' } });
 
@@ -356,7 +356,7 @@ describe('fastify: app.inject()', () => {
     import.meta.jest.doMock(cookie, () => ({}));
   });
 
-  it('gives a whole stream, without a socket', async () => {
+  it('returns a complete stream, without a socket', async () => {
     const { app } = await start('fastify', { controllers: [controllerOf(() => [{ a: 1 }, { b: 2 }])] });
 
     const response = await (app as NestFastifyApplication).inject({
@@ -369,7 +369,7 @@ describe('fastify: app.inject()', () => {
     expect(response.body).toBe('data: {"a":1}\n\ndata: {"b":2}\n\n');
   });
 
-  it('gives an error before the first byte', async () => {
+  it('returns an error before the first byte', async () => {
     const { app } = await start('fastify', { controllers: [controllerOf(() => 7)] });
 
     expect((await (app as NestFastifyApplication).inject({ url: '/source' })).statusCode).toBe(500);
@@ -377,7 +377,7 @@ describe('fastify: app.inject()', () => {
 });
 
 describe('express: a request', () => {
-  it('is what the connection knows it as', async () => {
+  it('is the request of the connection', async () => {
     @Controller()
     class Requests {
       @Stream('request')

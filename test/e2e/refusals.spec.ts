@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     await finish();
   });
 
-  it('receives no retry where shutdown.retry is false', async () => {
+  it('receives no retry if shutdown.retry is false', async () => {
     const { get, finish } = await closing({ shutdown: { grace: 20_000, retry: false } });
 
     const client = await get('/feed', SSE);
@@ -192,7 +192,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     await (await get('/feed', SSE)).until('data: x');
   });
 
-  it('through an interceptor is answered so once, and nothing comes of its handler', async () => {
+  it('through an interceptor receives that response once, and its handler is not called', async () => {
     const { get } = await start({ limits: { connections: 1 } });
     await (await get('/any')).until('x');
 
@@ -202,7 +202,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     expect(called.seen.filter((each) => each === 'intercepted')).toEqual([]);
   });
 
-  it('after it was let in, and before its stream has opened, gets the same when the application closes', async () => {
+  it('after it was accepted, and before its stream has opened, receives the same response when the application closes', async () => {
     const { get, close } = await start({ hooks, shutdown: { grace: 0 } });
     const client = await get('/late', SSE);
     await called.count(1);
@@ -218,7 +218,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
   it.each([
     ['of the registry, when its stream is closed', {}],
     ['at maxDuration', { maxDuration: 40 }],
-  ])('%s before it has opened gets the same', async (_what, options) => {
+  ])('%s before it has opened receives the same response', async (_what, options) => {
     const { get, registry } = await start({ hooks, ...options });
     const client = await get('/late', SSE);
     await called.count(1);
@@ -239,7 +239,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     expect(statusOf(await answered(await get('/feed', SSE)))).toBe(429);
   });
 
-  it('still has to pass its guards', async () => {
+  it('has to pass the guards before that', async () => {
     const guard: CanActivate = { canActivate: () => false };
     @Controller()
     @UseGuards(guard)
@@ -272,7 +272,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
     expect(client.head).toMatch(/^retry-after: 5\r$/im);
   });
 
-  it('gets 503 with refusal: "status"', async () => {
+  it('receives 503 with refusal: "status"', async () => {
     const { get, finish } = await closing({ refusal: 'status' });
 
     const client = await get('/feed', SSE);
@@ -291,7 +291,7 @@ describe.each(PLATFORMS)('%s: limits.perConnection', (platform: Platform) => {
     called = new Recorder();
   });
 
-  it('bounds the streams of pipelined requests on one connection, and of no other', async () => {
+  it('limits the streams of pipelined requests on one connection, and of no other', async () => {
     const { connect, registry, get } = await start(platform, {
       controllers: [Feed],
       options: { limits: { perConnection: 3 } },
@@ -317,7 +317,7 @@ describe.each(PLATFORMS)('%s: limits.perConnection', (platform: Platform) => {
     client.disconnect();
   });
 
-  it('frees the place of a stream that is over, and 429 says when to try again', async () => {
+  it('no longer counts a stream that is over, and a 429 says when to try again', async () => {
     const { connect } = await start(platform, {
       controllers: [Feed],
       options: { limits: { perConnection: 1, retryAfter: 1_500 } },
@@ -345,7 +345,7 @@ describe.each(PLATFORMS)('%s: limits.perConnection', (platform: Platform) => {
 describe('An application of Fastify', () => {
   const launch = useApps();
 
-  it('whose preClose hooks take their time answers no EventSource with the 503 of Fastify: its connection ends, and it comes back', async () => {
+  it('with slow preClose hooks sends no EventSource the 503 of Fastify, but ends its connection, so that it reconnects', async () => {
     const held = deferred();
     const closing = new Recorder();
     const { get, close } = await launch('fastify', {
@@ -384,7 +384,7 @@ describe('HTTP/2:', () => {
     called = new Recorder();
   });
 
-  it('limits.perConnection bounds the streams of one session, and of no other', async () => {
+  it('limits.perConnection limits the streams of one session, and of no other', async () => {
     const { port, registry } = await start('fastify', {
       controllers: [Feed],
       fastify,
@@ -405,7 +405,7 @@ describe('HTTP/2:', () => {
     await one.get('/feed').until('data: x');
   });
 
-  it('an EventSource over limits.connections gets 200 and a time to come back after', async () => {
+  it('an EventSource over limits.connections receives 200 and a time after which to reconnect', async () => {
     const { port } = await start('fastify', {
       controllers: [Feed],
       fastify,

@@ -25,7 +25,7 @@ function get(url: string, headers: Record<string, string>): Promise<{ status: nu
   });
 }
 
-describe.each(PLATFORMS)('%s: where the version of a route is in the media type', (platform) => {
+describe.each(PLATFORMS)('%s: if the version of a route is in the media type,', (platform) => {
   const CASES: readonly [string, string, string][] = [
     ['application/x-ndjson;v=2', 'application/x-ndjson', '"two"\n'],
     ['application/x-ndjson; v=2', 'application/x-ndjson', '"two"\n'],
@@ -36,7 +36,7 @@ describe.each(PLATFORMS)('%s: where the version of a route is in the media type'
     ['application/json;v=2;q=0.5', 'application/json', '["two"]'],
   ];
 
-  it.each(CASES)('%s is negotiated without it', async (accept, type, body) => {
+  it.each(CASES)('%s is negotiated without the version', async (accept, type, body) => {
     @Controller({ version: '2' })
     class Versions {
       @Stream('source')
@@ -59,7 +59,7 @@ describe.each(PLATFORMS)('%s: where the version of a route is in the media type'
     expect(await get(url('/source'), { Accept: accept })).toEqual({ status: 200, type, body });
   });
 
-  it('a key of several characters, with some that mean something in an expression, is known too', async () => {
+  it('a key of several characters, some of them special in regular expressions, is supported too', async () => {
     const { url } = await start(platform, {
       controllers: [controllerOf(() => ['a'])],
       configure: (app) =>
@@ -85,7 +85,7 @@ describe.each(PLATFORMS)('%s: where the version of a route is in the media type'
   });
 });
 
-it.each(PLATFORMS)('%s: where versions are elsewhere, such a parameter belongs to the media type', async (platform) => {
+it.each(PLATFORMS)('%s: if versions are elsewhere, such a parameter belongs to the media type', async (platform) => {
   const { url } = await start(platform, { controllers: [controllerOf(() => ['a'])] });
 
   expect((await get(url('/source'), { Accept: 'application/json;v=2' })).status).toBe(406);
@@ -100,14 +100,17 @@ const LONG: readonly (readonly [string, string])[] = [
 ].map(([what, part = '']) => [what ?? '', part.repeat(15_800 / part.length)] as const);
 
 describe.each(PLATFORMS)('%s: a request header of 15 kB', (platform) => {
-  it.each(LONG)('of %s that is Accept is refused with 431, and names what is too long', async (_what, accept) => {
-    const { url } = await start(platform, { controllers: [controllerOf(() => ['a'])] });
+  it.each(LONG)(
+    'of %s that is Accept is refused with 431, and the response names the header',
+    async (_what, accept) => {
+      const { url } = await start(platform, { controllers: [controllerOf(() => ['a'])] });
 
-    const response = await get(url('/source'), { Accept: accept });
+      const response = await get(url('/source'), { Accept: accept });
 
-    expect(response.status).toBe(431);
-    expect(JSON.parse(response.body)).toMatchObject({ statusCode: 431, message: expect.stringContaining('Accept') });
-  });
+      expect(response.status).toBe(431);
+      expect(JSON.parse(response.body)).toMatchObject({ statusCode: 431, message: expect.stringContaining('Accept') });
+    },
+  );
 
   it.each(LONG)('of %s that is Accept-Encoding, Prefer or Last-Event-ID is ignored', async (_what, value) => {
     const { url } = await start(platform, {
@@ -119,13 +122,13 @@ describe.each(PLATFORMS)('%s: a request header of 15 kB', (platform) => {
     }
   });
 
-  it('is not refused where nothing is negotiated', async () => {
+  it('is not refused if no format is negotiated', async () => {
     const { url } = await start(platform, { controllers: [controllerOf(() => ['a'], { format: 'text' })] });
 
     expect(await get(url('/source'), { Accept: 'a/b,'.repeat(3_900) })).toMatchObject({ status: 200, body: 'a' });
   });
 
-  it('of subprotocols refuses a WebSocket', async () => {
+  it('with subprotocols causes the refusal of a WebSocket', async () => {
     const { url } = await start(platform, { controllers: [controllerOf(() => ['a'])], options: { websocket: true } });
     const protocols = Array.from({ length: 1_500 }, (_, i) => `p${i}`);
 

@@ -69,7 +69,7 @@ async function onUnixSocket(platform: Platform, controller: new () => object, pa
 
 // Jest fails a test in which an exception is uncaught or a rejection unhandled.
 describe.each(PLATFORMS)('%s: a failure after the first chunk', (platform) => {
-  it('cuts an HTTP/1.0 client on a Unix socket off, which cannot be reset', async () => {
+  it('cuts off a client with HTTP/1.0 on a Unix socket, which cannot be reset', async () => {
     async function* feed() {
       yield 'a';
       await turns();
@@ -97,7 +97,7 @@ describe.each(PLATFORMS)('%s: a failure after the first chunk', (platform) => {
     }
   });
 
-  it('whose description has no JSON form is reported as an internal error, and truncates the body', async () => {
+  it('whose description has no JSON form is reported as an internal error, and the body is cut off', async () => {
     const seen = new Recorder();
     async function* feed() {
       yield 'a';
@@ -154,7 +154,7 @@ describe.each(PLATFORMS)('%s: middleware', (platform) => {
     ['always', 'identity'],
     ['once', 'gzip'],
     ['always', 'gzip'],
-  ])('whose writeHead() throws %s fails its stream (%s), and no other', async (how, coding) => {
+  ])('whose writeHead() throws %s makes only its own stream fail (%s)', async (how, coding) => {
     const seen = new Recorder();
     async function* feed() {
       for (let i = 0; ; i++) {
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => 
     return { ...running, client, stream, encoded, seen };
   }
 
-  it('are only logged without lagged(): its encode() receives chunks and nothing else', async () => {
+  it('are only logged if the format has no lagged(), and its encode() receives only chunks', async () => {
     const { client, stream, encoded, logs } = await missing({});
 
     await client.until('\n999,');
@@ -232,7 +232,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => 
     expect(logs.of('warn').join()).toMatch(/\d+ chunks were dropped/);
   });
 
-  it('are reported by lagged()', async () => {
+  it('are reported to the client by lagged()', async () => {
     const { client, stream } = await missing({ lagged: (dropped) => `#${dropped} dropped\n` });
 
     await client.until('dropped');
@@ -245,7 +245,7 @@ describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => 
     expect(rows.length + Number(told[0])).toBe(1_000);
   });
 
-  it('fail the stream where lagged() throws', async () => {
+  it('make the stream fail if lagged() throws', async () => {
     const { client, seen, logs, registry } = await missing({
       lagged() {
         throw new Error('cannot tell');
@@ -266,7 +266,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
   it.each([
     ['a chunk', ['a;']],
     ['several chunks', ['a;', 'b;', 'c;']],
-  ])('an async onOpen may await what it sends, after the handler has sent %s', async (_what, chunks) => {
+  ])('include an async onOpen that awaits what it sends, after the handler has sent %s', async (_what, chunks) => {
     @Controller()
     class Feed {
       @Stream('feed', { format: 'text' })
@@ -289,7 +289,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
   it.each([
     ['beforeClose', 'send-timeout'],
     ['onError', 'error'],
-  ] as const)('a %s that never settles: the client is cut off after sendTimeout', async (name, code) => {
+  ] as const)('include a %s that never settles, and the client is cut off after sendTimeout', async (name, code) => {
     const seen = new Recorder();
     async function* feed() {
       yield 'a';
@@ -314,7 +314,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(registry.size).toBe(0);
   });
 
-  it('without onOpen do not hide that a method returned nothing', async () => {
+  it('that have no onOpen do not hide that a method returned nothing', async () => {
     const { url, logs } = await start(platform, {
       controllers: [controllerOf(() => undefined)],
       options: { hooks: { onClose: () => undefined, beforeChunk: (chunk) => chunk } },
@@ -324,7 +324,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     expect(logs.of('error').join()).toContain('Sources.source returned nothing and cannot push');
   });
 
-  it('may read the signal for the first time while the server ends the stream: it is aborted', async () => {
+  it('may read the signal for the first time while the server ends the stream, and the signal is aborted', async () => {
     const signals = new Recorder<AbortSignal>();
     async function* feed() {
       yield 'a';
@@ -374,7 +374,7 @@ describe.each(PLATFORMS)('%s: a method', (platform) => {
   it.each([
     ['first', []],
     ['later', ['a']],
-  ])('may be a generator that yields a rejected promise %s: its finally runs once', async (_when, before) => {
+  ])('may be a generator that yields a rejected promise %s, and its finally runs once', async (_when, before) => {
     const cleaned = new Recorder();
     function* feed() {
       try {
@@ -408,7 +408,7 @@ describe.each(PLATFORMS)('%s: an option', (platform) => {
     ['of a route', { queue: { bytes: 20_000 } }, { queue: { bytes: undefined } }, 500],
     ['of the application', { queue: UNSET }, {}, 10_000],
     ['of both', { queue: UNSET }, { queue: UNSET }, 10_000],
-  ])('queue %s that is undefined is as not given: %j, %j', async (_where, options, own, enough) => {
+  ])('queue %s that is undefined counts as not given: %j, %j', async (_where, options, own, enough) => {
     const { Feed, streams } = pushing({ format: 'text', ...own });
     const seen = new Recorder();
     const { get } = await start(platform, { controllers: [Feed], options: { ...options, hooks: closing(seen) } });
@@ -425,7 +425,7 @@ describe.each(PLATFORMS)('%s: an option', (platform) => {
     expect(seen.seen).toEqual(['slow-consumer']);
   });
 
-  it('sendTimeout of a route that is undefined is as not given', async () => {
+  it('sendTimeout of a route that is undefined counts as not given', async () => {
     let pulled = 0;
     const seen = new Recorder();
     function* feed() {

@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   );
 
   it(
-    'sends all viewers the same figures, and their number',
+    'sends the same figures, and the number of viewers, to all viewers',
     async () => {
       const watchers = await Promise.all([1, 2, 3].map(async () => new Reading(await fetch(sample.url('/metrics')))));
       await Promise.all(watchers.map((watcher) => watcher.until(/"watching":3\}\n\n/)));
@@ -126,7 +126,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     TEST_MS,
   );
 
-  it('describes its streams in an OpenAPI document, which a page shows', async () => {
+  it('describes its streams in an OpenAPI document, and shows that on a page', async () => {
     const { paths, components } = (await (await fetch(sample.url('/api-json'))).json()) as OpenAPIObject;
     const shown = await fetch(sample.url('/api'));
 
@@ -149,7 +149,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     expect((await fetch(sample.url('/api/swagger-ui.css'))).status).toBe(200);
   });
 
-  it('sends the figures as NDJSON, too', async () => {
+  it('sends the figures as NDJSON too', async () => {
     const figures = new Reading(await fetch(sample.url('/metrics'), { headers: { Accept: 'application/x-ndjson' } }));
 
     await figures.until(/^\{"cpu":.*\}\n[\s\S]*\{"n":\d+,"at":.*\}\n/);
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     await log.leave();
   });
 
-  it('logs that a client left a stream', async () => {
+  it('logs that a client disconnected from a stream', async () => {
     const log = new Reading(await fetch(sample.url('/log?last=0')));
     const left = new Reading(await fetch(sample.url('/export?rate=1024')));
     await left.until(/./);
@@ -187,7 +187,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     expect(await response.text()).toBe(content);
   });
 
-  it('exports at the pace that was asked for', async () => {
+  it('exports at the requested pace', async () => {
     const response = await fetch(sample.url('/export?file=LICENSE&rate=4000'));
 
     expect(await response.text()).toBe(await readFile('LICENSE', 'utf8'));
@@ -219,7 +219,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
   });
 
   it(
-    'answers in tokens, about what was asked, in the format of the client',
+    'answers with tokens that match the question, in the format of the client',
     async () => {
       const response = await fetch(
         sample.url('/chat'),
@@ -235,7 +235,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     TEST_MS,
   );
 
-  it('serves the page and its parts, and nothing else', async () => {
+  it('serves the files of the page, and no other files', async () => {
     const page = await fetch(sample.url('/'));
 
     expect(page.headers.get('content-type')).toBe('text/html; charset=utf-8');
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
     expect(other).toEqual(one);
   });
 
-  it('shows a newcomer the last 50 messages', async () => {
+  it('sends the last 50 messages to a new client', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 51; n++) {
       ids.push(await post(`message ${n}`));
@@ -326,7 +326,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
     expect(byHeader.map(({ id }) => id)).toEqual([third]);
   });
 
-  it('sends a reset when an id is not one of its own', async () => {
+  it('sends a reset if an id does not belong to its hub', async () => {
     const newest = await post('the newest');
     const json = new Reading(await board('?after=x', { Accept: 'application/x-ndjson' }));
 
@@ -355,7 +355,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
   });
 
   it.each(['application/x-www-form-urlencoded', 'text/plain', 'multipart/form-data'])(
-    'refuses %s, which a form of another site can send',
+    'refuses %s, because a form of another site could send it',
     async (type) => {
       const response = await fetch(sample.url('/board'), {
         method: 'POST',
@@ -370,7 +370,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
 
 describe.each(PLATFORMS)('%s: stopping the sample', (platform) => {
   it(
-    'completes endless streams, truncates incomplete ones, and exits',
+    'ends endless streams cleanly, cuts off incomplete ones, and exits',
     async () => {
       const { program, url } = await startSample({ PLATFORM: platform });
       const metrics = new Reading(await fetch(url('/metrics')));
@@ -415,7 +415,7 @@ describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible s
     return { answer, request };
   }
 
-  it('passes the question on, and the tokens back as they come', async () => {
+  it('forwards the question, and returns the tokens as they arrive', async () => {
     const { answer, request } = await ask();
     expect(request).toMatchObject({ path: '/v1/chat/completions', authorization: 'Bearer secret' });
     expect(request.body).toEqual({ model: 'm-1', stream: true, messages: [{ role: 'user', content: 'Hello?' }] });
@@ -431,7 +431,7 @@ describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible s
     expect(await reading.end()).toBe('Good morning');
   });
 
-  it('tells the other server to stop when the client leaves', async () => {
+  it('cancels its request to the other server when the client disconnects', async () => {
     const { answer, request } = await ask();
     request.response.write(ChatServer.token('Once '));
     const reading = new Reading(await answer);
@@ -442,7 +442,7 @@ describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible s
     expect(await upstream.disconnects.count(1)).toEqual(['/v1/chat/completions']);
   });
 
-  it('answers with a status when the other server refuses', async () => {
+  it('responds with a status when the other server refuses', async () => {
     const { answer, request } = await ask();
     request.response.writeHead(401).end('no such key');
 
@@ -453,7 +453,7 @@ describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible s
     await sample.program.until(/WARN.*answered 401: no such key/);
   });
 
-  it('cuts its answer off when the other server does', async () => {
+  it('cuts its answer off when the other server cuts its answer off', async () => {
     const { answer, request } = await ask();
     request.response.write(ChatServer.token('Half a '));
     const reading = new Reading(await answer);

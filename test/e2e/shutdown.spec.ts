@@ -53,7 +53,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     expect(reasons.seen[0]).toMatchObject({ code: 'shutdown' });
   });
 
-  it('all kinds of endless streams are ended, those that have not opened too', async () => {
+  it('all kinds of endless streams are ended, also those that have not opened', async () => {
     const { seen, options } = observed({ shutdown: { grace: 20 } });
     const called = new Recorder();
     @Controller()
@@ -109,7 +109,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     }
   });
 
-  it('pipelined streams are ended, those that wait for their turn too', async () => {
+  it('pipelined streams are ended, also those that wait for their turn', async () => {
     const { seen, options } = observed({ shutdown: { grace: 20 } });
     @Controller()
     class Feed {
@@ -133,7 +133,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     expect(client.received.match(/1\r\nx\r\n0\r\n\r\n|\r\n\r\nx/g)).toHaveLength(3);
   });
 
-  it('new streams are refused with 503 while it waits, and other routes still answer', async () => {
+  it('new streams are refused with 503 while it waits, and other routes still respond', async () => {
     const { seen, options } = observed({ shutdown: { grace: LONG_MS } });
     const gate = deferred();
     const farewell = deferred();
@@ -235,7 +235,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     expect(clients.every(({ complete }) => complete)).toBe(true);
   });
 
-  it('retry is spread by half of itself either way, and can be turned off', async () => {
+  it('retry varies by 50 % in both directions, and can be turned off', async () => {
     @Controller()
     class Feed {
       @Sse('feed')
@@ -333,7 +333,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     );
   });
 
-  it('no timers and no sockets are left', async () => {
+  it('no timer and no socket remains', async () => {
     const left = (kind: string) => process.getActiveResourcesInfo().filter((each) => each.startsWith(kind)).length;
     @Controller()
     class Feed {
@@ -365,7 +365,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     }
   });
 
-  it('with no stream open, it closes at once, whatever the grace', async () => {
+  it('without an open stream it closes at once, whatever the grace period is', async () => {
     @Controller()
     class Feed {
       @Stream('feed')

@@ -180,7 +180,7 @@ describe.each(PLATFORMS)('%s: a handler may return', (platform) => {
     expect(await response.text()).toBe('event: tick\nid: 1\nretry: 5\ndata: {"n":1}\n\ndata: a\ndata: b\n\n');
   });
 
-  it('nothing, and push', async () => {
+  it('nothing, and push chunks', async () => {
     @Controller()
     class Tail {
       @Stream('tail', { format: 'ndjson' })
@@ -261,14 +261,14 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
     expect(response.headers.get('location')).toBe('http://example.org/');
   });
 
-  it('may be of a promise, as fetch() gives it', async () => {
+  it('may be the value of a promise, as with fetch()', async () => {
     const response = await get(platform, async () => Response.json({ a: 1 }));
 
     expect(response.headers.get('content-type')).toBe('application/json');
     expect(await response.json()).toEqual({ a: 1 });
   });
 
-  it('is sent on as it was decoded, without the headers of its own connection', async () => {
+  it('is forwarded decoded, without the headers of its own connection', async () => {
     const upstream = createServer((_request, response) => {
       const body = gzipSync('x'.repeat(10_000));
       response.setHeader('Content-Encoding', 'gzip');
@@ -291,7 +291,7 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
     }
   });
 
-  it('that is an error answers 500', async () => {
+  it('of Response.error() causes a 500', async () => {
     const { url, logs } = await start(
       platform,
       controllerOf(() => Response.error()),
@@ -301,7 +301,7 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
     expect(logs.of('error')).toHaveLength(1);
   });
 
-  it('whose body fails half-way is truncated', async () => {
+  it('whose body fails half-way is cut off', async () => {
     let pulls = 0;
     const body = new ReadableStream({
       pull(controller) {
@@ -350,7 +350,7 @@ describe.each(PLATFORMS)('%s: a Response of the node-fetch package', (platform) 
     upstream.close();
   });
 
-  it('keeps its status, its headers and every cookie, and is sent as it was decoded', async () => {
+  it('keeps its status, its headers and every cookie, and is forwarded decoded', async () => {
     const response = await get(platform, () => nodeFetch(origin));
 
     expect(response.status).toBe(203);
@@ -361,14 +361,14 @@ describe.each(PLATFORMS)('%s: a Response of the node-fetch package', (platform) 
     expect(await response.text()).toBe('x'.repeat(10_000));
   });
 
-  it('stays encoded where node-fetch has not decoded it', async () => {
+  it('stays encoded if node-fetch has not decoded it', async () => {
     const response = await get(platform, () => nodeFetch(origin, { compress: false }));
 
     expect(response.headers.get('content-encoding')).toBe('gzip');
     expect(await response.text()).toBe('x'.repeat(10_000));
   });
 
-  it('may be one that was made by hand', async () => {
+  it('may be created by the application', async () => {
     const response = await get(
       platform,
       () => new NodeFetchResponse('made', { status: 202, headers: { 'X-Own': '1' } }),
@@ -396,7 +396,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
   it.each<[string, () => StreamableFile]>([
     ['of a Readable', () => new StreamableFile(Readable.from([Buffer.from('ab'), Buffer.from('cd')]), pdf)],
     ['of a Buffer', () => new StreamableFile(Buffer.from('abcd'), { ...pdf, length: undefined })],
-  ])('%s has its type, its disposition and its length', async (_what, make) => {
+  ])('%s sets the type, the disposition and the length', async (_what, make) => {
     const response = await get(platform, make);
 
     expect(response.status).toBe(200);
@@ -407,7 +407,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(await response.text()).toBe('abcd');
   });
 
-  it('without options is application/octet-stream', async () => {
+  it('without options has the type application/octet-stream', async () => {
     const response = await get(platform, () => new StreamableFile(Readable.from([Buffer.from('ab')])));
 
     expect(response.headers.get('content-type')).toBe('application/octet-stream');
@@ -415,7 +415,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(await response.text()).toBe('ab');
   });
 
-  it('leaves the headers alone that the route has set, and the status is that of the route', async () => {
+  it('does not replace headers and the status that the route has set', async () => {
     @Controller()
     class Files {
       @Stream('file')
@@ -435,7 +435,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(response.headers.get('content-disposition')).toBe('inline');
   });
 
-  it('answers HEAD with its headers alone', async () => {
+  it('causes a response to HEAD with headers only', async () => {
     const { url } = await start(
       platform,
       controllerOf(() => new StreamableFile(Buffer.from('abcd'), pdf)),
@@ -447,7 +447,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(response.headers.get('content-length')).toBe('4');
   });
 
-  it('of a file that is not there answers as on a route of Nest', async () => {
+  it('of a missing file causes the same response as on a route of Nest', async () => {
     const response = await get(platform, () => new StreamableFile(createReadStream(join(folder, 'none')), pdf));
 
     expect(response.status).toBe(400);
@@ -455,7 +455,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(response.headers.get('content-disposition')).toBeNull();
   });
 
-  it('answers with what its own error handler sends', async () => {
+  it('lets its own error handler respond', async () => {
     const response = await get(platform, () =>
       new StreamableFile(createReadStream(join(folder, 'none'))).setErrorHandler((_error, answer) => {
         answer.statusCode = 410;
@@ -467,7 +467,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(await response.json()).toEqual({ statusCode: 410, message: 'moved away' });
   });
 
-  it('that fails half-way is truncated', async () => {
+  it('that fails half-way is cut off', async () => {
     const { port, logs } = await start(
       platform,
       controllerOf(() => new StreamableFile(Readable.from(halfway()), { length: 10 })),
@@ -480,7 +480,7 @@ describe.each(PLATFORMS)('%s: a StreamableFile', (platform) => {
     expect(logs.of('error').join()).toContain('gone');
   });
 
-  it('is stopped when the client leaves', async () => {
+  it('is stopped when the client disconnects', async () => {
     const stops = new Recorder();
     const { port } = await start(
       platform,
@@ -536,7 +536,7 @@ describe.each(PLATFORMS)('%s: a result that is returned to two requests', (platf
     ['a StreamableFile', () => new StreamableFile(Buffer.from('ab'))],
   ];
 
-  it.each(ONCE)('goes to the first and is refused to the others: %s', async (_what, make) => {
+  it.each(ONCE)('is sent to the first, and the others fail: %s', async (_what, make) => {
     const errors = new Recorder<unknown>();
     const one = make();
     const { url } = await launch(platform, {
@@ -559,7 +559,7 @@ describe.each(PLATFORMS)('%s: a result that is returned to two requests', (platf
     ['an iterable', { [Symbol.iterator]: () => ['a', 'b'].values() }],
     ['an Observable', of('a', 'b')],
     ['a string', 'ab'],
-  ])('may be read by all where it can be: %s', async (_what, one) => {
+  ])('is sent to both if it can be read repeatedly: %s', async (_what, one) => {
     const { text } = await start(
       platform,
       controllerOf(() => one),
@@ -621,7 +621,7 @@ async function failed(error: Error): Promise<Readable> {
 }
 
 describe.each(PLATFORMS)('%s: before the first byte', (platform) => {
-  it.each(FAILING)('the failure of %s is a 500', async (_what, make) => {
+  it.each(FAILING)('the failure of %s causes a 500', async (_what, make) => {
     const { url, logs } = await start(platform, controllerOf(make));
 
     const response = await fetch(url('/source'));
@@ -699,7 +699,7 @@ describe.each(PLATFORMS)('%s: a result that is not a source', (platform) => {
     expect(app.registry.size).toBe(0);
   });
 
-  it('is a StreamError with the code invalid-source', async () => {
+  it('causes a StreamError with the code invalid-source', async () => {
     const errors = new Recorder<unknown>();
     const app = await launch(platform, {
       controllers: [controllerOf(() => 7)],
@@ -808,7 +808,7 @@ function endlessWebStream(stopped: () => void): ReadableStream<Uint8Array> {
   });
 }
 
-describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
+describe.each(PLATFORMS)('%s: when the client disconnects,', (platform) => {
   async function leave(make: (stopped: () => void) => unknown): Promise<string[]> {
     const stops = new Recorder();
     const closes = new Recorder();
@@ -883,7 +883,7 @@ describe.each(PLATFORMS)('%s: when the client leaves', (platform) => {
     expect(app.logs.of('error')).toEqual([]);
   });
 
-  it('a source that the handler returns afterwards is stopped without being read', async () => {
+  it('a source that the handler returns after that is stopped without being read', async () => {
     const called = new Recorder();
     const stops = new Recorder();
     const closes = new Recorder();

@@ -230,7 +230,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     expect(message).toContain('Twice.twice');
   });
 
-  it('a route that injects a stream and is not a stream', async () => {
+  it('a route that is not a stream, but injects one', async () => {
     @Controller()
     class Plain {
       @Get('plain')
@@ -276,7 +276,7 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
     expect(message).toContain('Hooked.hooked');
   });
 
-  it('hooks that are undefined, as a class is in a circle of imports', async () => {
+  it('hooks that are undefined, as a class in an import cycle is', async () => {
     @Controller()
     class Hooked {
       @Stream()
@@ -426,13 +426,13 @@ describe.each(PLATFORMS)('%s: the module', (platform) => {
   it.each([
     ['a factory', { useFactory: async () => ({ format: 'sse' as const }) }],
     ['a class', { useClass: Options() }],
-  ])('has its options from %s', async (_what, asyncOptions) => {
+  ])('receives its options from %s', async (_what, asyncOptions) => {
     const { origin } = await boot(platform, [StreamingModule.forRootAsync(asyncOptions)], [Numbers]);
 
     expect(await (await fetch(`${origin}/numbers`)).text()).toBe('data: 1\n\ndata: 2\n\n');
   });
 
-  it('has its options from what it injects', async () => {
+  it('receives its options from an injected provider', async () => {
     @Injectable()
     class Config {
       readonly format = 'json';
@@ -449,7 +449,7 @@ describe.each(PLATFORMS)('%s: the module', (platform) => {
     expect(await (await fetch(`${origin}/numbers`)).text()).toBe('[1,2]');
   });
 
-  it('checks options that come later too', async () => {
+  it('checks options also if they are asynchronous', async () => {
     const module = StreamingModule.forRootAsync({ useFactory: () => ({ format: 'xml' }) as unknown as StreamOptions });
 
     expect((await refusal(() => boot(platform, [module], [Numbers]))).message).toContain('"format" must be');
@@ -472,7 +472,7 @@ describe.each(PLATFORMS)('%s: the module', (platform) => {
     expect(await (await fetch(`${origin}/numbers`)).text()).toBe('1\n2\n');
   });
 
-  it('needs no options, and no streams', async () => {
+  it('needs neither options nor streams', async () => {
     @Controller()
     class Plain {
       @Get('plain')

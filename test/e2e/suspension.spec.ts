@@ -49,7 +49,7 @@ const INTERRUPTIONS: readonly ((server: ServerProcess) => Promise<unknown>)[] = 
 ];
 
 describe.each(PLATFORMS)('%s: a process that did not run for longer than sendTimeout', (platform) => {
-  it('cuts off no client that reads, and later one that does not', async () => {
+  it('cuts off no client that reads, and only later a client that does not', async () => {
     server = await ServerProcess.start(platform);
     const { port } = server;
     const steady = range(1, 3).map(() => open(port, '/impatient').resume());

@@ -198,7 +198,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await levels()).toEqual(each(0, 0, 0));
   });
 
-  it('a stream whose format is decided late is open, and resumed, once', async () => {
+  it('a stream whose format is decided late is counted once as open and as resumed', async () => {
     const { get, exported, ended } = await start();
     const before = streams.seen.length;
     const client = await get('/undecided', { 'Last-Event-ID': '7' });
@@ -223,7 +223,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('streams.resumed')).toEqual([{ attributes: decided, value: 1 }]);
   });
 
-  it('the span of a stream has any value that was thrown', async () => {
+  it('the span of a stream records any value that was thrown', async () => {
     const { exported, ended, get } = await start();
     const client = await get('/thrown', { Connection: 'close' });
     await client.closed();
@@ -250,7 +250,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('chunks.sent')).toEqual([{ attributes: NUMBERS, value: 6 }]);
   });
 
-  it('dropped chunks are counted, and the notices of them', async () => {
+  it('dropped chunks are counted, and lagged records too', async () => {
     const { text, exported, ended } = await start();
     await text('/pushed');
     await ended.count(1);
@@ -266,7 +266,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     });
   });
 
-  it('the duration of a stream that failed has the class of its error, and that of others has none', async () => {
+  it('the duration of a stream has the class of its error only if the stream failed', async () => {
     const { get, text, exported, ended } = await start();
     await text('/numbers', NDJSON);
     await (await get('/broken', { Connection: 'close' })).closed();
@@ -283,7 +283,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     ]);
   });
 
-  it('a route is known by the path it is mapped at, with prefix and parameters, unless it has several', async () => {
+  it('a route is identified by its path with prefix and parameters, unless it has several paths', async () => {
     @Controller({ path: 'users/:user', version: '1' })
     class Users {
       @Stream('letters/:letter', { format: 'ndjson' })
@@ -316,7 +316,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     ]);
   });
 
-  it('no topic of a hub and nothing of a client is an attribute of a measurement', async () => {
+  it('no attribute of a measurement contains the topic of a hub or data of a client', async () => {
     const { get, exported, hub } = await start();
     const client = await get('/live?user=user-17', { 'Last-Event-ID': 'unknown-id' });
     await joined(hub, 1);
@@ -331,7 +331,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(points.map(({ attributes }) => JSON.stringify(attributes)).join()).not.toMatch(/17|unknown/);
   });
 
-  it('times are measured in seconds, the first byte as soon as it is sent', async () => {
+  it('times are in seconds, and the time to first byte is recorded as soon as that byte is sent', async () => {
     const { app, get, exported, ended } = await start();
     const clock = useFakeClock(app);
     const before = streams.seen.length;
@@ -462,7 +462,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
   it.each([
     ['after its head', '/broken', 'Feed.broken', 'TypeError', 'broken', ['first byte', 'exception']],
     ['before its head', '/missing', 'Feed.missing', 'NotFoundException', 'nothing here', ['exception']],
-  ])('the span of a stream that fails %s has the error', async (_, path, route, type, message, events) => {
+  ])('the span of a stream that fails %s records the error', async (_, path, route, type, message, events) => {
     const { exported, ended, get } = await start();
     const client = await get(path, { Connection: 'close' });
     await client.closed();

@@ -141,7 +141,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it.each(['ndjson', 'jsonl', 'json-seq', 'json', 'sse'] as const)('gives the same events of %s', async (format) => {
+  it.each(['ndjson', 'jsonl', 'json-seq', 'json', 'sse'] as const)('returns the same events for %s', async (format) => {
     const app = await create(platform);
     const stream = await streamOf(app, 'feed/numbers/3', { format });
     expect(stream.status).toBe(200);
@@ -151,7 +151,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(stream.ended).toBe('complete');
   });
 
-  it('gives text as strings, and bytes as buffers', async () => {
+  it('returns text as strings, and bytes as buffers', async () => {
     const app = await create(platform);
     const text = await streamOf(app, '/feed/pushed');
     expect(await text.next()).toEqual({ data: 'a' });
@@ -162,7 +162,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     bytes.disconnect();
   });
 
-  it('gives all fields of events', async () => {
+  it('returns all fields of events', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/words');
     expect(await stream.rest()).toEqual([{ data: 'plain' }, { data: { n: 1 }, id: '7', type: 'count' }, { data: 2 }]);
@@ -175,7 +175,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     ]);
   });
 
-  it('sends the request that fetch would send', async () => {
+  it('sends the same request as fetch', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/echo', {
       method: 'POST',
@@ -201,14 +201,14 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it('resolves for refusals too, whose body is one event', async () => {
+  it('resolves for a refusal too, and returns its body as one event', async () => {
     const app = await create(platform);
     const refused = await streamOf(app, '/feed/numbers/1', { headers: { accept: 'image/png' } });
     expect(refused.status).toBe(406);
     expect((await refused.next()).data).toMatchObject({ statusCode: 406 });
   });
 
-  it('distinguishes a truncated body from a complete one', async () => {
+  it('distinguishes a body that is cut off from a complete one', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/failing');
     expect(await stream.rest()).toEqual([
@@ -260,7 +260,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(await seen.count(2)).toEqual(['pushed', 'client-closed']);
   });
 
-  it('rejects with the reason of a signal that is aborted before there is a head', async () => {
+  it('rejects with the reason of a signal that is aborted before the head arrives', async () => {
     const app = await create(platform, { openDelay: 'first-chunk' });
     const leaving = new AbortController();
     const opening = failureOf(streamOf(app, '/feed/silent', { signal: leaving.signal }));
@@ -285,7 +285,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     );
   });
 
-  it('names the event that did not arrive in time', async () => {
+  it('reports which event did not arrive in time', async () => {
     const app = await create(platform, { openDelay: 'first-chunk' });
     const stream = await streamOf(app, '/feed/pushed', { timeout: 1_000 });
     expect((await failureOf(stream.collect(2))).message).toContain(
@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     expect(silent.message).toBe('GET /feed/silent had no response within 50 ms');
   }, 20_000);
 
-  it('stops reading upon stall(), until resume()', async () => {
+  it('stops reading after stall(), until resume()', async () => {
     const app = await create(platform);
     const stream = await streamOf(app, '/feed/endless');
     await stream.next();
@@ -312,7 +312,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     await expectNoOpenStreams(app);
   });
 
-  it('stops reading when the test takes no events', async () => {
+  it('stops reading if the test does not read events', async () => {
     const app = await create(platform);
     const stream = await streamOf<Buffer>(app, '/feed/endless');
     const taken = await quiet(() => pulled);
@@ -386,7 +386,7 @@ describe('an application for HTTP/2', () => {
     );
   });
 
-  it('is accepted by streamOf() where it allows HTTP/1.1', async () => {
+  it('is accepted by streamOf() if it allows HTTP/1.1', async () => {
     const app = await serve({ https: { key: tls('key'), cert: tls('cert'), allowHTTP1: true } });
     expect((await streamOf(app, '/')).status).toBe(404);
   });
@@ -445,7 +445,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     expect(stream.ended).toBe('truncated');
   });
 
-  it('lets the time continue from the fake time after restore()', async () => {
+  it('lets time continue from the fake time after restore()', async () => {
     const app = await create(platform, { heartbeat: 40 });
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/silent', { timeout: 100 }).catch((error: Error) => error.message);
@@ -484,7 +484,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: expectNoOpenStreams', (platform) => {
-  it('lists what is open', async () => {
+  it('lists the open streams', async () => {
     const app = await create(platform);
     const clock = useFakeClock(app);
     await expectNoOpenStreams(app);

@@ -70,7 +70,7 @@ describe.each(PLATFORMS)('%s: text', (platform) => {
     ['bytes', { format: 'bytes' }],
     ['a format of its own', { format: own }],
   ])('as %s', (_format, options) => {
-    it.each(CASES)('has %s', async (_name, chunks, text) => {
+    it.each(CASES)('contains %s', async (_name, chunks, text) => {
       const { url } = await start(platform, { controllers: [feedOf(options, chunks)] });
 
       const bodies = await Promise.all(['/yielded', '/sent'].map(async (path) => (await fetch(url(path))).text()));
@@ -100,7 +100,7 @@ describe.each(PLATFORMS)('%s: text', (platform) => {
     expect(Buffer.from(client.body, 'latin1').toString()).toBe(WHOLE);
   });
 
-  it('is whole where a client takes nothing for a while', async () => {
+  it('is complete if a client does not read for a while', async () => {
     const slice = `${'x'.repeat(100_000)}${HIGH}`;
     @Controller()
     class Feed {
@@ -138,7 +138,7 @@ describe.each(PLATFORMS)('%s: text of a hub', (platform) => {
     }
   }
 
-  it('is whole for each client, whichever halves it has had', async () => {
+  it('is complete for each client, whichever halves it has received', async () => {
     const app = await start(platform, {
       controllers: [Feed],
       imports: [StreamingModule.registerHub({ name: 'feed' })],

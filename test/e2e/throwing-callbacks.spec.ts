@@ -82,7 +82,7 @@ describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
   });
 
   it.each(['filter=throws', 'filter=rejects', 'format=bad'])(
-    'that fails for a subscriber fails this stream alone: %s',
+    'that fails for a subscriber makes only the stream of that subscriber fail: %s',
     async (what) => {
       const { get, hub, logs } = await start(platform);
       const [client, other] = [
@@ -118,7 +118,7 @@ describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
     ['throws', boom],
     ['rejects', reject],
     ['promises true', async () => true],
-  ])('of websocket.origins that %s opens nothing', async (_how, origins) => {
+  ])('of websocket.origins that %s opens no WebSocket', async (_how, origins) => {
     const { get } = await start(platform, { websocket: { origins: origins as unknown as () => boolean } });
 
     const client = await get('/feed', {
@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
     ['throws', boom, 'boom'],
     ['rejects', reject, 'returned a promise'],
     ['promises false', async () => false, 'returned a promise'],
-  ])('of StreamRegistry.close() that %s closes nothing', async (_how, match, message) => {
+  ])('of StreamRegistry.close() that %s closes no stream', async (_how, match, message) => {
     const { get, hub, registry } = await start(platform);
     const client = await get('/feed', SSE);
     await joined(hub, 1);
@@ -147,7 +147,7 @@ describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
     await client.until('data: a\n\n');
   });
 
-  it('of a broker that receives an invalid record logs it, and the next records are read', async () => {
+  it('of a broker to which an invalid record is passed logs that, and the next records are read', async () => {
     let send: ((records: readonly BrokerRecord[]) => void) | undefined;
     class Careless extends MemoryBroker {
       override tail(log: string, listener: (records: readonly BrokerRecord[]) => void) {

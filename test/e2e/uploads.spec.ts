@@ -121,7 +121,7 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
     return app;
   }
 
-  it.each(SHAPES)('is a client that has left, and no error, where handlers %s', async (shape) => {
+  it.each(SHAPES)('counts as a client that has disconnected, and not as an error, if handlers %s', async (shape) => {
     const { logs, close } = await abort(encodeURI(`/uploads/${shape}`));
     await turns(20);
     await close();
@@ -129,7 +129,7 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
     expect([...logs.of('error'), ...logs.of('warn')]).toEqual([]);
   });
 
-  it('is named in the log of debugging', async () => {
+  it('is logged at the level debug', async () => {
     const { logs } = await abort(encodeURI('/uploads/iterate it'));
     while (logs.of('debug').length === 0) {
       await turns(1);
@@ -142,7 +142,7 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
     ]);
   });
 
-  it.each(Object.keys(OWN))('hides no error that a handler then throws: %s', async (what) => {
+  it.each(Object.keys(OWN))('does not hide another error that a handler then throws: %s', async (what) => {
     const { logs } = await abort(encodeURI(`/failing/${what}`));
     while (logs.of('error').length === 0) {
       await turns(1);

@@ -76,7 +76,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
       await echoes(opcode, 'x'.repeat(size));
     });
 
-    it.each([1, 997])('of 300 bytes that comes in pieces of %i', async (chop) => {
+    it.each([1, 997])('of 300 bytes that arrives in pieces of %i', async (chop) => {
       await echoes(opcode, 'x'.repeat(300), chop);
     });
   });
@@ -119,7 +119,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     ['a first fragment of nothing', [frame(CONTINUATION, 'a', false), frame(TEXT, 'b')], [closing(1002)]],
     ['a message within a message', [frame(TEXT, 'a', false), frame(TEXT, 'b')], [closing(1002)]],
     ['a close between fragments', [frame(TEXT, 'a', false), frame(CLOSE, status(1000))], [closing(1000)]],
-  ])('5: answers %s as it should', (_what, sent, expected) => expectAnswer(sent, expected));
+  ])('5: answers %s as RFC 6455 requires', (_what, sent, expected) => expectAnswer(sent, expected));
 
   it.each([
     ['ASCII', 'Hello-µ@ßöäüàá-UTF-8!!'],
@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     );
 
     it.each([0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65_535])(
-      'of %i is a fault of the protocol',
+      'of %i is answered as a violation of the protocol',
       (code) => expectAnswer([frame(CLOSE, status(code))], [closing(1002)]),
     );
 
@@ -178,10 +178,10 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     ])('%s', (_what, sent, expected) => expectAnswer([sent], [expected]));
 
     // RFC 6455 §5.5.1 allows to answer the message first. ws answers a close as soon as it is read, before any handler goes on.
-    it('that follows a message in the same write is answered at once, and the message is not', () =>
+    it('that follows a message in the same write is answered at once, and the message is not sent back', () =>
       expectAnswer([frame(TEXT, 'x'), frame(CLOSE, status(1000))], [closing(1000)]));
 
-    it('is the last that is read', () =>
+    it('is the last frame that is read', () =>
       expectAnswer([frame(CLOSE, status(1000)), frame(TEXT, 'x'), frame(PING), frame(CLOSE)], [closing(1000)]));
   });
 
@@ -198,7 +198,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     },
   );
 
-  it('9: is closed for a message that is larger than it may be', () =>
+  it('9: is closed for a message that is larger than maxPayload', () =>
     expectAnswer([frame(TEXT, 'x'.repeat(MAX_PAYLOAD + 1))], [closing(1009)]));
 
   it.each([TEXT, PING, CLOSE])('10: is closed for a frame of opcode %i without a mask', (opcode) =>

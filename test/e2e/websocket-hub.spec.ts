@@ -52,7 +52,7 @@ async function start(
 }
 
 describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
-  it('gives each event as a message with its data alone', async () => {
+  it('sends each event as a message with only its data', async () => {
     const app = await start(platform);
     const client = await WebSocketClient.open(app.url('/feed'));
     await joined(app.hub, 1);
@@ -66,7 +66,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
   it.each([
     ['with events.v1+json', EVENTS],
     ['without a subprotocol', []],
-  ])('has a client subscribed when it is open, %s', async (_how, protocols) => {
+  ])('has subscribed a client when the WebSocket is open, %s', async (_how, protocols) => {
     const app = await start(platform);
 
     // No wait in between: the client has sent nothing since.
@@ -79,7 +79,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     client.socket.terminate();
   });
 
-  it('gives the fields of events with the subprotocol', async () => {
+  it('sends the fields of events with the subprotocol', async () => {
     const app = await start(platform);
     const client = await WebSocketClient.open(app.url('/feed'), EVENTS);
     await joined(app.hub, 1);
@@ -103,7 +103,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
       (app: RunningApp, id = '') =>
         WebSocketClient.open(app.url('/feed'), [...EVENTS, `last-event-id.${encodeURIComponent(id)}`]),
     ],
-  ])('resumes a client %s without gap or duplicate', async (_how, open) => {
+  ])('resumes a client %s without a gap or a duplicate', async (_how, open) => {
     const app = await start(platform);
     const ids = await publishAll(app.hub, range(1, 150));
 
@@ -168,7 +168,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
   const big = (i: number): string => `${i}`.padEnd(500_000);
 
   it.each(['drop-oldest', 'drop-newest', 'disconnect'] as const)(
-    'with %s says what a slow client has missed',
+    'with %s reports to a slow client how many events it has missed',
     async (overflow) => {
       const app = await start(platform, feed({ format: 'ndjson' }, overflow));
       const client = await WebSocketClient.open(app.url('/feed'));
@@ -236,7 +236,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     }
   });
 
-  it('gives all protocols the same events in the same order', async () => {
+  it('sends the same events in the same order over all protocols', async () => {
     const app = await start(platform);
     const [data, events] = [
       await WebSocketClient.open(app.url('/feed')),
@@ -261,7 +261,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
     }
   });
 
-  it('ends with 1001 when the application closes, after a retry for clients of the subprotocol', async () => {
+  it('closes the WebSocket with 1001 when the application closes, after a retry for clients with the subprotocol', async () => {
     const app = await start(platform);
     const data = await WebSocketClient.open(app.url('/feed'));
     const events = await WebSocketClient.open(app.url('/feed'), EVENTS);

@@ -107,7 +107,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       };
     }
 
-    it('after a record that tells of the error no more than an exception filter would', async () => {
+    it('after a record that contains no more about the error than the response of an exception filter', async () => {
       const app = await start(failing(new Error('secret')));
       const data = await WebSocketClient.open(app.url('/feed'));
       const events = await WebSocketClient.open(app.url('/feed'), ['events.v1+json']);
@@ -118,7 +118,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       );
     });
 
-    it('1001 by the end of the application, also a stalled client’s, and one in a guard is refused or dropped', async () => {
+    it('with 1001 when the application closes, also if its client does not read, and an upgrade in a guard is refused or dropped', async () => {
       const entered = deferred();
       class Stuck implements CanActivate {
         canActivate() {
@@ -152,7 +152,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await stuck.closed()).toBe('');
     }, 15_000);
 
-    it('and its socket destroyed when the client does not answer', async () => {
+    it('and its socket destroyed if the client does not answer the close', async () => {
       const app = await start(() => ['a']);
 
       const client = await upgraded(app);
@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(client.error).toBeUndefined();
     }, 15_000);
 
-    it('1013 for a client that is too slow for what is pushed to it', async () => {
+    it('with 1013 if its client is too slow for pushed chunks', async () => {
       const app = await start(() => interval(1).pipe(map(() => 'x'.repeat(200_000))), { queue: { bytes: 1_000_000 } });
 
       const client = await WebSocketClient.open(app.url('/feed'));
@@ -173,7 +173,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(over.seen).toEqual([{ code: 'slow-consumer' }]);
     });
 
-    it('1013 for a client that takes nothing for sendTimeout, and a source that waits for it is stopped', async () => {
+    it('with 1013 if its client does not read for sendTimeout, and a source that waits for the client is stopped', async () => {
       let pulled = 0;
       const stopped = deferred();
       const app = await start(
@@ -201,7 +201,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  it('paces its source by what the client takes', async () => {
+  it('pauses its source while the client does not read', async () => {
     let pulled = 0;
     const app = await start(function* () {
       for (; pulled < 2_000; pulled++) {
@@ -221,7 +221,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect((await client.closed).code).toBe(1000);
   }, 30_000);
 
-  describe('whose client leaves', () => {
+  describe('whose client disconnects', () => {
     const until = (witness: Recorder) =>
       new Observable(() => {
         witness.add('subscribed');
@@ -243,7 +243,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(app.registry.size).toBe(0);
     });
 
-    it('with a close, and never closes its side, has it stopped at once', async () => {
+    it('with a close frame, and never closes its side, has its source stopped at once', async () => {
       const witness = new Recorder();
       const app = await start(() => until(witness), {}, SOON);
       const client = await upgraded(app);
@@ -255,7 +255,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.until('\x88\x02\x03');
     });
 
-    it('with a close, and takes nothing any more, has it stopped long before that is too slow', async () => {
+    it('with a close frame, and reads nothing more, has its source stopped long before sendTimeout', async () => {
       const witness = new Recorder();
       const pushed = deferred();
       const app = await start(
@@ -343,7 +343,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect((await seen.count(2)).sort()).toEqual(['request', 'response 101']);
   });
 
-  describe('that breaks the protocol', () => {
+  describe('whose client violates the protocol', () => {
     it.each([
       ['a frame that is not masked', '\x81\x01a', 1002],
       ['an unknown opcode', masked(3), 1002],
@@ -394,7 +394,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       clock.restore();
     });
 
-    it('by sending much before it is answered is dropped', async () => {
+    it('by sending much data before the response is dropped', async () => {
       const entered = deferred();
       const app = await start(() => {
         entered.resolve();
@@ -409,7 +409,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await over.count(1)).toEqual([{ code: 'client-closed' }]);
     });
 
-    it('only by a message before the response is not closed, and the message is received', async () => {
+    it('only by sending a message before the response is not closed, and the message is received', async () => {
       const app = await start(async function* (stream) {
         for await (const message of stream.messages) yield message;
       });
@@ -422,8 +422,8 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  describe('has pings', () => {
-    it('by the clock of the application, also one of tests', async () => {
+  describe('with pings', () => {
+    it('sends them by the clock of the application, also by a fake clock of a test', async () => {
       const app = await start(endless, {}, SOON);
       const clock = useFakeClock(app.app);
       const client = await WebSocketClient.open(app.url('/feed'));
@@ -435,7 +435,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       clock.restore();
     });
 
-    it('as its heartbeat, and lives as long as they are answered', async () => {
+    it('sends them at the interval of its heartbeat, and stays open as long as they are answered', async () => {
       const app = await start(endless, { heartbeat: 100 }, SOON);
       const client = await WebSocketClient.open(app.url('/feed'));
       const pings = new Recorder<Buffer>();
@@ -450,7 +450,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     it.each<[string, () => unknown]>([
       ['is silent', endless],
       ['is never silent', () => interval(10).pipe(map(() => 'x'))],
-    ])('by which a half-open client is found on a stream that %s', async (_what, produce) => {
+    ])('detects a half-open client on a stream that %s', async (_what, produce) => {
       const app = await start(produce, { heartbeat: 200 }, SOON);
 
       const client = await upgraded(app);
@@ -462,7 +462,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(app.logs.of('debug')).toEqual([expect.stringContaining('did not answer a ping')]);
     });
 
-    it('that may be answered by anything', async () => {
+    it('accepts any frame of the client as an answer', async () => {
       const app = await start(endless, { heartbeat: 200 }, SOON);
       const client = await upgraded(app);
       for (let i = 1; i <= 3; i++) {
@@ -473,7 +473,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(over.seen).toEqual([]);
     });
 
-    it('that may be answered while the process does something else, for long', async () => {
+    it('accepts an answer also if the process reads it late', async () => {
       const app = await start(endless, { heartbeat: 100 }, SOON);
       const client = await upgraded(app);
       await client.until('\x89\0');
@@ -485,7 +485,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(over.seen).toEqual([]);
     });
 
-    it('answered', async () => {
+    it('answers those of the client', async () => {
       const app = await start(endless, {}, SOON);
       const client = await upgraded(app);
 
@@ -494,7 +494,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.until('\x8a\x03abc');
     });
 
-    it('of which a flood is not answered one by one when the client does not read the pongs', async () => {
+    it('does not answer a flood of them one by one if the client does not read the pongs', async () => {
       const app = await start(endless, {}, SOON);
       const client = await upgraded(app);
       client.socket.pause();
@@ -516,7 +516,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
   });
 
   describe('messages', () => {
-    it('that come slowly, after a pause, or that wait to be read do not take too long', async () => {
+    it('that arrive slowly, after a pause, or that wait to be read do not count as too slow', async () => {
       const app = await start(
         async function* (stream) {
           const messages = stream.messages[Symbol.asyncIterator]();
@@ -572,7 +572,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       client.socket.terminate();
     });
 
-    it('do not hold their client back when stream.messages is only accessed', async () => {
+    it('do not pause their client if the property stream.messages is only read', async () => {
       const app = await start(
         (stream) => {
           expect(stream.messages).toBeDefined();
@@ -592,7 +592,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await over.count(1)).toMatchObject([{ code: 'client-closed' }]);
     });
 
-    it('that wait to be read hold their client back, and are all read in the end', async () => {
+    it('that wait to be read pause their client, and are all read in the end', async () => {
       const go = deferred();
       const held = deferred<AsyncIterator<string | Uint8Array>>();
       const seen: number[] = [];
@@ -627,7 +627,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(seen).toEqual(Array.from({ length: 2_000 }, (_, i) => i));
     }, 30_000);
 
-    it('end with the stream, after those that came before', async () => {
+    it('end with the stream, after those that arrived before', async () => {
       const seen = new Recorder();
       const app = await start((stream) => {
         void (async () => {
@@ -646,7 +646,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await seen.count(3)).toEqual(['a', 'b', 'end']);
     });
 
-    it('end with the stream, also when its client keeps sending and does not answer the close', async () => {
+    it('end with the stream, also if its client continues to send and does not answer the close', async () => {
       const seen = new Recorder();
       const opened = deferred<StreamConnection>();
       const app = await start((stream) => {
@@ -672,7 +672,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(app.logs.of('debug')).toEqual([]);
     });
 
-    it('that were held back do not keep its close from the end of a stream', async () => {
+    it('whose client was paused do not prevent that its close frame ends the stream', async () => {
       const done = deferred();
       const app = await start(
         async function* (stream) {
@@ -699,7 +699,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(performance.now() - since).toBeLessThan(4_000);
     }, 15_000);
 
-    it('over HTTP have ended already', async () => {
+    it('have no element over HTTP', async () => {
       const app = await start(async function* (stream) {
         for await (const message of stream.messages) yield message;
         yield 'none';
@@ -708,7 +708,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await app.text('/feed')).toBe('none');
     });
 
-    it('can be read once, however often the property is read', async () => {
+    it('can be iterated once, however often the property is read', async () => {
       const app = await start(async function* (stream) {
         const { messages } = stream;
         stream.messages;
@@ -724,7 +724,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  it('runs the hooks of a stream in their order, and sends what they send', async () => {
+  it('runs the hooks of a stream in order, and sends their chunks', async () => {
     const calls: string[] = [];
     const app = await start(() => ['a'], {
       hooks: {
@@ -758,7 +758,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     ]);
   });
 
-  it('survives 1000 half-open upgrades and handshakes that are never finished, and serves others meanwhile', async () => {
+  it('is served while 1000 upgrades are half-open or have unfinished handshakes', async () => {
     const entered = new Recorder();
     const app = await start(
       () => {

@@ -95,7 +95,7 @@ const ATTACKS: readonly (readonly [what: string, path: string, send: (client: Ra
   ],
 ];
 
-describe.each(PLATFORMS)('%s: the memory that a WebSocket client costs is bounded', (platform) => {
+describe.each(PLATFORMS)('%s: the memory that a WebSocket client takes is bounded', (platform) => {
   let server: ChildProcess;
   let port: number;
   const clients: RawClient[] = [];

@@ -110,7 +110,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
         /each subprotocol once/,
       ],
       ['a body', { ...HANDSHAKE, 'Content-Length': '3' }, '400 Bad Request', /has no body/],
-    ])('for %s receive a status before anything runs', async (_what, headers, status, message) => {
+    ])('for %s receive a status before the handler is called', async (_what, headers, status, message) => {
       const app = await start();
 
       const client = await app.get('/feed', headers);
@@ -122,7 +122,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(middleware).toBe(0);
     });
 
-    it('for another method receive the method that is allowed', async () => {
+    it('for another method receive a response that names the allowed method', async () => {
       const app = await start();
 
       const client = await app.get('/feed', HANDSHAKE, 'DELETE');
@@ -130,7 +130,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(await client.closed()).toMatch(/^HTTP\/1\.1 405 Method Not Allowed\r\n(?:.+\r\n)*Allow: GET\r\n/);
     });
 
-    it.each(['/', '/feeds', '/items/1/2', '/posted'])('because there is no route at %s receive a 404', async (path) => {
+    it.each(['/', '/feeds', '/items/1/2', '/posted'])('because no route exists at %s receive a 404', async (path) => {
       const app = await start();
 
       const client = await app.get(path, HANDSHAKE);
@@ -139,7 +139,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(middleware).toBe(0);
     });
 
-    it('leave a request before them on their connection its answer, or are closed with it', async () => {
+    it('do not prevent the response to an earlier request on their connection, or are closed with it', async () => {
       const app = await start();
       const client = await app.connect();
 
@@ -157,7 +157,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
     });
   });
 
-  it('that reach a route that is not a stream are answered as any request', async () => {
+  it('that reach a route that is not a stream receive the response to an ordinary request', async () => {
     const app = await start();
 
     // The path of the stream matches too, and the router knows better on one platform.
@@ -203,7 +203,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
     expect(stdout).toBe('a');
   });
 
-  describe('beside gateways', () => {
+  describe('in an application with gateways', () => {
     const ask = async (url: string, message: string): Promise<string> => {
       const client = await WebSocketClient.open(url);
       client.socket.send(message);
@@ -212,7 +212,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       return String(answer);
     };
 
-    it('of ws reach those, which receive none of ours and do not run the middleware of the application', async () => {
+    it('of ws reach the gateways, which receive no upgrade of a stream, and do not run the middleware of the application', async () => {
       @WebSocketGateway({ path: '/gateway' })
       class Gateway {
         @SubscribeMessage('ask')
@@ -232,7 +232,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(await unknown.closed()).toBe('');
     });
 
-    it('of socket.io reach those, also when one of ours takes its time', async () => {
+    it('of socket.io reach the gateways, also while an upgrade of a stream is pending', async () => {
       @WebSocketGateway()
       class Gateway {
         @SubscribeMessage('ask')
@@ -252,7 +252,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       expect(await ours.all()).toEqual(['a']);
     });
 
-    it('of a server of ws with a path reach that, whether it came before or comes later', async () => {
+    it('of a ws server with a path reach that server, whether it was created before or after', async () => {
       const servers: WebSocketServer[] = [];
       const attach = (server: Server, path: string): void => {
         const webSockets = new WebSocketServer({ server, path });
@@ -280,7 +280,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       }
     });
 
-    it('that those leave alone are refused after a while, and those they work on are not', async () => {
+    it('that the gateways ignore are refused after a while, and those that they process are not', async () => {
       const taken = deferred<Socket>();
       const app = await start((nest) => {
         (nest.getHttpServer() as Server).on('upgrade', ({ url }: IncomingMessage, socket: Socket) => {
@@ -302,7 +302,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
     }, 15_000);
   });
 
-  it('of two applications in one process reach each its own', async () => {
+  it('of two applications in one process reach only their own application', async () => {
     const [one, two] = [await start(), await start()];
 
     const clients = await Promise.all([one, two].map((app) => WebSocketClient.open(app.url('/items/7'))));

@@ -32,7 +32,7 @@ class Root {}
 const ROOT = { module: Root, imports: [StreamingModule.forRoot({ websocket: true })], controllers: [Feed] };
 
 describe.each(['express', 'fastify', 'fastify with HTTP/2 and allowHTTP1'])('%s over TLS', (platform) => {
-  it('takes WebSockets, and answers other upgrades as ordinary requests', async () => {
+  it('accepts WebSockets, and responds to other upgrades as to ordinary requests', async () => {
     const logger = new LogRecorder();
     const app: INestApplication =
       platform === 'express'

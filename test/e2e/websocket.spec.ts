@@ -123,7 +123,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect(await client.closed).toEqual({ code: 1000, reason: 'completed' });
   });
 
-  it('has exactly these bytes, without headers that are about a body', async () => {
+  it('consists of exactly these bytes, without headers that describe a body', async () => {
     const app = await start();
 
     const client = await app.get('/numbers/1', {
@@ -144,7 +144,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect(frames).toBe('\x81\x07{"i":1}\x88\x0b\x03\xe8completed');
   });
 
-  it('of a stream without a chunk is opened and closed', async () => {
+  it('of a stream without a chunk is opened and then closed', async () => {
     const app = await start();
 
     const client = await WebSocketClient.open(app.url('/numbers/0'));
@@ -167,7 +167,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  it('counts in the limits of the route, over which it is refused', async () => {
+  it('counts for the limits of the route, above which it is refused', async () => {
     const app = await start({ websocket: true, limits: { connections: 1, retryAfter: 7_000 } });
     const first = await WebSocketClient.open(app.url('/echo'));
 
@@ -182,7 +182,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     again.socket.terminate();
   });
 
-  it('has the headers, cookies and CORS that the application sets, and its middleware is asked', async () => {
+  it('has the headers, cookies and CORS headers of the application, and passes through its middleware', async () => {
     @Controller()
     class Feed {
       @Stream('feed')
@@ -222,7 +222,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     await client.closed;
   });
 
-  it('has what middleware adds when the head is written, as sessions do, and its response says that it was', async () => {
+  it('has headers that middleware adds when the head is written, and its response has headersSent', async () => {
     const response = deferred<ServerResponse>();
     const app = await launch(platform, {
       controllers: [controllerOf(() => NEVER, { openDelay: 0 })],
@@ -247,7 +247,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     client.socket.terminate();
   });
 
-  it('that the application has answered in the meantime, as a timeout does, stays refused', async () => {
+  it('to which the application has responded in the meantime, as with a timeout, stays refused', async () => {
     const go = deferred();
     const over = deferred<string>();
     const answer = 'x'.repeat(4_000_000);
@@ -274,7 +274,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect(await over.promise).toBe('client-closed');
   });
 
-  it('is found under prefixes, module paths and versions, and with the case and slash the router takes', async () => {
+  it('can be opened under prefixes, module paths and versions, and with the case and slash that the router accepts', async () => {
     @Controller({ path: ['feeds', 'more'], version: '2' })
     class Versioned {
       @Stream(':id/live')
@@ -300,7 +300,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     expect(await WebSocketClient.refusal(app.url('/v2/inner/feeds/7/live'))).toMatchObject({ status: 404 });
   });
 
-  describe('of a format', () => {
+  describe('on a route with a format', () => {
     const chunks = ['a', { b: 1 }, Buffer.from('c')];
     const csv = defineFormat({
       name: 'csv',
@@ -325,7 +325,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
         ['{"a":1}', 'x\ny'],
       ],
       ['your own', csv, ['a', 'b'], ['id\r\n', 'a\r\n', 'b\r\n', 'end\r\n']],
-    ] as const)('%s has messages that fit it', async (_name, format, given, messages) => {
+    ] as const)('has messages in that format: %s', async (_name, format, given, messages) => {
       const app = await launch(platform, {
         controllers: [controllerOf(() => given, { format } as object)],
         options: ON,
@@ -336,7 +336,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await client.all()).toEqual(messages);
     });
 
-    it('has messages of all sizes, each whole', async () => {
+    it('has messages of all sizes, each complete', async () => {
       const sizes = [0, 1, 125, 126, 65_535, 65_536, 300_000, 3_000_000];
       const app = await launch(platform, {
         controllers: [controllerOf(() => sizes.map((size) => 'x'.repeat(size)), { format: 'text', flush: 'each' })],
@@ -361,7 +361,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
           return [];
         },
       ],
-    ])('refuses the upgrade with a status %s that is not a success', async (_whose, produce) => {
+    ])('is refused with a status %s that is not a success', async (_whose, produce) => {
       @Controller()
       class Refusing {
         @Stream('source')
@@ -379,7 +379,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await eventually(() => registry.size === 0);
     });
 
-    it('takes the bytes of a Readable and of a web Response as they are', async () => {
+    it('has the unchanged bytes of a Readable and of a web Response', async () => {
       const app = await launch(platform, {
         controllers: [controllerOf(() => Readable.from([Buffer.from('ab'), Buffer.from('c')]))],
         options: ON,
@@ -407,7 +407,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
         ['{"id":"1","type":"t","data":{"a":1}}', '{"data":"b"}', '{"data":"c"}', '{"retry":5}'],
       ],
       ['a route without events', 'ndjson', [{ data: 1 }, 2], ['{"data":{"data":1}}', '{"data":2}']],
-    ] as const)('has objects with the fields of events: %s', async (_what, format, given, messages) => {
+    ] as const)('receives objects with the fields of events: %s', async (_what, format, given, messages) => {
       const app = await launch(platform, { controllers: [controllerOf(() => given, { format })], options: ON });
 
       const client = await WebSocketClient.open(app.url('/source'), ['other', EVENTS]);
@@ -416,7 +416,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await client.all()).toEqual(messages);
     });
 
-    it('is refused where the format is your own', async () => {
+    it('is refused if the route has a user-defined format', async () => {
       const csv = defineFormat({ name: 'csv', mediaTypes: ['text/csv'], encode: String });
       const app = await launch(platform, { controllers: [controllerOf(() => ['a'], { format: csv })], options: ON });
 
@@ -451,7 +451,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['nowhere', '/decorated?lastEventId=', {}, 'none'],
       ['in an URL that is long', `/decorated?lastEventId=${'x'.repeat(8_000)}`, {}, 'x'.repeat(8_000)],
       ['in an URL, with a NUL', '/decorated?lastEventId=a%00b', {}, 'a\0b'],
-    ])('says so %s', async (_where, path, headers, after) => {
+    ])('passes the id to the handler if it is %s', async (_where, path, headers, after) => {
       const app = await resuming();
 
       const client = await WebSocketClient.open(app.url(path), [], { headers });
@@ -470,7 +470,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['that is empty', [EVENTS, 'last-event-id.'], '', EVENTS, 'none'],
       ['that is long', [EVENTS, `last-event-id.${'x'.repeat(8_000)}`], '', EVENTS, 'x'.repeat(8_000)],
       ['with a NUL', [EVENTS, 'last-event-id.a%00b'], '', EVENTS, 'a\0b'],
-    ])('says so in a subprotocol %s', async (_how, protocols, query, selected, after) => {
+    ])('passes the id to the handler if it is in a subprotocol %s', async (_how, protocols, query, selected, after) => {
       const app = await resuming();
 
       const client = await WebSocketClient.open(app.url(`/decorated${query}`), protocols);
@@ -497,7 +497,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
 
     it.each(['{}', '{"lastEventId":"a"}'])(
-      'is not closed for the first message %s, which is one like any other',
+      'is not closed for the first message %s, which is an ordinary message',
       async (text) => {
         const app = await resuming();
 
@@ -510,7 +510,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       },
     );
 
-    it('goes through the interceptors', async () => {
+    it('passes through the interceptors', async () => {
       const app = await launch(platform, {
         controllers: [Resuming],
         options: ON,
@@ -558,7 +558,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       }
     });
 
-    it('is of the host and the scheme that a trusted proxy was asked for', async () => {
+    it('is accepted if it has the host and the scheme that a trusted proxy reports', async () => {
       const headers = { 'X-Forwarded-Host': 'public.test', 'X-Forwarded-Proto': 'https' };
       const status = async (app: { url(path: string): string }, origin: string) =>
         (await WebSocketClient.refusal(app.url('/numbers/1'), [], { origin, headers })).status;
@@ -582,8 +582,8 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
   });
 
-  describe('where protocols', () => {
-    it('are WebSocket alone, is named in the response to plain requests', async () => {
+  describe('if protocols', () => {
+    it('are only websocket, is named in the response to ordinary requests', async () => {
       const app = await start();
 
       const response = await fetch(app.url('/only'));
@@ -594,13 +594,16 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await client.all()).toEqual(['ws']);
     });
 
-    it.each(['/http', '/posted', '/plain', '/none'])('have no WebSocket at %s, is refused with 404', async (path) => {
-      const app = await start();
+    it.each(['/http', '/posted', '/plain', '/none'])(
+      'do not include websocket at %s, is refused with 404',
+      async (path) => {
+        const app = await start();
 
-      expect(await WebSocketClient.refusal(app.url(path))).toMatchObject({ status: 404 });
-    });
+        expect(await WebSocketClient.refusal(app.url(path))).toMatchObject({ status: 404 });
+      },
+    );
 
-    it('have it by default at all that GET reaches', async () => {
+    it('are not set, is accepted on all routes that GET reaches', async () => {
       const app = await start();
 
       const client = await WebSocketClient.open(app.url('/all'));
@@ -609,7 +612,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(await app.text('/numbers/2')).toBe('{"i":1}\n{"i":2}\n');
     });
 
-    it('are none of ours when websocket is off: the server is left as it is', async () => {
+    it('do not matter because the option websocket is off, is not accepted, and the server is unchanged', async () => {
       const app = await launch(platform, { controllers: [controllerOf(() => [{ i: 1 }])] });
 
       expect(app.app.getHttpServer().listenerCount('upgrade')).toBe(0);
@@ -637,7 +640,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['WebSocket with POST', { protocols: ['websocket'], method: RequestMethod.POST }, ON, 'opened with GET'],
       ['unknown', { protocols: ['quic'] }, ON, '"protocols" must be "http", "websocket" or a list of them'],
       ['none', { protocols: [] }, ON, '"protocols" must be'],
-    ])('are %s, the application does not start', async (_what, options, module, message) => {
+    ])('are %s, cannot be opened, because the application does not start', async (_what, options, module, message) => {
       await expect(startApp(platform, { controllers: [at(options)], options: module })).rejects.toMatchObject({
         code: 'invalid-option',
         message: expect.stringContaining(message),
@@ -653,14 +656,14 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     [{ websocket: { maxPayload: 0 } }, '"websocket.maxPayload" must be a whole number above 0'],
     [{ websocket: { messages: { events: 5 } } }, '"websocket.messages.events" is now called "items"'],
     [{ websocket: { messages: { items: -1 } } }, '"websocket.messages.items" must be a whole number above 0'],
-  ])('does not take the options %j', async (options, message) => {
+  ])('is not possible with the options %j, which are refused', async (options, message) => {
     await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toMatchObject({
       code: 'invalid-option',
       message: expect.stringContaining(message),
     });
   });
 
-  it('of a route that names its format is accepted after openDelay, while nothing comes', async () => {
+  it('of a route that names its format is accepted after openDelay, without a chunk', async () => {
     const app = await launch(platform, {
       controllers: [controllerOf(() => new Promise(() => undefined), { format: 'ndjson' })],
       options: { websocket: true, openDelay: 20 },
@@ -672,7 +675,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     await client.closed;
   });
 
-  it('is there when the application is initialized, and another has its server listen', async () => {
+  it('can be opened if the application is initialized, and its server is started by other code', async () => {
     const dynamicModule = { module: class {}, imports: [StreamingModule.forRoot(ON)], controllers: [Numbers] };
     const settings = { logger: false, abortOnError: false } as const;
     const app: INestApplication = await (platform === 'express'
@@ -692,7 +695,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     await app.close();
   });
 
-  it('has the signal, cookies and request of its upgrade', async () => {
+  it('provides the signal, cookies and request of its upgrade', async () => {
     const aborted = deferred<string>();
     @Controller()
     class Feed {
@@ -720,7 +723,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
 
 describe('Chromium', () => {
   itWith('chromium')(
-    'opens one from its own page, and none from another',
+    'opens a WebSocket from its own page, and none from another',
     async () => {
       @Controller()
       class Pages {

@@ -44,7 +44,7 @@ describe('A shared chunk', () => {
     [128 * KIB, [`shared ${128 * KIB}`]],
     [128 * KIB + 1, [`shared ${64 * KIB}`, `shared ${64 * KIB}`, 'shared 1']],
     [200 * KIB, [...Array(3).fill(`shared ${64 * KIB}`), `shared ${8 * KIB}`]],
-  ])('of %i bytes is written whole where it is small, and otherwise in slices', (size, writes) => {
+  ])('of %i bytes is written whole if it is small, and in slices otherwise', (size, writes) => {
     const { body, client } = setup();
 
     expect(body.share(chunk(size))).toBe(true);
@@ -54,7 +54,7 @@ describe('A shared chunk', () => {
     expect(body.empty).toBe(true);
   });
 
-  it('that is large has its client seen to take something with every slice', () => {
+  it('that is large renews the send timeout with every slice that the client reads', () => {
     const { body, client, later } = setup();
     const large = chunk(300 * KIB);
     client.takes = false;
@@ -71,7 +71,7 @@ describe('A shared chunk', () => {
     expect(client.received).toBe(large.bytes.toString('latin1'));
   });
 
-  it('that comes behind one that is half sent is written after it', () => {
+  it('that follows a chunk that is half sent is written after that chunk', () => {
     const { body, client } = setup();
     client.takes = false;
 

@@ -23,7 +23,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 const KIB_16 = 'x'.repeat(16_384);
 
 describe('An outbox', () => {
-  it('gathers what comes in one turn into one write, at its end', async () => {
+  it('gathers the chunks of one turn into one write at the end of the turn', async () => {
     const { outbox, client } = setup();
 
     outbox.add('a');
@@ -48,7 +48,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual([`a${KIB_16}`]);
   });
 
-  it('writes each chunk by itself with flush: each', () => {
+  it('with flush: each writes each chunk separately', () => {
     const { outbox, client } = setup('each');
 
     outbox.add('a');
@@ -57,7 +57,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['a', 'b']);
   });
 
-  it('writes once the bytes of its flush policy are gathered', () => {
+  it('writes as soon as the number of bytes of its flush policy is gathered', () => {
     const { outbox, client } = setup({ bytes: 3, ms: 60_000 });
 
     for (const chunk of ['a', 'b', 'cd', 'e']) {
@@ -67,7 +67,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['abcd']);
   });
 
-  it('queues what comes while the client can take no more, and sends it in order when it can', () => {
+  it('queues chunks while the client does not read, and sends them in order when it reads again', () => {
     const { outbox, client } = setup('each');
     client.takes = false;
     outbox.add('a');
@@ -86,7 +86,7 @@ describe('An outbox', () => {
     expect([outbox.queuedItems, outbox.queuedBytes, outbox.size]).toEqual([0, 0, 0]);
   });
 
-  it('counts what its queue takes in memory beside its bytes', () => {
+  it('counts the memory that its queue takes in addition to the bytes of its chunks', () => {
     const { outbox, client } = setup('each');
     client.takes = false;
     outbox.add('sent');
@@ -102,7 +102,7 @@ describe('An outbox', () => {
     expect(outbox.queuedCost).toBe(0);
   });
 
-  it('continues queueing when a drain was not enough', () => {
+  it('continues to queue chunks when a drain was not enough', () => {
     const { outbox, client } = setup();
     client.takes = false;
     outbox.add(KIB_16);
@@ -116,7 +116,7 @@ describe('An outbox', () => {
     expect(outbox.queuedItems).toBe(1);
   });
 
-  it('does not write while the client is not drained, even upon flush()', async () => {
+  it('does not write before the client has drained, even if it is flushed', async () => {
     const { outbox, client } = setup();
     outbox.add('a');
     outbox.block();
@@ -130,7 +130,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['a']);
   });
 
-  it('writes a large chunk in slices, as far as the client takes it', () => {
+  it('writes a large chunk in slices, no faster than the client reads them', () => {
     const { outbox, client } = setup();
     const large = Array.from({ length: 200_000 }, (_, i) => String(i % 10)).join('');
     client.takes = false;
@@ -164,7 +164,7 @@ describe('An outbox', () => {
     expect(client.taken.join('')).toBe('x'.repeat(70_000));
   });
 
-  it('notes when the client was seen to take something', () => {
+  it('knows when the client last read something', () => {
     const { outbox } = setup('each');
     const before = outbox.progressAt;
 
@@ -176,7 +176,7 @@ describe('An outbox', () => {
     expect(outbox.progressAt).toBeGreaterThan(written);
   });
 
-  it('keeps small binary chunks as they were when they came', () => {
+  it('sends small binary chunks as they were when they were written, even if they change later', () => {
     const { outbox, client } = setup();
     const chunk = Buffer.from('first');
     outbox.add(chunk);
@@ -187,7 +187,7 @@ describe('An outbox', () => {
     expect(client.taken).toEqual(['first']);
   });
 
-  it('drops everything upon clear()', async () => {
+  it('drops all chunks when it is cleared', async () => {
     const { outbox, client } = setup();
     outbox.add('a');
 

@@ -22,7 +22,7 @@ function setup() {
 }
 
 describe('The clock of the streams', () => {
-  it('counts a gap in which the process did not run as one tick, and says how long it was', async () => {
+  it('counts a time in which the process did not run as one tick, and reports how long it was', async () => {
     const { clock, ticks, pass } = setup();
 
     await pass(1_000);
@@ -37,7 +37,7 @@ describe('The clock of the streams', () => {
     expect(clock.now()).toBe(4_000);
   });
 
-  it('visits streams after a gap only when the event loop has looked at their sockets', async () => {
+  it('visits streams after such a time only when the event loop has polled their sockets', async () => {
     const { clock, ticks, pass } = setup();
     const visited = pass(60_000);
 
@@ -48,7 +48,7 @@ describe('The clock of the streams', () => {
     expect(clock.now()).toBe(2_000);
   });
 
-  it('continues although every tick is late', async () => {
+  it('continues even if every tick is late', async () => {
     const { clock, pass } = setup();
 
     for (let i = 0; i < 30; i++) {

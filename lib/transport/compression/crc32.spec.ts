@@ -6,21 +6,21 @@ function combined(first: Uint8Array, second: Uint8Array): number {
   return combineCrc(crc32(first), crc32(second), crcShift(second.length));
 }
 
-describe('The CRC-32 of two pieces', () => {
+describe('The combined CRC-32 of', () => {
   it.each([
     ['', ''],
     ['', 'b'],
     ['a', ''],
     ['123456', '789'],
-  ])('of %p and %p is that of both', (first, second) => {
+  ])('%p and %p is the CRC-32 of both together', (first, second) => {
     expect(combined(Buffer.from(first), Buffer.from(second))).toBe(crc32(first + second));
   });
 
-  it('is the check value of the specifications for "123456789"', () => {
+  it('two parts of "123456789" is the check value of the specifications', () => {
     expect(combined(Buffer.from('1234'), Buffer.from('56789'))).toBe(0xcbf43926);
   });
 
-  it('is that of both, whatever they are', () => {
+  it('any two pieces is the CRC-32 of both together', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), fc.uint8Array({ maxLength: 300 }), (first, second) => {
         expect(combined(first, second)).toBe(crc32(Buffer.concat([first, second])));
@@ -28,7 +28,7 @@ describe('The CRC-32 of two pieces', () => {
     );
   });
 
-  it('is that of both when the second has more bits than 32 bits can count', () => {
+  it('two pieces is correct if the second has more than 2^32 bits', () => {
     const megabyte = new Uint8Array(1024 * 1024);
     const whole = 600;
     let crc = crc32('first');
@@ -43,7 +43,7 @@ describe('The CRC-32 of two pieces', () => {
     expect(combineCrc(crc32('first'), zeros, crcShift(whole * megabyte.length))).toBe(crc);
   });
 
-  it('is the same in whatever order pieces are joined', () => {
+  it('three pieces is the same whichever two are combined first', () => {
     const shift = crcShift(5);
     const left = combineCrc(combineCrc(crc32('one--'), crc32('two--'), shift), crc32('three'), shift);
     const right = combineCrc(crc32('one--'), combineCrc(crc32('two--'), crc32('three'), shift), crcShift(10));

@@ -29,8 +29,8 @@ function setup() {
   return { body, calls, bytes: () => Buffer.concat(written) };
 }
 
-describe('A block', () => {
-  it('knows the sum and the size of what it holds', () => {
+describe('A deflate block', () => {
+  it('knows the checksum and the size of its data', () => {
     const block = new DeflateBlock('grüße');
 
     expect(block.crc).toBe(crc32('grüße'));
@@ -38,13 +38,13 @@ describe('A block', () => {
     expect(inflated([block])).toBe('grüße');
   });
 
-  it('refers to nothing before it: it fits behind any other, and again behind itself', () => {
+  it('does not refer to earlier blocks, so it can follow any block, also itself', () => {
     const [a, b] = [new DeflateBlock('the same words'), new DeflateBlock('the same words, twice')];
 
     expect(inflated([b, a, a, b])).toBe('the same words, twicethe same wordsthe same wordsthe same words, twice');
   });
 
-  it('is made once for a shared chunk, and framed for the wire', () => {
+  it('is created once for a shared chunk, and framed for the chunked coding', () => {
     const chunk = new SharedChunk('shared');
     const block = blockOf(chunk);
 
@@ -53,11 +53,11 @@ describe('A block', () => {
     expect(chunked.toString('latin1')).toBe(`${bytes.length.toString(16)}\r\n${bytes.toString('latin1')}\r\n`);
   });
 
-  it('of a short text is made once for all its writers', () => {
+  it('of a short text is created once for all bodies that contain the text', () => {
     expect(ownBlockOf(':\n\n')).toBe(ownBlockOf(':\n\n'));
   });
 
-  it('of bytes is made each time: they may have changed', () => {
+  it('of bytes is created each time, because the bytes may have changed', () => {
     const bytes = Buffer.from('one');
     const first = ownBlockOf(bytes);
     bytes.write('two');
@@ -65,7 +65,7 @@ describe('A block', () => {
     expect(inflated([first, ownBlockOf(bytes)])).toBe('onetwo');
   });
 
-  it('is not kept for ever', () => {
+  it('of a short text is not kept forever', () => {
     const first = ownBlockOf('text 0');
     for (let i = 1; i <= 200; i++) {
       ownBlockOf(`text ${i}`);
@@ -97,7 +97,7 @@ describe('A gzip body of blocks', () => {
     expect(gunzipSync(bytes()).toString()).toBe('');
   });
 
-  it('that is truncated can be read up to there, and is not whole', () => {
+  it('that is truncated can be decompressed up to that point, and is incomplete', () => {
     const { body, bytes } = setup();
 
     body.write('first ');
@@ -107,7 +107,7 @@ describe('A gzip body of blocks', () => {
     expect(() => gunzipSync(bytes())).toThrow('unexpected end of file');
   });
 
-  it('can be read whatever it is made of', () => {
+  it('can be decompressed whatever it contains', () => {
     const piece = fc.record({
       data: fc.string({ minLength: 1, maxLength: 200, unit: 'binary' }),
       shared: fc.boolean(),

@@ -30,7 +30,7 @@ function setup(coding: 'gzip' | 'br' = 'gzip') {
 }
 
 describe('A body with an encoder of its own', () => {
-  it.each(['gzip', 'br'] as const)('can be read after every write, before there is another: %s', async (coding) => {
+  it.each(['gzip', 'br'] as const)('can be decompressed after every write, before the next one: %s', async (coding) => {
     const { body, bytes, encoder } = setup(coding);
     const decode = coding === 'gzip' ? gunzipSync : brotliDecompressSync;
     const finishFlush = coding === 'gzip' ? constants.Z_SYNC_FLUSH : constants.BROTLI_OPERATION_FLUSH;
@@ -44,7 +44,7 @@ describe('A body with an encoder of its own', () => {
     expect(decode(bytes()).toString()).toBe('one two');
   });
 
-  it('ends its transport behind the last bytes', async () => {
+  it('ends its transport after the last bytes', async () => {
     const { body, encoder, seen } = setup();
 
     body.end('all', 'completed');
@@ -69,7 +69,7 @@ describe('A body with an encoder of its own', () => {
     expect(body.write('again')).toBe(true);
   });
 
-  it('counts what the encoder holds', async () => {
+  it('counts the bytes that the encoder holds', async () => {
     const { body, encoder } = setup();
 
     body.write('x'.repeat(10_000));
@@ -93,7 +93,7 @@ describe('A body with an encoder of its own', () => {
     expect(() => gunzipSync(bytes())).toThrow('unexpected end of file');
   });
 
-  it('that is truncated waits for a client that takes nothing', async () => {
+  it('that is truncated waits for a client that does not read', async () => {
     const { body, client, encoder, seen } = setup();
     client.takes = false;
     body.write('one');
@@ -109,7 +109,7 @@ describe('A body with an encoder of its own', () => {
     expect(seen).toContain('truncate undefined');
   });
 
-  it('frees its encoder at once when its client is gone, and writes nothing more', async () => {
+  it('releases its encoder at once when its client has disconnected, and writes nothing more', async () => {
     const { body, bytes, encoder, seen } = setup();
 
     body.write('one');
@@ -122,7 +122,7 @@ describe('A body with an encoder of its own', () => {
     expect(seen).toEqual([]);
   });
 
-  it('whose encoder fails makes the stream fail, and is cut off without another byte', async () => {
+  it('whose encoder fails makes the stream fail, and is cut off without further bytes', async () => {
     const { body, encoder, seen } = setup();
 
     encoder.destroy(new Error('broken'));

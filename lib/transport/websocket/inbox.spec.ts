@@ -30,7 +30,7 @@ describe('An inbox', () => {
   it.each([
     ['by their number', ['a', 'b']],
     ['by their bytes', ['ääääü']],
-  ])('makes its client wait when it is full, %s, until there is room', async (_how, messages) => {
+  ])('pauses its client when it is full, %s, until there is room', async (_how, messages) => {
     const { inbox, push, asked } = setup();
 
     for (const each of messages) {
@@ -46,7 +46,7 @@ describe('An inbox', () => {
     expect(asked).toEqual(['pause', 'resume']);
   });
 
-  it('ends when what waits has been read', async () => {
+  it('ends when all waiting messages have been read', async () => {
     const { inbox, push } = setup();
     push('a');
     inbox.end();
@@ -55,7 +55,7 @@ describe('An inbox', () => {
     expect([await inbox.next(), await inbox.next()]).toEqual([message('a'), DONE]);
   });
 
-  it('ends for its waiting readers', async () => {
+  it('ends for readers that wait', async () => {
     const { inbox } = setup();
     const waiting = inbox.next();
     inbox.end();
@@ -63,7 +63,7 @@ describe('An inbox', () => {
     expect(await waiting).toEqual(DONE);
   });
 
-  it('drops messages after its reader has left the loop, and no longer holds its client back', async () => {
+  it('drops messages after its reader has left the loop, and no longer pauses its client', async () => {
     const { inbox, push, asked } = setup();
     push('a');
     push('b');
@@ -77,7 +77,7 @@ describe('An inbox', () => {
     expect(asked).toEqual(['pause', 'resume']);
   });
 
-  it('is read once', () => {
+  it('can be read only once', () => {
     const { inbox } = setup();
     inbox[Symbol.asyncIterator]();
 

@@ -65,7 +65,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     return hooked.seen;
   }
 
-  it('a stream that ends well, once', async () => {
+  it('a stream that ends cleanly, once', async () => {
     const app = await launch({
       feed: ({ stream }) => {
         stream.status(203);
@@ -90,7 +90,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     expect(await once(app)).toEqual([accepted(200)]);
   });
 
-  it('a stream whose client leaves after the first chunk, once', async () => {
+  it('a stream whose client disconnects after the first chunk, once', async () => {
     const app = await launch({
       async *feed() {
         yield 1;
@@ -104,7 +104,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     expect(await once(app)).toEqual([accepted(200)]);
   });
 
-  it('a stream whose client leaves before it opens, once', async () => {
+  it('a stream whose client disconnects before it opens, once', async () => {
     const called = new Recorder<true>();
     const app = await launch({
       route: { openDelay: 'first-chunk' },
@@ -120,7 +120,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     expect(await once(app)).toEqual([200]);
   });
 
-  it('a stream whose client leaves while a guard decides, once', async () => {
+  it('a stream whose client disconnects while a guard runs, once', async () => {
     const asked = new Recorder<true>();
     const left = new Recorder<true>();
     const app = await launch({
@@ -153,7 +153,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     expect(await once(app)).toEqual([accepted(200)]);
   });
 
-  it('a stream that an exception filter answers, once', async () => {
+  it('a stream to which an exception filter responds, once', async () => {
     const app = await launch({
       feed() {
         throw new Error('refused');
@@ -165,7 +165,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
   });
 
   it.each([{ log: true }, { hook: true }])(
-    'a stream that fails, also where there is but one of them: %j',
+    'a stream that fails, also if only one of the two is used: %j',
     async (watched) => {
       const app = await launch(
         {
@@ -189,7 +189,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
 describe.each(FASTIFY.slice(0, 1))('$name: the log of Fastify reports', (driver) => {
   const start = useFeeds();
 
-  it('both streams of a connection, when its client leaves while one waits for the other', async () => {
+  it('both streams of a connection whose client disconnects while one waits for the other', async () => {
     const calls = new Recorder();
     const { on, entries, configure } = watching({ log: true });
     const { port, close } = await start(on(driver), {
@@ -214,7 +214,7 @@ describe.each(FASTIFY.slice(0, 1))('$name: the log of Fastify reports', (driver)
     ]);
   });
 
-  it('all streams of a connection once each, however many end before it closes', async () => {
+  it('all streams of a connection once each, however many end before the connection closes', async () => {
     const { on, entries, configure } = watching({ log: true });
     const { port, close } = await start(on(driver), { configure, feed: ({ name }) => [name] });
     const client = await RawClient.connect(port);

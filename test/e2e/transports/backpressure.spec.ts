@@ -103,7 +103,7 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
     expect(new Set(client.records).size).toBe(1);
   });
 
-  it('leaves at most two buffers in the process when chunks are small', async () => {
+  it('leaves at most two full buffers in the process if chunks are small', async () => {
     const streams: StreamConnection[] = [];
     let pulled = 0;
     const { open } = await start(driver, {

@@ -52,10 +52,10 @@ class ManualSource implements AsyncIterableIterator<unknown> {
   }
 }
 
-describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
+describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
   const start = useFeeds();
 
-  it('is noticed in that turn by the signal, the source, the hooks and the registry', async () => {
+  it('is noticed in the turn in which its socket closes by the signal, the source, the hooks and the registry', async () => {
     const witness = new Witness();
     const source = new ManualSource(witness);
     const streams: StreamConnection[] = [];
@@ -134,7 +134,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(witness.seen).toHaveLength(2);
   });
 
-  it('during a guard calls neither the handler nor a hook', async () => {
+  it('during a guard causes a call neither of the handler nor of a hook', async () => {
     const witness = new Witness();
     const gate = deferred();
     const { open, peers, text, registry } = await start(driver, {
@@ -191,7 +191,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(registry.size).toBe(0);
   });
 
-  it('while its generator is stuck in an await ends the stream without waiting for it, and its finally runs when the await resolves', async () => {
+  it('while its generator is stuck in an await ends the stream at once, and the finally of the generator runs when the await resolves', async () => {
     const witness = new Witness();
     const work = deferred();
     const { open, peers, registry } = await start(driver, {
@@ -219,7 +219,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(await witness.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
   });
 
-  it('while its generator waits for something abortable wakes it, and its finally runs', async () => {
+  it('while its generator waits for an abortable promise ends that wait, and the finally of the generator runs', async () => {
     const witness = new Witness();
     const { open, logs } = await start(driver, {
       async *feed({ signal }) {
@@ -244,7 +244,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('while a write is pending calls return() of the generator once', async () => {
+  it('while a write is pending causes one call of return() of the generator', async () => {
     const witness = new Witness();
     let pulled = 0;
     const { open, peers } = await start(driver, {
@@ -303,7 +303,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
   });
 
   it.each(['after the stream was over', 'while the send waits for drain'])(
-    'ends a handler that sends in a loop, which is no error in the log: %s',
+    'ends a handler that sends in a loop, without an error in the log: %s',
     async (when) => {
       const drains = when.endsWith('drain');
       const finished = new Recorder<unknown>();
@@ -345,7 +345,7 @@ describe.each(DRIVERS)('$name: a client that leaves', (driver) => {
     },
   );
 
-  it('during a slow beforeClose closes the stream at once, and later sends are rejected', async () => {
+  it('during a slow beforeClose closes the stream at once, and later calls of send() reject', async () => {
     const witness = new Witness();
     const gate = deferred();
     const { open, peers, logs } = await start(driver, {

@@ -56,7 +56,7 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     ],
   ];
 
-  it.each(CASES)('%s, reaches the exception filters, and the client receives a real status', async (_, feed) => {
+  it.each(CASES)('%s goes to the exception filters, and the client receives its status', async (_, feed) => {
     const { open, registry, logs } = await start(driver, { feed });
 
     const { status, body } = await open().refused();
@@ -67,7 +67,7 @@ describe.each(DRIVERS)('$name: an error before the first byte', (driver) => {
     expect(logs.of('error')).toEqual([]);
   });
 
-  it('by a guard that refuses is a 403, and the handler is not called', async () => {
+  it('by a guard that refuses causes a 403, and the handler is not called', async () => {
     let called = 0;
     const { open } = await start(driver, { guard: async () => false, feed: () => called++ });
 
@@ -115,7 +115,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     ],
   ];
 
-  it.each(ERRORS)('%s is logged and sent as a record, and the stream is truncated', async (_, error, told) => {
+  it.each(ERRORS)('%s is logged and sent as a record, and the body is cut off', async (_, error, told) => {
     const ids: string[] = [];
     const { open, logs } = await start(driver, {
       async *feed({ stream }) {
@@ -166,7 +166,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     expect(client.records).toEqual([1, { error: { statusCode: 500, message: 'said so' } }]);
   });
 
-  it('while its client reads nothing has its record after the waiting chunks', async () => {
+  it('while its client reads nothing is reported after the waiting chunks', async () => {
     // It cannot be compressed: what a client that reads nothing has not taken has to wait on the server.
     const large = randomBytes(375_000).toString('base64');
     const seen = new Recorder();
@@ -282,7 +282,7 @@ describe.each(DRIVERS)('$name: the status and headers', (driver) => {
     expect(client.records).toEqual([]);
   });
 
-  it('that middleware has set survive', async () => {
+  it('that middleware has set are kept', async () => {
     const { open, registry } = await start(driver, {
       configure(app: INestApplication) {
         app.use((_request: unknown, response: { setHeader(name: string, value: string): void }, next: () => void) => {

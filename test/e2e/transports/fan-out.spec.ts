@@ -128,7 +128,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     expect([ear.name, client.records]).toEqual([ear.name, range(from, to).map(eventOf)]);
   }
 
-  it('delivers the same, in the same order, to clients of all kinds that joined at different times', async () => {
+  it('delivers the same events in the same order to clients of all kinds that subscribed at different times', async () => {
     const { open, burst, ids, last } = await start();
     await burst(1);
     const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
@@ -150,7 +150,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     }
   });
 
-  it('lets clients of all kinds resume from anywhere while events are published', async () => {
+  it('lets clients of all kinds resume from any event while events are published', async () => {
     const { open, burst, ids, last } = await start();
     await burst(200);
     const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
@@ -170,7 +170,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     }
   });
 
-  it('continues for the others when clients of one kind stall and leave', async () => {
+  it('continues for the others when clients of one kind stop reading and disconnect', async () => {
     const { open, burst, last, hub } = await start();
     const live = EARS.filter(({ polls }) => !polls);
     const staying = await Promise.all(live.map(async (ear) => ({ ear, client: await open(ear) })));

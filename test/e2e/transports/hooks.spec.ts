@@ -26,7 +26,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
   const start = useFeeds();
   const both = (...hooks: string[]): string[] => hooks.flatMap((hook) => [`application ${hook}`, `connection ${hook}`]);
 
-  it('run in their order, each once, around a stream that ends well', async () => {
+  it('run in order, each once, around a stream that ends cleanly', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: { hooks: telling('application', seen) },
@@ -45,7 +45,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(seen.seen).toEqual(both('onOpen', 'beforeChunk', 'beforeClose', 'onClose completed'));
   });
 
-  it('run in their order, each once, around a stream that fails', async () => {
+  it('run in order, each once, around a stream that fails', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: { hooks: telling('application', seen) },
@@ -64,7 +64,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(seen.seen).toEqual(both('onOpen', 'beforeChunk', 'onError', 'onClose error'));
   });
 
-  it('run in their order, each once, around a stream whose client leaves', async () => {
+  it('run in order, each once, around a stream whose client disconnects', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: { hooks: telling('application', seen) },
@@ -84,7 +84,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(seen.seen).toEqual(both('onOpen', 'beforeChunk', 'onClose client-closed'));
   });
 
-  it('run before the first byte only as onError and onClose', async () => {
+  it('of a stream that fails before the first byte are only onError and onClose', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: { hooks: telling('application', seen) },
@@ -107,7 +107,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     ['a promise', (chunk) => turns(4 - Number(chunk)).then(() => chunk), [1, 2, 3]],
   ];
 
-  it.each(CHUNKS)('beforeChunk may return %s', async (_, beforeChunk, records) => {
+  it.each(CHUNKS)('include beforeChunk, which may return %s', async (_, beforeChunk, records) => {
     const { open } = await start(driver, { options: { hooks: { beforeChunk } }, feed: () => [1, 2, 3] });
     const client = open();
 
@@ -116,7 +116,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(client.records).toEqual(records);
   });
 
-  it('onOpen may send first, and beforeClose last', async () => {
+  it('include onOpen, which may send the first chunk, and beforeClose, which may send the last', async () => {
     const { open } = await start(driver, {
       feed({ stream }) {
         stream.hooks({
@@ -139,7 +139,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(client.records).toEqual(['first', 'x', 'last']);
   });
 
-  it('onError may return a last chunk: it comes before the record of the error', async () => {
+  it('include onError, which may return a last chunk that is sent before the error record', async () => {
     const { open } = await start(driver, {
       options: { hooks: { onError: async () => ({ last: 'words' }) } },
       async *feed() {
@@ -162,53 +162,56 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     (['sync', 'async'] as const).map((kind) => ({ name, kind })),
   );
 
-  it.each(THROWING)('a $kind $name that throws fails the stream, and no other', async ({ name, kind }) => {
-    const seen = new Recorder();
-    const gate = deferred();
-    const error = new Error(`${name} threw`);
-    const throwing: StreamHooks = {
-      [name]: () => {
-        if (kind === 'sync') {
-          throw error;
-        }
-        return turns(2).then(() => Promise.reject(error));
-      },
-    };
-    const { open, text } = await start(driver, {
-      async *feed({ stream, name: which }) {
-        if (which === 'other') {
-          yield 1;
-          await gate.promise;
-          yield 2;
-          return;
-        }
-        stream.hooks({ onClose: (_stream, reason) => seen.add(`${reason.code} ${String(reason.error)}`) });
-        stream.hooks(throwing);
-        yield 'x';
-      },
-    });
-    const other = open('/feed/other');
-    await other.until(1);
-    const client = open();
+  it.each(THROWING)(
+    'include a $kind $name that throws, which makes only its own stream fail',
+    async ({ name, kind }) => {
+      const seen = new Recorder();
+      const gate = deferred();
+      const error = new Error(`${name} threw`);
+      const throwing: StreamHooks = {
+        [name]: () => {
+          if (kind === 'sync') {
+            throw error;
+          }
+          return turns(2).then(() => Promise.reject(error));
+        },
+      };
+      const { open, text } = await start(driver, {
+        async *feed({ stream, name: which }) {
+          if (which === 'other') {
+            yield 1;
+            await gate.promise;
+            yield 2;
+            return;
+          }
+          stream.hooks({ onClose: (_stream, reason) => seen.add(`${reason.code} ${String(reason.error)}`) });
+          stream.hooks(throwing);
+          yield 'x';
+        },
+      });
+      const other = open('/feed/other');
+      await other.until(1);
+      const client = open();
 
-    await client.ended();
-    const { status } = await client.answered();
+      await client.ended();
+      const { status } = await client.answered();
 
-    // What fails before the first byte may still be told by a status.
-    if (status === 500) {
-      expect(client.records).toEqual([]);
-    } else {
-      await expectEnd(driver, client, 'error');
-    }
-    expect(await seen.count(1)).toEqual([`error Error: ${name} threw`]);
-    gate.resolve();
-    await expectEnd(driver, other, 'completed');
-    expect(other.records).toEqual([1, 2]);
-    expect(await text('/plain')).toBe('fine');
-    expect(seen.seen).toHaveLength(1);
-  });
+      // What fails before the first byte may still be told by a status.
+      if (status === 500) {
+        expect(client.records).toEqual([]);
+      } else {
+        await expectEnd(driver, client, 'error');
+      }
+      expect(await seen.count(1)).toEqual([`error Error: ${name} threw`]);
+      gate.resolve();
+      await expectEnd(driver, other, 'completed');
+      expect(other.records).toEqual([1, 2]);
+      expect(await text('/plain')).toBe('fine');
+      expect(seen.seen).toHaveLength(1);
+    },
+  );
 
-  it('an onClose that throws is logged, and those after it run', async () => {
+  it('include an onClose that throws, whose error is logged, and the following hooks run', async () => {
     const seen = new Recorder();
     const { open, logs } = await start(driver, {
       options: {
@@ -231,7 +234,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     expect(logs.of('error').join()).toContain('onClose threw');
   });
 
-  it('every pull, hook and finally sees the AsyncLocalStorage of its request', async () => {
+  it('run in the AsyncLocalStorage context of their request, as every pull and finally does', async () => {
     const als = new AsyncLocalStorage<string>();
     const seen = new Recorder();
     const note = (what: string): void => seen.add(`${what}: ${als.getStore()}`);
@@ -278,7 +281,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
     );
   });
 
-  it('a finally sees it too', async () => {
+  it('leave a finally in that context too', async () => {
     const als = new AsyncLocalStorage<string>();
     const seen = new Recorder<string | undefined>();
     const { open } = await start(driver, {

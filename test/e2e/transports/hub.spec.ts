@@ -76,7 +76,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     return client;
   }
 
-  it('delivers everything to each, in order, joined at different times, returned or iterated', async () => {
+  it('delivers all events in order to each client, whenever it subscribed, returned or iterated', async () => {
     const { hub, come } = await start();
     const first = await come('/hub/all');
     await publishAll(hub, range(1, 100));
@@ -106,7 +106,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     expect(await all.until(20)).toEqual(range(1, 20));
   });
 
-  it('lets a client resume after the id it had, without gap or duplicate', async () => {
+  it('lets a client resume after its last id, without a gap or a duplicate', async () => {
     const { hub, open } = await start();
     const ids = await publishAll(hub, range(1, 300));
 
@@ -122,7 +122,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     }
   });
 
-  it('removes a client that leaves in that turn or the next, and continues for the others', async () => {
+  it('removes a client that disconnects in that turn or the next, and continues for the others', async () => {
     const { hub, come } = await start();
     const [first, second] = [await come('/hub/all'), await come('/hub/all')];
 
@@ -133,7 +133,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     expect(await second.until(1)).toEqual([1]);
   });
 
-  it('ends the streams when it is closed by the application, with what was published before', async () => {
+  it('ends its streams when the application closes, after the events that were published before', async () => {
     const { hub, come, close } = await start();
     const client = await come('/hub/all');
 
@@ -161,7 +161,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     );
   }
 
-  it('closes a client that is too slow, with a warning', async () => {
+  it('cuts off a client that is too slow, with a warning', async () => {
     const { hub, come, logs } = await start();
     const other = await come('/hub/all');
     const client = await come('/hub/slow/disconnect');
@@ -179,7 +179,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
   });
 
   it.each(['drop-oldest', 'drop-newest', 'latest'] as const)(
-    'with %s reports to a slow client how many events were dropped, at the place of the gap',
+    'with %s reports to a slow client how many events were dropped, in the place of the gap',
     async (policy) => {
       const { hub, come } = await start();
       const other = await come('/hub/all');
@@ -206,7 +206,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     },
   );
 
-  it('delivers to a hundred clients in bursts, and lets all of them go', async () => {
+  it('delivers bursts to a hundred clients, and removes all of them when they disconnect', async () => {
     const { hub, open, registry } = await start();
     const clients = range(1, 100).map(() => open('/hub/all'));
     await joined(hub, 100);

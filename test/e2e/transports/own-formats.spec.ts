@@ -67,7 +67,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
     }
   });
 
-  it('and has an error record that is the end: the body ends cleanly after it, without its close', async () => {
+  it('and has truncate: false ends the body cleanly after its error record, without its close', async () => {
     const seen: unknown[] = [];
     const reasons = new Recorder<unknown>();
     const error = new HttpException('said so', 402);
@@ -89,7 +89,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
     expect(logs.of('error')).toHaveLength(1);
   });
 
-  it('and writes its head before an error record too', async () => {
+  it('and fails before the first chunk sends its open before its error record', async () => {
     const gate = deferred();
     const feed = async ({ stream }: { stream: StreamConnection }) => {
       stream.open();
@@ -105,7 +105,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
     expect(client.records).toEqual([OPEN, { n: 1, error: 500 }]);
   });
 
-  it('and is cut off all the same when it cannot make its error record', async () => {
+  it('and cannot encode its error record leaves a body that is cut off', async () => {
     const format = defineFormat({
       name: 'mute',
       mediaTypes: ['application/x-ndjson'],
@@ -131,7 +131,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
     }
   });
 
-  it('has its headers, of which those that the application sets win', async () => {
+  it('adds its headers, unless the application sets them', async () => {
     const feed = ({ stream, name }: { stream: StreamConnection; name: string }) => {
       if (name === 'mine') {
         stream.header('x-protocol', 'mine');
@@ -148,7 +148,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
 describe.each(PLATFORMS)('%s: the status of a format', (platform) => {
   const start = useApps();
 
-  it('is that of a response, unless the route or the handler names another', async () => {
+  it('is the status of the response, unless the route or the handler sets another', async () => {
     const format = numbered();
     @Controller()
     class Feed {
@@ -208,7 +208,7 @@ describe.each(PLATFORMS)('%s: the status of a format', (platform) => {
 describe.each(PLATFORMS)('%s: a hub in a format that keeps state', (platform) => {
   const start = useApps();
 
-  it('numbers the records of each client separately, live and from the history', async () => {
+  it('numbers the records of each client separately, for new events and for the history', async () => {
     @Controller()
     class Feed {
       constructor(@InjectHub('feed') private readonly hub: Hub<string>) {}

@@ -22,7 +22,7 @@ async function* endless(): AsyncGenerator<string> {
 describe.each(DRIVERS)('$name: when the application closes', (driver) => {
   const start = useFeeds();
 
-  it('a stream whose generator is stuck in an await is ended well, and its signal aborted', async () => {
+  it('a stream whose generator is stuck in an await is ended cleanly, and its signal is aborted', async () => {
     const seen = new Recorder();
     const reasons = new Recorder<unknown>();
     const { open, close } = await start(driver, {
@@ -62,7 +62,7 @@ describe.each(DRIVERS)('$name: when the application closes', (driver) => {
     expect((await client.refused()).status).toBe(503);
   });
 
-  it('finite streams end by themselves within grace, and it waits for no longer than they take', async () => {
+  it('finite streams end by themselves within the grace period, and it waits no longer than they take', async () => {
     const seen = new Recorder();
     const farewell = new Recorder();
     const { open, close } = await start(driver, {
@@ -88,7 +88,7 @@ describe.each(DRIVERS)('$name: when the application closes', (driver) => {
     expect(seen.seen).toEqual(['completed', 'completed']);
   });
 
-  it('new streams are refused with 503 while it waits, those in a guard too', async () => {
+  it('new streams are refused with 503 while it waits, also those in a guard', async () => {
     const gates = { feed: deferred(), guard: deferred() };
     const farewell = deferred();
     const guarding = new Recorder();

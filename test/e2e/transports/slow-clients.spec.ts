@@ -94,7 +94,7 @@ describe.each(DRIVERS)('$name: a client that stops reading for too long', (drive
   });
 
   it.each(['drop-oldest', 'drop-newest'] as const)(
-    'receives the exact number of dropped chunks when overflow is %s',
+    'receives the exact number of dropped chunks if overflow is %s',
     async (overflow) => {
       const MANY = 400;
       const subject = new Subject<unknown>();

@@ -9,10 +9,10 @@ async function* silence() {
   yield 'never';
 }
 
-describe.each(DRIVERS)('$name: over time', (driver) => {
+describe.each(DRIVERS)('$name: as time passes,', (driver) => {
   const start = useFeeds();
 
-  it('a silent stream is kept alive by heartbeats, also after chunks', async () => {
+  it('a silent stream sends heartbeats, also after chunks', async () => {
     const gate = deferred();
     const { open } = await start(driver, {
       options: { heartbeat: 250, openDelay: 10 },
@@ -43,7 +43,7 @@ describe.each(DRIVERS)('$name: over time', (driver) => {
     expect(client.beats).toBe(0);
   });
 
-  it('maxDuration ends a stream well', async () => {
+  it('maxDuration ends a stream cleanly', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       route: { maxDuration: 60 },
@@ -70,7 +70,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
   const clientOf = (request: unknown): string =>
     String((request as { headers: Record<string, unknown> }).headers['x-client'] ?? '');
 
-  it('connections: one too many is answered 503 with Retry-After, before its handler is called', async () => {
+  it('refuse one stream more than limits.connections with 503 and Retry-After, before its handler is called', async () => {
     let called = 0;
     const { open, text, registry } = await start(driver, {
       options: { limits: { connections: 2 } },
@@ -92,7 +92,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
     expect(await text('/plain')).toBe('fine');
   });
 
-  it('perClient: one too many is answered 429 with Retry-After; others are let in', async () => {
+  it('refuse one stream more than limits.perClient with 429 and Retry-After, and accept other clients', async () => {
     let called = 0;
     const { open } = await start(driver, {
       options: { limits: { perClient: 1, clientOf, retryAfter: 7_000 } },
@@ -112,7 +112,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
     await open('/feed', { 'x-client': 'b' }).until(1);
   });
 
-  it('perClient: clients are identified by their address', async () => {
+  it('identify the clients of limits.perClient by their address', async () => {
     const { open } = await start(driver, {
       options: { limits: { perClient: 1 } },
       async *feed() {
@@ -125,7 +125,7 @@ describe.each(DRIVERS)('$name: limits', (driver) => {
     expect((await open().refused()).status).toBe(429);
   });
 
-  it('are free again when a stream is over, however it ended', async () => {
+  it('no longer count a stream that is over, however it ended', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
       options: {

@@ -16,7 +16,7 @@ import.meta.jest.setTimeout(30_000);
 describe.each(DRIVERS)('$name: a stream', (driver) => {
   const start = useFeeds();
 
-  it('delivers chunks of 1 MiB and more whole', async () => {
+  it('delivers chunks of 1 MiB and more completely', async () => {
     const wide = 'ü€'.repeat(500_000);
     const { open } = await start(driver, {
       *feed() {
@@ -86,7 +86,7 @@ describe.each(DRIVERS)('$name: a stream', (driver) => {
     expect(warnings.seen).toEqual([]);
   });
 
-  it('delivers chunks around the sizes of buffers whole and in order', async () => {
+  it('delivers chunks around the sizes of buffers completely and in order', async () => {
     const sizes = [1, 125, 126, 127, 1_023, 16_383, 16_384, 16_385, 65_534, 65_535, 65_536, 65_537, 131_072];
     const { open } = await start(driver, {
       *feed() {
@@ -128,7 +128,7 @@ describe.each(DRIVERS)('$name: a stream', (driver) => {
     expect(await seen.count(1)).toEqual(['completed']);
   });
 
-  it('delivers its own chunks while a hundred others are open', async () => {
+  it('delivers only its own chunks while a hundred others are open', async () => {
     const { open, registry } = await start(driver, {
       async *feed({ name }) {
         for (let i = 0; i < 5; i++) {

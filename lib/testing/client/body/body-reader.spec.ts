@@ -154,7 +154,7 @@ const event = fc.record(
   { requiredKeys: ['data'] },
 );
 
-it('a body reader reads the SSE of this library as eventsource-parser does, wherever the network splits it', () => {
+it('a body reader reads the SSE of this package as eventsource-parser does, wherever the network splits it', () => {
   fc.assert(
     fc.property(fc.array(event), fc.constantFrom('\n', '\r\n'), fc.integer({ min: 1, max: 9 }), (sent, eol, size) => {
       const body = sent.map(formatSse).join('').replaceAll('\n', eol);

@@ -117,8 +117,8 @@ function valuesOf(all: readonly Step[], notices: Readonly<Record<'reset' | 'lagg
 
 const RECORDS = { reset: { reset: RESET }, lagged: { lagged: { dropped: 3 } } };
 
-describe('What a stream writes is read back alike by parsers of others and by ours, wherever the network cuts it, as', () => {
-  it('ndjson: a JSON value a line, without the empty ones', () => {
+describe('The body of a stream, wherever the network splits it, is read alike by independent parsers and by the client of the testing kit, as', () => {
+  it('ndjson: a JSON value on each line, without the empty lines', () => {
     fc.assert(
       fc.property(steps, fc.boolean(), cuts, (all, fails, places) => {
         const body = written('ndjson', all, fails);
@@ -137,7 +137,7 @@ describe('What a stream writes is read back alike by parsers of others and by ou
     );
   });
 
-  it('json-seq: a record separator, a JSON text and a line feed each (RFC 7464)', () => {
+  it('json-seq: records of a record separator, a JSON text and a line feed (RFC 7464)', () => {
     fc.assert(
       fc.property(steps, fc.boolean(), cuts, (all, fails, places) => {
         const body = written('json-seq', all, fails);
@@ -159,7 +159,7 @@ describe('What a stream writes is read back alike by parsers of others and by ou
     );
   });
 
-  it('json: one array, whole where the stream has ended well', () => {
+  it('json: one array, which is complete if the stream has ended cleanly', () => {
     fc.assert(
       fc.property(steps, fc.boolean(), cuts, (all, fails, places) => {
         const body = written('json', all, fails);
@@ -182,7 +182,7 @@ describe('What a stream writes is read back alike by parsers of others and by ou
     );
   });
 
-  it('sse: the events, and none made of heartbeats, comments or positions', () => {
+  it('sse: the events, and none for heartbeats, comments or positions', () => {
     fc.assert(
       fc.property(steps, fc.boolean(), cuts, (all, fails, places) => {
         const body = written('sse', all, fails);
