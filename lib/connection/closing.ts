@@ -19,7 +19,7 @@ export interface ClosingStream extends StreamConnection {
   readonly opening: Opening | undefined;
   readonly scope: StreamScope;
   readonly feed: {
-    /** Resolves when everything that was sent has passed the hooks. `undefined` if it has. Never rejects. */
+    /** Resolves when all sent chunks have passed the hooks. `undefined` if they have already. Never rejects. */
     readonly unsent: PromiseLike<unknown> | undefined;
     /** Sends the chunk that a hook returned, if any, past the other hooks. */
     answer(chunk: unknown): void | PromiseLike<unknown>;
@@ -28,17 +28,17 @@ export interface ClosingStream extends StreamConnection {
   };
   /** Aborts the signal and stops the source. */
   halt(): void;
-  /** Releases what the stream holds, after its last change. */
+  /** Releases the resources of the stream, after its last change. */
   release(reason: StreamCloseReason): void;
 }
 
-/** The end of a stream: well, badly, or because its client disconnected. */
+/** Ends a stream: cleanly, with an error, or because its client disconnected. */
 export class Closing {
   private waiter: Deferred<void> | undefined;
 
   constructor(private readonly stream: ClosingStream) {}
 
-  /** Resolves once the stream is over. */
+  /** Resolves once the stream has ended. */
   done(): Promise<void> {
     if (this.stream.lifecycle.step === 'over') {
       return Promise.resolve();
@@ -47,7 +47,7 @@ export class Closing {
     return this.waiter.promise;
   }
 
-  /** Ends the stream well, if it has not begun to end. */
+  /** Ends the stream cleanly, unless it is ending already. */
   request(reason: StreamCloseReason): void {
     const { lifecycle, opening, scope, settings } = this.stream;
     if (!lifecycle.allows('close')) {
@@ -56,13 +56,13 @@ export class Closing {
     if (lifecycle.state !== 'new' || reason.code === 'completed') {
       scope.attempt(() => this.begin(reason));
     } else if (!this.turnAway(reason, settings.services.retryDelay())) {
-      // There is nothing to end well: an exception filter can say so.
+      // Nothing was sent yet, so that an exception filter can respond.
       opening?.settle({ error: settings.services.refusal(messageOf(reason.code)) });
       this.over(reason);
     }
   }
 
-  /** Ends the stream well: after `onOpen` and what was sent, `beforeClose` may still send. */
+  /** Ends the stream cleanly: waits for `onOpen` and for the sent chunks, and then calls `beforeClose`, which may send more. */
   begin(reason: StreamCloseReason): void | PromiseLike<void> {
     const { stream } = this;
     const { lifecycle } = stream;
@@ -88,8 +88,8 @@ export class Closing {
   }
 
   /**
-   * Responds to an `EventSource` in place of the handler: 200, the time after which to reconnect in milliseconds, and a clean end. Hooks are not
-   * called. Returns `false` for all other clients, which are to get a status.
+   * Refuses an `EventSource` with a response that makes it reconnect: the status 200, the time until then in milliseconds, and a clean end. Hooks
+   * are not called. Returns `false` for all other clients, which receive an error status.
    */
   turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
     const { stream } = this;
@@ -109,7 +109,7 @@ export class Closing {
     return true;
   }
 
-  /** Ends the stream badly. Before its head is fixed, the error is for the exception filters. */
+  /** Ends the stream with an error. If its head is not fixed yet, the error is passed to the exception filters. */
   fail(error: unknown): void {
     const { stream } = this;
     const { lifecycle } = stream;
@@ -119,20 +119,20 @@ export class Closing {
     if (refused) {
       stream.opening?.settle({ error });
       if (lifecycle.called) {
-        void this.lastWords(error, false);
+        void this.runOnError(error, false);
       }
       this.settle({ code: 'error', error });
       return;
     }
     stream.settings.services.logger.error(`${stream.scope.name} failed after it had been opened`, error);
     after(
-      this.lastWords(error, true),
-      () => this.endBadly(error),
+      this.runOnError(error, true),
+      () => this.endWithError(error),
       (again) => stream.scope.late(again),
     );
   }
 
-  /** Gives the client up, at once. */
+  /** Disconnects the client immediately. */
   cut(reason: StreamCloseReason): void {
     const { stream } = this;
     if (stream.lifecycle.step !== 'over') {
@@ -145,7 +145,7 @@ export class Closing {
     }
   }
 
-  /** Hands the rest of the body over, now or when the client has taken what is before it. */
+  /** Writes the rest of the body, now or when the client has read the bytes before it. */
   finish(how: BodyEnd): void {
     const { body, transport, lifecycle, settings } = this.stream;
     if (lifecycle.step === 'over') {
@@ -153,7 +153,7 @@ export class Closing {
     }
     lifecycle.finish(how);
     if (body.blocked || (how === 'truncate' && transport.queued)) {
-      // Behind an earlier response, to truncate would take that along. The clock calls this again.
+      // Behind an earlier response, cutting off the connection would cut off that response too. The clock calls this method again.
       return;
     }
     const rest = body.outbox.takeLast(how === 'end');
@@ -167,7 +167,7 @@ export class Closing {
     }
   }
 
-  /** The stream is over: nothing can be sent any more, or everything was. */
+  /** Called when the stream has ended: everything was sent, or nothing can be sent any more. */
   over(reason: StreamCloseReason): void {
     const { lifecycle, opening } = this.stream;
     if (lifecycle.step === 'over') {
@@ -204,7 +204,7 @@ export class Closing {
     }
   }
 
-  private endBadly(error: unknown): void {
+  private endWithError(error: unknown): void {
     const { stream } = this;
     let whole = false;
     stream.scope.guarded(() => {
@@ -213,8 +213,8 @@ export class Closing {
     this.finish(whole ? 'end' : 'truncate');
   }
 
-  /** Runs `onError`, and sends what it returns if the head is fixed. Returns a promise when one of the hooks returned one. */
-  private lastWords(error: unknown, sends: boolean): unknown {
+  /** Runs the `onError` hooks, and sends the chunks that they return if `sends` is set. Returns a promise if one of the hooks returned one. */
+  private runOnError(error: unknown, sends: boolean): unknown {
     const { stream } = this;
     const say = (hooks: StreamHooks): unknown =>
       stream.scope.guarded(() => {
@@ -224,7 +224,7 @@ export class Closing {
     return stream.scope.guarded(() => stream.scope.runHooks('onError', say), 'onError hook');
   }
 
-  /** The hook that the end of the stream waits for, if it does. */
+  /** The hook for which the end of the stream waits, or `undefined`. */
   private get lateHook(): keyof StreamHooks | undefined {
     const { lifecycle, opening, feed } = this.stream;
     if (opening?.gate !== undefined) {

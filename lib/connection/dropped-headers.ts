@@ -1,6 +1,6 @@
 import type { StreamSettings } from './stream-settings.js';
 
-/** Names the headers of the application that are not sent, once for each route. */
+/** Logs a warning with the headers of the application that are not sent, once for each route and header. */
 export function warnOfDropped(names: readonly string[], settings: StreamSettings, format: string | undefined): void {
   const { dropped, route, services } = settings;
   const unnamed = names.filter((name) => !dropped.has(name));

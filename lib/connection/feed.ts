@@ -19,7 +19,7 @@ import { type Reader, readerOf, sourceOfRoute } from './reader/reader.js';
 import type { StreamScope } from './scope.js';
 import type { StreamConnection } from './stream-connection.js';
 
-/** The stream that is fed. */
+/** The stream that receives the chunks. */
 interface FedStream extends StreamConnection {
   readonly body: Body;
   readonly lifecycle: Lifecycle;
@@ -34,7 +34,7 @@ interface FedStream extends StreamConnection {
 
 const SENT: Promise<void> = Promise.resolve();
 
-/** A promise that the caller need not handle, as in `void stream.send()`: `onClose` and the log get its error too. */
+/** Returns a promise whose rejection need not be handled, as in `void stream.send()`: the error is also logged, or passed to `onClose`. */
 function optional<P>(promise: Promise<P>): Promise<P> {
   promise.then(undefined, () => undefined);
   return promise;
@@ -44,10 +44,10 @@ function rejected(error: unknown): Promise<never> {
   return optional(Promise.reject(error));
 }
 
-/** The way of chunks into the body of a stream: from its source, from `send()` or from a hub, through the hooks and the format. */
+/** Passes chunks to the body of a stream: from its source, from `send()` or from a hub, through the hooks and the format. */
 export class Feed implements SharedPort, PushPort {
   reader: Reader | undefined;
-  /** Made once a send has to wait for a promise or a hook. */
+  /** Created when a call of `send()` first has to wait for a promise or a hook. */
   private sends: InOrder | undefined;
 
   constructor(
@@ -60,7 +60,7 @@ export class Feed implements SharedPort, PushPort {
     return !this.body.blocked && this.stream.opening?.gate === undefined;
   }
 
-  /** Resolves when everything that was sent has passed the hooks. Returns `undefined` if it has. */
+  /** Resolves when all sent chunks have passed the hooks. `undefined` if they have already. */
   get unsent(): Promise<unknown> | undefined {
     return this.sends?.tail;
   }
@@ -76,7 +76,7 @@ export class Feed implements SharedPort, PushPort {
     return this.body.losses;
   }
 
-  /** Reads what the handler returned. It pushes if that is `undefined` or `null`. */
+  /** Reads the result of the handler. If it is `undefined` or `null`, the handler sends chunks itself. */
   attach(value: unknown): void {
     const { stream } = this;
     if (value !== undefined && value !== null) {
@@ -87,7 +87,7 @@ export class Feed implements SharedPort, PushPort {
     } else if (!this.reader?.endless) {
       this.reader?.resume();
     } else {
-      // Its events come when they happen: the client is to know that it is subscribed.
+      // The next event may take long, so the head is sent now: the client knows that it is subscribed.
       if (stream.lifecycle.state === 'new' && this.body.format !== undefined) {
         stream.opening?.commit();
       }
@@ -101,7 +101,7 @@ export class Feed implements SharedPort, PushPort {
     this.reader.resume();
   }
 
-  /** Goes on with the source, if there is room. */
+  /** Resumes reading the source, if there is room. */
   resume(): void {
     const { lifecycle, opening } = this.stream;
     if (lifecycle.ended || !this.ready) {
@@ -127,7 +127,7 @@ export class Feed implements SharedPort, PushPort {
     reader?.stop();
   }
 
-  /** As the method of the connection. */
+  /** See {@link StreamConnection.send}. */
   send(given: unknown): Promise<void> {
     try {
       return this.accept(queued(given));
@@ -137,7 +137,7 @@ export class Feed implements SharedPort, PushPort {
     }
   }
 
-  /** Takes a chunk of the source. Returns a promise when the next one has to wait for it. */
+  /** Takes a chunk of the source. Returns a promise if the next chunk has to wait. */
   emit(chunk: unknown): void | PromiseLike<unknown> {
     const gate = this.stream.opening?.gate;
     if (gate === undefined) {
@@ -147,7 +147,7 @@ export class Feed implements SharedPort, PushPort {
     return gate.behind(() => this.take(chunk)) as PromiseLike<unknown>;
   }
 
-  /** As {@link emit}, past the hooks. */
+  /** Like {@link emit}, but without calling hooks. */
   write(chunk: unknown): void | PromiseLike<unknown> {
     const encoded = this.body.encode(chunk);
     return encoded instanceof Promise ? encoded.then((late) => this.pass(late)) : this.pass(encoded);
@@ -166,7 +166,7 @@ export class Feed implements SharedPort, PushPort {
     }
   }
 
-  /** Makes room for one more chunk. Returns whether to take it. */
+  /** Makes room for one more chunk, as the overflow policy says. Returns whether to take it. */
   admit(alsoWaiting: number): boolean {
     const verdict = this.body.admit(alsoWaiting);
     if (verdict === 'disconnect') {
@@ -268,7 +268,7 @@ export class Feed implements SharedPort, PushPort {
     return this.body.blocked ? optional(this.body.drained()) : SENT;
   }
 
-  /** As {@link emit}, but also while an `onOpen` hook runs: what that sends comes first. */
+  /** Like {@link emit}, but does not wait for an `onOpen` hook: the chunks of that hook are sent first. */
   private take(chunk: unknown): void | PromiseLike<unknown> {
     const { lifecycle, scope, opening } = this.stream;
     if (isThenable(chunk)) {

@@ -1,14 +1,14 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Admission } from './stream-settings.js';
 
-/** The call of the handler of a stream. Its source and its hooks run in the context of it: interceptors may have changed that of the request. */
+/** The call of the handler of a stream. Its source and hooks run in the async context of this call, which interceptors may have changed. */
 export class HandlerCall extends AsyncResource {
   /** When the head was sent. */
   openedAt: number | undefined;
 
   /**
    * @param beganAt when the handler was called
-   * @param admissions left when the stream is over
+   * @param admissions left when the stream has ended
    */
   constructor(
     readonly beganAt: number,

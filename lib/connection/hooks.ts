@@ -3,9 +3,9 @@ import type { StreamConnection, StreamHooks } from './stream-connection.js';
 
 export const HOOK_NAMES = ['onOpen', 'beforeChunk', 'beforeClose', 'onError', 'onShutdown', 'onClose'] as const;
 
-/** The hooks of a stream, outermost first. The streams of a route share one object, unless they add hooks of their own. */
+/** The hooks of a stream, outermost first. The streams of a route share one object, unless a stream adds hooks. */
 export class HookChain {
-  /** The hooks with a `beforeChunk`: an empty list costs nothing per chunk. */
+  /** The hooks with the method `beforeChunk`. If there are none, a chunk costs no more than without hooks. */
   readonly ofChunks: readonly StreamHooks[];
 
   constructor(readonly all: readonly StreamHooks[]) {
@@ -23,7 +23,7 @@ export class HookChain {
   }
 }
 
-/** Runs for one item after the other, and waits for the promises it returns. Returns a promise only if one was returned. */
+/** Calls `run` for one item after the other, and waits for the promises that it returns. Returns a promise only if `run` has returned one. */
 export function inTurn<T>(items: readonly T[], run: (item: T) => unknown, from = 0): void | PromiseLike<void> {
   for (let i = from; i < items.length; i++) {
     const wait = run(items[i] as T);
@@ -33,7 +33,7 @@ export function inTurn<T>(items: readonly T[], run: (item: T) => unknown, from =
   }
 }
 
-/** Sends a chunk through `beforeChunk` of all hooks, and passes what the last one returns to `emit`. */
+/** Passes a chunk through `beforeChunk` of all hooks, and the results of the last hook to `emit`. */
 export function throughChunkHooks(
   chain: readonly StreamHooks[],
   chunk: unknown,

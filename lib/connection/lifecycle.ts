@@ -12,19 +12,19 @@ import { StreamStateError } from '../util/errors.js';
  */
 export type StreamState = 'new' | 'open' | 'closing' | 'closed' | 'errored';
 
-/** The head of the response: not fixed, fixed but not yet written because a hook of the platform has a say, or written with the next bytes. */
+/** `pending`: the status and headers are final, but hooks of the platform still have to run before the head can be written. */
 type Head = 'unfixed' | 'pending' | 'fixed';
 
-/** What is known in every phase: whether the handler was called, and how far the head is. */
+/** The fields of every phase: whether the handler was called, and the state of the head. */
 interface Basics {
   readonly called: boolean;
   readonly head: Head;
 }
 
 /**
- * Everything that decides what a stream may do. `new`, `open` and `closing` are the states of these names. A stream that fails after its head is
- * `failing` while `onError` runs. `finishing` waits for the client to take the rest of the body; `finished` for the transport to have sent it.
- * Only in `over` has everything been released.
+ * The phase of a stream, which determines the possible operations. `new`, `open` and `closing` are the states with these names. If a stream fails
+ * after its head was sent, it is `failing` while `onError` runs. In `finishing`, the stream waits until the client has room for the rest of the
+ * body, and in `finished` until the transport has sent it. In `over`, all resources are released.
  */
 type Phase = Basics &
   (
@@ -42,12 +42,12 @@ type Phase = Basics &
     | { readonly step: 'over'; readonly failed: boolean; readonly reason: StreamCloseReason }
   );
 
-/** How a body ends: so that its client knows it to be whole, or not to be. */
+/** How a body ends: complete (`end`), or cut off so that the client knows that it is incomplete (`truncate`). */
 export type BodyEnd = 'end' | 'truncate';
 
 type Step = Phase['step'];
 
-/** From which steps each change is possible. */
+/** The steps in which each change is possible. */
 const CHANGES = {
   call: ['new'],
   open: ['new'],
@@ -62,7 +62,7 @@ const CHANGES = {
 /** A change of the phase of a stream. */
 export type StreamChange = keyof typeof CHANGES;
 
-/** In which steps users may call the methods of a stream. */
+/** The steps in which users may call each method of a stream. */
 const OPERATIONS = {
   status: ['new'],
   header: ['new'],
@@ -73,16 +73,16 @@ const OPERATIONS = {
   close: ['new', 'open'],
 } satisfies Readonly<Record<string, readonly Step[]>>;
 
-/** A method of a stream. `flush()` and `close()` are ignored where they have nothing to do; the others are refused. */
+/** A method of a stream. In other steps, `flush()` and `close()` do nothing, and all other methods throw. */
 export type StreamOperation = keyof typeof OPERATIONS;
 
-// Most streams are in one of these for nearly all of their life: they share the objects.
+// Most streams are in one of these phases for nearly all of the time, so they share the objects.
 const ARRIVED: Phase = { step: 'new', called: false, head: 'unfixed' };
 const CALLED: Phase = { step: 'new', called: true, head: 'unfixed' };
 const OPENING: Phase = { step: 'open', called: true, head: 'unfixed' };
 const OPEN: Phase = { step: 'open', called: true, head: 'fixed' };
 
-/** The phase of one stream, and the only place that changes it. */
+/** Holds the phase of one stream. Only this class changes it. */
 export class Lifecycle {
   private phase = ARRIVED;
 
@@ -110,28 +110,28 @@ export class Lifecycle {
     return this.phase.head !== 'unfixed';
   }
 
-  /** Whether the head is fixed and not yet written: nothing may be written before it. */
+  /** Whether the head is fixed, but not written yet, so that no body may be written. */
   get headPending(): boolean {
     return this.phase.head === 'pending';
   }
 
-  /** Whether the handler was, or is about to be, called. */
+  /** Whether the handler was called, or is about to be called. */
   get called(): boolean {
     return this.phase.called;
   }
 
-  /** Whether the stream failed or is over: chunks are no longer taken. */
+  /** Whether the stream has failed or ended, so that no more chunks are accepted. */
   get ended(): boolean {
     const { state } = this;
     return state === 'closed' || state === 'errored';
   }
 
-  /** Whether the producer has been asked to stop: by whatever ended the stream, unless its source came to its end by itself. */
+  /** Whether the producer was asked to stop, because the stream has ended for another reason than the end of its source. */
   get halted(): boolean {
     return this.ended || (this.state === 'closing' && this.reason?.code !== 'completed');
   }
 
-  /** How the body ends once the client has taken what is before the rest. */
+  /** How the body will end once the client has room for the rest of it. `undefined` in other steps than `finishing`. */
   get ending(): BodyEnd | undefined {
     return this.phase.step === 'finishing' ? this.phase.how : undefined;
   }
@@ -141,58 +141,58 @@ export class Lifecycle {
     return 'reason' in this.phase ? this.phase.reason : undefined;
   }
 
-  /** The handler is about to be called. */
+  /** Called before the handler is called. */
   call(): void {
     this.demand('call');
     this.phase = CALLED;
   }
 
-  /** The stream opens: no more status, no more headers. */
+  /** Opens the stream: the status and headers can no longer be set. */
   open(): void {
     this.demand('open');
     this.phase = OPENING;
   }
 
-  /** @param pending whether the platform writes the head later */
+  /** Fixes the head. @param pending whether the platform completes it later */
   fixHead(pending: boolean): void {
     this.demand('fixHead');
     this.changeHead(pending ? 'pending' : 'fixed');
   }
 
-  /** The platform has written the head that was pending. */
+  /** Called when the platform has completed a pending head. */
   headWritten(): void {
     this.changeHead('fixed');
   }
 
-  /** The stream begins to end well. */
+  /** Begins a clean end. */
   close(reason: StreamCloseReason): void {
     this.demand('close');
     const { called, head } = this.phase;
     this.phase = { step: 'closing', called, head, reason };
   }
 
-  /** The stream fails. */
+  /** Begins the end with an error. */
   fail(error: unknown): void {
     this.demand('fail');
     const { called, head } = this.phase;
     this.phase = { step: 'failing', called, head, reason: { code: 'error', error } };
   }
 
-  /** Nothing is added to the body any more but its end. */
+  /** Called when the body is complete, except for its end. */
   finish(how: BodyEnd): void {
     this.demand('finish');
     const { called, head, reason } = this.phase as Phase & { reason: StreamCloseReason };
     this.phase = { step: 'finishing', how, failed: this.ended, called, head, reason };
   }
 
-  /** The last bytes of the body were handed to the transport. */
+  /** Called when the last bytes of the body were written to the transport. */
   finished(): void {
     this.demand('finished');
     const { called, head, reason } = this.phase as Phase & { reason: StreamCloseReason };
     this.phase = { step: 'finished', failed: this.ended, called, head, reason };
   }
 
-  /** The last change. A stream that failed keeps its reason. */
+  /** The last change. If the stream has failed before, it keeps its reason. */
   settle(reason: StreamCloseReason): void {
     this.demand('settle');
     const { called, head } = this.phase;

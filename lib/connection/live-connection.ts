@@ -25,7 +25,7 @@ const NO_MESSAGES: AsyncIterable<never> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve(DONE) }),
 };
 
-/** The stream to one client, as the whole of its parts. See {@link StreamConnection} for the public members. */
+/** The stream to one client, composed of its parts. See {@link StreamConnection} for the public members. */
 export class LiveConnection
   extends StreamConnection
   implements OpenStream, TransportListener, OpeningStream, ClosingStream, PolledStream
@@ -38,14 +38,14 @@ export class LiveConnection
   readonly scope: StreamScope;
   readonly body: Body;
   readonly feed: Feed;
-  /** Until the head is fixed and `onOpen` has returned. */
+  /** `undefined` once the head is fixed and `onOpen` has returned. */
   opening: Opening | undefined;
-  /** From when the end begins. */
+  /** `undefined` until the end begins. */
   private closing: Closing | undefined;
   private controller: AbortController | undefined;
   private readonly number: number;
 
-  /** @param wait for how many seconds the client prefers to wait for one whole answer, if it does */
+  /** @param wait how many seconds the client is willing to wait for one complete response (long poll), or `undefined` */
   constructor(parts: StreamParts, wait?: number) {
     super();
     const { transport, settings } = parts;
@@ -63,7 +63,7 @@ export class LiveConnection
     }
     transport.listen(this);
     if (transport.closed) {
-      // It disconnected before there was a listener, during a guard for instance.
+      // The client disconnected before the listener was added, for example while a guard ran.
       this.ends.over({ code: 'client-closed' });
     }
   }
@@ -94,7 +94,7 @@ export class LiveConnection
 
   get messages(): AsyncIterable<string | Uint8Array> {
     const onWait = (): void => this.scope.attempt(() => this.opening?.openEmpty());
-    // Not in the getter: what only looks at a stream, such as a logger, must not pause its client.
+    // Not called in the getter: code that only inspects a stream, such as a logger, must not pause its client.
     const begin = () => (this.transport.receive?.(onWait) ?? NO_MESSAGES)[Symbol.asyncIterator]();
     return { [Symbol.asyncIterator]: begin };
   }
@@ -154,12 +154,12 @@ export class LiveConnection
     return this.opening?.opened();
   }
 
-  /** Keeps the messages of the client for a handler that may read them. */
+  /** Starts to queue messages of the client, since the handler may read them. */
   expectMessages(): void {
     this.transport.expect?.();
   }
 
-  /** The handler is about to be called. `admissions` are left when the stream is over. */
+  /** Called before the handler is called. `admissions` are left when the stream has ended. */
   begin(admissions: readonly Admission[] = []): void {
     const { registry } = this.settings.services;
     this.lifecycle.call();
@@ -169,13 +169,13 @@ export class LiveConnection
     this.opening?.begin();
   }
 
-  /** The handler has returned a value that interceptors pass on chunk by chunk. */
+  /** Called when the handler has returned a value that interceptors pass on chunk by chunk. */
   expectChunks(): void {
     this.opening?.decide();
     this.opening?.poll?.letGo();
   }
 
-  /** Reads what the handler returned. It pushes if that is `undefined` or `null`. */
+  /** Reads the result of the handler. If it is `undefined` or `null`, the handler sends chunks itself. */
   attach(value: unknown): void {
     const { opening } = this;
     opening?.decide();
@@ -192,7 +192,7 @@ export class LiveConnection
     this.feed.start(source);
   }
 
-  /** Releases what a handler returned if nobody will read it. */
+  /** Releases the result of a handler that will not be read. */
   discard(value: unknown): void {
     try {
       onRejection(
@@ -235,7 +235,7 @@ export class LiveConnection
     }
   }
 
-  /** Ends the stream well. Resolves once it is over. */
+  /** Ends the stream cleanly. Resolves once it has ended. */
   end(reason: StreamCloseReason): Promise<void> {
     if (!this.opening?.poll?.endWait(reason)) {
       this.ends.request(reason);
@@ -326,7 +326,7 @@ export class LiveConnection
     return closeErrorOf(this.scope.name, this.lifecycle.reason);
   }
 
-  /** The end, which begins with whoever asks for it. */
+  /** The object that ends the stream, created when it is first used. */
   get ends(): Closing {
     this.closing ??= new Closing(this);
     return this.closing;

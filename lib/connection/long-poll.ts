@@ -11,18 +11,18 @@ import type { Body } from './body/body.js';
 import type { Lifecycle } from './lifecycle.js';
 import { type PollPort, PollReader } from './reader/poll-reader.js';
 
-/** The longest wait, in seconds: many proxies give up after 60. */
+/** The longest wait, in seconds. Many proxies time out after 60 seconds. */
 const LONGEST_WAIT = 55;
-/** How many bytes may be held back of what the handler sends itself. */
+/** The greatest number of bytes that are kept until the end, if the handler sends chunks itself. */
 const LARGE = 65_536;
 
 const POLL_HEADERS: Readonly<Record<string, string>> = {
-  // RFC 9111 §5.2.2.5: the next answer to the same request is another one.
+  // RFC 9111 §5.2.2.5: a cached response would be wrong for the next poll.
   'cache-control': 'no-store',
   'x-content-type-options': 'nosniff',
 };
 
-/** The stream of a client that asked for a long poll. */
+/** The stream of a client that requests a long poll. */
 export interface PolledStream {
   readonly body: Body;
   readonly lifecycle: Lifecycle;
@@ -30,21 +30,22 @@ export interface PolledStream {
   readonly scope: { attempt(run: () => unknown): void };
   readonly opening: { readonly gate: unknown; poll: LongPoll | undefined; flushHead(): void } | undefined;
   readonly feed: PollPort & {
-    /** As `emit()`, past the hooks. */
+    /** Like `emit()`, but without calling hooks. */
     write(chunk: unknown): void | PromiseLike<unknown>;
   };
-  /** Ends the stream well, with what there is. */
+  /** Ends the stream cleanly, with the chunks so far. */
   conclude(reason: StreamCloseReason): void;
 }
 
 /**
- * The answer to a client that prefers to wait for one whole body: `Prefer: wait=N` (RFC 7240 §4.3). If the handler returns a source that many
- * share, the client gets what there is of it. If not, the stream is one as any other. Until that is known, nothing is written.
+ * A long poll: the response to a client that is willing to wait for one complete body, with `Prefer: wait=N` (RFC 7240 §4.3). If the handler
+ * returns a shared source, such as a subscription to a hub, the response contains the events that are available. Otherwise the response is a
+ * normal stream. Until that is known, nothing is written.
  */
 export class LongPoll implements PollPort {
   private reader: PollReader | undefined;
   private held = true;
-  /** In seconds. */
+  /** How long the poll waits, in seconds. */
   private readonly wait: number;
 
   /** @param wait the preference of the client, in seconds */
@@ -57,12 +58,12 @@ export class LongPoll implements PollPort {
     stream.body.outbox.hold();
   }
 
-  /** Whether the answer still waits for something to come. Returns `undefined` where there is no such answer. */
+  /** Whether the poll still waits for an event. `undefined` if the response is not (yet) known to be a poll. */
   get waiting(): boolean | undefined {
     return this.reader?.waiting;
   }
 
-  /** The headers of the answer in place of those of a stream. */
+  /** The headers of the response, in place of those of a stream. */
   get headers(): Readonly<Record<string, string>> | undefined {
     return this.reader && POLL_HEADERS;
   }
@@ -80,7 +81,7 @@ export class LongPoll implements PollPort {
     return this.reader;
   }
 
-  /** Ends the wait, if there is one: the client is to know where to go on, whatever ends the stream. Returns whether there was one. */
+  /** Ends the wait, if there is one, so that the response tells the client where to continue. Returns whether there was one. */
   endWait(reason: StreamCloseReason): boolean {
     if (!this.reader?.waiting) {
       return false;
@@ -89,7 +90,7 @@ export class LongPoll implements PollPort {
     return true;
   }
 
-  /** Ends the body and sets the head of the answer. `204` says that there is nothing, `Last-Event-ID` where to go on. */
+  /** Ends the body, and sets the head of the response. `204` means that there was no event, and `Last-Event-ID` says where to continue. */
   describe(head: ResponseHead): void {
     const { reader } = this;
     if (!reader) {
@@ -109,7 +110,7 @@ export class LongPoll implements PollPort {
     head.vary('Prefer');
   }
 
-  /** The head of the answer is fixed: its body may leave. A small one leaves with the end. */
+  /** Called when the head of the response is fixed, so that the body may be sent. A small body is sent together with its end. */
   release(): void {
     const { body, transport } = this.stream;
     if (!this.reader) {
@@ -123,7 +124,7 @@ export class LongPoll implements PollPort {
     }
   }
 
-  /** Holds a chunk back. */
+  /** Adds a chunk to the kept ones. */
   put(encoded: Encoded): void {
     this.stream.body.put(encoded);
     const tooMuch = this.stream.body.size > LARGE;
@@ -136,14 +137,14 @@ export class LongPoll implements PollPort {
     }
   }
 
-  /** As {@link letGo}, in a later turn: a handler that opens its stream, and then waits before it returns, is not waited for. */
+  /** Calls {@link letGo} in a later turn. A handler may open its stream, and then wait before it returns: the head is not delayed until then. */
   letGoSoon(): void {
     if (!this.reader) {
       inLaterTurn(() => this.letGo());
     }
   }
 
-  /** Goes on as a stream, unless it is known that there is an answer. */
+  /** Continues as a normal stream, unless the response is known to be a poll. */
   letGo(): void {
     const { stream } = this;
     const { body, lifecycle, opening } = stream;
@@ -155,14 +156,14 @@ export class LongPoll implements PollPort {
       opening.poll = undefined;
     }
     if (lifecycle.state !== 'open') {
-      // A stream that already ends sends everything with the end.
+      // If the stream is ending already, all chunks are sent with the end.
       if (lifecycle.state === 'new') {
         body.outbox.letGo();
       }
       return;
     }
     stream.scope.attempt(() => {
-      // Without a chunk, an onOpen hook that takes its time comes first.
+      // If there is no chunk, a pending onOpen hook comes first.
       if (!body.empty || opening?.gate === undefined) {
         opening?.flushHead();
       }
@@ -194,7 +195,7 @@ export class LongPoll implements PollPort {
     this.stream.feed.overflow();
   }
 
-  /** Ends the body, of which only the head is missing, and returns its length. What follows are bytes, sent at the pace of the client. */
+  /** Ends the body, and returns its length. From then on the body consists of encoded bytes, which are sent at the pace of the client. */
   private endBody(): number {
     const { body } = this.stream;
     const { contentType } = body;

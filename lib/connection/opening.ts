@@ -15,37 +15,37 @@ import { isEventStream, transfer } from './source-head.js';
 import type { StreamConnection } from './stream-connection.js';
 import type { StreamParts } from './stream-settings.js';
 
-/** Tells what an `onOpen` hook sends, which comes first, from what waits for that hook. Used only where there is such a hook. */
+/** Identifies calls from within an `onOpen` hook: the chunks of the hook are sent first, all others wait for it. Only used if there is such a hook. */
 const openingBy = new AsyncLocalStorage<object>();
 
-/** The stream that opens. */
+/** The stream that is opened. */
 export interface OpeningStream extends StreamConnection {
   readonly body: Body;
   readonly lifecycle: Lifecycle;
   readonly scope: StreamScope;
   readonly feed: { resume(): void };
-  /** The head was fixed. */
+  /** Called when the head is fixed. */
   headFixed(): void;
   /** Drops the opening, if the head is fixed and `onOpen` has returned. */
   dropOpening(): void;
   onDrain(): void;
-  /** Headers of the application are not sent. */
+  /** Called if headers of the application are not sent. */
   onDropped(names: readonly string[]): void;
   complete(): void;
   fail(error: unknown): void;
 }
 
-/** A stream until its head is fixed and `onOpen` has returned: its status and headers, its hooks, and the promise that Nest waits for. */
+/** The first phase of a stream, until its head is fixed and `onOpen` has returned: its status and headers, its hooks, and the promise for Nest. */
 export class Opening {
-  /** Pending while an `onOpen` hook takes its time: chunks of the source wait for it. */
+  /** Set while the promise of an `onOpen` hook is pending, for which the chunks of the source wait. */
   gate: InOrder | undefined;
-  /** Whether the `onOpen` hooks are being called: it is not known yet whether one of them takes its time. */
+  /** Whether the `onOpen` hooks are being called, so that it is not known yet whether one of them returns a promise. */
   private committing = false;
-  /** Set while the client may be answered with one whole body. */
+  /** Set while the response may become that of a long poll. */
   poll: LongPoll | undefined;
-  /** Whether silence does not open the stream: the handler has not returned yet, and may return a `Response`. */
+  /** Whether the handler has not returned yet, and may return a `Response`. Until then, `openDelay` has no effect. */
   undecided = false;
-  /** Headers that the source has where the application sets none. */
+  /** Headers of the source, sent unless the application has set its own. */
   private defaults: Readonly<Record<string, string>> | undefined;
   private waiter: Deferred<void> | undefined;
   /** The error for the exception filters, until Nest asks for it. */
@@ -71,7 +71,7 @@ export class Opening {
     return this.stream.lifecycle.headFixed && this.gate === undefined && !this.committing;
   }
 
-  /** Whether an `onOpen` hook of this stream calls, also after it has waited for something. */
+  /** Whether the current code was called by an `onOpen` hook of this stream, also after an `await`. */
   get callerOpens(): boolean {
     return this.gate !== undefined && openingBy.getStore() === this.stream;
   }
@@ -81,13 +81,13 @@ export class Opening {
     return this.refusal !== undefined;
   }
 
-  /** The handler is about to be called. */
+  /** Called before the handler is called. */
   begin(): void {
     this.undecided = !this.parts.settings.namesFormat;
     this.openSoon();
   }
 
-  /** It is known whether the handler returned a `Response`. */
+  /** Called when it is known whether the handler has returned a `Response`. */
   decide(): void {
     if (this.undecided) {
       this.undecided = false;
@@ -95,7 +95,7 @@ export class Opening {
     }
   }
 
-  /** As the method of the connection. */
+  /** Resolves once the head is fixed. Rejects with the error for the exception filters. Returns `undefined` if the head already is fixed. */
   opened(): Promise<void> | undefined {
     const { lifecycle } = this.stream;
     if (this.refusal) {
@@ -108,7 +108,7 @@ export class Opening {
     return this.waiter.promise;
   }
 
-  /** Opens the stream: no more status, no more headers. Runs `onOpen`. */
+  /** Opens the stream, so that the status and headers can no longer be set, and runs `onOpen`. */
   commit(): void {
     const { stream } = this;
     stream.lifecycle.open();
@@ -151,7 +151,7 @@ export class Opening {
     stream.dropOpening();
   }
 
-  /** Sends the head by itself, unless a chunk carries it or the first chunk still decides the format. */
+  /** Sends the head without a chunk, unless a chunk follows anyway, or the first chunk still decides the format. */
   flushHead(): void {
     const { body, lifecycle } = this.stream;
     if (this.poll) {
@@ -172,14 +172,14 @@ export class Opening {
     }
   }
 
-  /** Opens after `openDelay` of silence. */
+  /** Opens the stream after `openDelay` without a chunk. */
   openSilent(): void {
     if (!this.poll && !this.undecided && this.stream.lifecycle.state === 'new') {
       this.parts.transport.hasBody ? this.openEmpty() : this.stream.complete();
     }
   }
 
-  /** Writes the first chunk, which is encoded before the head is fixed, so that an error can still have a status. */
+  /** Writes the first chunk. It was encoded before the head is fixed, so that an error of the format can still get an error status. */
   writeFirst(encoded: Encoded): void | PromiseLike<unknown> {
     if (this.stream.lifecycle.state === 'new') {
       this.commit();
@@ -190,7 +190,7 @@ export class Opening {
     this.putFirst(encoded);
   }
 
-  /** Takes over the status and headers of a source that has its own, and sends its bytes as they are. */
+  /** Sets the status and headers of a source that has its own, such as a `Response`. Its bytes are sent as they are. */
   adopt(source: SourceHead): void {
     const { parts, stream } = this;
     if (stream.lifecycle.state !== 'new') {
@@ -202,12 +202,12 @@ export class Opening {
     stream.body.choose(parts.passthrough ?? (beats ? eventStreamPassthrough() : PASSTHROUGH));
   }
 
-  /** Whether the client is an `EventSource` that takes a 200 with `retry` for an answer. */
+  /** Whether the client is an `EventSource` that may be refused with the status 200 and `retry`. */
   get mayTurnAway(): boolean {
     return this.parts.reconnects === true && this.stream.lifecycle.state === 'new';
   }
 
-  /** Lets Nest go on, or passes an error to its exception filters. */
+  /** Settles the promise for Nest: resolves it, or rejects it with an error for the exception filters. */
   settle(refusal?: { readonly error: unknown }): void {
     const { waiter } = this;
     this.waiter = undefined;
@@ -235,7 +235,7 @@ export class Opening {
 
   private openSoon(): void {
     if (this.parts.settings.openDelay === 0 && !this.undecided) {
-      // Not at once: what the handler throws, or can send without waiting, comes first.
+      // In a later turn: errors and chunks that the handler has without waiting come first.
       setImmediate(() => this.stream.scope.attempt(() => this.openSilent()));
     }
   }
@@ -268,7 +268,7 @@ export class Opening {
     });
   }
 
-  /** Nothing is written before the head. */
+  /** Blocks the body until the platform has completed the head. */
   private awaitHead(committed: PromiseLike<CommittedHead>): void {
     const { stream, parts } = this;
     stream.body.outbox.block();
@@ -281,7 +281,7 @@ export class Opening {
       },
       (error: unknown) => {
         stream.fail(error);
-        // There is no head to send anything after.
+        // Without a head, nothing else can be sent.
         parts.transport.destroy('error');
       },
     );
@@ -294,7 +294,7 @@ export class Opening {
   }
 }
 
-/** The error of a source with a head of its own that comes after the head was sent. */
+/** Returns the error for a source with its own status and headers, if the head was sent before it was returned. */
 export function lateHead(name: string): StreamStateError {
   return new StreamStateError(
     `${name}: a Response or a file came after the head had been sent. Raise openDelay, or set it to 'first-chunk', to wait for its status and headers`,

@@ -7,7 +7,7 @@ import { type HookChain, inTurn } from './hooks.js';
 import type { StreamHooks } from './stream-connection.js';
 import type { StreamSettings } from './stream-settings.js';
 
-/** The stream whose code runs. */
+/** The stream for which code of the application runs. */
 interface ScopedStream {
   readonly id: string;
   readonly settings: StreamSettings;
@@ -15,9 +15,9 @@ interface ScopedStream {
   fail(error: unknown): void;
 }
 
-/** Runs the code of the application for one stream: in the context of the call of its handler, and with its errors going where they belong. */
+/** Runs code of the application for one stream, in the async context of the call of its handler, and handles its errors. */
 export class StreamScope {
-  /** The call of the handler, once it is about to be called. */
+  /** The call of the handler; `undefined` before it. */
   call: HandlerCall | undefined;
 
   constructor(
@@ -34,7 +34,7 @@ export class StreamScope {
     return this.call ? this.call.runInAsyncScope(run) : run();
   }
 
-  /** Runs; an error fails the stream. */
+  /** Calls a function. If it throws, or its promise rejects, the stream fails. */
   attempt(run: () => unknown): void {
     try {
       const wait = run();
@@ -46,7 +46,7 @@ export class StreamScope {
     }
   }
 
-  /** Runs what belongs to a stream that failed or is over: its errors can only be logged. */
+  /** Calls a function for a stream that has failed or ended, so that an error can only be logged. */
   guarded(run: () => unknown, what: string): unknown {
     const log = (error: unknown): void => {
       this.stream.settings.services.logger.error(`${this.name}: the ${what} threw`, error);
@@ -60,17 +60,17 @@ export class StreamScope {
     }
   }
 
-  /** Runs for each of the hooks of a name, in order. Returns a promise only if one of them returned one. */
+  /** Calls `run` for all hooks that have a method, in order. Returns a promise only if one of the calls has returned one. */
   runHooks(name: keyof StreamHooks, run: (hooks: StreamHooks) => unknown): void | PromiseLike<void> {
     const chain = this.hooks.having(name);
     return chain.length === 0 ? undefined : this.within(() => inTurn(chain, run));
   }
 
-  /** Logs an error that comes too late to fail the stream. */
+  /** Logs an error that occurs after the end of the stream. */
   late(error: unknown): void {
     const { transport, settings } = this.stream;
     const { logger } = settings.services;
-    if (saysOver(error) || isAbortError(error)) {
+    if (isCloseError(error) || isAbortError(error)) {
       return;
     }
     if (transport.saysAborted?.(error)) {
@@ -81,13 +81,13 @@ export class StreamScope {
   }
 }
 
-/** Whether an error only says that a stream is over: `send()` rejects with it, so that what pushes in a loop ends. */
-function saysOver(error: unknown): boolean {
+/** Returns whether an error only says that a stream has ended. `send()` rejects with such an error, so that a loop of the producer ends. */
+function isCloseError(error: unknown): boolean {
   const said = isError(error) && error instanceof StreamStateError ? error.cause : error;
   return isError(said) && said instanceof StreamCloseError;
 }
 
-/** Whether it only says that something was aborted, as what listens to the signal of a stream does. */
+/** Returns whether an error only says that an operation was aborted, as operations with the signal of a stream do. */
 function isAbortError(error: unknown): boolean {
   try {
     return isError(error) && error.name === 'AbortError';

@@ -1,7 +1,7 @@
 import type { SourceHead } from '../source/source.js';
 import type { ResponseHead } from '../transport/response-head.js';
 
-/** Gives a response the status and headers of a source that has them. */
+/** Sets the status and headers of a source on a response. */
 export function transfer({ status, headers }: SourceHead, head: ResponseHead): void {
   if (status !== undefined) {
     head.status(status);
@@ -17,7 +17,7 @@ export function transfer({ status, headers }: SourceHead, head: ResponseHead): v
   }
 }
 
-/** Whether a body is of Server-Sent Events, and may be added to: its length is not fixed, and it is not compressed. */
+/** Returns whether a body consists of Server-Sent Events to which heartbeats may be added: it has no declared length, and is not compressed. */
 export function isEventStream({ headers }: SourceHead): boolean {
   const { 'content-type': type, ...others } = Object.fromEntries(headers);
   const [mediaType = ''] = String(type).split(';');

@@ -5,10 +5,10 @@ import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamState } from './lifecycle.js';
 
 /**
- * The stream to one client. Inject it with `@ConnectedStream()` to set the status and headers after
- * asynchronous work, to send chunks yourself, or to be notified when the client disconnects.
+ * The stream to one client. Inject it with `@ConnectedStream()` to set the status and headers after asynchronous work, to send chunks
+ * yourself, or to be notified when the client disconnects.
  *
- * A method that injects it and returns nothing keeps the stream open until `close()`.
+ * If a method injects it and returns `undefined`, the stream stays open until `close()` is called.
  *
  * @example
  * ```ts
@@ -21,39 +21,38 @@ import type { StreamState } from './lifecycle.js';
  * ```
  */
 export abstract class StreamConnection<T = unknown> {
-  /** Identifies the stream within its process, in logs for example. */
+  /** Identifies the stream within its process, for example in logs. */
   abstract readonly id: string;
 
   /** The class and method of the handler: `Feed.prices`. */
   abstract readonly route: string;
 
-  /** The request of the platform: Express's or Fastify's. */
+  /** The request object of the platform, Express or Fastify. */
   abstract readonly request: unknown;
 
   /** The state of the stream. */
   abstract readonly state: StreamState;
 
-  /** The name of the format, once the route, the client or the first chunk has decided it; `undefined` before. */
+  /** The name of the format. `undefined` while it still depends on the first chunk. */
   abstract readonly format: string | undefined;
 
   /** The protocol of the client: `http/1.1` (also for HTTP/1.0), `http/2` or `websocket`. */
   abstract readonly protocol: WireProtocol;
 
-  /** The `Last-Event-ID` that the client sent, to resume after it. `undefined` without one. */
+  /** The `Last-Event-ID` of the client, or `undefined` if it has sent none. */
   abstract readonly lastEventId: string | undefined;
 
-  /** The number of bytes that were accepted, but not yet taken by the operating system. */
+  /** The number of bytes that wait in this process to be sent. It grows while the client is slow. */
   abstract readonly bufferedAmount: number;
 
   /**
-   * The messages of a WebSocket client: text as strings, binary as bytes. Reading them opens the stream, because a client sends nothing
-   * before that. The iteration ends with the stream. Over HTTP there are no messages, and it ends at once.
+   * The messages of a WebSocket client: text as strings, binary data as bytes. Iterating opens the stream, since a client cannot send before
+   * that. The iteration ends when the stream ends. Over HTTP there are no messages, and the iteration ends immediately.
    *
-   * Messages that wait to be read are bounded (`websocket.messages`). Once an iteration has begun, a client that exceeds the bounds is not
-   * read from until there is room. Before that, messages are kept within the same bounds where `@ConnectedStream()` is injected, and
-   * dropped otherwise.
+   * Unread messages wait in a queue with limits (option `websocket.messages`). While it is full, the socket is not read. Before the iteration
+   * begins, further messages are dropped instead. If the method does not inject `@ConnectedStream()`, all messages are dropped.
    *
-   * @throws {StreamStateError} when a second iteration begins
+   * @throws {StreamStateError} if it is iterated a second time
    *
    * @example
    * ```ts
@@ -65,56 +64,56 @@ export abstract class StreamConnection<T = unknown> {
    */
   abstract readonly messages: AsyncIterable<string | Uint8Array>;
 
-  /** Aborted when the stream is over, or when the server begins to end it. Its reason is a {@link StreamCloseError}. */
+  /** Aborted when the stream has ended, or when the server begins to close it. Its `reason` is a {@link StreamCloseError}. */
   abstract readonly signal: AbortSignal;
 
   /**
-   * Sets the status of the response. Default: that of the route, as on any Nest route.
-   * @throws {StreamStateError} once the stream has opened
+   * Sets the status of the response. Default: the status of the route, as on any Nest route.
+   * @throws {StreamStateError} if the stream has opened already
    */
   abstract status(code: number): this;
 
   /**
-   * Sets a header of the response. `Set-Cookie` is added to those that are set.
-   * @throws {StreamStateError} once the stream has opened
+   * Sets a header of the response. `Set-Cookie` is added to the cookies that are set already.
+   * @throws {StreamStateError} if the stream has opened already
    */
   abstract header(name: string, value: string | readonly string[]): this;
 
   /**
-   * Sends the status and headers before there is a chunk. Where the first chunk decides the format, this waits for it.
-   * @throws {StreamStateError} once the stream has opened
+   * Sends the status and headers without waiting for a chunk. If the format depends on the first chunk, they are sent with that chunk.
+   * @throws {StreamStateError} if the stream has opened already
    */
   abstract open(): this;
 
   /**
-   * Sends a chunk. Resolves when the client can take more: await it, so that you send at the pace of the client. Chunks that are not awaited
-   * wait in the queue of the stream, within its bounds (`queue`, `overflow`).
+   * Sends a chunk. The promise resolves when the client can take more: await it to send at the pace of the client. If you do not await it,
+   * chunks wait in the queue of the stream (options `queue` and `overflow`).
    *
-   * Rejects with a {@link StreamCloseError} when the stream ends before that, and with a {@link StreamStateError} when it has
-   * ended already, each time it is called, so that a loop ends. A rejection that is not handled does not count as an unhandled
-   * rejection; that of an async callback which awaits it does, and ends the process: stop a timer in `onClose`.
+   * The promise rejects with a {@link StreamCloseError} if the stream ends before the client can take more, and with a
+   * {@link StreamStateError} if the stream has ended already. You need not handle this rejection. But if an async callback awaits the promise,
+   * and its own rejection is not handled, the process ends. So stop timers and listeners in `onClose`.
    */
   abstract send(chunk: T | StreamEvent<T> | FlushMark): Promise<void>;
 
-  /** Writes what was sent so far, whatever the flush policy. */
+  /** Writes all chunks that were sent so far, with any flush policy. Does nothing after the end. */
   abstract flush(): this;
 
-  /** Ends the stream well, after what was sent so far. Resolves once it is over, at once if it already is. Do not await it in a hook. */
+  /** Ends the stream cleanly, after the chunks that were sent so far. Resolves once the stream has ended. Do not await it in a hook. */
   abstract close(): Promise<void>;
 
   /**
-   * Adds hooks to this stream, innermost.
-   * @throws {StreamStateError} once the stream is ending
+   * Adds hooks to this stream. They run after all other hooks.
+   * @throws {StreamStateError} if the stream is ending, or has ended
    */
   abstract hooks(hooks: StreamHooks<T>): this;
 }
 
 /**
- * Methods that are called in the course of a stream, in this order. Every method is optional, and is called in the
- * `AsyncLocalStorage` context of the request.
+ * Methods that are called during a stream, in the order below. Every method is optional, and is called in the `AsyncLocalStorage` context of the
+ * request.
  *
- * Given per application (`forRoot({ hooks })`), per class or method (`@UseStreamHooks()`) or per
- * connection (`stream.hooks()`); run outermost first. A hook that throws is treated as the stream failing.
+ * Set hooks for the application (`forRoot({ hooks })`), for a class or method (`@UseStreamHooks()`), or for one stream (`stream.hooks()`). They
+ * run in this order. If a hook throws, the stream fails.
  *
  * @example
  * ```ts
@@ -127,25 +126,28 @@ export abstract class StreamConnection<T = unknown> {
  * ```
  */
 export interface StreamHooks<T = unknown> {
-  /** The status and headers are final; nothing was sent yet. What the hook sends comes first. May return a promise: chunks wait for it. */
+  /**
+   * Called when the stream opens: the status and headers can no longer be set, and nothing was sent yet. Chunks that the hook sends come first.
+   * It may return a promise, for which all other chunks wait.
+   */
   onOpen?(stream: StreamConnection<T>): unknown;
   /**
-   * Called with every chunk, before it is encoded. Return the chunk, another one, an array of several, or `undefined` to drop it.
-   * A promise of these, or of one in the array, makes the next chunk wait. To replace a chunk by one that is an array,
-   * return `[array]`.
+   * Called with every chunk before it is encoded. Return the chunk, another chunk, an array of several chunks, or `undefined` to drop it. To
+   * replace it with a chunk that is itself an array, return `[array]`. The result, or an element of the array, may be a promise, for which the
+   * next chunk waits.
    *
-   * A chunk that is a promise has been awaited. The `data` of an event has not: if it is a promise, the hook receives that promise.
+   * If a chunk is a promise, the hook receives its value. If the `data` of an event is a promise, the hook receives the promise.
    */
   beforeChunk?(chunk: T, stream: StreamConnection<T>): unknown;
-  /** The stream is about to end well. The hook may still send. May return a promise. */
+  /** Called before the stream ends cleanly. The hook may still send chunks. It may return a promise. */
   beforeClose?(stream: StreamConnection<T>): unknown;
   /**
-   * The stream failed. May return a last chunk, which is sent before the error record of the format. Before the head it is not sent,
-   * because an exception filter responds.
+   * Called when the stream has failed. It may return a last chunk, which is sent before the error record of the format. If the head was not sent
+   * yet, the chunk is not sent, because an exception filter responds.
    */
   onError?(error: unknown, stream: StreamConnection<T>): unknown;
-  /** The application is shutting down. May return a farewell chunk. */
+  /** Called when the application starts to shut down. It may return a chunk to send. */
   onShutdown?(stream: StreamConnection<T>): unknown;
-  /** The stream is over, whatever ended it. Called exactly once for every stream whose handler was called. Its errors are logged. */
+  /** Called when the stream has ended for any reason, exactly once for every stream whose handler was called. Its errors are logged. */
   onClose?(stream: StreamConnection<T>, reason: StreamCloseReason): unknown;
 }

@@ -7,53 +7,53 @@ import type { BodySettings } from './body/body-settings.js';
 import type { HookChain } from './hooks.js';
 import type { RegistryPort } from './open-stream.js';
 
-/** Everything the streams of a route have in common. Durations in milliseconds; what is off is `Infinity`. */
+/** The settings that all streams of a route share. Durations are in milliseconds. A duration that is turned off is `Infinity`. */
 export interface StreamSettings extends BodySettings {
   readonly openDelay: number;
-  /** Whether the route names its format. If not, what its handler returns may be a `Response`, which has a status of its own. */
+  /** Whether the route has the option `format`. If not, its handler may return a `Response` with its own status. */
   readonly namesFormat: boolean;
   readonly heartbeat: number;
-  /** Whether the route itself asks for heartbeats: a returned `Response` of Server-Sent Events then has them too. */
+  /** Whether the route itself sets `heartbeat`. A returned `Response` of Server-Sent Events then has heartbeats too. */
   readonly heartbeatOfRoute: boolean;
   readonly sendTimeout: number;
   readonly maxDuration: number;
-  /** The names of dropped headers that the log has named already. */
+  /** The names of dropped headers for which a warning was logged already. */
   readonly dropped: Set<string>;
   readonly hooks: HookChain;
   readonly services: StreamServices;
 }
 
-/** What the connections of an application share. */
+/** The objects that all streams of an application share. */
 export interface StreamServices {
   readonly registry: RegistryPort;
   readonly logger: StreamLogger;
-  /** What an exception filter is given when a stream is ended that has sent nothing. */
+  /** Returns the error for exception filters when the server closes a stream that has sent nothing. */
   refusal(message: string): unknown;
-  /** When a client that is refused while the application closes is to come back, in milliseconds. Differs each time. */
+  /** Returns the time after which a client should reconnect that is refused while the application closes, in milliseconds. It is random. */
   retryDelay(): number | undefined;
-  /** What a client may know of an error. */
+  /** Returns the description of an error for clients. */
   describeError(error: unknown): StreamErrorBody;
 }
 
-/** The place of a stream in the counts of the limits. */
+/** Counts a stream against limits until it is left. */
 export interface Admission {
   leave(): void;
 }
 
-/** What a connection is made of. Only its first phase keeps them all. */
+/** The parts of a new stream. Only its first phase keeps all of them. */
 export interface StreamParts {
   readonly id: number;
   readonly request: unknown;
   readonly transport: Transport;
   readonly head: ResponseHead;
   readonly settings: StreamSettings;
-  /** The format, or nothing when the first chunk decides. */
+  /** The format, or `undefined` if the first chunk decides. */
   readonly chosen: ChosenFormat | undefined;
   readonly lastEventId: string | undefined;
-  /** Whether it is opened in the address bar of a browser, which is to show it and not to save it. */
+  /** Whether a browser navigates to the stream, which should be shown instead of saved to a file. */
   readonly shown?: boolean;
-  /** Whether the client is an `EventSource` that may be refused with 200 and `retry`: it gives up for good on any other status. */
+  /** Whether the client is an `EventSource` that may be refused with 200 and `retry`. It does not reconnect after any other status. */
   readonly reconnects?: boolean;
-  /** How the bytes of a web `Response` are sent. Default: as they are. */
+  /** The format for the body of a web `Response`. Default: its bytes are sent unchanged. */
   readonly passthrough?: ChosenFormat;
 }

@@ -8,7 +8,7 @@ import type { Reader } from './reader/reader.js';
 import type { StreamScope } from './scope.js';
 import type { StreamSettings } from './stream-settings.js';
 
-/** A stream for the clock. */
+/** The part of a stream that a tick of the clock uses. */
 interface TimedStream {
   readonly body: Body;
   readonly lifecycle: Lifecycle;
@@ -22,15 +22,15 @@ interface TimedStream {
 }
 
 /**
- * Does what is due in a stream: `sendTimeout`, `maxDuration`, `openDelay` and `heartbeat`. All times are in milliseconds.
+ * Handles `sendTimeout`, `maxDuration`, `openDelay` and `heartbeat` of a stream. All times are in milliseconds.
  * @param now the time without gaps
- * @param age since the handler was called
- * @param gap how long the process did not run before this tick
+ * @param age the time since the handler was called
+ * @param gap how long the process was suspended before this tick
  */
 export function visit(stream: TimedStream, now: number, age: number, gap: number): void {
   const { settings, transport, body, lifecycle } = stream;
   if (transport.queued) {
-    // It is not this client that is slow, but the response before.
+    // The stream waits for an earlier response on its connection, and not for its own client.
     body.progress();
   }
   const silence = now - body.progressAt;

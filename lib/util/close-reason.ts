@@ -1,19 +1,19 @@
 import { type StreamCloseCode, StreamCloseError } from './errors.js';
 
-/** How a stream ended. `onClose` hooks receive it. */
+/** Why a stream has ended. `onClose` hooks receive it. */
 export interface StreamCloseReason {
   /**
    * - `completed`: the source ended, or `close()` was called
    * - `client-closed`: the client disconnected
-   * - `error`: the source, a hook or a value failed; see `error`
-   * - `server-closed`: closed through {@link StreamRegistry}
+   * - `error`: the source or a hook threw, or a chunk could not be encoded; see `error`
+   * - `server-closed`: the stream was closed through {@link StreamRegistry}
    * - `shutdown`: the application is closing
-   * - `slow-consumer`: more waited for the client than `queue` allows
-   * - `send-timeout`: the client took nothing for `sendTimeout`
-   * - `deadline`: `maxDuration` is over
+   * - `slow-consumer`: more chunks waited for the client than `queue` allows
+   * - `send-timeout`: the client read nothing for `sendTimeout`
+   * - `deadline`: the stream was open for `maxDuration`
    */
   readonly code: StreamCloseCode;
-  /** With `error`: the error. With `client-closed`: how a WebSocket client broke the protocol, if it did. */
+  /** If the code is `error`, the error. If it is `client-closed`, the protocol error of a WebSocket client, if there was one. */
   readonly error?: unknown;
 }
 
@@ -28,7 +28,7 @@ const MESSAGES: Readonly<Record<StreamCloseCode, string>> = {
   deadline: 'The stream reached its maximum duration',
 };
 
-/** The error with which the signal of a stream is aborted and pending sends reject. `name` says which stream it is. */
+/** Returns the error with which the signal of a stream is aborted, and pending sends reject. `name` identifies the stream in its message. */
 export function closeErrorOf(
   name: string,
   { code, error }: StreamCloseReason = { code: 'completed' },

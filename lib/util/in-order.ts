@@ -1,16 +1,16 @@
-/** Keeps order behind promises: what comes while one is pending runs after it. */
+/** Runs tasks in order: a task that is added while a promise is pending runs after that promise has settled. */
 export class InOrder {
-  /** How many tasks wait or are pending. */
+  /** The number of tasks that wait or are pending. */
   waiting = 0;
-  /** Resolves, and never rejects, when nothing is pending any more. Returns `undefined` if nothing is. */
+  /** Resolves when no task is pending any more, and never rejects. `undefined` if no task is pending. */
   tail: Promise<unknown> | undefined;
 
-  /** Runs a task, behind what is pending. */
+  /** Runs a task after all pending ones, or now if there are none. */
   behind<R>(task: () => R): R | Promise<Awaited<R>> {
     return this.tail === undefined ? task() : (this.tail.then(task) as Promise<Awaited<R>>);
   }
 
-  /** Has what follows wait for a promise, whatever becomes of that. */
+  /** Makes later tasks wait until a promise has settled in any way. */
   hold(wait: PromiseLike<unknown>): void {
     this.waiting++;
     const passed = (): void => {

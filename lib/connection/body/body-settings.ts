@@ -3,7 +3,7 @@ import type { FormatOfChunk } from '../../format/negotiate.js';
 import type { OverflowPolicy, QueueLimits } from '../../util/queue-limits.js';
 import type { StreamLogger } from '../../util/stream-logger.js';
 
-/** When gathered chunks leave. */
+/** When gathered chunks are sent. */
 export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
 
 /** The settings of a route that bodies need. */
@@ -13,7 +13,7 @@ export interface BodySettings {
   readonly flush: FlushPolicy;
   /** Which chunks are events. */
   readonly events: EventsMode;
-  /** Picks the format of a stream in which the first chunk decides. */
+  /** Chooses the format of a stream by its first chunk. */
   readonly formatOfChunk: FormatOfChunk;
   readonly queue: QueueLimits;
   readonly overflow: OverflowPolicy;

@@ -18,38 +18,38 @@ import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
 
-/** What a stream is that has nothing to tell its format by. */
+/** The format of a stream that ends without a chunk by which it could be chosen. */
 const EMPTY = chooseFormat(ndjsonFormat);
 
-/** Shared chunks above it are written in slices, so that a client that takes some of it is seen to take something. */
+/** A shared chunk with more bytes than this is written in slices, so that it is noticed when the client reads a part of it. */
 const LARGE = 131_072;
 
-/** Counts the chunks that a client was not sent, and those of them that it still has to be told about. */
+/** Counts the chunks that a client was not sent, and those of them that were not reported to it yet. */
 class LossCount implements Losses {
   dropped = 0;
   lagged = 0;
   untold = 0;
 }
 
-/** The body of a stream: chunks in their format on their way out, within the bounds of the queue. */
+/** The body of a stream: encodes chunks, and sends them or keeps them in a queue with limits. */
 export class Body {
   /** The format with its content type, once it is chosen. */
   private chosen: ChosenFormat | undefined;
   private encoding: Encoding | undefined;
-  /** `silent`: nothing is sent in answer to HEAD, with a status that has no body, or after the end. */
+  /** `silent`: no bytes are sent, because the request is a HEAD, the status has no body, or the body has ended. */
   private stage: 'empty' | 'begun' | 'silent' = 'empty';
-  /** Whether an id has been, or is being, sent. */
+  /** Whether an id was sent, or is being sent. */
   hasIds = false;
-  /** How many chunks it was given, without those it has dropped. */
+  /** The number of chunks, without dropped ones. */
   chunks = 0;
-  /** What it has dropped, if anything. */
+  /** The counts of dropped chunks. `undefined` if none was dropped. */
   lost: LossCount | undefined;
-  /** The first half of a surrogate pair at the end of the last string. It waits for the second half, as in `TextEncoderStream`. */
+  /** The first half of a surrogate pair, if the last string ended with one. It waits for the second half, as in `TextEncoderStream`. */
   private half = '';
   private waiters: Waiters | undefined;
   readonly outbox: Outbox;
 
-  /** @param chosen the format, or `undefined` when the first chunk decides */
+  /** @param chosen the format, or `undefined` if the first chunk decides */
   constructor(
     private readonly transport: Transport,
     private readonly settings: BodySettings,
@@ -70,17 +70,17 @@ export class Body {
     return this.chosen?.contentType;
   }
 
-  /** How many bytes were handed to the transport. */
+  /** The number of bytes that were written to the transport. */
   get bytes(): number {
     return this.outbox.bytes;
   }
 
-  /** See {@link Outbox}. */
+  /** See {@link Outbox.blocked}. */
   get blocked(): boolean {
     return this.outbox.blocked;
   }
 
-  /** Whether nothing waits to be written. The half of a character does not count. */
+  /** Whether no bytes wait to be written. A half of a surrogate pair does not count. */
   get empty(): boolean {
     return this.outbox.empty;
   }
@@ -90,30 +90,30 @@ export class Body {
     return this.outbox.size;
   }
 
-  /** When the client was last seen to take something, on the clock of the streams. */
+  /** When the client last read bytes, as far as known, on the clock of the streams. */
   get progressAt(): number {
     return this.outbox.progressAt;
   }
 
-  /** Counts what is dropped: most streams drop nothing. */
+  /** The counts of dropped chunks, created at the first use, since most streams drop none. */
   get losses(): Losses {
     this.lost ??= new LossCount();
     return this.lost;
   }
 
-  /** Whether the body was given nothing, not even the half of a character. */
+  /** Whether no bytes wait to be written, not even a half of a surrogate pair. */
   get void(): boolean {
     return this.empty && this.half === '';
   }
 
-  /** The head is fixed: whether there will be a body is known. */
+  /** Called when the head is fixed, so that it is known whether the response has a body. */
   open(): void {
     if (!this.transport.hasBody) {
       this.stage = 'silent';
     }
   }
 
-  /** Notes that the client took something, or is not expected to have. */
+  /** Restarts the time of `sendTimeout`: the client has read bytes, or there were none to read. */
   progress(): void {
     this.outbox.progress();
   }
@@ -122,20 +122,20 @@ export class Body {
     this.outbox.flush();
   }
 
-  /** Drops what waits: nobody will read it. */
+  /** Drops all bytes that wait to be written. */
   clear(): void {
     this.half = '';
     this.outbox.clear();
   }
 
-  /** Sets how many bytes it has to have, if that is known. What is sent for the connection's sake is then left out. */
+  /** Sets the length of the body in bytes, if the application has declared it. Heartbeats and the like are then not sent. */
   declare(length: number | undefined): void {
     if (length !== undefined && this.stage !== 'silent') {
       this.outbox.declared = length;
     }
   }
 
-  /** Whether bytes may be sent that the application has not counted. */
+  /** Whether bytes may be sent that are not from the application, since it has declared no length. */
   get extensible(): boolean {
     return this.outbox.declared === Infinity;
   }
@@ -145,14 +145,14 @@ export class Body {
     this.encoding = Encoding.of(chosen.format);
   }
 
-  /** Chooses for a stream that ends without a chunk, if that is still open. */
+  /** Chooses the format of a stream that ends without a chunk, unless it is chosen already. */
   chooseEmpty(): void {
     if (this.format === undefined) {
       this.choose(this.transport.hasBody ? EMPTY : PASSTHROUGH);
     }
   }
 
-  /** Encodes a chunk. A promise where it is an event whose data are one. */
+  /** Encodes a chunk. Returns a promise if the chunk is an event with a promise as data. */
   encode(chunk: unknown): Encoded | Promise<Encoded> {
     try {
       if (this.encoding?.counts) {
@@ -194,11 +194,11 @@ export class Body {
     if (this.settings.events === 'explicit') {
       throw noJson(data);
     }
-    // As with Nest's own `@Sse()`: the values of a `Subject<void>` are events without data, which clients ignore.
+    // Nest's own `@Sse()` sends events without data for the values of a `Subject<void>`, which clients ignore.
     return '';
   }
 
-  /** The format, which is chosen by these data if that is still open. */
+  /** Returns the format. If it is not chosen yet, the data decides. */
   private formatFor(data: unknown): StreamFormat {
     if (this.format) {
       return this.format;
@@ -222,20 +222,20 @@ export class Body {
     }
   }
 
-  /** Adds what is no chunk of its own, as it is. */
+  /** Adds bytes that do not count as a chunk. */
   insert(encoded: Encoded): void {
     if (encoded.length > 0 && this.stage !== 'silent') {
       this.outbox.add(encoded);
     }
   }
 
-  /** Makes the client remember an id, if the format has a record for that. */
+  /** Sends an id that the client is to remember, if the format has a record for that. */
   putPosition(id: string): void {
     this.hasIds = true;
     this.insert(this.format?.position?.(id) ?? '');
   }
 
-  /** Adds an event of a type of ours, if the format has types. */
+  /** Adds an event of this package, such as `shutdown`, if the format has events. */
   putOwn(event: StreamEvent): void {
     const { format } = this;
     if (format?.fields) {
@@ -243,14 +243,14 @@ export class Body {
     }
   }
 
-  /** Whether chunks look the same to all clients of the format, whatever came before them, and leave at the same time. */
+  /** Whether the bytes of a chunk are the same for all clients of the format, and are sent at the same time. */
   get shareable(): boolean {
     const { encoding } = this;
     const alike = encoding !== undefined && !encoding.counts && !encoding.framed;
     return alike && this.stage !== 'silent' && this.settings.flush === 'auto';
   }
 
-  /** Writes what many connections are given, behind what waits. Whether the client can take more. */
+  /** Writes a chunk that many connections share, after the waiting bytes. Returns whether the client can take more. */
   share(chunk: SharedChunk): boolean {
     if (!this.empty) {
       this.flush();
@@ -269,7 +269,7 @@ export class Body {
     return !this.blocked;
   }
 
-  /** Adds what stands after the last chunk. */
+  /** Adds the bytes after the last chunk. */
   close(): void {
     this.tellDropped();
     this.addHalf();
@@ -277,7 +277,7 @@ export class Body {
     this.stage = 'silent';
   }
 
-  /** Adds the record of an error, if the format has one. Whether its clients know that record as the end. */
+  /** Adds the record of an error, if the format has one. Returns whether clients recognize that record as the end. */
   putError(body: StreamErrorBody, error: unknown): boolean {
     const { format } = this;
     let record: Encoded = '';
@@ -292,7 +292,10 @@ export class Body {
     return record.length > 0 && format?.truncate === false;
   }
 
-  /** Sends what keeps a silent connection alive, which may be the position a client of a hub is at. Without it in the format, that is left to TCP. */
+  /**
+   * Sends a heartbeat on a silent connection. For a client of a hub, that may be its position. If the format has no heartbeat, the transport
+   * checks the connection instead.
+   */
   beat(position?: string): void {
     const { heartbeat } = this.format ?? {};
     if (position !== undefined && this.format?.position && this.extensible) {
@@ -306,7 +309,7 @@ export class Body {
     this.flush();
   }
 
-  /** What to do with one more chunk that nobody waits for: take it, leave it, or give the client up. */
+  /** Decides what to do with one more chunk whose sender does not wait: take it, drop it, or disconnect the client. */
   admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
     const { outbox } = this;
     if (outbox.held) {
@@ -329,12 +332,12 @@ export class Body {
     if (!full()) {
       return 'take';
     }
-    // With `drop-oldest`, what fills it cannot be dropped: it is half sent, or still in a hook.
+    // With `drop-oldest`, no queued chunk could be dropped: they are partly sent, or still in a hook.
     this.lose();
     return 'drop';
   }
 
-  /** Goes on after the client could take no more. */
+  /** Called when the transport can accept more bytes. */
   onDrain(): void {
     this.outbox.onDrain();
     if (this.blocked) {
@@ -344,25 +347,25 @@ export class Body {
     this.waiters?.resolve();
   }
 
-  /** Resolves when the client can take more; rejects when it never will. */
+  /** Resolves when the client can take more. Rejects if the stream ends before that. */
   drained(): Promise<void> {
     this.waiters ??= new Waiters();
     return this.waiters.wait();
   }
 
-  /** Drops what waits, and rejects the promises of {@link drained}. */
+  /** Drops all waiting bytes, and rejects the promises of {@link drained}. */
   release(reason: () => StreamCloseError): void {
     this.stage = 'silent';
     this.clear();
     this.waiters?.reject(reason);
   }
 
-  /** What stands before the first chunk, as long as there was none. */
+  /** The bytes before the first chunk, or an empty string if there was a chunk already. */
   private get opener(): Encoded {
     return this.stage === 'empty' ? (this.encoding?.head ?? '') : '';
   }
 
-  /** Adds a chunk. A string is text that the next string continues. */
+  /** Adds a chunk. If a string ends with half of a surrogate pair, the next string continues it. */
   private add(chunk: Encoded): void {
     if (typeof chunk !== 'string') {
       this.addHalf();
@@ -383,7 +386,7 @@ export class Body {
     }
   }
 
-  /** Adds the half of a character that waits, as what follows is not its second half. It becomes U+FFFD. */
+  /** Adds the waiting half of a surrogate pair, because its second half does not follow. It is sent as U+FFFD. */
   private addHalf(): void {
     const { half } = this;
     if (half !== '') {
@@ -398,12 +401,12 @@ export class Body {
     const before = begins ? this.opener : (this.format?.separator ?? '');
     this.stage = 'begun';
     if (outbox.held) {
-      // Nothing is dropped, and what many are sent is not copied.
+      // No chunk is dropped while all are held, so they are added separately. That avoids a copy of shared bytes.
       this.add(before);
       this.add(encoded);
       return;
     }
-    // One piece, so that a chunk that is dropped takes what stands before it along.
+    // Added as one piece, so that a dropped chunk is dropped together with its separator.
     this.add(joined(before, encoded));
     if (begins) {
       outbox.keepOldest();

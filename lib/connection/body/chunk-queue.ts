@@ -2,13 +2,13 @@ import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
 
 type Chunk = string | Uint8Array;
 
-/** Chunks that wait for a client that can take no more, and what they amount to. */
+/** The chunks that wait for a slow client, with their size. */
 export class ChunkQueue {
   bytes = 0;
-  /** About how many bytes of memory they take: more than they have. */
+  /** About how many bytes of memory the chunks take, which is more than their content. */
   cost = 0;
   private chunks: Chunk[] = [];
-  /** Whether the first has to stay: it is the rest of a chunk of which some has been sent, or what others build on. */
+  /** Whether the first chunk must not be dropped: it is partly sent, or contains bytes that must precede all other chunks. */
   private keepsFirst = false;
 
   get length(): number {
@@ -20,19 +20,19 @@ export class ChunkQueue {
     this.count(chunk, 1);
   }
 
-  /** Puts the rest of a chunk before all others. */
+  /** Adds the rest of a partly written chunk before all others. */
   putBack(rest: Uint8Array): void {
     this.chunks.unshift(rest);
     this.count(rest, 1);
     this.keepsFirst = true;
   }
 
-  /** Has the first chunk stay when others are dropped. */
+  /** Prevents the first chunk from being dropped. */
   keepFirst(): void {
     this.keepsFirst = true;
   }
 
-  /** Takes chunks from the front that amount to no more than `size`, but at least one. */
+  /** Removes and returns the first chunks, at most `size` in total, but at least one chunk. */
   take(size: number): Chunk[] {
     let count = 0;
     let taken = this.chunks[0]?.length ?? 0;
@@ -44,7 +44,7 @@ export class ChunkQueue {
     return this.remove(0, count);
   }
 
-  /** Drops the oldest chunk that has not to stay. Whether there was one. */
+  /** Drops the oldest chunk that may be dropped. Returns whether there was one. */
   dropOldest(): boolean {
     return this.remove(this.keepsFirst ? 1 : 0, 1).length > 0;
   }

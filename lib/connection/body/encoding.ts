@@ -4,12 +4,12 @@ import { JSON_FORMATS } from '../../format/formats.js';
 /** The encodings of formats without state: all bodies of a format share one. */
 const shared = new WeakMap<StreamFormat, Encoding>();
 
-/** How the body of a stream is encoded: its format, and what follows from it for every chunk. */
+/** The format of a body, with properties of the format that are needed for every chunk. */
 export class Encoding {
   readonly format: StreamFormat;
-  /** Whether the format has something between chunks. */
+  /** Whether the format has bytes before the first chunk, or between chunks. */
   readonly framed: boolean;
-  /** Whether a string may be continued by the next: it may end within a character. */
+  /** Whether a string may end within a character that the next string continues. */
   readonly continues: boolean;
   private opener: Encoded | undefined;
 
@@ -22,7 +22,7 @@ export class Encoding {
     this.framed = format.open !== undefined || format.separator !== undefined || state?.open !== undefined;
   }
 
-  /** Returns the encoding of one stream, which has a state of its own where the format keeps one. */
+  /** Returns the encoding for one stream. If the format has state, each stream gets its own encoding. */
   static of(format: StreamFormat): Encoding {
     const state = format.perStream?.();
     if (state) {
@@ -36,12 +36,12 @@ export class Encoding {
     return encoding;
   }
 
-  /** Whether the format keeps something for this stream. */
+  /** Whether the format has state for this stream. */
   get counts(): boolean {
     return this.state !== undefined;
   }
 
-  /** The bytes before the first chunk. A format that keeps state makes them once, before that chunk. */
+  /** The bytes before the first chunk. If the format has state, they are created once, before that chunk. */
   get head(): Encoded {
     if (this.state?.open === undefined) {
       return this.format.open ?? '';

@@ -5,38 +5,38 @@ import { atEndOfTurn } from '../../util/scheduler.js';
 import type { BodySettings } from './body-settings.js';
 import { ChunkQueue } from './chunk-queue.js';
 
-/** What is gathered before it is written, in characters or bytes: one chunk of an HTTP body, one system call. */
+/** How many characters or bytes are gathered for one write, which is one chunk of an HTTP/1.1 body and one system call. */
 const GATHER = 16_384;
-/** Nothing larger is written at once, so that a client that takes some of it is seen to take something. */
+/** The greatest number of bytes in one write, so that it is noticed when the client reads a part of a large chunk. */
 const SLICE = 65_536;
 
-/** What may be written: everything at once, nothing until the client has taken something, or nothing until the end. */
+/** `free`: chunks may be written. `blocked`: they wait for `onDrain`. `held`: they wait for the end of the body. */
 type Flow = 'free' | 'blocked' | 'held';
 
-/** The stream that fails when a write fails that nobody waits for. */
+/** The stream, which fails if a write at the end of a turn throws. */
 export interface OutboxOwner {
   fail(error: unknown): void;
 }
 
 /**
- * What waits to be written. Chunks are gathered into one write. What comes while the client can take no more waits in a queue, whose
- * bounds are kept by the body.
+ * Gathers chunks into writes. Chunks that are added while the client can take no more wait in a queue. The body enforces the limits of that
+ * queue.
  */
 export class Outbox {
   private flow: Flow = 'free';
-  /** How many bytes were handed to the transport. */
+  /** The number of bytes that were written to the transport. */
   bytes = 0;
   /** The length that the application has declared for the body, in bytes. */
   declared = Infinity;
-  /** When it was last seen to take something, on the clock of the registry. */
+  /** When the client last read bytes, as far as known, on the clock of the streams. */
   progressAt = 0;
-  /** Text, or where bytes are among it a list of bytes. */
+  /** The gathered chunks: a string, or a list of bytes if some of them are bytes. */
   private gathered: string | Uint8Array[] = '';
   private gatheredSize = 0;
   private queue: ChunkQueue | undefined;
-  /** Whether a flush is due: at the end of the turn, or by the timer. */
+  /** Whether a flush is scheduled: at the end of the turn (`true`), or by a timer. */
   private waiting: boolean | NodeJS.Timeout = false;
-  /** How much is written at once. */
+  /** The number of gathered characters or bytes that are written without waiting for a flush. */
   private readonly enough: number;
 
   constructor(
@@ -49,27 +49,27 @@ export class Outbox {
     this.progress();
   }
 
-  /** Whether what comes has to wait: the client can take no more, or the head is not written yet. */
+  /** Whether chunks have to wait, because the client can take no more, or because the head is not written yet. */
   get blocked(): boolean {
     return this.flow === 'blocked';
   }
 
-  /** Whether everything is held back until the end, to be one body of known length. */
+  /** Whether all chunks are kept until the end, to be sent as one body of known length. */
   get held(): boolean {
     return this.flow === 'held';
   }
 
-  /** Has what comes wait for {@link onDrain}. */
+  /** Makes chunks wait for {@link onDrain}. */
   block(): void {
     this.flow = 'blocked';
   }
 
-  /** Holds everything back that comes. */
+  /** Keeps all chunks until the end. */
   hold(): void {
     this.flow = 'held';
   }
 
-  /** Holds nothing back any more. What was held leaves with the end, or with {@link sendHeld}. */
+  /** Stops keeping chunks. Those that are kept are sent with the end, or by {@link sendHeld}. */
   letGo(): void {
     if (this.flow === 'held') {
       this.flow = 'free';
@@ -88,22 +88,22 @@ export class Outbox {
     return this.queue?.bytes ?? 0;
   }
 
-  /** About how many bytes of memory what is queued takes. */
+  /** About how many bytes of memory the queued chunks take. */
   get queuedCost(): number {
     return this.queue?.cost ?? 0;
   }
 
-  /** About how many bytes wait here. */
+  /** About how many bytes wait to be written. */
   get size(): number {
     return this.gatheredSize + this.queuedBytes;
   }
 
-  /** Notes that the client took something, or is not expected to have. */
+  /** Restarts the time of `sendTimeout`: the client has read bytes, or there were none to read. */
   progress(): void {
     this.progressAt = this.settings.services.registry.clock.now();
   }
 
-  /** Adds a chunk to what is to be written. */
+  /** Adds a chunk to the next write, or to the queue. */
   add(chunk: string | Uint8Array): void {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
@@ -126,14 +126,14 @@ export class Outbox {
     }
   }
 
-  /** Hands over what is gathered. */
+  /** Writes the gathered chunks. */
   flush(): void {
     if (this.flow === 'free' && this.gatheredSize > 0) {
       this.write(this.take());
     }
   }
 
-  /** Sends what was held back, piece by piece as the client takes it. */
+  /** Sends the kept chunks at the pace of the client. */
   sendHeld(): void {
     this.letGo();
     if (!this.blocked) {
@@ -141,7 +141,7 @@ export class Outbox {
     }
   }
 
-  /** Takes what is gathered, for one write. */
+  /** Removes and returns the gathered chunks, for one write. */
   take(): string | Uint8Array {
     const { gathered } = this;
     this.gathered = '';
@@ -169,9 +169,9 @@ export class Outbox {
   }
 
   /**
-   * Takes what is gathered, for the write that ends the body.
-   * @param whole whether the client is to know that it has all of it
-   * @throws {StreamError} `invalid-header` when the body is whole and not as long as it was declared
+   * Removes and returns all chunks, for the write that ends the body.
+   * @param whole whether the body is complete
+   * @throws {StreamError} `invalid-header` if the body is complete, but does not have the declared length
    */
   takeLast(whole: boolean): string | Uint8Array {
     for (const chunk of this.queue?.take(Infinity) ?? []) {
@@ -181,7 +181,7 @@ export class Outbox {
     const length = this.bytes + Buffer.byteLength(rest);
     if (this.declared !== Infinity) {
       if (!whole && length >= this.declared) {
-        // With all of its bytes, it would look whole.
+        // With the declared number of bytes, the client would mistake it for a complete body.
         return '';
       }
       this.demandRoom(length - this.bytes);
@@ -194,17 +194,17 @@ export class Outbox {
     return rest;
   }
 
-  /** Drops the oldest queued chunk that need not stay. Returns whether there was one. */
+  /** Drops the oldest queued chunk that may be dropped. Returns whether there was one. */
   dropOldest(): boolean {
     return this.queue?.dropOldest() ?? false;
   }
 
-  /** Keeps the oldest queued chunk, if there is one, when others are dropped. */
+  /** Prevents the oldest queued chunk, if there is one, from being dropped. */
   keepOldest(): void {
     this.queue?.keepFirst();
   }
 
-  /** Drops everything: nobody will read it. */
+  /** Drops all chunks. */
   clear(): void {
     this.take();
     this.queue = undefined;
@@ -213,7 +213,7 @@ export class Outbox {
     }
   }
 
-  /** Refuses to write more than was declared: what follows would be read as the next response. */
+  /** Throws if more bytes were written than declared: the client would read the rest as the next response. */
   private demandRoom(size: number): void {
     if (this.bytes + size > this.declared) {
       throw this.wrongLength(`has more: ${this.bytes + size} bytes so far`);
@@ -236,7 +236,7 @@ export class Outbox {
     this.gathered.push(typeof own === 'string' ? Buffer.from(own) : own);
   }
 
-  /** Writes what many connections are sent, behind what waits. */
+  /** Writes a chunk that many connections share, after the waiting bytes. */
   share(chunk: SharedChunk): void {
     if (this.blocked) {
       this.add(chunk.bytes);
@@ -267,7 +267,7 @@ export class Outbox {
       start += SLICE;
     }
     if (start < bytes.length) {
-      // Counted again when they are written.
+      // The rest is counted when it is written.
       this.bytes -= bytes.length - start;
       this.queue ??= new ChunkQueue();
       this.queue.putBack(bytes.subarray(start));
@@ -289,8 +289,8 @@ export class Outbox {
       return;
     }
     this.waiting = true;
-    // Runs when no microtask is left, so mostly after a source that never waits has filled and sent what there was to
-    // gather. To have the event loop turn for it would cost as much as a hundred chunks.
+    // Runs when no microtask is left. By then, a source that never waits has mostly filled and flushed the gathered chunks, so that no turn of
+    // the event loop is needed, which would cost as much as a hundred chunks.
     process.nextTick(() => {
       if (this.gatheredSize > 0) {
         atEndOfTurn(flush);
@@ -301,7 +301,7 @@ export class Outbox {
   }
 }
 
-/** Copies small bytes: their producer may use the memory again as soon as it is asked for more. */
+/** Copies small byte arrays, since their producer may reuse the memory for the next chunk. */
 function owned(chunk: string | Uint8Array): string | Uint8Array {
   return typeof chunk === 'string' || chunk.length >= GATHER ? chunk : Buffer.from(chunk);
 }

@@ -5,7 +5,7 @@ interface Waiter {
   reject(error: StreamCloseError): void;
 }
 
-/** Those who wait for the client to take more. */
+/** The senders that wait until the client can take more. */
 export class Waiters {
   private readonly waiting: Waiter[] = [];
 
@@ -15,14 +15,14 @@ export class Waiters {
     });
   }
 
-  /** There is room. */
+  /** Called when there is room. */
   resolve(): void {
     for (const waiter of this.waiting.splice(0)) {
       waiter.resolve();
     }
   }
 
-  /** There never will be. */
+  /** Called when the stream has ended. */
   reject(reason: () => StreamCloseError): void {
     for (const waiter of this.waiting.splice(0)) {
       waiter.reject(reason());

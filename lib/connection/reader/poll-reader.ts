@@ -9,20 +9,20 @@ import { inLaterTurn } from '../../util/scheduler.js';
 import { Pump, type PumpPort } from './pump.js';
 import type { Reader } from './reader.js';
 
-/** What a poll needs of the connection it answers. */
+/** The interface of a connection to its poll. */
 export interface PollPort extends PumpPort {
   readonly losses: Losses;
   overflow(): void;
 }
 
-/** What a poll has gathered, on its way to the client. */
+/** Reads the events that a poll has collected. */
 class GatheredSource implements PullSource {
   readonly kind = 'pull';
   private next = 0;
 
   /**
-   * @param id where the client was before all this
-   * @param end where it is after it
+   * @param id the position of the client before the first event
+   * @param end the position after the last event
    */
   constructor(
     private readonly items: readonly HubEvent[],
@@ -31,7 +31,7 @@ class GatheredSource implements PullSource {
   ) {}
 
   pull(): Step {
-    // Who asks for the next has passed on the one before.
+    // The previous event was passed on when the next one is pulled.
     this.id = this.items[this.next - 1]?.id ?? this.id;
     const value = this.items[this.next++];
     if (value === undefined) {
@@ -47,25 +47,25 @@ class GatheredSource implements PullSource {
 }
 
 /**
- * Reads a shared source for one answer: waits for something to come, gathers what comes until the next turn, and passes that
- * on as a source that ends. What is more than may wait for a client is left for its next poll.
+ * Reads a shared source for one response: waits for an event, collects further events of the same turn, and passes them on as a source
+ * that ends. Events that exceed the queue are left for the next poll.
  */
 export class PollReader implements Reader, SharedPort {
   readonly sharedFormat = undefined;
-  /** Why it no longer waits. */
+  /** The reason for the end of the wait. `undefined` while it waits. */
   private ended: StreamCloseReason | undefined;
   private readonly items: HubEvent[] = [];
   private bytes = 0;
-  /** Where the client begins, as far as the source has told. */
+  /** The position at which the client begins, if the source has sent it. */
   private start: string | undefined;
-  /** In `history`, what was there before is gathered; in `live`, what happens meanwhile. */
+  /** `history`: the events before the request are collected. `live`: new events are collected. */
   private phase: 'idle' | 'history' | 'live' = 'idle';
   private full = false;
   private due = false;
   private timer: NodeJS.Timeout | undefined;
   private answer: { readonly source: GatheredSource; readonly pump: Pump } | undefined;
 
-  /** @param wait in seconds */
+  /** @param wait how long to wait for an event, in seconds */
   constructor(
     private readonly source: SharedSource,
     private readonly wait: number,
@@ -74,17 +74,17 @@ export class PollReader implements Reader, SharedPort {
     source.connect(this);
   }
 
-  /** The id up to which the client has been sent everything. Nothing: that of its request, whatever it was. */
+  /** The id up to which the client has been sent all events. `undefined`: its position is still that of its request. */
   get id(): string | undefined {
     return this.answer ? this.answer.source.id : this.start;
   }
 
-  /** Whether it still waits or gathers. */
+  /** Whether it still waits for events, or collects them. */
   get waiting(): boolean {
     return this.ended === undefined;
   }
 
-  /** Why the answer ends. */
+  /** The reason for the end of the response. */
   get reason(): StreamCloseReason {
     return this.ended ?? { code: 'completed' };
   }
@@ -116,10 +116,10 @@ export class PollReader implements Reader, SharedPort {
     this.answer?.pump.stop();
   }
 
-  /** Ends the wait: what there is by now is the answer. */
+  /** Ends the wait. The response contains the events that were collected. */
   conclude(reason: StreamCloseReason = this.reason): void {
     const position = this.waiting ? this.source.catchUp() : undefined;
-    // To be given the rest may have failed.
+    // catchUp() may have failed the stream.
     if (this.waiting) {
       const { items, start } = this;
       const last = items.at(-1)?.id ?? start;
@@ -130,7 +130,7 @@ export class PollReader implements Reader, SharedPort {
     }
   }
 
-  /** As {@link conclude}, with what else comes in this turn. */
+  /** Calls {@link conclude} in a later turn, so that further events of this turn are included. */
   concludeSoon(): void {
     if (!this.due) {
       this.due = true;
@@ -144,7 +144,7 @@ export class PollReader implements Reader, SharedPort {
     this.bytes += bytes;
     if (this.items.length >= queue.items || this.bytes >= queue.bytes) {
       this.full = true;
-      // At once: it would hold back for a slow client what this one comes back for.
+      // Stopped now: the source would queue further events for this client, which receives them in its next poll.
       this.source.stop();
       this.concludeSoon();
     } else if (this.phase === 'live') {

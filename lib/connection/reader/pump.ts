@@ -6,28 +6,28 @@ import { isThenable } from '../../util/thenable.js';
 /** Reading the clock costs about as much as a small chunk, so it is read once for several. */
 const CHUNKS_PER_CLOCK = 8;
 
-/** What the pump needs of the connection it works for. */
+/** The interface of a connection to its pump. */
 export interface PumpPort {
-  /** Whether there is room for a chunk. When it comes, {@link Pump.resume} is called. */
+  /** Whether there is room for a chunk. If not, {@link Pump.resume} is called when there is. */
   readonly ready: boolean;
-  /** Takes a chunk; a promise when the next one has to wait for it. */
+  /** Takes a chunk. Returns a promise if the next chunk has to wait. */
   emit(chunk: unknown): void | PromiseLike<unknown>;
   complete(): void;
   fail(error: unknown): void;
-  /** Hears of an error that comes when the stream is over already. */
+  /** Called with an error that occurs after the stream has ended. */
   late(error: unknown): void;
-  /** Runs in the context of the request. */
+  /** Calls a function in the async context of the request. */
   within<R>(run: () => R): R;
 }
 
-/** The only loop: pulls a source while there is room, and hands the event loop over when its time is up. */
+/** Pulls chunks from a source while there is room, and yields to the event loop when its time slice is over. */
 export class Pump {
   private chunksToClock = CHUNKS_PER_CLOCK;
   private sliceEnd = 0;
   private turn = 0;
-  /** Inside `source.pull()`. */
+  /** Whether `source.pull()` is running. */
   private pulling = false;
-  /** A step, a hook or the next turn will go on with the loop. */
+  /** Whether the loop waits for a step, a hook or the next turn. */
   private waiting = false;
   private ended = false;
   private stopped = false;
@@ -37,7 +37,7 @@ export class Pump {
     private readonly port: PumpPort,
   ) {}
 
-  /** Starts, or goes on when the port is ready again. */
+  /** Starts the loop, or continues it when the port is ready again. */
   resume(): void {
     if (!this.waiting && !this.pulling) {
       this.beginSlice();
@@ -45,11 +45,11 @@ export class Pump {
     }
   }
 
-  /** Tells the source to stop, unless it has ended by itself. A pull in progress is not waited for. */
+  /** Stops the source, unless it has ended by itself. Does not wait for a pull in progress. */
   stop(): void {
     if (!this.stopped) {
       this.stopped = true;
-      // A sync generator cannot be told while it runs: run() does it then.
+      // A sync generator cannot be stopped while it runs. run() stops it after that.
       if (!this.pulling) {
         this.release();
       }
@@ -84,7 +84,7 @@ export class Pump {
     if (this.turn === currentTurn()) {
       return true;
     }
-    // The source has really waited: others had their turn meanwhile.
+    // The source has waited for another turn of the event loop, in which other streams could run.
     this.beginSlice();
     return false;
   }
@@ -94,7 +94,7 @@ export class Pump {
     this.sliceEnd = performance.now() + SLICE_MS;
   }
 
-  /** The next step. Returns `undefined` when it comes later or not at all. */
+  /** Returns the next step, or `undefined` if it is pending or failed. */
   private pull(): Step | undefined {
     let step: Step | PromiseLike<Step>;
     this.pulling = true;
@@ -120,11 +120,11 @@ export class Pump {
     return step as Step;
   }
 
-  /** Passes a step on. Whether to go on with the next at once. */
+  /** Handles a step. Returns whether to pull the next step now. */
   private take(step: Step): boolean {
     let chunk: unknown;
     try {
-      // Anything may be thrown here: the step is the user's object.
+      // The step is an object of the user, whose getters may throw.
       if (step.done) {
         this.ended = true;
       } else {
@@ -135,7 +135,7 @@ export class Pump {
       return false;
     }
     if (this.stopped) {
-      // For a source that was stopped while it was pulled; an asynchronous one has been released before.
+      // The source was stopped during pull(). An asynchronous source was released before.
       this.release();
       return false;
     }
@@ -146,7 +146,7 @@ export class Pump {
     return this.emit(chunk);
   }
 
-  /** Hands a chunk over. Whether to go on with the next at once. */
+  /** Passes a chunk on. Returns whether to pull the next step now. */
   private emit(chunk: unknown): boolean {
     try {
       const wait = this.port.emit(chunk);
@@ -179,7 +179,7 @@ export class Pump {
     }
   }
 
-  // Kept, as they are needed once a chunk.
+  // A property, since it is needed once for each chunk.
   private readonly onStep = (step: Step): void => {
     this.waiting = false;
     try {

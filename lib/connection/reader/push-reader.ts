@@ -3,17 +3,17 @@ import { InOrder } from '../../util/in-order.js';
 import { isThenable, onRejection, queued, shelter } from '../../util/thenable.js';
 import type { PumpPort } from './pump.js';
 
-/** What a pushing source needs of the connection it feeds. */
+/** The interface of a connection to a source that pushes. */
 export interface PushPort extends PumpPort {
-  /** Makes room for one more chunk besides those that wait already. Whether to take it. */
+  /** Makes room for one more chunk, in addition to `alsoWaiting` chunks. Returns whether to take it. */
   admit(alsoWaiting: number): boolean;
 }
 
-/** Feeds a connection from a source that cannot be paced. */
+/** Reads a source that cannot be paced. */
 export class PushReader implements SourceSink {
   private started = false;
   private ended = false;
-  /** Made where a chunk is a promise, or a hook takes its time. */
+  /** Created when a chunk is a promise, or when a hook returns one. */
   private order: InOrder | undefined;
 
   constructor(
@@ -21,7 +21,7 @@ export class PushReader implements SourceSink {
     private readonly port: PushPort,
   ) {}
 
-  /** Starts. Later there is nothing to do: such a source goes on by itself. */
+  /** Starts the source at the first call. Later calls do nothing, since such a source continues by itself. */
   resume(): void {
     if (!this.started) {
       this.started = true;
@@ -40,12 +40,12 @@ export class PushReader implements SourceSink {
     }
   }
 
-  /** Never throws: a producer may have nobody to catch it, and then the process would end. */
+  /** Never throws: if no code of the producer caught the error, the process would end. */
   next(given: unknown): void {
     try {
       const chunk = queued(given);
       if (this.ended || !this.port.admit(this.order?.waiting ?? 0)) {
-        // The chunk may be left out, but not the error of one that is a promise.
+        // The chunk is dropped. But if it is a promise that rejects, its error is reported.
         onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));
         shelter(chunk);
         return;

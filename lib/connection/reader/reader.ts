@@ -8,17 +8,17 @@ import { type PushPort, PushReader } from './push-reader.js';
 
 /** Reads a source for a connection. */
 export interface Reader {
-  /** Starts, or goes on when there is room again. */
+  /** Starts reading, or continues when there is room again. */
   resume(): void;
   /** Stops the source, once, unless it has ended by itself. */
   stop(): void;
-  /** What the connection can take has changed. */
+  /** Called when the connection accepts chunks in another form than before. */
   refresh?(): void;
-  /** The id its client is at, if no event that was sent tells it. */
+  /** The position of the client, if it is newer than the id of the last event that was sent. */
   readonly position?: string | undefined;
-  /** The id of the last event its client was given, where it can be told. */
+  /** The id of the last event that was sent to the client, if it is known. */
   readonly lastId?: string | undefined;
-  /** Whether it never ends by itself. */
+  /** Whether the source never ends by itself. */
   readonly endless?: boolean;
 }
 
@@ -35,8 +35,8 @@ export function readerOf(source: Source, port: PushPort & SharedPort): Reader {
 }
 
 /**
- * Returns the source of what a handler returned.
- * @throws {StreamError} with the route in its message
+ * Returns the source for the result of a handler.
+ * @throws {StreamError} `invalid-source`, with the route in its message
  */
 export function sourceOfRoute(value: unknown, route: string): Source {
   try {

@@ -2,23 +2,23 @@ import type { OpenStream } from '../open-stream.js';
 
 const FINEST_TICK_MS = 10;
 const COARSEST_TICK_MS = 1_000;
-/** A duration is kept to a quarter of itself, or better. */
+/** Each duration is at least this number of ticks long, so that it is exact to a quarter. */
 const TICKS_PER_DURATION = 4;
 
-/** A tick that comes later than this many ticks follows a gap in which the process did not run. */
+/** If a tick is late by this number of ticks, the process was suspended, which is a gap. */
 const LATE_TICKS = 2;
 
-/** Whole milliseconds: those fit into the object that keeps them. */
+/** Returns whole milliseconds, which V8 stores inline in an object, unlike fractions. */
 function wholeMilliseconds(): number {
   return Math.trunc(performance.now());
 }
 
-/** A stream, as the clock sees it. */
+/** The part of a stream that the clock uses. */
 export type Ticking = Pick<OpenStream, 'tick'>;
 
 /**
- * The time of all streams of an application, in milliseconds. One timer serves all of them: a timer for each would cost each 250 bytes and every
- * write 200 ns.
+ * The time of all streams of an application, in milliseconds. One timer serves all of them: a timer for each stream would take 250 bytes, and
+ * 200 ns for every write.
  */
 export class StreamClock {
   /** The time between two ticks. */
@@ -26,19 +26,19 @@ export class StreamClock {
   /** Reads the time. */
   read = wholeMilliseconds;
   private timer: NodeJS.Timeout | undefined;
-  /** Whether somebody else calls {@link tick}. */
+  /** Whether the owner of another clock calls {@link tick}. */
   private manual = false;
-  /** The time of the last tick, without gaps: a client cannot take anything while the process does not run. */
+  /** The time of the last tick, without gaps: while the process is suspended, bytes are not sent to clients. */
   private time = this.read();
-  /** All gaps together. */
+  /** The sum of all gaps. */
   private gaps = 0;
 
   constructor(private readonly streams: ReadonlySet<Ticking>) {}
 
-  /** Returns the time of the last tick, without gaps: cheap, and exact enough for timeouts. */
+  /** Returns the time of the last tick, without gaps. It is fast, and exact enough for timeouts. */
   readonly now = (): number => this.time;
 
-  /** Makes ticks fine enough for a duration. */
+  /** Makes the clock tick often enough for a duration. */
   observe(duration: number): void {
     const tick = Math.max(FINEST_TICK_MS, duration / TICKS_PER_DURATION);
     if (tick < this.tickMs) {
@@ -46,12 +46,12 @@ export class StreamClock {
     }
   }
 
-  /** Sets the time anew, after there was no stream for a while: the clock may have rested. */
+  /** Sets the time again after a period without streams, in which the timer may have been stopped. */
   reset(): void {
     this.time = this.read() - this.gaps;
   }
 
-  /** Starts the timer, unless it runs. */
+  /** Starts the timer, unless it is running. */
   start(): void {
     if (this.timer === undefined && !this.manual) {
       this.timer = setInterval(() => this.tick(), this.tickMs).unref();
@@ -64,7 +64,7 @@ export class StreamClock {
     this.timer = undefined;
   }
 
-  /** Takes the time from another clock. With `manual`, its owner calls {@link tick}, every `tickMs`. */
+  /** Uses the time of another clock. With `manual`, the owner of that clock calls {@link tick} every `tickMs`. */
   follow(read: () => number, manual: boolean): void {
     this.read = read;
     this.manual = manual;
@@ -81,7 +81,7 @@ export class StreamClock {
     this.gaps += gap;
     this.time += elapsed - gap;
     if (gap > 0) {
-      // What clients took meanwhile is not known before the event loop has looked at their sockets.
+      // The event loop first has to handle the sockets, to know what clients have read in the meantime.
       setImmediate(() => this.visit(gap));
     } else {
       this.visit(0);
@@ -91,7 +91,7 @@ export class StreamClock {
   private visit(gap: number): void {
     const clock = this.time + this.gaps;
     if (this.streams.size === 0) {
-      // Not as soon as the last stream ends: with short streams that happens all the time.
+      // The timer is not stopped when the last stream ends, since short streams would start and stop it all the time.
       this.stop();
     }
     for (const stream of this.streams) {

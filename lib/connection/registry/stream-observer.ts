@@ -5,12 +5,12 @@ export interface ObservedStream extends MeteredStream {
   readonly id: string;
 }
 
-/** Who is told what becomes of streams. */
+/** Is notified about streams. */
 export interface StreamObserver {
-  /** The handler is about to be called: in the context of the request. */
+  /** Called before the handler is called, in the async context of the request. */
   began(stream: ObservedStream): void;
-  /** The head is on its way, so many milliseconds later. */
+  /** Called when the head is sent. `timeToFirstByte` is the time since the handler was called, in milliseconds. */
   opened(stream: ObservedStream, timeToFirstByte: number): void;
-  /** It is over, so many milliseconds after it began. */
+  /** Called when the stream has ended. `duration` is the time since the handler was called, in milliseconds. */
   ended(stream: ObservedStream, reason: StreamCloseReason, duration: number): void;
 }

@@ -8,7 +8,7 @@ import type { StreamObserver } from './stream-observer.js';
 import { type StreamSnapshot, StreamTally } from './stream-tally.js';
 
 /**
- * The open streams of the application. Inject it anywhere.
+ * The open streams of the application, as an injectable provider. Iterate over it to read them.
  *
  * @example
  * ```ts
@@ -25,10 +25,10 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   private onEmpty: (() => void) | undefined;
   /** @internal */
   readonly clock = new StreamClock(this.connections);
-  /** @internal Telemetry, where there is any. */
+  /** @internal Set if telemetry is used. */
   observer: StreamObserver | undefined;
 
-  /** How many streams are open. */
+  /** The number of open streams. */
   get size(): number {
     return this.connections.size;
   }
@@ -38,9 +38,11 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /**
-   * Closes all streams that match, by default all there are: their sources are stopped, `beforeClose` runs,
-   * and the body ends cleanly. Resolves to their number once they are closed; their close code is `server-closed`.
+   * Closes the streams for which `match` returns `true`: stops their sources, runs their `beforeClose` hooks, and ends their bodies cleanly.
+   * Their close code is `server-closed`.
    *
+   * @param match must be synchronous. Default: closes all streams
+   * @returns the number of closed streams. The promise resolves once all of them have ended
    * @throws {StreamError} `invalid-argument` if `match` returns a promise
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
@@ -52,8 +54,8 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /**
-   * What the streams of the application have done since it was started: in all, and by route, format and protocol. Times are in
-   * milliseconds. It is a copy, made when it is asked for.
+   * Returns figures about all streams since the start of the application: in total, and by route, format and protocol. Times are in
+   * milliseconds. The result does not change later.
    *
    * @example
    * ```ts
@@ -68,7 +70,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     return this.tally.snapshot(this.connections);
   }
 
-  /** @internal The open streams, with the members that the application uses. */
+  /** @internal The open streams, with the members that are not public. */
   get open(): Iterable<OpenStream> {
     return this.connections;
   }
@@ -83,7 +85,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     this.clock.start();
   }
 
-  /** @internal Resolves to whether all streams have ended, at the latest after `within` milliseconds. */
+  /** @internal Waits until all streams have ended, for at most `within` milliseconds. Resolves to whether they have. */
   emptied(within: number): Promise<boolean> {
     if (this.connections.size === 0) {
       return Promise.resolve(true);
@@ -96,10 +98,10 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     );
   }
 
-  /** @internal The head was sent. Returns the time. */
+  /** @internal Called when the head is fixed. Returns the time. */
   opened(stream: OpenStream): number {
     const now = this.clock.read();
-    // A stream that was answered in place of its handler never began.
+    // A stream that was refused without calling its handler was never added.
     if (this.connections.has(stream)) {
       this.observer?.opened(stream, now - stream.beganAt);
     }

@@ -2,54 +2,54 @@ import type { StreamCloseCode } from '../../util/errors.js';
 import type { OpenStream } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
 
-/** How long something took, in milliseconds. */
+/** Statistics of a duration, in milliseconds. */
 interface StreamTimes {
-  /** How often it was measured. */
+  /** The number of measurements. */
   readonly count: number;
   readonly sum: number;
   readonly max: number;
 }
 
-/** What streams have done up to now. */
+/** Figures about streams. */
 interface StreamFigures {
-  /** Streams that have sent their head, or have ended without. */
+  /** The number of streams that have sent their head, or have ended without one. */
   readonly opened: number;
-  /** Streams whose handler was called and that are not over. It goes up and down; everything else only goes up. */
+  /** The number of streams whose handler was called, and that have not ended. All other figures never decrease. */
   readonly open: number;
-  /** Streams that are over, by the code of their {@link StreamCloseReason}; codes that have not occurred are left out. */
+  /** The number of streams that have ended, by the code of their {@link StreamCloseReason}. Codes that have not occurred are left out. */
   readonly ended: Readonly<Partial<Record<StreamCloseCode, number>>>;
-  /** Streams whose client went on after a `Last-Event-ID`. */
+  /** The number of streams whose client has sent a `Last-Event-ID`. */
   readonly resumed: number;
-  /** Chunks, without those that were dropped. What a hub itself has to say (`reset`, `lagged`) is one too; a heartbeat is none. */
+  /** The number of chunks, without dropped ones. Events of a hub itself (`reset`, `lagged`) count as chunks, heartbeats do not. */
   readonly chunks: number;
-  /** Bytes of the bodies, as their format has them: before compression, without the framing of HTTP, with the frames of WebSocket. */
+  /** The number of bytes of bodies, before compression. It includes the frames of WebSocket, but not the framing of HTTP. */
   readonly bytes: number;
-  /** Chunks that a client was not given, because it is too slow (`overflow`). */
+  /** The number of chunks that were dropped because a client was too slow (option `overflow`). */
   readonly dropped: number;
-  /** How often a client was told so. */
+  /** The number of `lagged` events that reported dropped chunks to clients. */
   readonly lagged: number;
-  /** From when the handler was called to the head of the answer. */
+  /** The time from the call of the handler to the head of the response. */
   readonly timeToFirstByte: StreamTimes;
-  /** From when the handler was called to the end, of streams that are over. */
+  /** The time from the call of the handler to the end of the stream, for streams that have ended. */
   readonly duration: StreamTimes;
 }
 
-/** The streams that have these in common. */
+/** Figures about the streams with the same route, format and protocol. */
 export interface StreamGroup extends StreamFigures {
-  /** The class and method that serve them: `Feed.prices`. */
+  /** The class and method of the handler: `Feed.prices`. */
   readonly route: string;
-  /** The name of the format. `undefined`: of streams in which the first chunk has still to decide, or never did. */
+  /** The name of the format. `undefined` for streams whose format is chosen by the first chunk, as long as they have none. */
   readonly format: string | undefined;
   readonly protocol: StreamConnection['protocol'];
 }
 
-/** What the streams of an application have done since it was started: see {@link StreamRegistry.snapshot}. */
+/** Figures about all streams since the start of the application: see {@link StreamRegistry.snapshot}. */
 export interface StreamSnapshot {
   readonly totals: StreamFigures;
   readonly groups: readonly StreamGroup[];
 }
 
-/** What is known of one stream. */
+/** The members of a stream from which figures are computed. */
 export type MeteredStream = Pick<
   OpenStream,
   'route' | 'format' | 'protocol' | 'lastEventId' | 'beganAt' | 'openedAt' | 'body'
@@ -67,7 +67,7 @@ class Times implements StreamTimes {
   }
 }
 
-/** Figures that are being added up. */
+/** Figures that can be added up. */
 class Tally implements StreamFigures {
   opened = 0;
   open = 0;
@@ -80,18 +80,18 @@ class Tally implements StreamFigures {
   readonly timeToFirstByte = new Times();
   readonly duration = new Times();
 
-  /** Adds what a stream has done so far. */
+  /** Adds the figures of a stream. */
   count({ body, openedAt, beganAt }: MeteredStream): void {
     this.chunks += body.chunks;
     this.bytes += body.bytes;
     this.dropped += body.lost?.dropped ?? 0;
     this.lagged += body.lost?.lagged ?? 0;
     if (openedAt !== undefined) {
-      this.timeToFirstByte.add(once(openedAt - beganAt));
+      this.timeToFirstByte.add(oneMeasurement(openedAt - beganAt));
     }
   }
 
-  /** Counts it as opened. Only then is its format known: before, it may have been counted with others. */
+  /** Counts a stream as opened. It is not counted before, as its format may not be known yet. */
   begin({ lastEventId = '' }: MeteredStream): void {
     this.opened++;
     this.resumed += lastEventId === '' ? 0 : 1;
@@ -99,7 +99,7 @@ class Tally implements StreamFigures {
 
   end(code: StreamCloseCode, duration: number): void {
     this.ended[code] = (this.ended[code] ?? 0) + 1;
-    this.duration.add(once(duration));
+    this.duration.add(oneMeasurement(duration));
   }
 
   add(other: StreamFigures): void {
@@ -114,16 +114,16 @@ class Tally implements StreamFigures {
   }
 }
 
-/** The streams that have these in common, and their figures. */
+/** The figures of the streams with the same route, format and protocol. */
 interface Group extends Pick<StreamGroup, 'route' | 'format' | 'protocol'> {
   readonly figures: Tally;
 }
 
-/** Figures of streams, by route, format and protocol. */
+/** Collects figures of streams by route, format and protocol. */
 export class StreamTally {
   private readonly groups = new Map<string, Group[]>();
 
-  /** Counts a stream that is over. */
+  /** Counts a stream that has ended. */
   ended(stream: MeteredStream, code: StreamCloseCode, duration: number): void {
     const group = this.figuresOf(stream);
     group.begin(stream);
@@ -131,7 +131,7 @@ export class StreamTally {
     group.end(code, duration);
   }
 
-  /** All figures, with those of streams that are open. */
+  /** Returns all figures, including those of open streams. */
   snapshot(open: Iterable<MeteredStream>): StreamSnapshot {
     const now = new StreamTally();
     for (const group of this.all()) {
@@ -174,6 +174,6 @@ export class StreamTally {
   }
 }
 
-function once(ms: number): StreamTimes {
+function oneMeasurement(ms: number): StreamTimes {
   return { count: 1, sum: ms, max: ms };
 }
