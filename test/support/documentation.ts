@@ -3,7 +3,7 @@ import { basename, dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * One block of code in README.md or docs/. Every ```ts block is a whole module: what it needs is visible in it, so that
+ * One block of code in README.md, docs/ or the skill for coding agents. Every ```ts block is a whole module: what it needs is visible in it, so that
  * readers can paste it. There are no hidden parts.
  *
  * A line such as `src/app.module.ts` directly above a block, in backticks, is the name of its file. The named blocks of
@@ -33,8 +33,10 @@ export type ModuleSystem = 'ESM' | 'CommonJS';
 export const MODULE_SYSTEMS: readonly ModuleSystem[] = ['ESM', 'CommonJS'];
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../..');
-export const FILES = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((file) =>
-  file.endsWith('.md'),
+/** The skill for coding agents, which the package contains. */
+export const SKILL = 'skills/nestjs-streaming/SKILL.md';
+export const FILES = ['README.md', SKILL, ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter(
+  (file) => file.endsWith('.md'),
 );
 /** The entry points of the package. */
 export const PACKAGE: Record<string, string> = {
