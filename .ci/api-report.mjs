@@ -1,6 +1,6 @@
 // Writes the signatures of the public names, as the built types declare them: one file for each entry point.
 // `npm run build && npm run api-report` writes them to .ci/api/; an argument is another folder.
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { Extractor, ExtractorConfig } from '@microsoft/api-extractor';
 
@@ -35,12 +35,16 @@ function report(entry, types) {
     },
   };
   const config = ExtractorConfig.prepare({ configObject, configObjectFullPath: undefined, packageJsonFullPath });
-  return Extractor.invoke(config, {
+  const { succeeded } = Extractor.invoke(config, {
     localBuild: true,
     messageCallback: (message) => {
       message.handled = message.logLevel !== 'error';
     },
-  }).succeeded;
+  });
+  // The comments say which names have docstrings. Only signatures are reported.
+  const text = readFileSync(config.reportFilePath, 'utf8');
+  writeFileSync(config.reportFilePath, text.replace(/^ *\/\/.*\n/gm, ''));
+  return succeeded;
 }
 
 mkdirSync(folder, { recursive: true });
