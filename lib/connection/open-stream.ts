@@ -8,7 +8,15 @@ export interface OpenStream extends StreamConnection {
   readonly beganAt: number;
   /** When the head was sent; `undefined` before. */
   readonly openedAt: number | undefined;
-  readonly body: { readonly chunks: number; readonly bytes: number; readonly lost: Readonly<Losses> | undefined };
+  readonly body: {
+    readonly chunks: number;
+    readonly bytes: number;
+    readonly lost: Readonly<Losses> | undefined;
+    /** Whether the client can take no more. */
+    readonly blocked: boolean;
+    /** When the client was last seen to take something, on the clock without gaps. */
+    readonly progressAt: number;
+  };
   /** The reader of its source. `lastId` is the id of the last event that the client received, if it is known. */
   readonly reader: { readonly lastId?: string | undefined } | undefined;
   /** Whether the stream never ends by itself. */

@@ -3,33 +3,49 @@ import type { StreamConnection } from '../connection/stream-connection.js';
 import { event } from '../event/event.js';
 import type { Hub } from '../hub/hub.js';
 import type { ConsoleQuery } from './console-query.js';
-import { type ConsoleSample, ConsoleSnapshot } from './console-snapshot.js';
+import { type ConsoleSample, ConsoleSnapshot, type ConsoleSubject } from './console-snapshot.js';
+import { RecentStreams } from './recent-streams.js';
 
 const INTERVAL_MS = 1_000;
 /** The period that the charts show, in milliseconds. */
 const REMEMBERED_MS = 120_000;
 
-/** Takes a snapshot of all streams and hubs once a second for all viewers. Without viewers, it does nothing. */
+interface Viewer {
+  readonly stream: StreamConnection;
+  readonly query: ConsoleQuery;
+  /** The number of the last ended stream that was sent. */
+  known: number;
+}
+
+/**
+ * Takes a snapshot of all streams and hubs once a second for all viewers. Without viewers, it only keeps the streams that ended last, and
+ * their errors.
+ */
 export class ConsoleFeed {
-  private readonly viewers = new Map<StreamConnection, ConsoleQuery>();
+  /** By the id of their stream. */
+  private readonly viewers = new Map<string, Viewer>();
+  private readonly subject: ConsoleSubject;
   private latest: ConsoleSnapshot | undefined;
   private samples: ConsoleSample[] = [];
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(
-    private readonly registry: StreamRegistry,
-    private readonly hubs: Iterable<Hub>,
-  ) {}
+  constructor(registry: StreamRegistry, hubs: Iterable<Hub>) {
+    const isOwn = ({ id }: { readonly id: string }): boolean => this.viewers.has(id);
+    const recent = new RecentStreams(isOwn);
+    this.subject = { registry, hubs, recent, isOwn };
+    registry.observe(recent);
+  }
 
   /** Sends the feed to a viewer: the samples of the last two minutes, a snapshot, and then one snapshot every second. */
   add(stream: StreamConnection, query: ConsoleQuery): void {
-    stream.hooks({ onClose: () => void this.viewers.delete(stream), onShutdown: () => void stream.close() });
+    stream.hooks({ onClose: () => void this.viewers.delete(stream.id), onShutdown: () => void stream.close() });
     const alone = this.viewers.size === 0;
-    this.viewers.set(stream, query);
+    const viewer = { stream, query, known: 0 };
+    this.viewers.set(stream.id, viewer);
     this.timer ??= setInterval(() => this.tick(), INTERVAL_MS).unref();
     const snapshot = alone || !this.latest ? this.takeSnapshot() : this.latest;
     void stream.send(event({ type: 'history', data: this.samples }));
-    void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
+    this.send(snapshot, viewer);
   }
 
   /** Stops taking snapshots. */
@@ -46,17 +62,21 @@ export class ConsoleFeed {
       return;
     }
     const snapshot = this.takeSnapshot();
-    for (const [stream, query] of this.viewers) {
+    for (const viewer of this.viewers.values()) {
       // A slow viewer only needs the newest snapshot.
-      if (stream.bufferedAmount === 0) {
-        void stream.send(event({ type: 'snapshot', data: snapshot.message(query) }));
+      if (viewer.stream.bufferedAmount === 0) {
+        this.send(snapshot, viewer);
       }
     }
   }
 
+  private send(snapshot: ConsoleSnapshot, viewer: Viewer): void {
+    void viewer.stream.send(event({ type: 'snapshot', data: snapshot.message(viewer.query, viewer.known) }));
+    viewer.known = snapshot.lastEnded;
+  }
+
   private takeSnapshot(): ConsoleSnapshot {
-    const isOwn = (stream: StreamConnection): boolean => this.viewers.has(stream);
-    const snapshot = new ConsoleSnapshot(this.registry, this.hubs, isOwn, this.latest);
+    const snapshot = new ConsoleSnapshot(this.subject, this.latest);
     this.latest = snapshot;
     const from = snapshot.sample.at - REMEMBERED_MS;
     this.samples = [...this.samples.filter(({ at }) => at > from), snapshot.sample];

@@ -4,7 +4,17 @@ import { readFileSync } from 'node:fs';
 const FOLDER = new URL('./page/', import.meta.url);
 const STYLES = ['page.css', 'controls.css', 'tables.css'];
 /** Each script comes after those that it imports. */
-const SCRIPTS = ['text.js', 'chart.js', 'tallies.js', 'hubs.js', 'connections.js', 'main.js'];
+const SCRIPTS = [
+  'text.js',
+  'chart.js',
+  'table.js',
+  'tallies.js',
+  'hubs.js',
+  'trouble.js',
+  'connections.js',
+  'ended.js',
+  'main.js',
+];
 
 const read = (name: string): string => readFileSync(new URL(name, FOLDER), 'utf8');
 

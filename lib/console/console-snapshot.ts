@@ -1,8 +1,12 @@
 import type { OpenStream } from '../connection/open-stream.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
+import { type ConsoleHub, hubsOf, type RateOf, shownHubs } from './console-hubs.js';
 import type { ConsoleQuery } from './console-query.js';
-import { PROTOCOLS, rowsOf } from './console-rows.js';
+import { rowsOf } from './console-rows.js';
+import type { EndedStream, RecentStreams } from './recent-streams.js';
+import { slowClientsOf } from './slow-clients.js';
+import { PROTOCOLS } from './stream-labels.js';
 
 /** How many routes and formats are listed by name. The others are only counted. */
 const NAMED = 8;
@@ -22,102 +26,108 @@ export interface ConsoleSample {
   readonly eventRate: number | null;
 }
 
-/** A hub in the form that the page shows. */
-interface ConsoleHub {
-  readonly name: string;
-  readonly subscribers: number;
-  readonly received: number;
-  readonly kept: number;
-  readonly rate: number | null;
+/** The parts of the application that a snapshot is taken of. */
+export interface ConsoleSubject {
+  readonly registry: StreamRegistry;
+  readonly hubs: Iterable<Hub>;
+  readonly recent: RecentStreams;
+  /** Returns whether a stream is a feed of the console itself. */
+  readonly isOwn: (stream: OpenStream) => boolean;
 }
 
 /** The streams and hubs at one moment, for all viewers. */
 export class ConsoleSnapshot {
   readonly sample: ConsoleSample;
+  /** The streams that have ended, newest last. */
+  private readonly ended: readonly EndedStream[];
   private readonly hubs: readonly ConsoleHub[];
-  private readonly by: Readonly<Record<'route' | 'protocol' | 'format', Tally>>;
+  /** What does not depend on the query of a viewer. */
+  private readonly common: object;
   /** The messages by query: viewers with the same query share one. */
   private readonly messages = new Map<string, string>();
-
   private readonly streams: readonly OpenStream[];
   /** The time on the clock of the streams. */
   private readonly now: number;
 
   constructor(
-    registry: StreamRegistry,
-    hubs: Iterable<Hub>,
-    private readonly isOwn: (stream: OpenStream) => boolean,
+    private readonly subject: ConsoleSubject,
     before: ConsoleSnapshot | undefined,
   ) {
+    const { registry, recent } = subject;
     const at = Date.now();
     this.streams = [...registry.open];
+    this.ended = recent.newest();
     this.now = registry.clock.read();
-    const seconds = before && (at - before.sample.at) / 1000;
-    const rate = (now: number, then: number | undefined, earlier: number | null | undefined): number | null => {
-      if (seconds === undefined || then === undefined || seconds < SHORTEST_S) {
-        return earlier ?? null;
-      }
-      return Math.max(0, Math.round(((now - then) / seconds) * 10) / 10);
-    };
-    this.hubs = [...hubs].map((hub) => {
-      const then = before?.hubs.find(({ name }) => name === hub.name);
-      return {
-        name: hub.name,
-        subscribers: hub.size(),
-        ...hub.log,
-        rate: rate(hub.log.received, then?.received, then?.rate),
-      };
-    });
-    const totals = this.count();
-    const { bytes } = registry.snapshot().totals;
-    this.by = totals.by;
+    const rateOf = rateSince(before && (at - before.sample.at) / 1000);
+    this.hubs = hubsOf(subject.hubs, before?.hubs, rateOf);
+    const { bytes, ended } = registry.snapshot().totals;
     this.sample = {
       at,
       open: this.streams.length,
       bytes,
-      queue: totals.queue,
-      byteRate: rate(bytes, before?.sample.bytes, before?.sample.byteRate),
-      eventRate: before ? this.hubs.reduce((sum, hub) => sum + (hub.rate ?? 0), 0) : null,
+      queue: this.streams.reduce((sum, { bufferedAmount }) => sum + bufferedAmount, 0),
+      byteRate: rateOf(bytes, before?.sample.bytes, before?.sample.byteRate),
+      eventRate: before ? this.hubs.reduce((sum, { rate }) => sum + (rate ?? 0), 0) : null,
+    };
+    this.common = {
+      ...this.sample,
+      ...shownHubs(this.hubs),
+      own: this.streams.filter((stream) => subject.isOwn(stream)).length,
+      by: { ...this.count(), reason: named(new Map(Object.entries(ended))) },
+      slow: slowClientsOf(this.streams, registry.clock.now()),
+      errors: recent.errors.newest(),
     };
   }
 
-  /** Returns the message for viewers with this query. */
-  message(query: ConsoleQuery): string {
-    const key = JSON.stringify(query);
+  /** The number of the stream that ended last. */
+  get lastEnded(): number {
+    return this.ended.at(-1)?.n ?? 0;
+  }
+
+  /**
+   * Returns the message for viewers with this query.
+   * @param after the number of the last ended stream that they know
+   */
+  message(query: ConsoleQuery, after: number): string {
+    const key = JSON.stringify([query, after]);
     let message = this.messages.get(key);
     if (message === undefined) {
-      const { sample, hubs, by, streams, isOwn, now } = this;
-      const own = streams.filter(isOwn).length;
-      const tallies = Object.fromEntries(Object.entries(by).map(([name, tally]) => [name, tally.highest()]));
-      message = JSON.stringify({ ...sample, own, hubs, by: tallies, ...rowsOf(streams, query, { now, isOwn }) });
+      const ended = this.ended.filter(({ n }) => n > after);
+      const rows = rowsOf(this.streams, query, { now: this.now, isOwn: this.subject.isOwn });
+      message = JSON.stringify({ ...this.common, ended, ...rows });
       this.messages.set(key, message);
     }
     return message;
   }
 
-  private count() {
-    const by = { route: new Tally(), protocol: new Tally(), format: new Tally() };
-    let queue = 0;
-    for (const stream of this.streams) {
-      queue += stream.bufferedAmount;
-      by.route.add(stream.route);
-      by.protocol.add(PROTOCOLS[stream.protocol]);
-      by.format.add(stream.format ?? 'not known yet');
+  private count(): Record<'route' | 'protocol' | 'format', Names> {
+    const by = { route: new Map(), protocol: new Map(), format: new Map() };
+    const add = (counts: Map<string, number>, name: string) => counts.set(name, (counts.get(name) ?? 0) + 1);
+    for (const { route, protocol, format } of this.streams) {
+      add(by.route, route);
+      add(by.protocol, PROTOCOLS[protocol]);
+      add(by.format, format ?? 'not known yet');
     }
-    return { by, queue };
+    return { route: named(by.route), protocol: named(by.protocol), format: named(by.format) };
   }
 }
 
-/** Counts how often each name occurs. */
-class Tally {
-  private readonly counts = new Map<string, number>();
+/** How often each of several names occurs, and how many more names there are. */
+interface Names {
+  readonly named: readonly (readonly [string, number])[];
+  readonly others: number;
+}
 
-  add(name: string): void {
-    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
-  }
+function named(counts: ReadonlyMap<string, number>): Names {
+  const sorted = [...counts].sort(([, a], [, b]) => b - a);
+  return { named: sorted.slice(0, NAMED), others: Math.max(0, sorted.length - NAMED) };
+}
 
-  highest(): { readonly named: readonly (readonly [string, number])[]; readonly others: number } {
-    const sorted = [...this.counts].sort(([, a], [, b]) => b - a);
-    return { named: sorted.slice(0, NAMED), others: Math.max(0, sorted.length - NAMED) };
-  }
+function rateSince(seconds: number | undefined): RateOf {
+  return (now, then, earlier) => {
+    if (seconds === undefined || then === undefined || seconds < SHORTEST_S) {
+      return earlier ?? null;
+    }
+    return Math.max(0, Math.round(((now - then) / seconds) * 10) / 10);
+  };
 }

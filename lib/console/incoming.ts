@@ -9,9 +9,14 @@ export function incomingOf(request: unknown): IncomingMessage {
   return given.raw ?? given;
 }
 
-/** Returns the address of a client. Behind a proxy, it is that of the proxy unless the platform trusts the proxy. */
+/** Returns the address of a client, or an empty text. Behind a proxy, it is that of the proxy unless the platform trusts the proxy. */
 export function clientOf(request: unknown): string {
-  return (request as PlatformRequest).ip ?? '';
+  try {
+    return String((request as PlatformRequest).ip ?? '');
+  } catch {
+    // The getter calls the `trust proxy` function of the application, whose error must not fail the stream.
+    return '';
+  }
 }
 
 /** Returns the path of a request without its query, which may contain a token. */

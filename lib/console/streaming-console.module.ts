@@ -8,8 +8,8 @@ import { ConsoleFeed } from './console-feed.js';
 import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 /**
- * Serves a web page that shows the open streams and the hubs of the application, and can close streams. Import it in addition to
- * `StreamingModule.forRoot()`. It does nothing while no browser shows the page.
+ * Serves a web page that shows the open streams of the application, streams that ended and why, errors, slow clients and hubs, and can close
+ * streams. Import it in addition to `StreamingModule.forRoot()`. While no browser shows the page, it only records the last streams that ended.
  *
  * When the application starts, it throws a {@link StreamError} with one of these codes:
  * - `invalid-option`: an option is invalid, or the console has no guard outside of development

@@ -48,7 +48,9 @@ export class Telemetry implements StreamObserver {
   ): Promise<Telemetry | undefined> {
     const api = await importApi();
     const telemetry = api && new Telemetry(api, registry, hubs, paths());
-    registry.observer = telemetry;
+    if (telemetry) {
+      registry.observe(telemetry);
+    }
     return telemetry;
   }
 

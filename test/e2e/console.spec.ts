@@ -9,11 +9,13 @@ import {
   type CanActivate,
   Controller,
   type ExecutionContext,
+  ForbiddenException,
   Inject,
   Injectable,
   Module,
   type NestInterceptor,
   Param,
+  Query,
   Scope,
   VersioningType,
 } from '@nestjs/common';
@@ -30,9 +32,11 @@ import {
   type StreamConnection,
   StreamingModule,
 } from '../../lib/index.js';
+import { expectNoOpenStreams } from '../../lib/testing/index.js';
 import { type AppSetup, LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
 import { eventsUntil, hubOf, joined } from '../support/hub.js';
+import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
 import { type RunningApp, useApps } from '../support/running.js';
 import { itWith, toolPath } from '../support/tools.js';
 
@@ -54,8 +58,27 @@ class Feed {
   constructor(@InjectHub('prices') private readonly prices: Hub) {}
 
   @Sse('prices')
-  watch() {
-    return this.prices.subscribe();
+  watch(@Query('topic') topic?: string) {
+    return this.prices.subscribe(topic === undefined ? {} : { topic: topic.split(',') });
+  }
+
+  @Stream('fail/:text', { format: 'ndjson' })
+  *fail(@Param('text') text: string) {
+    yield 1;
+    yield 2;
+    throw new TypeError(text);
+  }
+
+  @Stream('refuse', { format: 'text' })
+  refuse(): never {
+    throw new ForbiddenException('not you');
+  }
+
+  @Stream('flood', { format: 'bytes', overflow: 'drop-oldest', queue: { bytes: 1_000_000 } })
+  flood(@ConnectedStream() stream: StreamConnection<Uint8Array>): void {
+    const more = () => void stream.send(Buffer.alloc(65_536)).catch(() => undefined);
+    const timer = setInterval(() => Array.from({ length: 32 }, more), 5);
+    stream.hooks({ onClose: () => clearInterval(timer) });
   }
 
   @Stream('push/:text', { format: 'text' })
@@ -72,13 +95,30 @@ interface Row {
   readonly bytes: number;
 }
 
+interface Ended {
+  readonly n: number;
+  readonly route: string;
+  readonly path: string;
+  readonly code: string;
+  readonly error: string;
+}
+
 interface Snapshot {
+  readonly ended: readonly Ended[];
+  readonly errors: readonly { readonly route: string; readonly message: string; readonly count: number }[];
+  readonly slow: { readonly count: number; readonly slowest: readonly Record<string, unknown>[] };
   readonly at: number;
   readonly open: number;
   readonly bytes: number;
   readonly own: number;
   readonly byteRate: number | null;
-  readonly hubs: readonly { readonly name: string; readonly rate: number | null }[];
+  readonly hubs: readonly {
+    readonly name: string;
+    readonly rate: number | null;
+    readonly topics: readonly [string, number][];
+    readonly otherTopics: number;
+  }[];
+  readonly moreHubs: number;
   readonly by: Record<string, { readonly named: [string, number][]; readonly others: number }>;
   readonly matching: number;
   readonly rows: readonly Row[];
@@ -229,8 +269,8 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
 
     expect(rows).toEqual([expect.objectContaining({ route: 'Feed.watch', last: id })]);
     expect(hubs).toEqual([
-      { name: 'prices', subscribers: 1, received: 1, kept: 1, rate: null },
-      { name: 'quiet', subscribers: 0, received: 0, kept: 0, rate: null },
+      { name: 'prices', subscribers: 1, received: 1, kept: 1, rate: null, topics: [], otherTopics: 0 },
+      { name: 'quiet', subscribers: 0, received: 0, kept: 0, rate: null, topics: [], otherTopics: 0 },
     ]);
     expect(bytes).toBeGreaterThanOrEqual(Buffer.byteLength(feed.body, 'latin1'));
   });
@@ -240,9 +280,146 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     const pushed = await app.get('/feed/push/over');
     await pushed.until('over');
     await app.registry.close();
-    await pushed.closed;
 
     expect(await snapshot(app)).toMatchObject({ open: 1, bytes: 4 });
+  });
+
+  it('shows the streams that ended before it was opened: route, client, figures and why, without the query', async () => {
+    const app = await serve(platform);
+    const left = await app.get('/feed/push/left?token=secret', { 'User-Agent': 'tester/1', Authorization: 'secret' });
+    await left.until('left');
+    left.disconnect();
+    await expectNoOpenStreams(app.app);
+    const failed = await app.get('/feed/fail/out%20of%20tokens');
+    await failed.closed();
+    await expectNoOpenStreams(app.app);
+    const closed = await app.get('/feed/push/closed');
+    await closed.until('closed');
+    await app.registry.close();
+
+    const { ended, by } = await snapshot(app);
+
+    expect(ended.map(({ n, route, code, error }) => [n, route, code, error])).toEqual([
+      [1, 'Feed.push', 'client-closed', ''],
+      [2, 'Feed.fail', 'error', 'TypeError: out of tokens'],
+      [3, 'Feed.push', 'server-closed', ''],
+    ]);
+    expect(ended[0]).toEqual({
+      n: 1,
+      id: expect.stringMatching(/^\w+$/),
+      route: 'Feed.push',
+      path: '/feed/push/left',
+      protocol: 'HTTP/1.1',
+      format: 'text',
+      client: expect.stringMatching(/127\.0\.0\.1$/),
+      agent: 'tester/1',
+      at: expect.any(Number),
+      duration: expect.any(Number),
+      chunks: 1,
+      bytes: 4,
+      code: 'client-closed',
+      error: '',
+    });
+    expect(ended[1]).toMatchObject({ chunks: 2, format: 'ndjson' });
+    expect(JSON.stringify(ended)).not.toContain('secret');
+    expect(by.reason?.named).toEqual(
+      expect.arrayContaining([
+        ['client-closed', 1],
+        ['error', 1],
+        ['server-closed', 1],
+      ]),
+    );
+  });
+
+  it('keeps the last 50 streams that ended, sends each viewer those it does not know, and does not list its own feeds', async () => {
+    const app = await serve(platform);
+    for (let i = 1; i <= 53; i++) {
+      await app.text(`/feed/fail/${i}`).catch(() => undefined);
+    }
+    await expectNoOpenStreams(app.app);
+    const viewer = await app.get('/console/events');
+    await eventsUntil(viewer, 2);
+    await snapshot(app);
+    await app.text('/feed/fail/while-it-watches').catch(() => undefined);
+
+    const seen: Ended[][] = [];
+    while (!seen.flat().some(({ n }) => n > 53)) {
+      const { data = '' } = (await eventsUntil(viewer, seen.length + 2)).at(seen.length + 1) ?? {};
+      seen.push([...(JSON.parse(data) as Snapshot).ended]);
+    }
+
+    expect(seen[0]?.map(({ n }) => n)).toEqual(Array.from({ length: 50 }, (_, i) => i + 4));
+    expect(seen.slice(1).flat()).toMatchObject([{ n: 54, path: '/feed/fail/while-it-watches' }]);
+  });
+
+  it('shows each kind of error once with its number, newest first, and no error that a client caused', async () => {
+    const app = await serve(platform);
+    for (const text of ['a', 'b', 'a', ...Array.from({ length: 20 }, (_, i) => `again ${i}`), 'b']) {
+      await app.text(`/feed/fail/${text}`).catch(() => undefined);
+    }
+    await app.text('/feed/refuse');
+    await expectNoOpenStreams(app.app);
+
+    const { errors, ended } = await snapshot(app);
+
+    expect(errors).toHaveLength(20);
+    expect(errors[0]).toEqual({
+      route: 'Feed.fail',
+      name: 'TypeError',
+      message: 'b',
+      count: 1,
+      at: expect.any(Number),
+    });
+    expect(errors[1]).toMatchObject({ message: 'again 19', count: 1 });
+    expect(errors.map(({ message }) => message)).not.toContain('a');
+    expect(ended.at(-1)).toMatchObject({ route: 'Feed.refuse', code: 'error', error: 'ForbiddenException: not you' });
+  });
+
+  it('shows a client that reads nothing among the slowest, and no client that reads', async () => {
+    const app = await serve(platform);
+    const reads = await app.get('/feed/push/reads');
+    await reads.until('reads');
+    const stalled = await app.get('/feed/flood');
+    stalled.socket.pause();
+
+    const viewer = await app.get('/console/events');
+    let slow: Snapshot['slow'] | undefined;
+    for (let count = 2; !slow?.slowest.some(({ dropped }) => Number(dropped) > 0); count++) {
+      slow = (JSON.parse((await eventsUntil(viewer, count)).at(-1)?.data ?? '') as Snapshot).slow;
+    }
+
+    expect(slow).toEqual({
+      count: 1,
+      slowest: [
+        expect.objectContaining({
+          route: 'Feed.flood',
+          path: '/feed/flood',
+          queue: expect.any(Number),
+          stalled: expect.any(Number),
+        }),
+      ],
+    });
+    expect(slow.slowest[0]?.queue).toBeGreaterThan(131_072);
+  });
+
+  it('names the topics of a hub with most subscribers, and counts the others', async () => {
+    const app = await serve(platform);
+    const all = Array.from({ length: 12 }, (_, i) => `t${i}`);
+    await app.get(`/feed/prices?topic=${all.join()}`);
+    await app.get('/feed/prices?topic=t3,t7');
+    await app.get('/feed/prices?topic=t7');
+    await joined(hubOf(app, 'prices'), 3);
+
+    const { hubs, moreHubs } = await snapshot(app);
+
+    expect(hubs[0]).toMatchObject({ name: 'prices', subscribers: 3, otherTopics: 4 });
+    expect(hubs[0]?.topics).toHaveLength(8);
+    expect(hubs[0]?.topics.slice(0, 3)).toEqual([
+      ['t7', 3],
+      ['t3', 2],
+      ['t0', 1],
+    ]);
+    expect(moreHubs).toBe(0);
   });
 
   it('takes one snapshot each second for all its viewers', async () => {
@@ -619,14 +796,92 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
   );
 
   itInChromium(
-    'fits a narrow window',
+    'asks for nothing while its tab is hidden',
     async () => {
-      await (await app.get(`/api/feed/push/${'x'.repeat(90)}`)).until('xxx');
-      await rows().nth(1).waitFor();
-      await page.setViewportSize({ width: 360, height: 800 });
+      const hide = (hidden: boolean) =>
+        page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+          document.dispatchEvent(new Event('visibilitychange'))`);
 
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+      await hide(true);
+      await page.locator('.status', { hasText: 'Paused while the tab is hidden' }).waitFor();
+      await expectNoOpenStreams(app.app);
+      await hide(false);
+
+      await page.locator('.status', { hasText: /^Live$/ }).waitFor();
     },
     TEST_MS,
   );
+
+  itInChromium(
+    'shows why streams ended, and errors, as text',
+    async () => {
+      await app.text('/api/feed/fail/%3Cb%3Eout%20of%20tokens').catch(() => undefined);
+      await app.text('/api/feed/fail/%3Cb%3Eout%20of%20tokens').catch(() => undefined);
+      await page.locator('.ended tbody tr').nth(1).waitFor();
+
+      expect(await page.locator('.ended tbody tr').first().locator('td').allTextContents()).toEqual([
+        'Feed.fail/api/feed/fail/%3Cb%3Eout%20of%20tokens',
+        expect.stringMatching(/^\d\d:\d\d:\d\d$/),
+        'errorTypeError: <b>out of tokens',
+        expect.stringMatching(/^127\.0\.0\.1/),
+        'ndjsonHTTP/1.1',
+        expect.stringMatching(/ m?s$/),
+        '2',
+        '67 B',
+      ]);
+      expect(await page.locator('.errors tbody td').allTextContents()).toEqual([
+        'TypeError: <b>out of tokensFeed.fail',
+        '2',
+        expect.stringMatching(/^\d\d:\d\d:\d\d$/),
+      ]);
+      expect(await page.locator('.tally', { hasText: 'Ended, by reason' }).locator('li').allTextContents()).toEqual([
+        'error2',
+      ]);
+      expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'draws charts with a scale from the first second',
+    async () => {
+      const charts = page.locator('.chart');
+
+      expect(await charts.locator('.top').allTextContents()).toEqual([
+        '5',
+        expect.stringMatching(/^[125]0* k?B\/s$/),
+        '1 kB',
+        '5',
+      ]);
+      expect(await charts.locator('.bottom').allTextContents()).toEqual(['0', '0', '0', '0']);
+      expect(await charts.locator('.scale').first().textContent()).toMatch(/^\d+ (s|min) agonow$/);
+      expect(await charts.nth(2).locator('.curve').getAttribute('d')).toMatch(/^M240 72$|L240 72$/);
+    },
+    TEST_MS,
+  );
+
+  describe.each([
+    ['narrow', 'light', 360],
+    ['narrow', 'dark', 360],
+    ['wide', 'light', 1440],
+    ['wide', 'dark', 1440],
+  ] as const)('in a %s, %s window', (_, colorScheme, width) => {
+    itInChromium(
+      'fits, and can be read and pressed',
+      async () => {
+        await app.text('/api/feed/fail/x').catch(() => undefined);
+        await (await app.get(`/api/feed/push/${'x'.repeat(90)}`)).until('xxx');
+        await rows().nth(1).waitFor();
+        await page.locator('.ended tbody tr').first().waitFor();
+
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 800 });
+
+        expect(await overflowOf(page)).toBe(0);
+        expect(await tooSmall(page)).toEqual([]);
+        expect(await tooFaint(page)).toEqual([]);
+      },
+      TEST_MS,
+    );
+  });
 });

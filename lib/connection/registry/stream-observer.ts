@@ -3,6 +3,7 @@ import type { MeteredStream } from './stream-tally.js';
 
 export interface ObservedStream extends MeteredStream {
   readonly id: string;
+  readonly request: unknown;
 }
 
 /** Is notified about streams. */
@@ -10,7 +11,7 @@ export interface StreamObserver {
   /** Called before the handler is called, in the async context of the request. */
   began(stream: ObservedStream): void;
   /** Called when the head is sent. `timeToFirstByte` is the time since the handler was called, in milliseconds. */
-  opened(stream: ObservedStream, timeToFirstByte: number): void;
+  opened?(stream: ObservedStream, timeToFirstByte: number): void;
   /** Called when the stream has ended. `duration` is the time since the handler was called, in milliseconds. */
   ended(stream: ObservedStream, reason: StreamCloseReason, duration: number): void;
 }

@@ -25,8 +25,8 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   private onEmpty: (() => void) | undefined;
   /** @internal */
   readonly clock = new StreamClock(this.connections);
-  /** @internal Set if telemetry is used. */
-  observer: StreamObserver | undefined;
+  /** Telemetry and the console, if they are used. */
+  private readonly observers: StreamObserver[] = [];
 
   /** The number of open streams. */
   get size(): number {
@@ -75,13 +75,20 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     return this.connections;
   }
 
+  /** @internal Notifies an observer of all streams from now on. */
+  observe(observer: StreamObserver): void {
+    this.observers.push(observer);
+  }
+
   /** @internal */
   add(connection: OpenStream): void {
     if (this.connections.size === 0) {
       this.clock.reset();
     }
     this.connections.add(connection);
-    this.observer?.began(connection);
+    for (const observer of this.observers) {
+      observer.began(connection);
+    }
     this.clock.start();
   }
 
@@ -103,7 +110,9 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     const now = this.clock.read();
     // A stream that was refused without calling its handler was never added.
     if (this.connections.has(stream)) {
-      this.observer?.opened(stream, now - stream.beganAt);
+      for (const observer of this.observers) {
+        observer.opened?.(stream, now - stream.beganAt);
+      }
     }
     return now;
   }
@@ -115,7 +124,9 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     }
     const duration = this.clock.read() - stream.beganAt;
     this.tally.ended(stream, reason.code, duration);
-    this.observer?.ended(stream, reason, duration);
+    for (const observer of this.observers) {
+      observer.ended(stream, reason, duration);
+    }
     if (this.connections.size === 0) {
       this.onEmpty?.();
       this.onEmpty = undefined;

@@ -3,7 +3,9 @@ import { part, write } from './text.js';
 const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 240;
 const HEIGHT = 72;
-const SPAN_MS = 120_000;
+/** A chart shows a period that grows with the number of samples, from the shortest to the longest. */
+const SHORTEST_MS = 20_000;
+const LONGEST_MS = 120_000;
 /** Samples with a greater distance are not connected by a line, since no samples were taken between them. */
 const GAP_MS = 3_500;
 
@@ -23,33 +25,46 @@ export class Chart {
     const figure = part(container, 'figure', 'chart');
     part(figure, 'figcaption', '', options.title);
     this.value = part(figure, 'div', 'value', '–');
-    this.svg = drawing(figure, 'svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
+    const plot = part(figure, 'div', 'plot');
+    this.top = part(plot, 'span', 'top');
+    part(plot, 'span', 'bottom', '0');
+    this.svg = drawing(plot, 'svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
+    drawing(this.svg, 'path', { class: 'grid', d: `M0 0H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT}H${WIDTH}` });
     this.area = drawing(this.svg, 'path', { class: 'area' });
     this.curve = drawing(this.svg, 'path', { class: 'curve' });
+    this.newest = drawing(this.svg, 'path', { class: 'newest' });
     const scale = part(figure, 'div', 'scale');
-    part(scale, 'span', '', '2 min ago');
-    this.top = part(scale, 'span');
+    this.since = part(scale, 'span');
+    part(scale, 'span', '', 'now');
   }
 
   draw(samples) {
     const { key, title, text, least } = this.options;
     const known = samples.filter((sample) => sample[key] !== null);
-    const newest = known.at(-1);
-    const ceiling = Math.max(least, ...known.map((sample) => sample[key])) * 1.15;
+    const ceiling = ceilingOf(Math.max(least, ...known.map((sample) => sample[key])));
     const end = samples.at(-1)?.at ?? 0;
-    const runs = runsOf(known).map((run) =>
-      run.map((sample) => [
-        Math.round((WIDTH - ((end - sample.at) / SPAN_MS) * WIDTH) * 10) / 10,
-        Math.round((HEIGHT - (sample[key] / ceiling) * (HEIGHT - 2)) * 10) / 10,
-      ]),
-    );
+    const span = Math.min(LONGEST_MS, Math.max(SHORTEST_MS, end - (samples[0]?.at ?? end)));
+    const pointOf = (sample) => [
+      Math.round((WIDTH - ((end - sample.at) / span) * WIDTH) * 10) / 10,
+      Math.round((HEIGHT - (sample[key] / ceiling) * HEIGHT) * 10) / 10,
+    ];
+    const runs = runsOf(known).map((run) => run.map(pointOf));
+    const [x, y] = runs.at(-1)?.at(-1) ?? [];
     this.curve.setAttribute('d', runs.map(pathOf).join(''));
     this.area.setAttribute('d', runs.map((run) => `${pathOf(run)}V${HEIGHT}H${run[0][0]}Z`).join(''));
-    const now = newest ? text(newest[key]) : '–';
+    this.newest.setAttribute('d', x === undefined ? '' : `M${x} ${y}h0`);
+    const now = known.length > 0 ? text(known.at(-1)[key]) : '–';
     write(this.value, now);
-    write(this.top, newest ? `top ${text(ceiling)}` : '');
+    write(this.top, text(ceiling).replace('.0 ', ' '));
+    write(this.since, span < LONGEST_MS ? `${Math.round(span / 1_000)} s ago` : '2 min ago');
     this.svg.setAttribute('aria-label', `${title}, last two minutes. Now ${now}`);
   }
+}
+
+/** Returns the first of 1, 2, 5, 10, 20, 50, … that is not less than a value. */
+function ceilingOf(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value);
 }
 
 function runsOf(samples) {

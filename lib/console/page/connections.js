@@ -1,4 +1,4 @@
-import { age, bytes, count, part, write } from './text.js';
+import { address, age, bytes, count, part, write } from './text.js';
 
 /** How long a second press of a button confirms the first one, in milliseconds. */
 const SURE_MS = 4_000;
@@ -77,7 +77,7 @@ export class Connections {
     write(shown.name.first, row.route);
     write(shown.badge, row.own ? 'this console' : row.state === 'open' ? '' : row.state);
     write(shown.name.second, row.path);
-    write(shown.client.first, row.client || 'unknown');
+    write(shown.client.first, address(row.client));
     write(shown.client.second, product(row.agent));
     shown.client.td.title = row.agent;
     write(shown.format.first, row.format || 'not known yet');
@@ -117,7 +117,7 @@ export class Connections {
 }
 
 /** Returns the last product of a user agent, which mostly identifies the client best. */
-function product(agent) {
+export function product(agent) {
   const known = /(Edg|OPR|Firefox|Chrome|HeadlessChrome|Safari)\/\d+/.exec(agent);
   return known ? known[0].replace('/', ' ') : agent.split(/[ (]/, 1)[0].replace('/', ' ');
 }

@@ -1,43 +1,30 @@
-import { count, part, rate, write } from './text.js';
+import { Table } from './table.js';
+import { count, rate } from './text.js';
 
-const CELLS = [
+const topicsOf = ({ topics, otherTopics }) => {
+  const named = topics.map(([name, subscribers]) => `${name} ${count(subscribers)}`);
+  const all = otherTopics > 0 ? [...named, `and ${count(otherTopics)} more`] : named;
+  return all.join(' · ') || '–';
+};
+
+const HUB_CELLS = [
   { text: ({ name }) => name },
-  { label: 'Subscribers', text: ({ subscribers }) => count(subscribers) },
-  { label: 'Events per second', text: (hub) => rate(hub.rate) },
-  { label: 'Events so far', text: ({ received }) => count(received) },
-  { label: 'In the history', text: ({ kept }) => count(kept) },
+  { label: 'Subscribers', className: 'number', text: ({ subscribers }) => count(subscribers) },
+  { label: 'Topics, each with its subscribers', className: 'topics', text: topicsOf },
+  { label: 'Events per second', className: 'number', text: (hub) => rate(hub.rate) },
+  { label: 'Events so far', className: 'number', text: ({ received }) => count(received) },
+  { label: 'In the history', className: 'number', text: ({ kept }) => count(kept) },
 ];
 
 /** The table of hubs. All hubs of an application exist from its start to its end. */
 export class Hubs {
   constructor(panel) {
-    this.body = panel.querySelector('tbody');
-    this.scroll = panel.querySelector('.scroll');
-    this.empty = panel.querySelector('.empty');
+    this.table = new Table(panel, HUB_CELLS);
+    this.more = panel.querySelector('.more');
   }
 
-  show({ hubs }) {
-    this.empty.hidden = hubs.length > 0;
-    this.scroll.hidden = hubs.length === 0;
-    hubs.forEach((hub, i) => {
-      const row = this.body.children[i] ?? this.row();
-      CELLS.forEach(({ text }, cell) => {
-        write(row.children[cell], text(hub));
-      });
-    });
-    while (this.body.children.length > hubs.length) {
-      this.body.lastElementChild.remove();
-    }
-  }
-
-  row() {
-    const row = part(this.body, 'tr');
-    for (const { label } of CELLS) {
-      const cell = part(row, 'td', label ? 'number' : '');
-      if (label) {
-        cell.dataset.label = label;
-      }
-    }
-    return row;
+  show({ hubs, moreHubs }) {
+    this.table.show(hubs);
+    this.more.textContent = moreHubs > 0 ? `and ${count(moreHubs)} more` : '';
   }
 }

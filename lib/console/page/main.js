@@ -1,8 +1,10 @@
 import { Chart } from './chart.js';
 import { Connections } from './connections.js';
+import { Ended } from './ended.js';
 import { Hubs } from './hubs.js';
 import { Tallies } from './tallies.js';
 import { bytes, count, rate } from './text.js';
+import { Errors, SlowClients } from './trouble.js';
 
 const KEPT_MS = 120_000;
 const RETRY_MS = 3_000;
@@ -17,17 +19,20 @@ const panelOf = (title) => find(`[aria-labelledby="${title}"]`);
 
 const CHARTS = [
   { title: 'Open connections', key: 'open', text: (value) => count(Math.round(value)), least: 5 },
-  { title: 'Sent per second', key: 'byteRate', text: bytes, least: 1_000 },
+  { title: 'Sent per second', key: 'byteRate', text: byteRate, least: 1_000 },
   { title: 'Waiting for slow clients', key: 'queue', text: bytes, least: 1_000 },
   { title: 'Hub events per second', key: 'eventRate', text: rate, least: 5 },
 ].map((options) => new Chart(find('.charts'), options));
 
-const hubs = new Hubs(panelOf('hubs-title'));
-const connections = new Connections(panelOf('connections-title'), close);
-const tallies = new Tallies(find('.tallies'), (name) => {
-  filter.value = name;
-  reconnect();
-});
+const ended = new Ended(panelOf('ended-title'));
+const parts = [
+  new Tallies(find('.tallies'), filterFor),
+  new Errors(panelOf('errors-title')),
+  new SlowClients(panelOf('slow-title'), filterFor),
+  new Connections(panelOf('connections-title'), close),
+  ended,
+  new Hubs(panelOf('hubs-title')),
+];
 let samples = [];
 let events;
 let retry;
@@ -52,9 +57,9 @@ function draw(added) {
 function show(snapshot) {
   say('live', 'Live');
   draw([snapshot]);
-  tallies.show(snapshot);
-  hubs.show(snapshot);
-  connections.show(snapshot);
+  for (const each of parts) {
+    each.show(snapshot);
+  }
 }
 
 function connect() {
@@ -62,7 +67,10 @@ function connect() {
   events?.close();
   const query = new URLSearchParams({ filter: filter.value, sort: sort.value });
   events = new EventSource(`${base}/events?${query}`);
-  events.addEventListener('history', ({ data }) => draw(JSON.parse(data)));
+  events.addEventListener('history', ({ data }) => {
+    ended.begin();
+    draw(JSON.parse(data));
+  });
   events.addEventListener('snapshot', ({ data }) => show(JSON.parse(data)));
   events.addEventListener('error', () => {
     if (events.readyState === EventSource.CONNECTING) {
@@ -74,9 +82,27 @@ function connect() {
   });
 }
 
+function byteRate(value) {
+  return `${bytes(value)}/s`;
+}
+
+function filterFor(text) {
+  filter.value = text;
+  reconnect();
+  filter.scrollIntoView({ block: 'nearest' });
+}
+
+function disconnect(why) {
+  clearTimeout(retry);
+  events.close();
+  say('idle', why);
+}
+
 /** Connects with the current filter and order, unless the page is paused. */
 function reconnect() {
-  if (pause.getAttribute('aria-pressed') !== 'true') {
+  if (pause.getAttribute('aria-pressed') === 'true') {
+    say('idle', 'Paused by you');
+  } else {
     connect();
   }
 }
@@ -99,12 +125,19 @@ pause.addEventListener('click', () => {
   pause.setAttribute('aria-pressed', String(paused));
   pause.textContent = paused ? 'Go on' : 'Pause';
   if (paused) {
-    clearTimeout(retry);
-    events.close();
-    say('idle', 'Paused by you');
+    disconnect('Paused by you');
   } else {
     say('waiting', 'Connecting…');
     connect();
+  }
+});
+
+// Without viewers, the server takes no snapshots.
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    disconnect('Paused while the tab is hidden');
+  } else {
+    reconnect();
   }
 });
 

@@ -1,7 +1,9 @@
 import { drawing } from './chart.js';
 import { count, part } from './text.js';
 
-const TITLES = { route: 'By route', protocol: 'By protocol', format: 'By format' };
+const TITLES = { route: 'By route', protocol: 'By protocol', format: 'By format', reason: 'Ended, by reason' };
+/** The kind that does not filter, because its streams are over. */
+const OVER = 'reason';
 
 /** The numbers of connections of each kind. A click on a kind filters for it. */
 export class Tallies {
@@ -14,41 +16,47 @@ export class Tallies {
     });
   }
 
-  show({ by, open }) {
+  show({ by }) {
     for (const each of this.lists) {
       const tally = by[each.kind];
       const text = JSON.stringify(tally);
       if (text !== each.shown) {
         each.shown = text;
-        this.fill(each.list, tally, open);
+        this.fill(each, tally);
       }
     }
   }
 
-  fill(list, { named, others }, open) {
+  fill({ list, kind }, { named, others }) {
     // Changed in place, so that a button keeps the keyboard focus.
     list.querySelector('.rest')?.remove();
     while (list.children.length > named.length) {
       list.lastElementChild.remove();
     }
+    const most = Math.max(1, ...named.map(([, number]) => number));
     named.forEach(([name, number], i) => {
-      const item = list.children[i] ?? this.item(list);
-      const [button, share, total] = item.children;
-      button.textContent = name;
-      button.title = `Show only ${name}`;
-      share.firstElementChild.setAttribute('width', (100 * number) / Math.max(1, open));
+      const item = list.children[i] ?? this.item(list, kind);
+      const [label, share, total] = item.children;
+      label.textContent = name;
+      label.title = kind === OVER ? name : `Show only ${name}`;
+      share.firstElementChild.setAttribute('width', (100 * number) / most);
       total.textContent = count(number);
     });
-    if (others > 0) {
-      part(list, 'li', 'rest', `and ${count(others)} more`);
+    const rest = named.length === 0 ? 'none yet' : others > 0 ? `and ${count(others)} more` : '';
+    if (rest !== '') {
+      part(list, 'li', 'rest', rest);
     }
   }
 
-  item(list) {
+  item(list, kind) {
     const item = part(list, 'li');
-    const button = part(item, 'button', 'link');
-    button.type = 'button';
-    button.addEventListener('click', () => this.filterFor(button.textContent));
+    if (kind === OVER) {
+      part(item, 'span', 'name');
+    } else {
+      const button = part(item, 'button', 'link');
+      button.type = 'button';
+      button.addEventListener('click', () => this.filterFor(button.textContent));
+    }
     const share = drawing(item, 'svg', {
       class: 'share',
       viewBox: '0 0 100 1',

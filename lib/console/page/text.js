@@ -30,6 +30,21 @@ export function age(seconds) {
   return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }
 
+/** Returns a duration in milliseconds as text. Long durations are less exact. */
+export function duration(ms) {
+  return ms < 1_000 ? `${ms} ms` : ms < 10_000 ? `${(ms / 1_000).toFixed(1)} s` : age(Math.round(ms / 1_000));
+}
+
+/** Returns the time of day. */
+export function time(at) {
+  return new Date(at).toLocaleTimeString([], { hour12: false });
+}
+
+/** Returns the address of a client as text. IPv4 addresses have no IPv6 prefix. */
+export function address(client) {
+  return client.replace(/^::ffff:/, '') || 'unknown';
+}
+
 /** Adds an element to another. Content is set as text, never as HTML, since much of it comes from clients. */
 export function part(parent, name, className = '', text = '') {
   const element = document.createElement(name);

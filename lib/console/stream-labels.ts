@@ -1,0 +1,42 @@
+import type { ObservedStream } from '../connection/registry/stream-observer.js';
+import { clientOf, incomingOf, pathOf } from './incoming.js';
+
+/** The longest text that is kept or sent: clients choose their user agent and path. */
+const LONGEST_TEXT = 160;
+
+/** What the page shows of every stream, open or not. */
+export interface StreamLabels {
+  readonly id: string;
+  readonly route: string;
+  /** Without the query. */
+  readonly path: string;
+  readonly protocol: string;
+  /** Empty if it was never decided. */
+  readonly format: string;
+  readonly client: string;
+  readonly agent: string;
+}
+
+/** The names of protocols on the page. */
+export const PROTOCOLS: Readonly<Record<ObservedStream['protocol'], string>> = {
+  'http/1.1': 'HTTP/1.1',
+  'http/2': 'HTTP/2',
+  websocket: 'WebSocket',
+};
+
+export function labelsOf(stream: ObservedStream, client = clientOf(stream.request)): StreamLabels {
+  const { id, route, format = '', protocol, request } = stream;
+  return {
+    id,
+    route,
+    path: short(pathOf(request)),
+    protocol: PROTOCOLS[protocol],
+    format,
+    client: short(client),
+    agent: short(incomingOf(request).headers['user-agent'] ?? ''),
+  };
+}
+
+export function short(text: string): string {
+  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+}
