@@ -25,6 +25,7 @@ function report(entry, types) {
       reportFolder: resolve(folder),
       reportTempFolder: resolve(folder),
     },
+    newlineKind: 'lf',
     docModel: { enabled: false },
     dtsRollup: { enabled: false },
     tsdocMetadata: { enabled: false },
