@@ -18,7 +18,7 @@ interface StoredLog {
   readonly listeners: Set<Listening>;
 }
 
-/** Stands for a server that several processes share: everything takes a turn of the event loop or more. */
+/** Simulates a server that several processes share: every operation takes at least a turn of the event loop. */
 export class SharedStore {
   private readonly logs = new Map<string, StoredLog>();
 
@@ -42,19 +42,19 @@ export class SharedStore {
     const log = this.log(name);
     const record = { ...entry, epoch: log.epoch, offset: ++log.last, time: Date.now() };
     log.records.push(record);
-    for (const tell of log.listeners) {
-      tell([record]);
+    for (const notify of log.listeners) {
+      notify([record]);
     }
     return { epoch: record.epoch, offset: record.offset };
   }
 
-  /** Loses a log that clients have open. */
+  /** Deletes a log that clients have open. */
   lose(name: string): void {
     Object.assign(this.log(name), { epoch: newEpoch(), last: 0, records: [] });
   }
 }
 
-/** One process's side of a {@link SharedStore}. */
+/** The broker of one process, on a {@link SharedStore}. */
 export class SharedStoreBroker implements Broker {
   private last: Promise<unknown> = Promise.resolve();
   private readonly stops = new Set<() => void>();
@@ -77,10 +77,10 @@ export class SharedStoreBroker implements Broker {
       const receive: Listening = (records) => {
         if (waiting.push(...records) === records.length) {
           setImmediate(() => {
-            const told = waiting;
+            const records = waiting;
             waiting = [];
             if (!stopped) {
-              listener(told);
+              listener(records);
             }
           });
         }
@@ -110,7 +110,7 @@ export class SharedStoreBroker implements Broker {
     }
   }
 
-  /** What one process asks for is done in the order in which it asks, and not at once. */
+  /** Runs the operations of one process in order, and not at once. */
   private inTurn<R>(run: () => R): Promise<R> {
     const done = this.last.then(() => new Promise<void>((resolve) => setImmediate(resolve))).then(run);
     this.last = done.catch(() => undefined);

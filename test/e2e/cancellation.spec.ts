@@ -15,13 +15,13 @@ import {
 import { PLATFORMS } from '../support/app.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { realProcess } from '../support/real-process.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = 'x'.repeat(65_536);
 
 /** What a route reports, in order. */
-class Witness extends Recorder {
+class CallRecorder extends Recorder {
   readonly hooks: StreamHooks = { onClose: (_stream, reason) => this.add(`onClose ${reason.code}`) };
 
   /** Listens to a signal. */
@@ -37,7 +37,7 @@ class Witness extends Recorder {
 class ManualSource implements AsyncIterableIterator<unknown> {
   readonly pulls: Deferred<IteratorResult<unknown>>[] = [];
 
-  constructor(private readonly witness: Witness) {}
+  constructor(private readonly calls: CallRecorder) {}
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -46,12 +46,12 @@ class ManualSource implements AsyncIterableIterator<unknown> {
   next(): Promise<IteratorResult<unknown>> {
     const pull = deferred<IteratorResult<unknown>>();
     this.pulls.push(pull);
-    this.witness.add('pull');
+    this.calls.add('pull');
     return pull.promise;
   }
 
   return(): Promise<IteratorResult<unknown>> {
-    this.witness.add('return');
+    this.calls.add('return');
     return Promise.resolve({ done: true, value: undefined });
   }
 }
@@ -80,13 +80,13 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       ['', ''],
       [' that injects its connection', '/connected'],
     ])('during an async guard keeps the handler%s from being called', async (_, path) => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       const gate = deferred();
       class Waiting implements CanActivate {
         async canActivate() {
-          witness.add('guard');
+          calls.add('guard');
           await gate.promise;
-          witness.add('passed');
+          calls.add('passed');
           return true;
         }
       }
@@ -95,14 +95,14 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
         @Stream('feed')
         @UseGuards(Waiting)
         feed() {
-          witness.add('handler');
+          calls.add('handler');
           return ['x'];
         }
 
         @Stream('feed/connected')
         @UseGuards(Waiting)
         connected(@ConnectedStream() _stream: StreamConnection) {
-          witness.add('handler');
+          calls.add('handler');
         }
 
         @Stream('other')
@@ -112,31 +112,31 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       }
       const { get, sockets, text, registry } = await start(platform, {
         controllers: [Feed],
-        options: { hooks: { onClose: (stream, { code }) => witness.add(`onClose ${stream.route} ${code}`) } },
+        options: { hooks: { onClose: (stream, { code }) => calls.add(`onClose ${stream.route} ${code}`) } },
       });
       const client = await get(`/feed${path}`);
-      await witness.count(1);
+      await calls.count(1);
 
       const gone = atClose(sockets.seen[0], () => undefined);
       client.disconnect();
       await gone;
       gate.resolve();
-      await witness.count(2);
+      await calls.count(2);
       expect(await text('/other')).toBe('fine');
 
-      expect(witness.seen.slice(0, 2)).toEqual(['guard', 'passed']);
-      expect(witness.seen.slice(2)).toEqual(['onClose Feed.other completed']);
+      expect(calls.seen.slice(0, 2)).toEqual(['guard', 'passed']);
+      expect(calls.seen.slice(2)).toEqual(['onClose Feed.other completed']);
       expect(registry.size).toBe(0);
     });
 
     it('during an async pipe keeps the handler from being called', async () => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       const gate = deferred();
       class Waiting implements PipeTransform {
         async transform(value: string) {
-          witness.add('pipe');
+          calls.add('pipe');
           await gate.promise;
-          witness.add('passed');
+          calls.add('passed');
           return value;
         }
       }
@@ -144,13 +144,13 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       class Feed {
         @Stream('feed/:of')
         feed(@StreamSignal() _signal: AbortSignal, @Param('of', Waiting) _of: string) {
-          witness.add('handler');
+          calls.add('handler');
           return ['x'];
         }
 
         @Stream('plain/:of')
         plain(@Param('of', Waiting) _of: string) {
-          witness.add('handler');
+          calls.add('handler');
           return ['x'];
         }
 
@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       }
       const { get, sockets, text } = await start(platform, { controllers: [Feed] });
       const clients = [await get('/feed/a'), await get('/plain/a')];
-      await witness.count(2);
+      await calls.count(2);
 
       const gone = sockets.seen.map((socket) => atClose(socket, () => undefined));
       for (const client of clients) {
@@ -169,20 +169,20 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       }
       await Promise.all(gone);
       gate.resolve();
-      await witness.count(4);
+      await calls.count(4);
       expect(await text('/other')).toBe('fine');
 
-      expect(witness.seen).toEqual(['pipe', 'pipe', 'passed', 'passed']);
+      expect(calls.seen).toEqual(['pipe', 'pipe', 'passed', 'passed']);
     });
 
     it('after half of a request causes no call of a handler, and the server continues to serve', async () => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       @Controller()
       class Feed {
         @Post('feed')
         @Stream()
         feed(@Body() _body: unknown) {
-          witness.add('handler');
+          calls.add('handler');
           return ['fine'];
         }
       }
@@ -202,37 +202,37 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       await Promise.all(gone);
       await turns();
 
-      expect(witness.seen).toEqual([]);
+      expect(calls.seen).toEqual([]);
       const response = await fetch(url('/feed'), { method: 'POST', body: '{}' });
       expect(await response.text()).toBe('fine');
-      expect(witness.seen).toEqual(['handler']);
+      expect(calls.seen).toEqual(['handler']);
     });
   });
 
   describe('is noticed in the turn in which its socket closes', () => {
     it('by the signal, the source, the hooks and the registry', async () => {
-      const witness = new Witness();
-      const source = new ManualSource(witness);
+      const calls = new CallRecorder();
+      const source = new ManualSource(calls);
       const streams: StreamConnection[] = [];
       @Controller()
       class Feed {
         @Stream('feed', { format: 'ndjson' })
         feed(@StreamSignal() signal: AbortSignal, @ConnectedStream() stream: StreamConnection) {
-          witness.on(signal);
-          streams.push(stream.hooks(witness.hooks));
+          calls.on(signal);
+          streams.push(stream.hooks(calls.hooks));
           return source;
         }
       }
       const { get, sockets, registry } = await start(platform, { controllers: [Feed] });
       const client = await get('/feed');
-      await witness.count(1);
+      await calls.count(1);
       source.pulls[0]?.resolve({ done: false, value: 1 });
       await client.until('1\n');
 
       const inThatTurn = atClose(sockets.seen[0], () => ({
         state: streams[0]?.state,
         open: registry.size,
-        seen: [...witness.seen],
+        seen: [...calls.seen],
       }));
       client.disconnect();
 
@@ -243,65 +243,65 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       });
       source.pulls[1]?.resolve({ done: false, value: 'too late' });
       await turns();
-      expect(witness.seen).toHaveLength(5);
+      expect(calls.seen).toHaveLength(5);
     });
 
-    const SOURCES: [string, (witness: Witness) => unknown][] = [
+    const SOURCES: [string, (calls: CallRecorder) => unknown][] = [
       [
         'an Observable is unsubscribed from',
-        (witness) =>
+        (calls) =>
           new Observable((subscriber) => {
-            witness.add('started');
+            calls.add('started');
             subscriber.next('x');
-            return () => witness.add('stopped');
+            return () => calls.add('stopped');
           }),
       ],
       [
         'a Readable is destroyed',
-        (witness) =>
+        (calls) =>
           new Readable({
             objectMode: true,
             read() {
-              if (!witness.seen.includes('started')) {
-                witness.add('started');
+              if (!calls.seen.includes('started')) {
+                calls.add('started');
                 this.push('x');
               }
             },
             destroy(error, done) {
-              witness.add('stopped');
+              calls.add('stopped');
               done(error);
             },
           }),
       ],
       [
         'a web stream is cancelled',
-        (witness) =>
+        (calls) =>
           new ReadableStream(
             {
               pull(controller) {
-                if (!witness.seen.includes('started')) {
-                  witness.add('started');
+                if (!calls.seen.includes('started')) {
+                  calls.add('started');
                   controller.enqueue('x');
                 }
               },
-              cancel: () => witness.add('stopped'),
+              cancel: () => calls.add('stopped'),
             },
             { highWaterMark: 0 },
           ),
       ],
       [
         'the body of a Response is cancelled',
-        (witness) =>
+        (calls) =>
           new Response(
             new ReadableStream(
               {
                 pull(controller) {
-                  if (!witness.seen.includes('started')) {
-                    witness.add('started');
+                  if (!calls.seen.includes('started')) {
+                    calls.add('started');
                     controller.enqueue(Buffer.from('x'));
                   }
                 },
-                cancel: () => witness.add('stopped'),
+                cancel: () => calls.add('stopped'),
               },
               { highWaterMark: 0 },
             ),
@@ -309,17 +309,17 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       ],
       [
         'an iterator of promises is returned from',
-        (witness) => ({
+        (calls) => ({
           [Symbol.iterator]: () => ({
             next: () => {
-              const first = !witness.seen.includes('started');
+              const first = !calls.seen.includes('started');
               if (first) {
-                witness.add('started');
+                calls.add('started');
               }
               return { done: false, value: first ? 'x' : NEVER };
             },
             return: () => {
-              witness.add('stopped');
+              calls.add('stopped');
               return { done: true, value: undefined };
             },
           }),
@@ -328,49 +328,49 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
     ];
 
     it.each(SOURCES)('by %s, exactly once', async (_, make) => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       @Controller()
       class Feed {
         @Stream('feed')
         feed(@ConnectedStream() stream: StreamConnection) {
-          stream.hooks(witness.hooks);
-          return make(witness);
+          stream.hooks(calls.hooks);
+          return make(calls);
         }
       }
       const { get, sockets } = await start(platform, { controllers: [Feed] });
       const client = await get('/feed');
       await client.until('x');
 
-      const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+      const inThatTurn = atClose(sockets.seen[0], () => [...calls.seen]);
       client.disconnect();
 
       expect(await inThatTurn).toEqual(['started', 'stopped', 'onClose client-closed']);
       await turns();
-      expect(witness.seen).toHaveLength(3);
+      expect(calls.seen).toHaveLength(3);
     });
 
     it('also by a generator that waits at a yield, whose finally has run', async () => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       @Controller()
       class Feed {
         @Stream('feed')
         *feed(@ConnectedStream() stream: StreamConnection) {
-          stream.hooks(witness.hooks);
+          stream.hooks(calls.hooks);
           try {
             for (;;) {
               yield KIB_64;
             }
           } finally {
-            witness.add('finally');
+            calls.add('finally');
           }
         }
       }
       const { get, sockets } = await start(platform, { controllers: [Feed] });
       const client = await get('/feed');
       client.socket.pause();
-      await quiet(() => sockets.seen[0]?.bytesWritten ?? 0);
+      await untilStable(() => sockets.seen[0]?.bytesWritten ?? 0);
 
-      const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+      const inThatTurn = atClose(sockets.seen[0], () => [...calls.seen]);
       client.disconnect();
 
       expect(await inThatTurn).toEqual(['finally', 'onClose client-closed']);
@@ -379,21 +379,21 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
 
   describe('while the generator', () => {
     it('is stuck in an await ends the stream without waiting for the generator, whose finally runs when the await resolves', async () => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       const work = deferred();
       @Controller()
       class Feed {
         @Stream('feed')
         async *feed(@ConnectedStream() stream: StreamConnection) {
-          stream.hooks(witness.hooks);
+          stream.hooks(calls.hooks);
           try {
             yield 'x';
             await work.promise;
-            witness.add('woke');
+            calls.add('woke');
             yield 'y';
-            witness.add('went on');
+            calls.add('went on');
           } finally {
-            witness.add('finally');
+            calls.add('finally');
           }
         }
       }
@@ -401,19 +401,19 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       const client = await get('/feed');
       await client.until('x');
 
-      const inThatTurn = atClose(sockets.seen[0], () => ({ seen: [...witness.seen], open: registry.size }));
+      const inThatTurn = atClose(sockets.seen[0], () => ({ seen: [...calls.seen], open: registry.size }));
       client.disconnect();
 
       expect(await inThatTurn).toEqual({ seen: ['onClose client-closed'], open: 0 });
       work.resolve();
-      expect(await witness.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
+      expect(await calls.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
     });
 
     it.each(['promise', 'iterable'] as const)(
       'waits for an abortable %s ends that wait, and the finally of the generator runs',
       async (kind) => {
-        const witness = new Witness();
-        const source = new ManualSource(witness);
+        const calls = new CallRecorder();
+        const source = new ManualSource(calls);
         @Controller()
         class Feed {
           @Stream('feed')
@@ -426,10 +426,10 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
                 yield* abortable(source, signal);
               }
             } catch (error) {
-              witness.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
+              calls.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
               throw error;
             } finally {
-              witness.add('finally');
+              calls.add('finally');
             }
           }
         }
@@ -437,31 +437,31 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
         const client = await get('/feed');
         await client.until('x');
         if (kind === 'iterable') {
-          await witness.count(1);
+          await calls.count(1);
         }
 
         client.disconnect();
 
         const expected = kind === 'promise' ? [] : ['pull', 'return'];
-        expect(await witness.count(expected.length + 2)).toEqual([...expected, 'threw client-closed', 'finally']);
+        expect(await calls.count(expected.length + 2)).toEqual([...expected, 'threw client-closed', 'finally']);
         await turns();
         expect(logs.of('error')).toEqual([]);
       },
     );
 
     it('throws in its finally causes only a warning', async () => {
-      const witness = new Witness();
+      const calls = new CallRecorder();
       @Controller()
       class Feed {
         @Stream('feed')
         async *feed(@ConnectedStream() stream: StreamConnection) {
-          stream.hooks(witness.hooks);
+          stream.hooks(calls.hooks);
           try {
             for (;;) {
               yield KIB_64;
             }
           } finally {
-            witness.add('finally');
+            calls.add('finally');
             // biome-ignore lint/correctness/noUnsafeFinally: it is what the test is about
             throw new Error('could not clean up');
           }
@@ -470,13 +470,13 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       const { get, sockets, logs, text, url } = await start(platform, { controllers: [Feed] });
       const client = await get('/feed');
       client.socket.pause();
-      await quiet(() => sockets.seen[0]?.bytesWritten ?? 0);
+      await untilStable(() => sockets.seen[0]?.bytesWritten ?? 0);
 
       client.disconnect();
-      await witness.count(2);
+      await calls.count(2);
       await turns();
 
-      expect(witness.seen.sort()).toEqual(['finally', 'onClose client-closed']);
+      expect(calls.seen.sort()).toEqual(['finally', 'onClose client-closed']);
       expect(logs.of('error').join()).toMatch(/Feed\.feed.*could not clean up/s);
       expect((await fetch(url('/none'))).status).toBe(404);
       await text('/none');
@@ -484,14 +484,14 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
   });
 
   it('while a send waits for drain rejects the send in that turn', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const streams: StreamConnection<string>[] = [];
     let sends = 0;
     @Controller()
     class Feed {
       @Stream('feed')
       feed(@ConnectedStream() stream: StreamConnection<string>) {
-        streams.push(stream.hooks(witness.hooks));
+        streams.push(stream.hooks(calls.hooks));
         void this.push(stream);
       }
 
@@ -502,25 +502,25 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
             await stream.send(KIB_64);
           }
         } catch (error) {
-          witness.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
+          calls.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
         }
       }
     }
     const { get, sockets } = await start(platform, { controllers: [Feed] });
     const client = await get('/feed');
     client.socket.pause();
-    await quiet(() => sends);
+    await untilStable(() => sends);
 
-    const inThatTurn = atClose(sockets.seen[0], () => ({ state: streams[0]?.state, seen: [...witness.seen] }));
+    const inThatTurn = atClose(sockets.seen[0], () => ({ state: streams[0]?.state, seen: [...calls.seen] }));
     client.disconnect();
 
     expect(await inThatTurn).toEqual({ state: 'closed', seen: ['onClose client-closed'] });
-    expect(await witness.count(2)).toEqual(['onClose client-closed', 'rejected client-closed']);
+    expect(await calls.count(2)).toEqual(['onClose client-closed', 'rejected client-closed']);
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * 65_536);
   });
 
   it('during a slow onOpen ends the stream, and beforeClose is not called', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const gate = deferred();
     @Controller()
     class Feed {
@@ -528,37 +528,37 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
       feed(@ConnectedStream() stream: StreamConnection) {
         stream.hooks({
           async onOpen() {
-            witness.add('onOpen');
+            calls.add('onOpen');
             await gate.promise;
-            witness.add('opened');
+            calls.add('opened');
           },
-          beforeClose: () => witness.add('beforeClose'),
+          beforeClose: () => calls.add('beforeClose'),
         });
-        stream.hooks(witness.hooks);
+        stream.hooks(calls.hooks);
         return [];
       }
     }
     const { get } = await start(platform, { controllers: [Feed] });
     const client = await get('/feed');
-    await witness.count(1);
+    await calls.count(1);
 
     client.disconnect();
-    await witness.count(2);
+    await calls.count(2);
     gate.resolve();
-    await witness.count(3);
+    await calls.count(3);
     await turns();
 
-    expect(witness.seen).toEqual(['onOpen', 'onClose client-closed', 'opened']);
+    expect(calls.seen).toEqual(['onOpen', 'onClose client-closed', 'opened']);
   });
 
   it('after the body of its POST was read is noticed', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     @Controller()
     class Feed {
       @Post('feed')
       @Sse()
       async *feed(@Body() body: { readonly q: string }, @ConnectedStream() stream: StreamConnection) {
-        stream.hooks(witness.hooks);
+        stream.hooks(calls.hooks);
         await turns();
         yield { data: body.q };
         await turns();
@@ -575,8 +575,8 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
     await client.until('data: more');
 
     expect(client.body).toBe('data: hello\n\ndata: more\n\n');
-    expect(witness.seen).toEqual([]);
-    const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen]);
+    expect(calls.seen).toEqual([]);
+    const inThatTurn = atClose(sockets.seen[0], () => [...calls.seen]);
     client.disconnect();
     expect(await inThatTurn).toEqual(['onClose client-closed']);
   });
@@ -588,7 +588,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
 
   it('receive their responses in order, whatever their sources are', async () => {
     const gate = deferred();
-    const witness = new Witness();
+    const calls = new CallRecorder();
     @Controller()
     class Feed {
       @Stream('slow')
@@ -602,7 +602,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
       fast(@Param('n') n: string, @ConnectedStream() stream: StreamConnection) {
         stream.hooks({
           beforeChunk(chunk) {
-            witness.add(n);
+            calls.add(n);
             return chunk;
           },
         });
@@ -613,7 +613,7 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
     const client = await connect();
 
     client.send(request('/slow') + request('/fast/1') + request('/fast/2'));
-    await witness.count(2);
+    await calls.count(2);
     await client.until('slow 1;');
     expect(client.received).not.toContain('fast');
     gate.resolve();
@@ -623,13 +623,13 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
   });
 
   it('are all cancelled when their client disconnects, also those whose response has not begun', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     @Controller()
     class Feed {
       @Stream('feed/:n')
       async *feed(@Param('n') n: string, @ConnectedStream() stream: StreamConnection) {
-        stream.hooks({ onClose: (_, { code }) => witness.add(`${n} ${code}`) });
-        witness.add('started');
+        stream.hooks({ onClose: (_, { code }) => calls.add(`${n} ${code}`) });
+        calls.add('started');
         yield 'x';
         await NEVER;
       }
@@ -637,14 +637,14 @@ describe.each(PLATFORMS)('%s: pipelined requests', (platform) => {
     const { connect, sockets, registry } = await start(platform, { controllers: [Feed] });
     const client = await connect();
     client.send(request('/feed/1') + request('/feed/2') + request('/feed/3'));
-    await witness.count(3);
+    await calls.count(3);
     await client.until('x');
 
-    const inThatTurn = atClose(sockets.seen[0], () => [...witness.seen].slice(3).sort());
+    const inThatTurn = atClose(sockets.seen[0], () => [...calls.seen].slice(3).sort());
     client.disconnect();
 
     const closed = ['1 client-closed', '2 client-closed', '3 client-closed'];
-    await witness.count(6);
+    await calls.count(6);
     expect(await inThatTurn).toEqual(closed);
     expect(registry.size).toBe(0);
   });

@@ -129,29 +129,31 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     }
   });
 
-  function connect(url: string): { source: EventSource; seen: Recorder<Seen>; heard: Recorder } {
+  function connect(url: string): { source: EventSource; seen: Recorder<Seen>; connectionEvents: Recorder } {
     const source = new EventSource(url);
     sources.push(source);
     const seen = new Recorder<Seen>();
-    const heard = new Recorder();
-    source.addEventListener('open', () => heard.add('open'));
-    source.addEventListener('error', (event) => heard.add('data' in event ? `error ${String(event.data)}` : 'error'));
+    const connectionEvents = new Recorder();
+    source.addEventListener('open', () => connectionEvents.add('open'));
+    source.addEventListener('error', (event) =>
+      connectionEvents.add('data' in event ? `error ${String(event.data)}` : 'error'),
+    );
     for (const type of ['message', 'tick']) {
       source.addEventListener(type, (event) => seen.add({ type: event.type, data: event.data, id: event.lastEventId }));
     }
-    return { source, seen, heard };
+    return { source, seen, connectionEvents };
   }
 
   it('opens, and receives messages in order with their ids, types and lines', async () => {
     const { controllers, goOn } = script();
     const { url } = await start(platform, { controllers });
 
-    const { source, seen, heard } = connect(url('/events'));
+    const { source, seen, connectionEvents } = connect(url('/events'));
     await seen.count(3);
     goOn.resolve();
 
     expect(await seen.count(4)).toEqual([...FOUR, { type: 'message', data: 'last', id: '4' }]);
-    expect(heard.seen).toEqual(['open']);
+    expect(connectionEvents.seen).toEqual(['open']);
     expect(source.readyState).toBe(EventSource.OPEN);
   });
 
@@ -171,11 +173,11 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     const { controllers, goOn } = script();
     const { url, logs } = await start(platform, { controllers });
 
-    const { seen, heard } = connect(url('/failing'));
+    const { seen, connectionEvents } = connect(url('/failing'));
     await seen.count(1);
     goOn.resolve();
 
-    expect((await heard.count(2)).slice(0, 2)).toEqual([
+    expect((await connectionEvents.count(2)).slice(0, 2)).toEqual([
       'open',
       'error {"statusCode":500,"message":"Internal server error"}',
     ]);
@@ -355,25 +357,25 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
     rmSync(profile, { recursive: true, force: true });
   });
 
-  /** A page of the application. What it tells by `tell()` is recorded. */
-  async function open(url: string): Promise<{ page: Page; told: Recorder<Seen> }> {
+  /** A page of the application. Calls of `report()` in it are recorded. */
+  async function open(url: string): Promise<{ page: Page; reports: Recorder<Seen> }> {
     const page = await context?.newPage();
     if (!page) {
       throw new Error('Chromium did not start');
     }
-    const told = new Recorder<Seen>();
-    await page.exposeFunction('tell', told.add);
+    const reports = new Recorder<Seen>();
+    await page.exposeFunction('report', reports.add);
     await page.goto(url);
-    return { page, told };
+    return { page, reports };
   }
 
-  /** Connects in the page, which tells of every event. */
+  /** Connects in the page, which reports every event. */
   async function connect(page: Page, path: string): Promise<void> {
     await page.evaluate(`
       window.source = new EventSource(${JSON.stringify(path)});
       for (const type of ['open', 'message', 'tick', 'error']) {
         source.addEventListener(type, (event) =>
-          tell({ type, data: event.data ?? null, id: event.lastEventId ?? '' }));
+          report({ type, data: event.data ?? null, id: event.lastEventId ?? '' }));
       }
     `);
   }
@@ -382,13 +384,13 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
     'opens, and receives messages in order with their ids, types and lines',
     async () => {
       const { goOn, url } = await serve();
-      const { page, told } = await open(url('/page'));
+      const { page, reports } = await open(url('/page'));
 
       await connect(page, '/events');
-      await told.count(4);
+      await reports.count(4);
       goOn.resolve();
 
-      expect(await told.count(5)).toEqual([
+      expect(await reports.count(5)).toEqual([
         { type: 'open', data: null, id: '' },
         ...FOUR,
         { type: 'message', data: 'last', id: '4' },
@@ -403,14 +405,14 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
     'reconnects with the last id after the server ends the stream',
     async () => {
       const { lastIds, url } = await serve();
-      const { page, told } = await open(url('/page'));
+      const { page, reports } = await open(url('/page'));
 
       await connect(page, '/resuming');
       await lastIds.count(3);
-      await told.count(10);
+      await reports.count(10);
 
       expect(lastIds.seen.slice(0, 3)).toEqual([undefined, '2', '4']);
-      expect(told.seen.slice(0, 8).map(({ type, data }) => data ?? type)).toEqual([
+      expect(reports.seen.slice(0, 8).map(({ type, data }) => data ?? type)).toEqual([
         'open',
         'event 1',
         'event 2',
@@ -429,22 +431,22 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
     'receives an error without secret details',
     async () => {
       const { goOn, url } = await serve();
-      const { page, told } = await open(url('/page'));
+      const { page, reports } = await open(url('/page'));
 
       await connect(page, '/failing');
-      await told.count(2);
+      await reports.count(2);
       goOn.resolve();
-      // A Chromium that is short of time may hear that the body broke off before it has read its end, and connects again.
-      const heard = () => told.seen.findIndex(({ type, data }) => type === 'error' && data !== null);
-      while (heard() < 0) {
-        await told.count(told.seen.length + 1);
+      // A slow Chromium may notice that the body is cut off before it has read the end of the data, and reconnects.
+      const errorIndex = () => reports.seen.findIndex(({ type, data }) => type === 'error' && data !== null);
+      while (errorIndex() < 0) {
+        await reports.count(reports.seen.length + 1);
       }
 
-      expect(told.seen.slice(0, 2)).toEqual([
+      expect(reports.seen.slice(0, 2)).toEqual([
         { type: 'open', data: null, id: '' },
         { type: 'message', data: 'before', id: '1' },
       ]);
-      expect(told.seen[heard()]).toEqual({
+      expect(reports.seen[errorIndex()]).toEqual({
         type: 'error',
         data: '{"statusCode":500,"message":"Internal server error"}',
         id: '1',
@@ -459,10 +461,10 @@ describe.each(PLATFORMS)("%s: Chromium's own EventSource", (platform) => {
     async () => {
       const closes = new Recorder();
       const { url } = await serve({ hooks: { onClose: (_, { code }) => closes.add(code) } });
-      const { page, told } = await open(url('/page'));
+      const { page, reports } = await open(url('/page'));
 
       await connect(page, '/events');
-      await told.count(4);
+      await reports.count(4);
       await page.evaluate('source.close()');
 
       expect(await closes.count(1)).toEqual(['client-closed']);

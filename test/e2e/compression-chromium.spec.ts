@@ -82,24 +82,24 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
     if (!page) {
       throw new Error('Chromium did not start');
     }
-    const told = new Recorder<string>();
-    await page.exposeFunction('tell', told.add);
+    const reports = new Recorder<string>();
+    await page.exposeFunction('report', reports.add);
     await page.goto(`http://localhost:${app.port}/page`);
-    return { hub: hubOf(app), page, streams, told };
+    return { hub: hubOf(app), page, streams, reports };
   }
 
   /** Tells of the coding, of every piece, and of the end. */
   async function read(page: Page, path: string): Promise<void> {
     await page.evaluate(`(async () => {
       const response = await fetch(${JSON.stringify(path)});
-      await tell('coding ' + response.headers.get('content-encoding'));
+      await report('coding ' + response.headers.get('content-encoding'));
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       (async () => {
         try {
-          for (let step = await reader.read(); !step.done; step = await reader.read()) await tell(step.value);
-          await tell('end');
+          for (let step = await reader.read(); !step.done; step = await reader.read()) await report(step.value);
+          await report('end');
         } catch (error) {
-          await tell('cut off');
+          await report('cut off');
         }
       })();
     })()`);
@@ -108,22 +108,22 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   itWith('chromium')(
     'EventSource receives each event of a hub as soon as it is published, also after a silence',
     async () => {
-      const { hub, page, told } = await start(['br', 'gzip']);
+      const { hub, page, reports } = await start(['br', 'gzip']);
       await hub.publish('before');
       await page.evaluate(`
         window.source = new EventSource('/hub');
-        source.onmessage = (event) => tell(event.data);
-        source.onerror = () => { source.close(); tell('closed'); };
+        source.onmessage = (event) => report(event.data);
+        source.onerror = () => { source.close(); report('closed'); };
       `);
       await joined(hub, 1);
 
       for (const data of ['one', 'two', 'three']) {
         await hub.publish(data);
-        expect((await told.count(told.seen.length + 1)).at(-1)).toBe(data);
+        expect((await reports.count(reports.seen.length + 1)).at(-1)).toBe(data);
       }
       await hub.close();
 
-      expect(await told.count(4)).toEqual(['one', 'two', 'three', 'closed']);
+      expect(await reports.count(4)).toEqual(['one', 'two', 'three', 'closed']);
       await page.close();
     },
     30_000,
@@ -132,21 +132,21 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   itWith('chromium')(
     'fetch reads the stream of a hub up to its clean end',
     async () => {
-      const { hub, page, told } = await start(['br', 'gzip']);
+      const { hub, page, reports } = await start(['br', 'gzip']);
       await read(page, '/hub');
       await joined(hub, 1);
 
       await hub.publish('one');
-      while (!told.seen.join('').includes('data: one\n\n')) {
-        await told.count(told.seen.length + 1);
+      while (!reports.seen.join('').includes('data: one\n\n')) {
+        await reports.count(reports.seen.length + 1);
       }
       await hub.close();
-      while (told.seen.at(-1) !== 'end') {
-        await told.count(told.seen.length + 1);
+      while (reports.seen.at(-1) !== 'end') {
+        await reports.count(reports.seen.length + 1);
       }
 
-      expect(told.seen[0]).toBe('coding gzip');
-      expect(told.seen).not.toContain('cut off');
+      expect(reports.seen[0]).toBe('coding gzip');
+      expect(reports.seen).not.toContain('cut off');
       await page.close();
     },
     30_000,
@@ -155,21 +155,21 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
   itWith('chromium')(
     'fetch rejects for the stream of a hub that is cut off, after it has read the events that were sent',
     async () => {
-      const { hub, page, streams, told } = await start(['gzip']);
+      const { hub, page, streams, reports } = await start(['gzip']);
       await read(page, '/hub');
       await joined(hub, 1);
       await hub.publish('one');
-      while (!told.seen.join('').includes('data: one\n\n')) {
-        await told.count(told.seen.length + 1);
+      while (!reports.seen.join('').includes('data: one\n\n')) {
+        await reports.count(reports.seen.length + 1);
       }
       const [stream] = await streams.count(1);
 
       await stream?.send({ data: 1n }).catch(() => undefined);
-      while (told.seen.at(-1) !== 'cut off') {
-        await told.count(told.seen.length + 1);
+      while (reports.seen.at(-1) !== 'cut off') {
+        await reports.count(reports.seen.length + 1);
       }
 
-      expect(told.seen.join('')).toContain('event: error\n');
+      expect(reports.seen.join('')).toContain('event: error\n');
       await page.close();
     },
     30_000,
@@ -179,18 +179,18 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
     itWith('chromium')(
       `fetch receives each chunk as soon as it is sent, and the end: ${coding}`,
       async () => {
-        const { page, streams, told } = await start([coding]);
+        const { page, streams, reports } = await start([coding]);
         await read(page, '/pushed');
         const [stream] = await streams.count(1);
-        await told.count(1);
+        await reports.count(1);
 
         await stream?.send('one');
-        await told.count(2);
+        await reports.count(2);
         await stream?.send('two');
-        await told.count(3);
+        await reports.count(3);
         await stream?.close();
 
-        expect(await told.count(4)).toEqual([`coding ${coding}`, 'one', 'two', 'end']);
+        expect(await reports.count(4)).toEqual([`coding ${coding}`, 'one', 'two', 'end']);
         await page.close();
       },
       30_000,

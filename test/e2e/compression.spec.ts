@@ -16,7 +16,7 @@ import { PLATFORMS } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { CODINGS, DecodingClient } from '../support/decoding-client.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
-import { quiet, useApps } from '../support/running.js';
+import { untilStable, useApps } from '../support/running.js';
 import { itWith } from '../support/tools.js';
 
 const launch = useApps();
@@ -26,9 +26,9 @@ const NOISE = randomBytes(16 * 16_384);
 const LINE = 'a line of some words that is said again and again\n';
 
 /** A format whose error record is the end. */
-const TOLD = defineFormat({
-  name: 'told',
-  mediaTypes: ['application/x-told'],
+const FINAL_ERROR_FORMAT = defineFormat({
+  name: 'final-error',
+  mediaTypes: ['application/x-final-error'],
   truncate: false,
   encode: (value) => `${JSON.stringify(value)}\n`,
   error: ({ statusCode }) => `failed ${statusCode}\n`,
@@ -69,8 +69,8 @@ function streams() {
       throw new Error('secret');
     }
 
-    @Stream('told', { format: TOLD })
-    async *told() {
+    @Stream('final-error', { format: FINAL_ERROR_FORMAT })
+    async *finalError() {
       yield { before: LINE };
       await steps[0]?.promise;
       throw new Error('secret');
@@ -339,7 +339,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
 
     it('of a stream that fails ends cleanly if its format has truncate: false', async () => {
       const { client, steps } = await start();
-      const response = await client('/told', coding);
+      const response = await client('/final-error', coding);
       await response.until('before');
 
       steps[0]?.resolve();
@@ -364,7 +364,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       const [stream] = await connections.count(1);
       const feed = app.get(controllers[0] as never) as { pulled: number };
 
-      const held = await quiet(() => feed.pulled);
+      const held = await untilStable(() => feed.pulled);
       const buffered = stream?.bufferedAmount ?? 0;
       response.response.resume();
       while (feed.pulled <= held + 100) {

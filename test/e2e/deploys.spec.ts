@@ -18,10 +18,10 @@ import.meta.jest.setTimeout(180_000);
 /** Chromium opens at most six connections to a host: a page for each of these, with four of them. */
 const HOSTS = ['127.0.0.1', 'localhost', 'one.localhost'];
 const PER_PAGE = 4;
-const HERD = 24;
+const KEPT_CLIENTS = 24;
 const EXPORTS = 8;
 /** All that are to be open in the end, and fewer than there are with the exports. */
-const CONNECTIONS = HOSTS.length * PER_PAGE + HERD + 2;
+const CONNECTIONS = HOSTS.length * PER_PAGE + KEPT_CLIENTS + 2;
 const DEPLOYS = 3;
 
 const SSE = { Accept: 'text/event-stream' };
@@ -156,7 +156,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
         herd.push(this);
       }
     }
-    const look = listen(Kept, url('/feed'), HERD);
+    const look = listen(Kept, url('/feed'), KEPT_CLIENTS);
     const all = async (): Promise<Seen[]> => [
       ...look(),
       ...(await Promise.all(pages.map((page) => page.evaluate('window.look()') as Promise<Seen[]>))).flat(),
@@ -193,7 +193,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
       seen = await all();
     }
 
-    expect(seen).toHaveLength(HOSTS.length * PER_PAGE + HERD);
+    expect(seen).toHaveLength(HOSTS.length * PER_PAGE + KEPT_CLIENTS);
     for (const { state, numbers, resets } of seen) {
       expect({ state, resets }).toEqual({ state: 1, resets: 0 });
       // Each once and in order, from the first it was sent on.

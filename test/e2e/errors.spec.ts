@@ -14,7 +14,7 @@ import {
 } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const run = promisify(execFile);
 
@@ -130,7 +130,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
 
     it.each(ERRORS)(
       '%s is logged with its route, and its record has no more details than the exception filter of Nest sends',
-      async (_, error, told) => {
+      async (_, error, described) => {
         const ids: string[] = [];
         @Controller()
         class Feed {
@@ -147,11 +147,11 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
         await client.closed();
 
         expect(client.head).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-        expect(client.body).toBe(`1\n${JSON.stringify({ error: told })}\n`);
+        expect(client.body).toBe(`1\n${JSON.stringify({ error: described })}\n`);
         expect(client.complete).toBe(false);
         expect(logs.of('error')).toHaveLength(1);
         expect(logs.of('error')[0]).toContain(`Feed.feed (stream ${ids[0]})`);
-        expect(client.received.includes('the secret')).toBe(String(told.message) === 'the secret');
+        expect(client.received.includes('the secret')).toBe(String(described.message) === 'the secret');
       },
     );
 
@@ -531,14 +531,14 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       const { get, registry } = await start(platform, { controllers: [Feed] });
       const client = await get('/feed');
       client.socket.pause();
-      await quiet(() => registry.size);
+      await untilStable(() => registry.size);
       const [stream] = streams;
       const chunk = 'x'.repeat(1_000_000);
       for (let i = 0; i < 10; i++) {
         void stream?.send(chunk);
       }
       void stream?.close();
-      await quiet(() => stream?.bufferedAmount ?? 0);
+      await untilStable(() => stream?.bufferedAmount ?? 0);
 
       stream?.send('late').catch(seen.add);
       expect((await seen.count(1))[0]).toBeInstanceOf(StreamStateError);

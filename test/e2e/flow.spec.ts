@@ -14,7 +14,7 @@ import { expectOpenStreams, streamOf, useFakeClock } from '../../lib/testing/ind
 import { PLATFORMS } from '../support/app.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { realProcess } from '../support/real-process.js';
-import { countWrites, quiet, turns, useApps } from '../support/running.js';
+import { countWrites, turns, untilStable, useApps } from '../support/running.js';
 
 interface FastifyInstance {
   addHook(name: 'onSend', hook: () => Promise<void>): void;
@@ -93,7 +93,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     const client = await get('/feed');
     client.socket.pause();
 
-    const stalledAt = await quiet(() => counter.pulled, 150);
+    const stalledAt = await untilStable(() => counter.pulled, 150);
 
     // Kernel buffers of a loopback connection take a few MiB.
     expect(stalledAt).toBeLessThan(20);
@@ -124,7 +124,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     const client = await get('/feed');
     client.socket.pause();
 
-    await quiet(() => pulled, 150);
+    await untilStable(() => pulled, 150);
 
     expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * Math.max(HIGH_WATER_MARK, 16_384));

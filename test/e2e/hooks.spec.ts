@@ -13,13 +13,13 @@ import {
 import { useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = 'x'.repeat(65_536);
 
 /** Hooks that tell of being called. */
-function telling(name: string, seen: Recorder): StreamHooks {
+function recordingHooks(name: string, seen: Recorder): StreamHooks {
   return {
     onOpen: () => seen.add(`${name} onOpen`),
     beforeChunk(chunk) {
@@ -41,24 +41,24 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
     const all = (what: string) => LEVELS.map((level) => `${level} ${what}`);
 
     @Controller()
-    @UseStreamHooks(telling('class 1', seen), telling('class 2', seen))
+    @UseStreamHooks(recordingHooks('class 1', seen), recordingHooks('class 2', seen))
     class Feed {
-      @UseStreamHooks(telling('method', seen))
+      @UseStreamHooks(recordingHooks('method', seen))
       @Stream('good')
       good(@ConnectedStream() stream: StreamConnection) {
-        stream.hooks(telling('connection', seen));
+        stream.hooks(recordingHooks('connection', seen));
         return ['x'];
       }
 
       @Stream('bad')
-      @UseStreamHooks(telling('method', seen))
+      @UseStreamHooks(recordingHooks('method', seen))
       async *bad(@ConnectedStream() stream: StreamConnection) {
-        stream.hooks(telling('connection', seen));
+        stream.hooks(recordingHooks('connection', seen));
         yield 'x';
         throw new Error('broken');
       }
     }
-    const options = { hooks: telling('application', seen) };
+    const options = { hooks: recordingHooks('application', seen) };
 
     beforeEach(() => {
       seen.seen.length = 0;
@@ -741,13 +741,13 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
       const { get } = await start(platform, { controllers: [Feed], configure });
       const client = await get('/feed');
       client.socket.pause();
-      const stalledAt = await quiet(() => pulls);
+      const stalledAt = await untilStable(() => pulls);
       client.socket.resume();
       while (pulls < stalledAt + 10) {
         await turns(1);
       }
       client.socket.pause();
-      await quiet(() => pulls);
+      await untilStable(() => pulls);
 
       client.disconnect();
       while (!seen.seen.some((line) => line.startsWith('onClose'))) {

@@ -502,7 +502,7 @@ class Indescribable extends HttpException {
   override getResponse = broken;
 }
 
-const unspeakable = (): Error =>
+const undescribable = (): Error =>
   Object.defineProperties(new Error(), {
     message: { get: broken },
     stack: { get: broken },
@@ -519,7 +519,7 @@ const ERRORS: readonly (readonly [what: string, make: () => unknown])[] = [
   ['an object without a prototype', () => Object.create(null)],
   ['a revoked Proxy', revoked],
   ['a Proxy whose traps throw', trapped],
-  ['an error whose properties throw', unspeakable],
+  ['an error whose properties throw', undescribable],
   ['an HttpException whose methods throw', () => new Indescribable('x', 400)],
   ['an HttpException without a status', () => new HttpException('x', undefined as never)],
   ['an HttpException with a cycle', () => new HttpException(cycle(), 400)],
@@ -683,7 +683,7 @@ describe('Functions called with hostile values', () => {
     const warned = ({ message }: Error): void => warnings.add(message);
     realProcess.on('warning', warned);
     const controller = new AbortController();
-    const stuck = { next: () => FOREVER, return: () => Promise.reject(unspeakable()) };
+    const stuck = { next: () => FOREVER, return: () => Promise.reject(undescribable()) };
     const reading = abortable(
       { [Symbol.asyncIterator]: () => stuck } as AsyncIterable<unknown>,
       controller.signal,
@@ -728,7 +728,7 @@ describe.each(PLATFORMS)('%s: with hostile values,', (platform) => {
     [
       'nothing, as it throws what cannot be described',
       () => {
-        throw unspeakable();
+        throw undescribable();
       },
       /cannot be/,
     ],

@@ -13,7 +13,7 @@ import {
 import { deferred, Recorder } from '../support/events.js';
 import { useSessions } from '../support/http2-client.js';
 import { hubOf, joined } from '../support/hub.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const KIB_64 = 65_536;
 const NEVER = new Promise<never>(() => undefined);
@@ -52,7 +52,7 @@ describe('HTTP/2: a client', () => {
 
     const neighbour = http2.get('/neighbour');
     await neighbour.closed();
-    const stopped = await quiet(() => pulled);
+    const stopped = await untilStable(() => pulled);
     const waiting = streams[0]?.bufferedAmount ?? 0;
     stuck.stream.resume();
     await stuck.closed();
@@ -158,7 +158,7 @@ describe('HTTP/2: a client', () => {
     const http2 = await session(port, { settings: { initialWindowSize: 0 } });
     const reply = http2.get('/feed');
     await reply.head();
-    await quiet(() => Number(reply.stream.closed), 200);
+    await untilStable(() => Number(reply.stream.closed), 200);
     expect(reply.stream.closed).toBe(false);
 
     http2.session.settings({ initialWindowSize: KIB_64 });

@@ -149,11 +149,11 @@ describe.each(PLATFORMS)('%s: an application that continues to publish', (platfo
   it.each([10, 300])('can be closed, with %i subscribers', async (count) => {
     const { hub, close } = await start(platform, [Feed]);
     const ends = range(1, count).map(async () => {
-      const heard = [];
+      const received = [];
       for await (const { data } of hub.subscribe()) {
-        heard.push(data);
+        received.push(data);
       }
-      return heard;
+      return received;
     });
     await turns(2);
     publishing = true;
@@ -167,8 +167,8 @@ describe.each(PLATFORMS)('%s: an application that continues to publish', (platfo
     await close();
 
     expect(await refusal).toMatchObject({ code: 'hub-closed' });
-    for (const heard of await Promise.all(ends)) {
-      expect(heard).toEqual(range(1, heard.length));
+    for (const received of await Promise.all(ends)) {
+      expect(received).toEqual(range(1, received.length));
     }
   });
 });

@@ -421,9 +421,9 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
     expect([internals.fanOut.audiences.size, internals.fanOut.byTopic.size]).toEqual([0, 0]);
     // It listens from when it was made.
     const [first] = abandoned as [HubSubscription];
-    const heard = new Recorder<unknown>();
-    const late = all(first, heard);
-    await heard.count(10);
+    const received = new Recorder<unknown>();
+    const late = all(first, received);
+    await received.count(10);
     first.close();
     expect(await late).toEqual(range(1, 10));
   });

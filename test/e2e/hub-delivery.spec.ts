@@ -609,14 +609,14 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     const late = [hub.subscribe(), hub.subscribe({ after: zero }), hub.subscribe({ last: 1 })].map((subscription) =>
       subscription[Symbol.asyncIterator](),
     );
-    const heard = late.map(async (events) =>
+    const received = late.map(async (events) =>
       [await events.next(), await events.next()].map(({ value }) => value?.data),
     );
     await hub.publish(2);
     await turns(10);
     await hub.publish(3);
 
-    expect(await Promise.all(heard)).toEqual([
+    expect(await Promise.all(received)).toEqual([
       [2, 3],
       [1, 2],
       [1, 2],

@@ -64,7 +64,7 @@ describe.each(PLATFORMS)('%s: a filter', (platform) => {
         })
         [Symbol.asyncIterator](),
     );
-    const heard = Promise.all(iterators.map((iterator) => iterator.next()));
+    const firstEvents = Promise.all(iterators.map((iterator) => iterator.next()));
     await turns(3);
 
     await hub.publish(1);
@@ -74,12 +74,12 @@ describe.each(PLATFORMS)('%s: a filter', (platform) => {
         order.push('turn');
       }
     })();
-    await Promise.all([heard, others]);
+    await Promise.all([firstEvents, others]);
 
     const first = order.indexOf('filter');
     const last = order.lastIndexOf('filter');
     expect(order.slice(first, last)).toContain('turn');
-    expect((await heard).map(({ value }) => value?.data)).toEqual(Array(64).fill(1));
+    expect((await firstEvents).map(({ value }) => value?.data)).toEqual(Array(64).fill(1));
     await Promise.all(iterators.map((iterator) => iterator.return?.()));
   });
 });

@@ -10,7 +10,7 @@ const start = useHubApps();
 class Losing implements Broker {
   private records: BrokerRecord[] = [];
   private epoch = 'first';
-  private tell: (records: readonly BrokerRecord[]) => void = () => undefined;
+  private listener: (records: readonly BrokerRecord[]) => void = () => undefined;
 
   async open(): Promise<void> {
     this.records = [];
@@ -19,12 +19,12 @@ class Losing implements Broker {
   async append(_log: string, entry: Parameters<Broker['append']>[1]): Promise<BrokerPosition> {
     const record = { ...entry, epoch: this.epoch, offset: this.records.length + 1, time: Date.now() };
     this.records.push(record);
-    this.tell([record]);
+    this.listener([record]);
     return record;
   }
 
   async tail(_log: string, listener: (records: readonly BrokerRecord[]) => void) {
-    this.tell = listener;
+    this.listener = listener;
     return { epoch: this.epoch, offset: this.records.length, stop: () => undefined };
   }
 
@@ -77,10 +77,10 @@ describe.each(PLATFORMS)('%s: a client of a log that is replaced while the appli
       expect(eventsOf(back.body)).toEqual(events);
     }
 
-    const [mark, ...told] = recordsOf(live.body);
-    expect(mark?.id).toBe(old);
-    expect(told.map(({ event, data }) => event ?? data)).toEqual(['reset', 'one', 'two']);
-    expect(JSON.parse(told[0]?.data ?? '')).toEqual({ reason: 'epoch', oldest: ids[0] });
+    const [position, ...records] = recordsOf(live.body);
+    expect(position?.id).toBe(old);
+    expect(records.map(({ event, data }) => event ?? data)).toEqual(['reset', 'one', 'two']);
+    expect(JSON.parse(records[0]?.data ?? '')).toEqual({ reason: 'epoch', oldest: ids[0] });
     expect(hub.size()).toBe(5);
   });
 });
@@ -107,12 +107,12 @@ describe.each(PLATFORMS)('%s: a subscriber that receives a lagged event', (platf
     await events.return?.();
     expect(lagged?.type).toBe('lagged');
     const back = hub.subscribe({ after: lagged?.id })[Symbol.asyncIterator]();
-    const heard: unknown[] = [];
-    while (heard.at(-1) !== missed.at(-1)) {
-      heard.push((await back.next()).value?.data);
+    const received: unknown[] = [];
+    while (received.at(-1) !== missed.at(-1)) {
+      received.push((await back.next()).value?.data);
     }
 
-    expect(heard.filter((each) => each !== 'first').slice(-missed.length)).toEqual(missed);
+    expect(received.filter((each) => each !== 'first').slice(-missed.length)).toEqual(missed);
     await back.return?.();
   });
 });

@@ -20,7 +20,7 @@ import { PLATFORMS, type Platform } from '../support/app.js';
 import { Recorder } from '../support/events.js';
 import { eventsOf, hubOf, joined, NDJSON, range, recordsOf, SSE } from '../support/hub.js';
 import type { RawClient } from '../support/raw-client.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const MIB = 1024 * 1024;
 /** What one event carries: a few hundred of them are more than the kernel takes for a client that does not read. */
@@ -129,8 +129,8 @@ async function publishPaced(
   return ids;
 }
 
-/** What a client was told: numbers of events, and of how many it was told that they were dropped, as less than nothing. */
-function toldOf({ body, head }: RawClient): number[] {
+/** What a client was numbers: numbers of events, and of how many it was numbers that they were dropped, as less than nothing. */
+function numbersOf({ body, head }: RawClient): number[] {
   if (/ndjson/.test(head)) {
     return body
       .split('\n')
@@ -145,31 +145,31 @@ function toldOf({ body, head }: RawClient): number[] {
 }
 
 /**
- * Counts what a client was told of, had or dropped, each in its place: there is one gap, or several where the operating system has
+ * Counts what a client was numbers of, had or dropped, each in its place: there is one gap, or several where the operating system has
  * taken a little more meanwhile.
  */
-function placesIn(told: readonly number[]): number {
+function placesIn(numbers: readonly number[]): number {
   let at = 0;
-  for (const n of told) {
+  for (const n of numbers) {
     at = n < 0 ? at - n : at + 1;
     expect(n < 0 || n === at).toBe(true);
   }
-  expect(told.some((n) => n < 0)).toBe(true);
+  expect(numbers.some((n) => n < 0)).toBe(true);
   return at;
 }
 
-/** Waits until a client was told of so many, had or dropped. */
-async function accountedFor(client: RawClient, count: number): Promise<number[]> {
+/** Waits until a client was numbers of so many, had or dropped. */
+async function untilAccountedFor(client: RawClient, count: number): Promise<number[]> {
   for (;;) {
-    const told = toldOf(client);
-    const had = told.filter((n) => n > 0).length;
-    const dropped = told.filter((n) => n < 0).reduce((sum, n) => sum - n, 0);
+    const numbers = numbersOf(client);
+    const had = numbers.filter((n) => n > 0).length;
+    const dropped = numbers.filter((n) => n < 0).reduce((sum, n) => sum - n, 0);
     if (had + dropped >= count) {
-      return told;
+      return numbers;
     }
     await once(client.socket, 'data');
     // Not for each piece: there is much to look through.
-    await quiet(() => client.socket.bytesRead, 10);
+    await untilStable(() => client.socket.bytesRead, 10);
   }
 }
 
@@ -191,14 +191,14 @@ describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disco
       ]);
       client.socket.resume();
       await client.closed();
-      const first = toldOf(client);
+      const first = numbersOf(client);
       expect(first).toEqual(range(1, first.length));
       expect(client.complete).toBe(false);
       const back = await come('/returned/disconnect', {
         ...SSE,
         'Last-Event-ID': recordsOf(client.body).at(-1)?.id ?? '',
       });
-      expect(await accountedFor(back, MANY - first.length)).toEqual(range(first.length + 1, MANY));
+      expect(await untilAccountedFor(back, MANY - first.length)).toEqual(range(first.length + 1, MANY));
     },
   );
 
@@ -215,7 +215,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading, with the policy disco
 
     expect(await closes.count(1)).toEqual(['error']);
     expect(logs.of('error').join()).toMatch(/Feed\.iterated.*failed.*slow-consumer|too slow/s);
-    const numbers = toldOf(client).filter((n) => !Number.isNaN(n));
+    const numbers = numbersOf(client).filter((n) => !Number.isNaN(n));
     expect(numbers).toEqual(range(1, numbers.length));
     expect(client.complete).toBe(false);
   });
@@ -243,22 +243,22 @@ describe.each(PLATFORMS)('%s: a client that stops reading receives the number of
 
       await publishPaced(hub, 1, MANY, others);
       client.socket.resume();
-      const told = await accountedFor(client, MANY);
+      const numbers = await untilAccountedFor(client, MANY);
       await hub.publish(`${MANY + 1} last`);
       await endsWith(client, `${MANY + 1} last`);
 
-      expect(placesIn(told)).toBe(MANY);
+      expect(placesIn(numbers)).toBe(MANY);
       if (policy === 'drop-newest') {
         // What waits was there before what was dropped.
-        expect(told.at(-1)).toBeLessThan(0);
+        expect(numbers.at(-1)).toBeLessThan(0);
       } else {
         const kept = range(MANY - (policy === 'latest' ? 4 : 9), MANY);
-        expect(told.slice(-kept.length)).toEqual(kept);
+        expect(numbers.slice(-kept.length)).toEqual(kept);
       }
-      expect(toldOf(client)).toEqual([...told, MANY + 1]);
+      expect(numbersOf(client)).toEqual([...numbers, MANY + 1]);
       for (const other of others) {
         await endsWith(other, `${MANY + 1} last`);
-        expect(toldOf(other)).toEqual(range(1, MANY + 1));
+        expect(numbersOf(other)).toEqual(range(1, MANY + 1));
       }
       expect(closes.seen).toEqual([]);
       expect(logs.of('error')).toEqual([]);
@@ -278,9 +278,9 @@ describe.each(PLATFORMS)('%s: a client that stops reading receives the number of
       await endsWith(client, `end of ${(round + 1) * MANY}`);
     }
 
-    const told = await accountedFor(client, 3 * MANY);
-    expect(told.filter((n) => n < 0).length).toBeGreaterThanOrEqual(3);
-    expect(placesIn(told)).toBe(3 * MANY);
+    const numbers = await untilAccountedFor(client, 3 * MANY);
+    expect(numbers.filter((n) => n < 0).length).toBeGreaterThanOrEqual(3);
+    expect(placesIn(numbers)).toBe(3 * MANY);
   }, 30_000);
 });
 
@@ -361,7 +361,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
     // A write ends with the event that brings it above 64 KiB.
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(3 * 66_000 + 2 * HIGH_WATER_MARK);
     client.socket.resume();
-    expect(await accountedFor(client, MANY - 1)).toEqual(range(2, MANY));
+    expect(await untilAccountedFor(client, MANY - 1)).toEqual(range(2, MANY));
   }, 30_000);
 });
 
@@ -378,7 +378,7 @@ describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
     expect(logs.of('warn')).toEqual([expect.stringMatching(/Feed\.impatient.*took nothing/)]);
     expect(hub.size()).toBe(1);
     await publishPaced(hub, MANY + 1, MANY + 1, [other]);
-    expect(toldOf(other)).toEqual(range(1, MANY + 1));
+    expect(numbersOf(other)).toEqual(range(1, MANY + 1));
   });
 
   it('does not apply to a client that has read everything', async () => {
@@ -389,7 +389,7 @@ describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
     await new Promise((resolve) => setTimeout(resolve, 300));
     await publishPaced(hub, 3, 3, [client]);
 
-    expect(toldOf(client)).toEqual([1, 2, 3]);
+    expect(numbersOf(client)).toEqual([1, 2, 3]);
     expect(closes.seen).toEqual([]);
   });
 });

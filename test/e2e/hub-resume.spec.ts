@@ -596,9 +596,9 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
 
     expect(dataOf(sse?.body ?? '')).toEqual([...expected, '10']);
     expect(ndjson?.body).toBe([...expected, '10'].map((line) => `${line}\n`).join(''));
-    const mark = ids[9 - expected.length - 1];
+    const expectedId = ids[9 - expected.length - 1];
     const [{ id } = {}] = recordsOf(sse?.body ?? '');
-    expect(mark === undefined ? id?.endsWith('.0') : id === mark).toBe(true);
+    expect(expectedId === undefined ? id?.endsWith('.0') : id === expectedId).toBe(true);
   });
 
   it('counts only events that the client receives', async () => {
@@ -692,16 +692,16 @@ describe.each(PLATFORMS)('%s: a client that receives no event for a long time', 
 function follow(
   url: string,
   fetch?: EventSourceInit['fetch'],
-): { source: EventSource; seen: Recorder<string>; heard: Recorder } {
+): { source: EventSource; seen: Recorder<string>; connectionEvents: Recorder } {
   const source = new EventSource(url, { fetch });
   sources.push(source);
   const seen = new Recorder<string>();
-  const heard = new Recorder();
-  source.addEventListener('open', () => heard.add('open'));
+  const connectionEvents = new Recorder();
+  source.addEventListener('open', () => connectionEvents.add('open'));
   for (const type of ['message', 'tick', 'reset', 'lagged']) {
     source.addEventListener(type, (event) => seen.add(`${type} ${String(event.data)}`));
   }
-  return { source, seen, heard };
+  return { source, seen, connectionEvents };
 }
 
 describe.each(PLATFORMS)('%s: eventsource', (platform) => {
@@ -713,8 +713,8 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
 
   it('receives everything in order, however often it is cut off', async () => {
     const { hub, url, registry } = await start(platform, { options });
-    const { seen, heard } = follow(url('/all'));
-    await heard.count(1);
+    const { seen, connectionEvents } = follow(url('/all'));
+    await connectionEvents.count(1);
 
     await hub.publish('first', { type: 'tick' });
     await seen.count(1);
@@ -724,7 +724,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
       void registry.close();
       await joined(hub, 0);
       await publishAll(hub, [`${round} while it is away`, `${round} still`]);
-      await heard.count(round + 1);
+      await connectionEvents.count(round + 1);
       await publishAll(hub, [`${round} when it is back`]);
       await seen.count(1 + round * 4);
     }
@@ -739,8 +739,8 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
 
   it('receives everything in order when its connection breaks', async () => {
     const { hub, url, sockets } = await start(platform, { options });
-    const { seen, heard } = follow(url('/all'));
-    await heard.count(1);
+    const { seen, connectionEvents } = follow(url('/all'));
+    await connectionEvents.count(1);
     const loop = new PublishLoop(hub);
 
     for (const n of range(1, 5)) {
@@ -748,7 +748,7 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
       const socket = (await sockets.count(n)).at(-1);
       socket?.destroy();
     }
-    await heard.count(6);
+    await connectionEvents.count(6);
     const count = await loop.stop();
     await seen.count(count);
 
@@ -757,8 +757,8 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
 
   it('receives a reset, and then the events of the history', async () => {
     const { hub, url, registry } = await start(platform, { options, hub: { history: { limit: 2 } } });
-    const { seen, heard } = follow(url('/all'));
-    await heard.count(1);
+    const { seen, connectionEvents } = follow(url('/all'));
+    await connectionEvents.count(1);
     await hub.publish(1);
     await seen.count(1);
 
@@ -778,8 +778,8 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
   it('receives a reset after the server was restarted', async () => {
     const first = await start(platform, { options });
     let current = first.url('/all');
-    const { seen, heard } = follow(current, (_, init) => fetch(current, init));
-    await heard.count(1);
+    const { seen, connectionEvents } = follow(current, (_, init) => fetch(current, init));
+    await connectionEvents.count(1);
     await first.hub.publish('before');
     await seen.count(1);
 

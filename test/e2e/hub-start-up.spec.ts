@@ -658,10 +658,10 @@ describe('A hub in an application context without HTTP', () => {
     const context = await NestFactory.createApplicationContext(root, { logger: false, abortOnError: false });
     const { hub } = context.get(Worker);
     const events = hub.subscribe()[Symbol.asyncIterator]();
-    const heard = events.next();
+    const firstEvent = events.next();
 
     await hub.publish('published');
-    expect((await heard).value?.data).toBe('published');
+    expect((await firstEvent).value?.data).toBe('published');
     await context.close();
 
     expect(await events.next()).toEqual({ done: true, value: undefined });
@@ -1084,8 +1084,8 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
       const client = await get(`/query?topic=${encodeURIComponent(topic)}`);
       await client.until('id: ');
 
-      await hub.publish('heard', { topic });
-      await client.until('heard\n\n');
+      await hub.publish('first event', { topic });
+      await client.until('first event\n\n');
 
       expect(hub.topics).toEqual([topic]);
     },
@@ -1211,11 +1211,11 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
       filter: undefined,
       signal: undefined,
     });
-    const heard = events[Symbol.asyncIterator]().next();
+    const firstEvent = events[Symbol.asyncIterator]().next();
 
     await hub.publish(1, { topic: undefined, type: undefined, key: undefined });
 
-    expect((await heard).value?.data).toBe(1);
+    expect((await firstEvent).value?.data).toBe(1);
     events.close();
   });
 });

@@ -103,7 +103,7 @@ describe.each(PLATFORMS)('%s: one large event', (platform) => {
 
 describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {
   it('that its own hook closes in the middle of many events ends cleanly, and is not reported as slow', async () => {
-    const heard: unknown[] = [];
+    const received: unknown[] = [];
     const codes: string[] = [];
     @Controller()
     class Closing {
@@ -114,7 +114,7 @@ describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {
         stream.hooks({
           beforeChunk: (chunk) => {
             const { data } = chunk as HubEvent;
-            heard.push(data);
+            received.push(data);
             if (data === 3) {
               void stream.close();
             }
@@ -134,7 +134,7 @@ describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {
 
     expect(client.complete).toBe(true);
     expect(dataOf(client.body).slice(0, 2)).toEqual(['1', '2']);
-    expect(heard).toEqual([1, 2, 3]);
+    expect(received).toEqual([1, 2, 3]);
     expect([logs.of('warn'), logs.of('error'), hub.size()]).toEqual([[], [], 0]);
     expect(codes).toHaveLength(1);
   });

@@ -56,9 +56,9 @@ describe('A subscription with a signal', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(2);
     await iterators[0]?.return?.();
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
-    const heard = iterators[1]?.next();
+    const first = iterators[1]?.next();
     controller.abort();
-    expect(await heard).toEqual({ done: true, value: undefined });
+    expect(await first).toEqual({ done: true, value: undefined });
     // One that is taken up only now is over at once.
     expect(await subscriptions[2]?.[Symbol.asyncIterator]().next()).toEqual({ done: true, value: undefined });
     expect(hub.size()).toBe(0);

@@ -17,7 +17,7 @@ import { type Deferred, deferred, Recorder } from '../support/events.js';
 import { dataOf, hubOf, joined, publishAll, range, SSE } from '../support/hub.js';
 import { documentedConfig, Nginx, type NginxConfig, plainConfig } from '../support/nginx.js';
 import { RawClient } from '../support/raw-client.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 import { itWith } from '../support/tools.js';
 import { eventually, noise } from '../support/transports.js';
 
@@ -189,7 +189,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     const client = await sse('/silent/1');
 
     await client.until(/:\n\n.*:\n\n/s);
-    await ndjson('/silent/2').beaten(2);
+    await ndjson('/silent/2').untilHeartbeats(2);
 
     expect(client.body.replaceAll(':\n\n', '')).toBe('');
   });
@@ -214,7 +214,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     const client = ndjson('/export');
     await client.until(1);
     client.stall();
-    await quiet(() => script.pulled, 100);
+    await untilStable(() => script.pulled, 100);
 
     client.leave();
 
@@ -239,7 +239,7 @@ describe.each(SETUPS)('$platform behind an nginx $name:', ({ platform, config })
     await client.until(1);
     client.stall();
 
-    const stalledAt = await quiet(() => script.pulled, 150);
+    const stalledAt = await untilStable(() => script.pulled, 150);
 
     expect(stalledAt).toBeLessThan(EXPORTED / 2);
     client.resume();
@@ -434,7 +434,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
       const mute = await sse('/mute');
 
       await mute.closed();
-      await client.beaten(client.beats + 2);
+      await client.untilHeartbeats(client.beats + 2);
 
       expect(client.ending).toBeUndefined();
     });
@@ -442,7 +442,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
     itNginx('the application notices when a client disconnects', async () => {
       const { websocket: open } = await start(platform, documentedConfig, { options });
       const client = open('/silent/1');
-      await client.beaten(1);
+      await client.untilHeartbeats(1);
 
       client.leave();
 
@@ -455,7 +455,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
       await client.until(1);
       client.stall();
 
-      const stalledAt = await quiet(() => script.pulled, 150);
+      const stalledAt = await untilStable(() => script.pulled, 150);
 
       expect(stalledAt).toBeLessThan(EXPORTED / 2);
       client.resume();

@@ -22,7 +22,7 @@ import {
 import { LogRecorder, PLATFORMS, type Platform, startApp } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { Recorder } from '../support/events.js';
-import { quiet, turns, useApps } from '../support/running.js';
+import { turns, untilStable, useApps } from '../support/running.js';
 
 const start = useApps();
 const FOREVER = new Promise<never>(() => undefined);
@@ -240,9 +240,9 @@ describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => 
     await client.until('0\r\n\r\n');
 
     const rows = client.body.match(/^\d+,/gm) ?? [];
-    const told = [...client.body.matchAll(/^#(\d+) dropped$/gm)].map(([, count]) => Number(count));
-    expect(told).toHaveLength(1);
-    expect(rows.length + Number(told[0])).toBe(1_000);
+    const counts = [...client.body.matchAll(/^#(\d+) dropped$/gm)].map(([, count]) => Number(count));
+    expect(counts).toHaveLength(1);
+    expect(rows.length + Number(counts[0])).toBe(1_000);
   });
 
   it('make the stream fail if lagged() throws', async () => {
@@ -440,7 +440,7 @@ describe.each(PLATFORMS)('%s: an option', (platform) => {
     });
     const client = await get('/source');
     client.socket.pause();
-    await quiet(() => pulled);
+    await untilStable(() => pulled);
 
     expect(await seen.count(1)).toEqual(['send-timeout']);
   });

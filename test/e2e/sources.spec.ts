@@ -845,13 +845,13 @@ describe.each(PLATFORMS)('%s: when the client disconnects,', (platform) => {
   });
 
   it('a handler that pushes is notified by its signal and its hooks', async () => {
-    const heard = new Recorder();
+    const notified = new Recorder();
     @Controller()
     class Tail {
       @Stream('tail', { format: 'text' })
       tail(@ConnectedStream() stream: StreamConnection<string>, @StreamSignal() signal: AbortSignal): void {
-        signal.addEventListener('abort', () => heard.add(`signal ${(signal.reason as StreamCloseError).code}`));
-        stream.hooks({ onClose: (_, { code }) => heard.add(`hook ${code}`) });
+        signal.addEventListener('abort', () => notified.add(`signal ${(signal.reason as StreamCloseError).code}`));
+        stream.hooks({ onClose: (_, { code }) => notified.add(`hook ${code}`) });
         void stream.send('x');
       }
     }
@@ -861,7 +861,7 @@ describe.each(PLATFORMS)('%s: when the client disconnects,', (platform) => {
     await client.until('x');
     client.disconnect();
 
-    expect(await heard.count(2)).toEqual(['signal client-closed', 'hook client-closed']);
+    expect(await notified.count(2)).toEqual(['signal client-closed', 'hook client-closed']);
   });
 
   it('a Subject has no observer left, and later values are ignored', async () => {

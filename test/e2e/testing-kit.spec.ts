@@ -18,7 +18,7 @@ import {
 import { expectNoOpenStreams, expectOpenStreams, streamOf, useFakeClock } from '../../lib/testing/index.js';
 import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { Recorder } from '../support/events.js';
-import { quiet } from '../support/running.js';
+import { untilStable } from '../support/running.js';
 
 const KIB_64 = 'x'.repeat(65_536);
 
@@ -304,7 +304,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     const stream = await streamOf(app, '/feed/endless');
     await stream.next();
     stream.stall();
-    const taken = await quiet(() => pulled);
+    const taken = await untilStable(() => pulled);
     expect(taken).toBeLessThan(1_000);
     stream.resume();
     await stream.until(() => pulled > taken);
@@ -315,7 +315,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
   it('stops reading if the test does not read events', async () => {
     const app = await create(platform);
     const stream = await streamOf<Buffer>(app, '/feed/endless');
-    const taken = await quiet(() => pulled);
+    const taken = await untilStable(() => pulled);
     let bytes = 0;
     await stream.until(({ data }) => {
       bytes += data.length;
@@ -435,7 +435,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     const clock = useFakeClock(app);
     const stream = await streamOf(app, '/feed/endless');
     stream.stall();
-    await quiet(() => pulled);
+    await untilStable(() => pulled);
     await clock.advance(29_999);
     expect(seen.seen).toEqual([]);
     await clock.advance(1);

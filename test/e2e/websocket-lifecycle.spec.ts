@@ -16,7 +16,7 @@ import { PLATFORMS } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { deferred, Recorder } from '../support/events.js';
 import type { RawClient } from '../support/raw-client.js';
-import { quiet, type RunningApp, turns, useApps } from '../support/running.js';
+import { type RunningApp, turns, untilStable, useApps } from '../support/running.js';
 import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 import { HANDSHAKE, maskedFrame } from '../support/websocket-frames.js';
@@ -211,7 +211,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
 
     const client = await WebSocketClient.open(app.url('/feed'));
     client.socket.pause();
-    const paused = await quiet(() => pulled);
+    const paused = await untilStable(() => pulled);
     expect(paused).toBeLessThan(1_000);
     const [stream] = [...app.registry];
     expect(stream?.bufferedAmount).toBeLessThan(1_000_000);
@@ -615,7 +615,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       for (let i = 0; i < 2_000; i++) {
         client.socket.send(String(i).padEnd(10_000));
       }
-      const waiting = await quiet(() => client.socket.bufferedAmount);
+      const waiting = await untilStable(() => client.socket.bufferedAmount);
       expect(waiting).toBeGreaterThan(1_000_000);
       const [socket] = await app.sockets.count(1);
       expect(socket?.isPaused()).toBe(true);

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { StreamingModule, type StreamingModuleOptions, StreamRegistry } from '../../lib/index.js';
 
-/** Every test over sockets runs on both: `describe.each(PLATFORMS)('%s: …', (platform) => …)`. */
+/** Every test over sockets runs on both platforms: `describe.each(PLATFORMS)('%s: …', (platform) => …)`. */
 export const PLATFORMS = ['express', 'fastify'] as const;
 export type Platform = (typeof PLATFORMS)[number];
 
@@ -19,7 +19,7 @@ export interface AppSetup {
   readonly configure?: (app: INestApplication) => void | Promise<void>;
 }
 
-/** What the application logged, one `level message` a line. */
+/** The log of the application: a line `level message` for each entry. */
 export class LogRecorder implements LoggerService {
   readonly lines: string[] = [];
   log = (message: unknown) => void this.lines.push(`log ${String(message)}`);

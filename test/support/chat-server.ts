@@ -11,7 +11,7 @@ export interface ChatRequest {
   readonly response: ServerResponse;
 }
 
-/** A stand-in for an OpenAI-compatible server: the test writes the answers. */
+/** Replaces an OpenAI-compatible server: the test writes the answers. */
 export class ChatServer {
   readonly requests = new Recorder<ChatRequest>();
   readonly disconnects = new Recorder<string>();
@@ -29,7 +29,7 @@ export class ChatServer {
     await once(this.server, 'close');
   }
 
-  /** An event as such servers send it. */
+  /** An event in the format of these servers. */
   static token(content: string): string {
     return `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`;
   }

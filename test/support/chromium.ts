@@ -1,6 +1,6 @@
 import { type BrowserContext, chromium } from 'playwright-core';
 
-/** Chromium as Debian has it, alone with itself: it looks nothing up outside. */
+/** The Chromium of Debian, without access to the network outside of this machine. */
 export function launchChromium(executablePath: string, profile: string): Promise<BrowserContext> {
   return chromium.launchPersistentContext(profile, {
     executablePath,

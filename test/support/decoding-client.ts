@@ -2,10 +2,10 @@ import { type IncomingMessage, request } from 'node:http';
 import type { Transform } from 'node:stream';
 import zlib from 'node:zlib';
 
-/** Node.js ≥ 22.15 has it; the types are those of Node.js 20. */
+/** Exists since Node.js 22.15; the types are those of Node.js 20. */
 const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform };
 
-/** The codings this Node.js can read and write. */
+/** The codings that this version of Node.js supports. */
 export const CODINGS: readonly string[] = createZstdDecompress ? ['zstd', 'br', 'gzip'] : ['br', 'gzip'];
 
 function decoderOf(coding: string | undefined): Transform | undefined {
@@ -24,11 +24,11 @@ function decoderOf(coding: string | undefined): Transform | undefined {
   throw new Error(`The body is encoded with ${coding}`);
 }
 
-/** A client that decodes the body while it comes. */
+/** A client that decodes the body while it arrives. */
 export class DecodingClient {
-  /** What could be read so far. */
+  /** The text that could be decoded so far. */
   text = '';
-  /** What broke the body off. */
+  /** The error that cut the body off. */
   error: Error | undefined;
   ended = false;
   readonly bytes: Buffer[] = [];
@@ -39,16 +39,16 @@ export class DecodingClient {
     const source = decoder ?? response;
     source.on('data', (data: Buffer) => {
       this.text += data.toString();
-      this.wake();
+      this.notifyWaiters();
     });
     source.on('end', () => {
       this.ended = true;
-      this.wake();
+      this.notifyWaiters();
     });
     for (const each of [response, source]) {
       each.on('error', (error: Error) => {
         this.error ??= error;
-        this.wake();
+        this.notifyWaiters();
       });
     }
     response.on('data', (data: Buffer) => {
@@ -74,16 +74,16 @@ export class DecodingClient {
     return this.response.headers[name]?.toString();
   }
 
-  /** Waits until the text has this. */
+  /** Waits until the decoded text contains a string. */
   async until(match: string): Promise<string> {
     await this.when(() => this.text.includes(match));
     return this.text;
   }
 
-  /** Waits for the end, whichever. Resolves to all that could be read. */
+  /** Waits for the end, clean or not. Resolves to the text that could be decoded. */
   async over(): Promise<string> {
     while (!this.ended && !this.error) {
-      await this.news();
+      await this.nextChange();
     }
     return this.text;
   }
@@ -97,23 +97,23 @@ export class DecodingClient {
       if (this.ended || this.error) {
         throw new Error(`The body is over (${this.error?.message ?? 'whole'}). It was ${JSON.stringify(this.text)}`);
       }
-      await this.news();
+      await this.nextChange();
     }
   }
 
-  private news(): Promise<void> {
+  private nextChange(): Promise<void> {
     return new Promise((resolve) => {
-      const wake = (): void => {
-        this.waiting.delete(wake);
+      const resume = (): void => {
+        this.waiting.delete(resume);
         resolve();
       };
-      this.waiting.add(wake);
+      this.waiting.add(resume);
     });
   }
 
-  private wake(): void {
-    for (const wake of [...this.waiting]) {
-      wake();
+  private notifyWaiters(): void {
+    for (const resume of [...this.waiting]) {
+      resume();
     }
   }
 }

@@ -1,5 +1,5 @@
-// An application in a process of its own, which is ended with SIGTERM and started again. It is JavaScript, as the package is when it is deployed:
-// Node.js runs it as it stands, on what `npm run build` has made.
+// An application in a separate process, which is ended with SIGTERM and started again. It is JavaScript, like a deployed application, and uses the
+// output of `npm run build`.
 import 'reflect-metadata';
 import { Body, Controller, Get, Header, Module, Post } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -29,7 +29,7 @@ class Feed {
     return this.hub.subscribe({ after });
   }
 
-  /** Takes a second, which a deploy has to wait for. */
+  /** Takes a second, during which a deploy has to wait. */
   async *slow() {
     for (let row = 1; row <= ROWS; row++) {
       yield { row };

@@ -12,7 +12,7 @@ import { Recorder } from './events.js';
 
 export type Exports = Record<string, unknown>;
 
-/** A block that was translated, with all the modules that it and the blocks that it imports import. */
+/** A translated block, with all modules that it imports, also indirectly. */
 export interface Loaded {
   readonly block: Block;
   readonly code: string;
@@ -48,7 +48,7 @@ export async function load(block: Block, port = 0, known = new Map<Block, Loaded
   return loaded;
 }
 
-/** Runs loaded blocks: what they print goes to `print`, and `replace` has exports of packages to replace. */
+/** Runs loaded blocks. `print` receives their output, and `replace` has exports of packages to replace. */
 export class Evaluation {
   private readonly modules = new Map<Block, Exports>();
 
@@ -87,7 +87,7 @@ export class Evaluation {
   }
 }
 
-/** Runs a block as a module: what it prints goes to `print`, and `replace` has exports of packages to replace. */
+/** Runs a block as a module. `print` receives its output, and `replace` has exports of packages to replace. */
 export async function evaluate(
   block: Block,
   print: (line: string) => void,
@@ -105,7 +105,7 @@ export interface RunningBlock {
   close(): Promise<void>;
 }
 
-/** Nest's factories for a platform, the applications they have made, and `listening`: until these listen. */
+/** Nest's factories for a platform, the applications that they have created, and `listening`, which waits until these listen. */
 export function factoryOf(platform: Platform) {
   const own: INestApplication[] = [];
   const listening: Promise<void>[] = [];
@@ -122,7 +122,7 @@ export function factoryOf(platform: Platform) {
     });
     own.push(app);
     const listen = () => app.listen(0, '127.0.0.1').then(resolve, reject);
-    // Not by assignment, which what NestFactory makes ignores: the examples would listen on the port they name.
+    // The objects of NestFactory ignore an assignment: the examples would listen on the port that they name.
     return Object.create(app, { listen: { value: listen } }) as INestApplication;
   };
   return { own, listening, replaced: { '@nestjs/core': { NestFactory: { create } }, ...testingOn(platform) } };
@@ -157,7 +157,7 @@ export async function start(block: Block, platform: Platform): Promise<RunningBl
   };
 }
 
-/** The application that a block starts, that of the module it exports, or one with the controllers it exports. */
+/** The application that a block starts, the one of the module that it exports, or one with the controllers that it exports. */
 async function startedBy(block: Block, platform: Platform, printed: Recorder): Promise<INestApplication> {
   const { own, listening, replaced } = factoryOf(platform);
   const exported = await evaluate(block, printed.add, replaced);
@@ -178,7 +178,7 @@ async function startedBy(block: Block, platform: Platform, printed: Recorder): P
   return started.app;
 }
 
-/** Closes an application, and the connections that clients leave to it. */
+/** Closes an application, and the connections that clients have left open. */
 function closerOf(app: INestApplication): () => Promise<void> {
   const sockets = new Set<Socket>();
   let closing = false;
@@ -186,7 +186,7 @@ function closerOf(app: INestApplication): () => Promise<void> {
     closing ? socket.destroy() : sockets.add(socket),
   );
   return () => {
-    // After an aborted request fetch() connects again, for requests to come, and Node.js waits for that connection.
+    // After an aborted request, fetch() opens a connection in advance, and Node.js waits for it.
     closing = true;
     for (const socket of sockets) {
       socket.destroy();

@@ -1,4 +1,4 @@
-/** A promise with its handles outside. */
+/** A promise with functions that settle it. */
 export interface Deferred<T = void> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
@@ -15,27 +15,27 @@ export function deferred<T = void>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** Collects what happens, and lets a test wait for it. */
+/** Collects events in order, and lets a test wait for them. */
 export class Recorder<T = string> {
   readonly seen: T[] = [];
   private readonly waiting = new Set<() => void>();
 
   readonly add = (item: T): void => {
     this.seen.push(item);
-    for (const wake of [...this.waiting]) {
-      wake();
+    for (const resume of [...this.waiting]) {
+      resume();
     }
   };
 
-  /** Waits until so many have happened. */
+  /** Waits for a number of events. */
   async count(n: number): Promise<T[]> {
     while (this.seen.length < n) {
       await new Promise<void>((resolve) => {
-        const wake = () => {
-          this.waiting.delete(wake);
+        const resume = () => {
+          this.waiting.delete(resume);
           resolve();
         };
-        this.waiting.add(wake);
+        this.waiting.add(resume);
       });
     }
     return this.seen;

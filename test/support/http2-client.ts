@@ -10,19 +10,19 @@ import {
 } from 'node:http2';
 import type { Socket } from 'node:net';
 
-/** A key for 127.0.0.1 and localhost that nobody should trust. */
+/** A public key pair for 127.0.0.1 and localhost: not to be trusted. */
 export const TLS = {
   key: readFileSync(new URL('./tls/key.pem', import.meta.url)),
   cert: readFileSync(new URL('./tls/cert.pem', import.meta.url)),
 };
 
-/** What an HTTP/2 client gets in answer to a request. */
+/** The response that an HTTP/2 client receives. */
 export class Http2Reply {
   received = '';
   headers: IncomingHttpHeaders | undefined;
-  /** What broke the stream, such as a reset. */
+  /** The error that broke the stream, such as a reset. */
   error: (Error & { code?: string }) | undefined;
-  /** Whether the body ended as it should. */
+  /** Whether the body is complete. */
   complete = false;
   private readonly waiting = new Set<() => void>();
 
@@ -30,11 +30,11 @@ export class Http2Reply {
     stream.setEncoding('latin1');
     stream.on('response', (headers) => {
       this.headers = headers;
-      this.wake();
+      this.notifyWaiters();
     });
     stream.on('data', (data: string) => {
       this.received += data;
-      this.wake();
+      this.notifyWaiters();
     });
     stream.on('end', () => {
       this.complete = stream.rstCode === 0;
@@ -42,7 +42,7 @@ export class Http2Reply {
     stream.on('error', (error) => {
       this.error = error;
     });
-    stream.on('close', () => this.wake());
+    stream.on('close', () => this.notifyWaiters());
   }
 
   get status(): number {
@@ -52,15 +52,15 @@ export class Http2Reply {
   /** Waits for the head. */
   async head(): Promise<IncomingHttpHeaders> {
     while (!this.headers) {
-      await this.news('the head came');
+      await this.nextChange('the head came');
     }
     return this.headers;
   }
 
-  /** Waits until what was received matches. Fails when the stream closes before. */
+  /** Waits until the received text matches. Rejects if the stream closes before. */
   async until(match: string | RegExp): Promise<string> {
     while (typeof match === 'string' ? !this.received.includes(match) : !match.test(this.received)) {
-      await this.news(`${String(match)} came`);
+      await this.nextChange(`${String(match)} came`);
     }
     return this.received;
   }
@@ -73,22 +73,22 @@ export class Http2Reply {
     return this.received;
   }
 
-  private async news(what: string): Promise<void> {
+  private async nextChange(what: string): Promise<void> {
     if (this.stream.destroyed) {
       throw new Error(`The stream closed before ${what}. Received: ${JSON.stringify(this.received)}`);
     }
     await new Promise<void>((resolve) => {
-      const wake = () => {
-        this.waiting.delete(wake);
+      const resume = () => {
+        this.waiting.delete(resume);
         resolve();
       };
-      this.waiting.add(wake);
+      this.waiting.add(resume);
     });
   }
 
-  private wake(): void {
-    for (const wake of [...this.waiting]) {
-      wake();
+  private notifyWaiters(): void {
+    for (const resume of [...this.waiting]) {
+      resume();
     }
   }
 }
@@ -115,7 +115,7 @@ export class Http2Client {
 
 export interface SessionSetup extends SecureClientSessionOptions {
   readonly tls?: boolean;
-  /** Makes the connection. */
+  /** Opens the connection. */
   readonly createConnection?: () => Socket;
 }
 
@@ -136,7 +136,7 @@ export function useSessions(): (port: number, setup?: SessionSetup) => Promise<H
       ...options,
     });
     open.push(session);
-    // A session that breaks shows as the close of its streams.
+    // If a session breaks, the close of its streams reports it.
     session.on('error', () => undefined);
     await once(session, 'remoteSettings');
     return new Http2Client(session);

@@ -12,7 +12,7 @@ import type { AppSetup, Platform } from './app.js';
 import { hubOf } from './hub.js';
 import { type RunningApp, useApps } from './running.js';
 
-/** The same events in two ways: as a subscription that is returned, and as one that is read. */
+/** Sends the same events in two ways: by a subscription that is returned, and by one that is iterated. */
 @Controller()
 export class Feed {
   constructor(@InjectHub('feed') readonly hub: Hub) {}

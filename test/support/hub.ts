@@ -13,31 +13,31 @@ export function hubOf<T = unknown>({ app }: { readonly app: INestApplicationCont
   return app.get<Hub<T>>(getHubToken(name));
 }
 
-/** Waits until a hub has so many subscribers. */
+/** Waits until a hub has a number of subscribers. */
 export async function joined(hub: Hub<never> | Hub, size: number): Promise<void> {
   if (hub.size() !== size) {
     await firstValueFrom(hub.presence.pipe(filter((event) => event.size === size)));
   }
 }
 
-/** Publishes one after the other, all in one turn of the event loop, without waiting in between. Resolves to their ids. */
+/** Publishes values in order, all in one turn of the event loop. Resolves to their ids. */
 export function publishAll(hub: Hub, data: readonly unknown[], options?: PublishOptions): Promise<string[]> {
   return Promise.all(data.map((each) => hub.publish(each, options)));
 }
 
-/** The numbers from one up to another, both included. */
+/** The numbers from one to another, both included. */
 export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-/** What stands between two empty lines of an event stream. */
+/** The text between two empty lines of an event stream. */
 export interface SseRecord {
   readonly id?: string;
   readonly event?: string;
   readonly data?: string;
 }
 
-/** The records of an event stream that have arrived whole, heartbeats left out. */
+/** The complete records of an event stream, without heartbeats. */
 export function recordsOf(body: string): SseRecord[] {
   return body
     .split('\n\n')
@@ -54,7 +54,7 @@ export function recordsOf(body: string): SseRecord[] {
     .filter((record) => Object.keys(record).length > 0);
 }
 
-/** The events among the records: those with data, without what says only where a client is, or when to come back. */
+/** The records that are events: those with data, except events of type `position` and `shutdown`. */
 export function eventsOf(body: string): SseRecord[] {
   return recordsOf(body).filter(
     ({ data, event }) => data !== undefined && event !== 'position' && event !== 'shutdown',
@@ -66,7 +66,7 @@ export function dataOf(body: string): (string | undefined)[] {
   return eventsOf(body).map(({ data }) => data);
 }
 
-/** Waits until a client has so many whole events, and returns them. */
+/** Waits until a client has a number of complete events, and returns them. */
 export async function eventsUntil(client: RawClient, count: number): Promise<SseRecord[]> {
   for (;;) {
     const events = eventsOf(client.body);
@@ -80,7 +80,7 @@ export async function eventsUntil(client: RawClient, count: number): Promise<Sse
   }
 }
 
-/** Waits for something short at the end of what a client receives from now on, without a look at all of it each time. */
+/** Waits until a short text is at the end of the data that a client receives from now on. Does not search all of the data each time. */
 export function untilLast(client: RawClient, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     let tail = '';
@@ -94,7 +94,7 @@ export function untilLast(client: RawClient, text: string): Promise<void> {
   });
 }
 
-/** Publishes 1, 2, 3, … in every turn of the event loop, until it is stopped. */
+/** Publishes 1, 2, 3, … in the turns of the event loop, until it is stopped. */
 export class PublishLoop {
   readonly ids: string[] = [];
   private going = true;
@@ -107,7 +107,7 @@ export class PublishLoop {
     this.done = this.run();
   }
 
-  /** Stops. What was published last is its number. */
+  /** Stops. Resolves to the number that was published last. */
   async stop(): Promise<number> {
     this.going = false;
     await this.done;

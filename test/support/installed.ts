@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-/** What an application needs beside this package. */
+/** The packages that an application needs in addition to this one. */
 export const NEEDED = ['@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'reflect-metadata', 'rxjs'];
 
-/** A folder of its own, in which the built package and what it needs are installed, and nothing else. */
+/** A new folder, in which only the built package and its peer dependencies are installed. */
 export class InstalledApp {
   private constructor(readonly folder: string) {}
 
@@ -22,7 +22,7 @@ export class InstalledApp {
       await mkdir(dirname(path), { recursive: true });
       await symlink(join(ROOT, 'node_modules', name), path);
     }
-    // Copies: behind a link, they would find all that is installed here.
+    // Copies, and not links: through a link, they would resolve all packages of this repository.
     for (const copy of copies) {
       for (const part of ['dist', 'package.json']) {
         await cp(join(ROOT, part), app.path('node_modules', copy, part), { recursive: true });
@@ -35,7 +35,7 @@ export class InstalledApp {
     return join(this.folder, ...parts);
   }
 
-  /** Runs Node.js in the folder. Resolves to the lines of its output; rejects when it fails. */
+  /** Runs Node.js in the folder. Resolves to the lines of its output; rejects if it fails. */
   async run(...args: string[]): Promise<string[]> {
     const settings = { cwd: this.folder, timeout: 60_000 };
     const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', ...args], settings);

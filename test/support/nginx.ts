@@ -9,24 +9,24 @@ import { realProcess } from './real-process.js';
 import { toolPath } from './tools.js';
 
 const GUIDE = fileURLToPath(new URL('../../docs/deploying.md', import.meta.url));
-/** Another program may take the port between our look and nginx's. */
+/** Another program may take the port after it was found free and before nginx listens on it. */
 const ATTEMPTS = 5;
 
-/** What stands between `http {` and `}` in a configuration, by the port of nginx and that of the application. */
+/** Returns the content of `http { … }` in a configuration, for the port of nginx and that of the application. */
 export type NginxConfig = (port: number, app: number) => string;
 
-/** The configuration docs/deploying.md shows, without TLS. */
+/** The configuration of docs/deploying.md, without TLS. */
 export const documentedConfig: NginxConfig = (port, app) => {
   const [, shown] = /^```nginx\n([\s\S]*?)^```$/m.exec(readFileSync(GUIDE, 'utf8')) ?? [];
   return replaceEach(shown ?? '', {
     'listen 443 ssl;': `listen 127.0.0.1:${port};`,
-    // Only with TLS do browsers speak HTTP/2.
+    // Browsers use HTTP/2 only with TLS.
     'http2 on;': '',
     'server 127.0.0.1:3000;': `server 127.0.0.1:${app};`,
   });
 };
 
-/** As little as makes nginx a proxy: it speaks HTTP/1.0 to the application, on a connection for each request. */
+/** The smallest configuration of a proxy: it sends HTTP/1.0 to the application, on a separate connection for each request. */
 export const plainConfig: NginxConfig = (port, app) =>
   `server { listen 127.0.0.1:${port}; location / { proxy_pass http://127.0.0.1:${app}; } }`;
 
@@ -39,7 +39,7 @@ function replaceEach(text: string, replacements: Readonly<Record<string, string>
   }, text);
 }
 
-/** nginx as it is installed, in one process, with all it writes in a folder of its own. */
+/** The installed nginx, in one process, which writes only to a temporary folder. */
 export class Nginx {
   private constructor(
     readonly port: number,
@@ -80,14 +80,14 @@ export class Nginx {
     this.child = child;
   }
 
-  /** Ends it, and leaves nothing behind. */
+  /** Ends it, and removes its folder. */
   async stop(): Promise<void> {
     await this.halt();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
-/** Starts nginx. @returns nothing when it does not come up, as when its port is taken */
+/** Starts nginx. @returns `undefined` if it does not start, for example because its port is in use */
 async function launch(folder: string, config: string): Promise<ChildProcess | undefined> {
   const file = join(folder, 'nginx.conf');
   const pid = join(folder, 'nginx.pid');
@@ -99,7 +99,7 @@ async function launch(folder: string, config: string): Promise<ChildProcess | un
   const kill = (): void => void child.kill('SIGKILL');
   realProcess.once('exit', kill);
   child.once('exit', () => realProcess.off('exit', kill));
-  // It writes its pid once it listens.
+  // It writes its pid when it listens.
   while (!existsSync(pid)) {
     if (child.exitCode !== null || child.signalCode !== null) {
       return undefined;

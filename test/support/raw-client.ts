@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 
-/** A client made of a bare socket, for exact bytes and for misbehaving. */
+/** A client that is only a socket, for exact bytes and for invalid requests. */
 export class RawClient {
   received = '';
-  /** What broke the connection, such as a reset. */
+  /** The error that broke the connection, such as a reset. */
   error: (Error & { code?: string }) | undefined;
   private readonly waiting = new Set<() => void>();
 
@@ -12,13 +12,13 @@ export class RawClient {
     socket.setEncoding('latin1');
     socket.on('data', (data: string) => {
       this.received += data;
-      this.wake();
+      this.notifyWaiters();
     });
-    socket.on('close', () => this.wake());
-    // A reset is one of the things tests wait for; it shows as the close that follows.
+    socket.on('close', () => this.notifyWaiters());
+    // Tests wait for resets too; the close that follows reports them.
     socket.on('error', (error) => {
       this.error = error;
-      this.wake();
+      this.notifyWaiters();
     });
   }
 
@@ -45,7 +45,7 @@ export class RawClient {
     this.socket.write(text, 'latin1');
   }
 
-  /** Waits until what was received matches. Fails when the connection closes before. */
+  /** Waits until the received text matches. Rejects if the connection closes before. */
   async until(match: string | RegExp): Promise<string> {
     const matches = () => (typeof match === 'string' ? this.received.includes(match) : match.test(this.received));
     while (!matches()) {
@@ -54,7 +54,7 @@ export class RawClient {
           `The connection closed before ${String(match)} came. Received: ${JSON.stringify(this.received)}`,
         );
       }
-      await this.news();
+      await this.nextChange();
     }
     return this.received;
   }
@@ -62,12 +62,12 @@ export class RawClient {
   /** Waits for the connection to close. */
   async closed(): Promise<string> {
     while (!this.socket.destroyed) {
-      await this.news();
+      await this.nextChange();
     }
     return this.received;
   }
 
-  /** The body so far, with the chunked framing taken off. */
+  /** The body so far, without the chunked framing. */
   get body(): string {
     const { rest } = this;
     return /transfer-encoding: chunked/i.test(this.received) ? framesOf(rest).join('') : rest;
@@ -78,12 +78,12 @@ export class RawClient {
     return framesOf(this.rest);
   }
 
-  /** The status and headers, once they are here. */
+  /** The status and headers, after they have arrived. */
   get head(): string {
     return this.received.slice(0, this.received.indexOf('\r\n\r\n') + 4);
   }
 
-  /** Whether the chunked body ended as it should. */
+  /** Whether the chunked body is complete. */
   get complete(): boolean {
     return this.received.endsWith('0\r\n\r\n');
   }
@@ -96,19 +96,19 @@ export class RawClient {
     return this.received.slice(this.received.indexOf('\r\n\r\n') + 4);
   }
 
-  private news(): Promise<void> {
+  private nextChange(): Promise<void> {
     return new Promise((resolve) => {
-      const wake = () => {
-        this.waiting.delete(wake);
+      const resume = () => {
+        this.waiting.delete(resume);
         resolve();
       };
-      this.waiting.add(wake);
+      this.waiting.add(resume);
     });
   }
 
-  private wake(): void {
-    for (const wake of this.waiting) {
-      wake();
+  private notifyWaiters(): void {
+    for (const resume of this.waiting) {
+      resume();
     }
   }
 }

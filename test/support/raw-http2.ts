@@ -52,7 +52,7 @@ export function setting(id: number, value: number): Buffer {
   return Buffer.concat([Buffer.from([0, id]), uint32(value)]);
 }
 
-/** A field block of literals (RFC 7541 §6.2.2), as every decoder understands it. Names and values are short. */
+/** A field block of literals (RFC 7541 §6.2.2), which every decoder supports. Names and values must be short. */
 export function block(fields: Fields): Buffer {
   const literal = (text: string): Buffer => Buffer.concat([Buffer.from([text.length]), Buffer.from(text, 'latin1')]);
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), literal(name), literal(value)]));
@@ -63,7 +63,7 @@ export function requestFields(path: string, method = 'GET', more: Fields = []): 
   return [[':method', method], [':scheme', 'http'], [':authority', 'test'], [':path', path], ...more];
 }
 
-/** A client of HTTP/2 made of a bare socket, for what no client sends. */
+/** A client of HTTP/2 that is only a socket, for frames that no HTTP/2 client sends. */
 export class RawHttp2 {
   readonly frames = new Recorder<Frame>();
   closed = false;
@@ -74,9 +74,9 @@ export class RawHttp2 {
     socket.on('data', (data: Buffer) => this.read(data));
     socket.on('close', () => {
       this.closed = true;
-      this.wake();
+      this.notifyWaiters();
     });
-    // It shows as the close that follows.
+    // The close that follows reports it.
     socket.on('error', () => undefined);
   }
 
@@ -106,7 +106,7 @@ export class RawHttp2 {
     this.send(HEADERS, flags, stream, block(requestFields(path)));
   }
 
-  /** What came of the body of a stream. */
+  /** The part of the body of a stream that has arrived. */
   body(stream: number): string {
     return this.frames.seen
       .filter((frame) => frame.type === DATA && frame.stream === stream)
@@ -114,7 +114,7 @@ export class RawHttp2 {
       .join('');
   }
 
-  /** Waits for a frame, and fails when the connection closes before. */
+  /** Waits for a frame. Rejects if the connection closes before. */
   async frame(matches: (frame: Frame) => boolean): Promise<Frame> {
     const found = await this.frameOrClose(matches);
     if (!found) {
@@ -134,12 +134,12 @@ export class RawHttp2 {
     }
   }
 
-  /** Waits until the body of a stream has this. */
+  /** Waits until the body of a stream contains a text. */
   async until(stream: number, text: string): Promise<void> {
     await this.frame((frame) => frame.type === DATA && this.body(stream).includes(text));
   }
 
-  /** Waits for the answer to a PING: what was sent before it has been read. */
+  /** Waits for the answer to a PING: the server has then read everything that was sent before. */
   async pinged(): Promise<void> {
     const payload = Buffer.from(String(Math.random()).slice(2, 10).padEnd(8, '0'));
     this.send(PING, 0, 0, payload);
@@ -166,10 +166,10 @@ export class RawHttp2 {
       }
       this.frames.add(frame);
     }
-    this.wake();
+    this.notifyWaiters();
   }
 
-  private wake(): void {
+  private notifyWaiters(): void {
     for (const resolve of this.news) {
       resolve();
     }

@@ -4,9 +4,9 @@ import { type AppSetup, type Platform, startApp, type TestApp } from './app.js';
 import { Recorder } from './events.js';
 import { RawClient } from './raw-client.js';
 
-/** An application that is closed, with all its clients, when its test is over. */
+/** An application that is closed with all its clients after its test. */
 export interface RunningApp extends TestApp {
-  /** The server's side of its connections, in the order they came. */
+  /** The server's side of its connections, in the order of their arrival. */
   readonly sockets: Recorder<Socket>;
   get(path: string, headers?: Record<string, string>, method?: string): Promise<RawClient>;
   connect(): Promise<RawClient>;
@@ -14,7 +14,7 @@ export interface RunningApp extends TestApp {
   text(path: string, headers?: Record<string, string>): Promise<string>;
 }
 
-/** Starts applications; those of a test are closed after it, whatever became of it. */
+/** Starts applications, which are closed after the test, also if it fails. */
 export function useApps(): (platform: Platform, setup: AppSetup) => Promise<RunningApp> {
   const running: { readonly app: TestApp; readonly clients: RawClient[] }[] = [];
 
@@ -54,8 +54,8 @@ export function useApps(): (platform: Platform, setup: AppSetup) => Promise<Runn
   };
 }
 
-/** Waits until a figure has not changed for a while: until whatever makes it change waits for something. */
-export async function quiet(figure: () => number, ms = 60): Promise<number> {
+/** Waits until a number has not changed for a while, because the code that changes it waits. */
+export async function untilStable(figure: () => number, ms = 60): Promise<number> {
   let last = figure();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, ms));
@@ -67,14 +67,14 @@ export async function quiet(figure: () => number, ms = 60): Promise<number> {
   }
 }
 
-/** Waits for some turns of the event loop: for what needs no more than that to happen. */
+/** Waits for some turns of the event loop. */
 export async function turns(count = 5): Promise<void> {
   for (let i = 0; i < count; i++) {
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-/** Counts the writes a socket hands to the operating system. */
+/** Counts the writes that a socket passes to the operating system. */
 export function countWrites(socket: Socket): () => number {
   let count = 0;
   const { _write, _writev } = socket;

@@ -1,6 +1,6 @@
 import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 
-/** Reads a body as text, as far as a test wants. */
+/** Reads a body as text, until a condition holds. */
 export class Reading {
   received = '';
   private readonly reader: ReadableStreamDefaultReader<string>;
@@ -38,7 +38,7 @@ export class Reading {
   }
 }
 
-/** The first events of some types, or of all. */
+/** Resolves to the first events of the given types, or of all types. */
 export async function events(response: Response, count: number, ...types: string[]): Promise<EventSourceMessage[]> {
   const found: EventSourceMessage[] = [];
   const parsed = response.body?.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());

@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 const SAMPLE = `${ROOT}sample`;
 const LOCK = `${SAMPLE}/.building`;
-/** Longer than a build takes: an older lock was left behind by a process that was killed. */
+/** Longer than a build takes. An older lock belongs to a process that was killed. */
 const LOCK_TIMEOUT_MS = 60_000;
 
 /** Builds the sample as `npm start` does, unless it is up to date. Spec files that run at the same time share one build. */
@@ -53,7 +53,7 @@ function changedAt(path: string): Promise<number> {
   );
 }
 
-/** What a program prints, and a way to wait for it. */
+/** The output of a program, and methods to wait for it. */
 export class Program {
   output = '';
   private readonly over: Promise<unknown>;
@@ -63,17 +63,17 @@ export class Program {
     for (const stream of [child.stdout, child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output += text;
-        this.wake();
+        this.notifyWaiters();
       });
     }
-    this.over = once(child, 'close').then(() => this.wake());
+    this.over = once(child, 'close').then(() => this.notifyWaiters());
   }
 
   static start(command: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Program {
     return new Program(spawn(command, args, { cwd: ROOT, env: { ...process.env, NO_COLOR: '1', ...env } }));
   }
 
-  /** Waits until it has printed something. Fails when it ends before. */
+  /** Waits until it has printed a text. Rejects if it ends before. */
   async until(pattern: RegExp): Promise<RegExpMatchArray> {
     for (;;) {
       const match = this.output.match(pattern);
@@ -87,7 +87,7 @@ export class Program {
     }
   }
 
-  /** Ends it, unless it has ended already, and tells how it ended. */
+  /** Ends it, unless it has ended already. Resolves to how it ended. */
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals | null> {
     this.child.kill(signal);
     return this.ended();
@@ -98,9 +98,9 @@ export class Program {
     return this.child.exitCode ?? this.child.signalCode;
   }
 
-  private wake(): void {
-    for (const wake of this.waiting) {
-      wake();
+  private notifyWaiters(): void {
+    for (const resume of this.waiting) {
+      resume();
     }
     this.waiting.clear();
   }
@@ -112,7 +112,7 @@ export interface Sample {
   url(path: string): string;
 }
 
-/** The built sample in a process of its own, on a free port unless one is given. */
+/** The built sample in a separate process, on a free port unless one is given. */
 export async function startSample(env: Readonly<Record<string, string>> = {}): Promise<Sample> {
   const program = Program.start(process.execPath, ['sample/dist/main.js'], { PORT: '0', OPENAI_BASE_URL: '', ...env });
   const [, port] = await program.until(/Open http:\/\/localhost:(\d+)/);

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import type { Platform } from './app.js';
 import type { Commands } from './server.js';
 
-/** A test that hangs does not leave it behind. */
+/** Ends the process even if a test hangs. */
 const LONGEST_MS = 240_000;
 
-/** The application of `server.ts` in a process of its own, to measure its memory or to stop it. */
+/** The application of `server.ts` in a separate process, to measure its memory or to suspend it. */
 export class ServerProcess {
-  /** Rejects when the process ends: nothing will be answered any more. */
+  /** Rejects when the process ends, because no call can be answered after that. */
   private readonly over: Promise<never>;
 
   private constructor(
@@ -19,7 +19,7 @@ export class ServerProcess {
     this.over = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`The process has ended: ${code ?? signal}`);
     });
-    // Where nobody waits for an answer, that is no error.
+    // If no call waits for an answer, this is not an error.
     this.over.catch(() => undefined);
   }
 
@@ -35,7 +35,7 @@ export class ServerProcess {
     return new ServerProcess(child, Number(await server.call('port')));
   }
 
-  /** Has it do something, and waits for the result. */
+  /** Calls a function in the process, and waits for the result. */
   async call<Name extends keyof Commands>(
     command: Name,
     ...args: Parameters<Commands[Name]>
@@ -46,7 +46,7 @@ export class ServerProcess {
     return result;
   }
 
-  /** Waits until as many streams are open, and the memory has come to rest. Returns how many bytes are held. */
+  /** Waits until a number of streams is open, and the memory is stable. Resolves to the number of bytes in use. */
   async settled(streams: number): Promise<number> {
     let last = Number.NaN;
     for (;;) {

@@ -1,4 +1,4 @@
-// The application of a ServerProcess: a program of its own, whose argument is the platform.
+// The application of a ServerProcess. It is a separate program, whose argument is the platform.
 import type { Server } from 'node:http';
 import { Body, Controller, Query, RequestMethod } from '@nestjs/common';
 import {
@@ -54,7 +54,7 @@ class Streams {
     }
   }
 
-  /** Its chunks wait for a hook that does not come back. */
+  /** Its chunks wait for a hook that never settles. */
   @Stream('hooked', { format: 'text', overflow: 'drop-newest', queue: { bytes: 65_536 } })
   hooked(@ConnectedStream() stream: StreamConnection<string>) {
     stream.hooks({ beforeChunk: () => new Promise<never>(() => undefined) }).open();
@@ -90,13 +90,13 @@ const COMMANDS = {
   port: () => app.port,
   connections: () => new Promise((resolve) => server.getConnections((_error, count) => resolve(count))),
   streams: () => app.registry.size,
-  /** Publishes as many events of a size. Returns the id of the first. */
+  /** Publishes a number of events of a size. Returns the id of the first. */
   async publish(hub: string, count: number, size: number, topic?: string) {
     const events = Array.from({ length: count }, (_, i) => String(i).padEnd(size, 'x'));
     const [first] = await publishAll(hubOf(app, hub), events, { topic });
     return first;
   },
-  /** How many bytes are held, without garbage. */
+  /** Returns how many bytes are in use, without garbage. */
   async memory() {
     for (let i = 0; i < 3; i++) {
       await new Promise((resolve) => setImmediate(resolve));

@@ -20,19 +20,19 @@ interface Point<T> {
   readonly value: T;
 }
 
-/** What was exported by the real SDK of OpenTelemetry. */
+/** The data that the SDK of OpenTelemetry has exported. */
 export interface Exported {
   /** The spans that have ended. */
   readonly spans: ReadableSpan[];
-  /** Collects and exports, and gives the points of an instrument: of all attributes, as often as it has them. */
+  /** Collects and exports metrics. Resolves to the data points of an instrument, one for each set of attributes. */
   points<T = number>(name: string): Promise<Point<T>[]>;
-  /** As {@link points}, of all instruments that have any: their names with what they measure in. */
+  /** Collects and exports metrics. Resolves to the names and units of all instruments with data points. */
   units(): Promise<Record<string, string>>;
 }
 
 export type { Histogram };
 
-/** Sets the SDK up, as an application does before it starts; takes it down after each test. */
+/** Sets up the SDK as an application does before it starts, and shuts it down after each test. */
 export function useTelemetry(): (readers?: readonly MetricReader[]) => Exported {
   let shutdown: (() => Promise<unknown>) | undefined;
 

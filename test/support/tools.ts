@@ -1,10 +1,10 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Where a program is, if it is on this machine. */
+/** The path of a program, or `undefined` if it is not installed. */
 export function toolPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
-  // Where Debian keeps servers, which is not in the path of every user.
+  // Debian installs servers in /usr/sbin, which is not in the path of every user.
   return [...folders, '/usr/sbin']
     .map((folder) => join(folder, name))
     .find((path) => {
@@ -18,8 +18,8 @@ export function toolPath(name: string): string | undefined {
 }
 
 /**
- * `it`, for a test that needs a program. Where that is missing the test is skipped, and it is said; in CI
- * it fails, because there nobody reads what was skipped.
+ * `it`, for a test that needs a program. If the program is missing, the test is skipped, and the output says so. In CI the
+ * test then fails, because nobody reads there which tests were skipped.
  */
 export function itWith(tool: string): (name: string, run: () => Promise<void>, timeout?: number) => void {
   if (toolPath(tool) !== undefined) {

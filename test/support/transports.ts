@@ -10,15 +10,15 @@ import { type RunningApp, turns, useApps } from './running.js';
 export interface Call {
   readonly stream: StreamConnection;
   readonly signal: AbortSignal;
-  /** What stands behind `/feed/` in the URL. */
+  /** The part of the URL after `/feed/`. */
   readonly name: string;
 }
 
 export interface FeedSetup extends Omit<AppSetup, 'controllers'> {
-  /** What `GET /feed/:name` streams, as NDJSON. */
+  /** Returns the source of `GET /feed/:name`, which is sent as NDJSON. */
   readonly feed?: (call: Call) => unknown;
   readonly route?: StreamOptions;
-  /** What its guard waits for. */
+  /** Runs in its guard, which waits for the result. */
   readonly guard?: () => Promise<boolean>;
   readonly controllers?: Type[];
 }
@@ -29,10 +29,10 @@ export interface FeedApp extends RunningApp {
   open(path?: string, headers?: Readonly<Record<string, string>>): StreamClient;
 }
 
-/** Starts applications for drivers; those of a test are closed after it, with their clients, whatever became of it. */
+/** Starts applications for drivers. They and their clients are closed after the test, also if it fails. */
 export function useFeeds(): (driver: Driver, setup: FeedSetup) => Promise<FeedApp> {
   const clients: StreamClient[] = [];
-  // Before those of the applications, which would otherwise wait for their clients.
+  // Clients are closed first, because applications wait for them.
   afterEach(() => {
     for (const client of clients.splice(0)) {
       client.leave();
@@ -88,8 +88,8 @@ function controllerOf(
   return Feed;
 }
 
-/** Looks at the end of the turn in which the server hears that a client is gone. */
-export function atGone<T>(peer: EventEmitter | undefined, look: () => T): Promise<T> {
+/** Calls a function at the end of the turn in which the server notices that a client has disconnected. */
+export function atDisconnect<T>(peer: EventEmitter | undefined, look: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     if (!peer) {
       reject(new Error('There is no such client'));
@@ -106,19 +106,19 @@ export function atGone<T>(peer: EventEmitter | undefined, look: () => T): Promis
   });
 }
 
-/** Waits until something is as it should be, turn by turn. */
+/** Waits until a condition holds, and checks it in every turn. */
 export async function eventually(done: () => boolean): Promise<void> {
   while (!done()) {
     await turns(1);
   }
 }
 
-/** Waits for the end of a stream, which is to be as its client can tell. */
+/** Waits for the end of a stream, and expects the end that its client can observe. */
 export async function expectEnd(driver: Driver, client: StreamClient, cause: Cause): Promise<void> {
   expect(driver.endings[cause]).toContain(await client.ended());
 }
 
-/** Text that no compression makes much shorter. */
+/** Text that compression hardly makes shorter. */
 export function noise(length: number): string {
   return randomBytes(length).toString('base64').slice(0, length);
 }

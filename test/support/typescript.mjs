@@ -1,4 +1,4 @@
-// Has a process of a test import TypeScript, transformed as Jest does it: `node --import ./test/support/typescript.mjs`.
+// Lets the process of a test import TypeScript, transformed as Jest does: `node --import ./test/support/typescript.mjs`.
 import { readFile } from 'node:fs/promises';
 import { register } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
@@ -11,7 +11,7 @@ if (isMainThread) {
   register(import.meta.url);
 }
 
-/** The sources import each other by the names that they will have. */
+/** The sources import each other by the names of the compiled files. */
 export async function resolve(specifier, context, next) {
   const own = specifier.startsWith('.') && specifier.endsWith('.js') && context.parentURL?.endsWith('.ts');
   return next(own ? specifier.replace(/\.js$/, '.ts') : specifier, context);

@@ -8,19 +8,19 @@ export interface Closed {
   readonly reason: string;
 }
 
-/** What answered instead of an acceptance. */
+/** The response that refused an upgrade. */
 export interface Refusal {
   readonly status: number;
   readonly headers: Record<string, string | string[] | undefined>;
   readonly body: string;
 }
 
-/** A client of `ws` that keeps all it receives. */
+/** A client of `ws` that keeps all messages. */
 export class WebSocketClient {
   /** Text as strings, bytes as Buffers. */
   readonly messages = new Recorder<string | Buffer>();
   readonly closed: Promise<Closed>;
-  /** The head of the answer. */
+  /** The head of the response. */
   headers: Record<string, string | string[] | undefined> = {};
 
   private constructor(readonly socket: WebSocket) {
@@ -28,19 +28,19 @@ export class WebSocketClient {
     socket.on('upgrade', ({ headers }) => {
       this.headers = headers;
     });
-    // It shows as the close that follows.
+    // The close that follows reports it.
     socket.on('error', () => undefined);
     this.closed = once(socket, 'close').then(([code, reason]) => ({ code, reason: String(reason) }));
   }
 
-  /** Resolves when it is open; rejects when it is refused. */
+  /** Resolves when the WebSocket is open; rejects if the upgrade is refused. */
   static async open(url: string, protocols: string[] = [], options: ClientOptions = {}): Promise<WebSocketClient> {
     const client = new WebSocketClient(new WebSocket(url.replace(/^http/, 'ws'), protocols, options));
     await once(client.socket, 'open');
     return client;
   }
 
-  /** How an upgrade is refused. */
+  /** Resolves to the response that refuses an upgrade. */
   static refusal(url: string, protocols: string[] = [], options: ClientOptions = {}): Promise<Refusal> {
     return new Promise((resolve, reject) => {
       const socket = new WebSocket(url.replace(/^http/, 'ws'), protocols, options);
@@ -57,12 +57,12 @@ export class WebSocketClient {
     });
   }
 
-  /** Messages that are JSON, once so many are here. */
+  /** Waits for a number of messages, and resolves to their parsed JSON. */
   async json(count: number): Promise<unknown[]> {
     return (await this.messages.count(count)).map((each) => JSON.parse(String(each)));
   }
 
-  /** All messages, once it is closed. */
+  /** Waits for the close, and resolves to all messages. */
   async all(): Promise<(string | Buffer)[]> {
     await this.closed;
     return this.messages.seen;

@@ -5,12 +5,12 @@ import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { ConnectedStream, Stream, StreamingModule } from 'nestjs-streaming';
 
 /**
- * An application in a process of its own, to measure what its WebSocket clients cost. For each message of its parent it collects its garbage
- * and answers with the bytes in use.
+ * An application in a separate process, to measure the memory that its WebSocket clients take. For each message of its parent, it collects
+ * garbage and answers with the number of bytes in use.
  */
 
 class Feed {
-  /** Takes what clients send, and reads none of it. */
+  /** Receives messages, and does not read them. */
   async *unread(/** @type {import('nestjs-streaming').StreamConnection} */ stream) {
     const messages = stream.messages[Symbol.asyncIterator]();
     yield 'open';
@@ -18,7 +18,7 @@ class Feed {
     yield messages;
   }
 
-  /** Answers no upgrade. */
+  /** Never accepts an upgrade. */
   unanswered() {
     return new Promise(() => undefined);
   }

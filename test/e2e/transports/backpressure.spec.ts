@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { StreamConnection } from '../../../lib/index.js';
 import { DRIVERS } from '../../support/drivers/index.js';
-import { quiet } from '../../support/running.js';
+import { untilStable } from '../../support/running.js';
 import { type Call, noise, useFeeds } from '../../support/transports.js';
 
 const MIB = 1024 * 1024;
@@ -92,7 +92,7 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
     client.stall();
 
     const had = client.records.length;
-    const stalledAt = await quiet(() => counter.pulled, 150);
+    const stalledAt = await untilStable(() => counter.pulled, 150);
 
     // Kernel buffers of a loopback connection take a few MiB, and the client's own library some chunks.
     expect(stalledAt - had).toBeLessThan(20);
@@ -119,7 +119,7 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
     await client.until(1);
     client.stall();
 
-    await quiet(() => pulled, 150);
+    await untilStable(() => pulled, 150);
 
     expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * 65_536);

@@ -9,8 +9,8 @@ import {
 } from '../../../lib/index.js';
 import { DRIVERS } from '../../support/drivers/index.js';
 import { type Deferred, deferred, Recorder } from '../../support/events.js';
-import { quiet, turns } from '../../support/running.js';
-import { atGone, type Call, eventually, noise, useFeeds } from '../../support/transports.js';
+import { turns, untilStable } from '../../support/running.js';
+import { atDisconnect, type Call, eventually, noise, useFeeds } from '../../support/transports.js';
 
 import.meta.jest.setTimeout(30_000);
 
@@ -18,7 +18,7 @@ const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);
 
 /** What a route reports, in order. */
-class Witness extends Recorder {
+class CallRecorder extends Recorder {
   readonly hooks: StreamHooks = { onClose: (_stream, reason) => this.add(`onClose ${reason.code}`) };
 
   on(signal: AbortSignal): void {
@@ -33,7 +33,7 @@ class Witness extends Recorder {
 class ManualSource implements AsyncIterableIterator<unknown> {
   readonly pulls: Deferred<IteratorResult<unknown>>[] = [];
 
-  constructor(private readonly witness: Witness) {}
+  constructor(private readonly calls: CallRecorder) {}
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -42,12 +42,12 @@ class ManualSource implements AsyncIterableIterator<unknown> {
   next(): Promise<IteratorResult<unknown>> {
     const pull = deferred<IteratorResult<unknown>>();
     this.pulls.push(pull);
-    this.witness.add('pull');
+    this.calls.add('pull');
     return pull.promise;
   }
 
   return(): Promise<IteratorResult<unknown>> {
-    this.witness.add('return');
+    this.calls.add('return');
     return Promise.resolve({ done: true, value: undefined });
   }
 }
@@ -56,25 +56,25 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
   const start = useFeeds();
 
   it('is noticed in the turn in which its socket closes by the signal, the source, the hooks and the registry', async () => {
-    const witness = new Witness();
-    const source = new ManualSource(witness);
+    const calls = new CallRecorder();
+    const source = new ManualSource(calls);
     const streams: StreamConnection[] = [];
     const { open, peers, registry } = await start(driver, {
       feed({ stream, signal }) {
-        witness.on(signal);
-        streams.push(stream.hooks(witness.hooks));
+        calls.on(signal);
+        streams.push(stream.hooks(calls.hooks));
         return source;
       },
     });
     const client = open();
-    await witness.count(1);
+    await calls.count(1);
     source.pulls[0]?.resolve({ done: false, value: 1 });
     await client.until(1);
 
-    const inThatTurn = atGone(peers[0], () => ({
+    const inThatTurn = atDisconnect(peers[0], () => ({
       state: streams[0]?.state,
       open: registry.size,
-      seen: [...witness.seen],
+      seen: [...calls.seen],
     }));
     client.leave();
 
@@ -85,152 +85,152 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
     });
     source.pulls[1]?.resolve({ done: false, value: 'too late' });
     await turns();
-    expect(witness.seen).toHaveLength(5);
+    expect(calls.seen).toHaveLength(5);
   });
 
-  const SOURCES: [string, (witness: Witness) => unknown][] = [
+  const SOURCES: [string, (calls: CallRecorder) => unknown][] = [
     [
       'an Observable is unsubscribed from',
-      (witness) =>
+      (calls) =>
         new Observable((subscriber) => {
           subscriber.next('x');
-          return () => witness.add('stopped');
+          return () => calls.add('stopped');
         }),
     ],
     [
       'a Readable is destroyed',
-      (witness) => {
+      (calls) => {
         const readable = new Readable({ objectMode: true, read: () => undefined });
         readable.push('x');
-        return readable.on('close', () => witness.add('stopped'));
+        return readable.on('close', () => calls.add('stopped'));
       },
     ],
     [
       'a web stream is cancelled',
-      (witness) =>
+      (calls) =>
         new ReadableStream({
           start: (controller) => controller.enqueue('x'),
-          cancel: () => witness.add('stopped'),
+          cancel: () => calls.add('stopped'),
         }),
     ],
   ];
 
   it.each(SOURCES)('%s, once', async (_, source) => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const { open, peers } = await start(driver, {
       feed({ stream }) {
-        stream.hooks(witness.hooks);
-        return source(witness);
+        stream.hooks(calls.hooks);
+        return source(calls);
       },
     });
     const client = open();
     await client.until(1);
 
-    const inThatTurn = atGone(peers[0], () => [...witness.seen].sort());
+    const inThatTurn = atDisconnect(peers[0], () => [...calls.seen].sort());
     client.leave();
 
     expect(await inThatTurn).toEqual(['onClose client-closed', 'stopped']);
     await turns();
-    expect(witness.seen).toHaveLength(2);
+    expect(calls.seen).toHaveLength(2);
   });
 
   it('during a guard causes a call neither of the handler nor of a hook', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const gate = deferred();
     const { open, peers, text, registry } = await start(driver, {
-      options: { hooks: witness.hooks },
+      options: { hooks: calls.hooks },
       async guard() {
-        witness.add('guard');
+        calls.add('guard');
         await gate.promise;
-        witness.add('passed');
+        calls.add('passed');
         return true;
       },
       feed() {
-        witness.add('handler');
+        calls.add('handler');
         return ['x'];
       },
     });
     const client = open();
-    await witness.count(1);
+    await calls.count(1);
 
-    const gone = atGone(peers[0], () => undefined);
+    const gone = atDisconnect(peers[0], () => undefined);
     client.leave();
     await gone;
     gate.resolve();
-    await witness.count(2);
+    await calls.count(2);
     expect(await text('/plain')).toBe('fine');
     await turns();
 
-    expect(witness.seen).toEqual(['guard', 'passed']);
+    expect(calls.seen).toEqual(['guard', 'passed']);
     expect(registry.size).toBe(0);
   });
 
   it('during an await of the handler aborts its signal at once, and the result is never read', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const gate = deferred();
-    const readable = new Readable({ read: () => void witness.add('read') });
-    readable.on('close', () => witness.add('destroyed'));
+    const readable = new Readable({ read: () => void calls.add('read') });
+    readable.on('close', () => calls.add('destroyed'));
     const { open, peers, registry } = await start(driver, {
       async feed({ stream, signal }) {
-        stream.hooks(witness.hooks);
-        witness.on(signal);
-        witness.add('handler');
+        stream.hooks(calls.hooks);
+        calls.on(signal);
+        calls.add('handler');
         await gate.promise;
         return readable;
       },
     });
     const client = open();
-    await witness.count(1);
+    await calls.count(1);
 
-    const inThatTurn = atGone(peers[0], () => [...witness.seen]);
+    const inThatTurn = atDisconnect(peers[0], () => [...calls.seen]);
     client.leave();
 
     expect(await inThatTurn).toEqual(['handler', 'aborted client-closed', 'onClose client-closed']);
     gate.resolve();
-    expect((await witness.count(4)).slice(3)).toEqual(['destroyed']);
+    expect((await calls.count(4)).slice(3)).toEqual(['destroyed']);
     expect(registry.size).toBe(0);
   });
 
   it('while its generator is stuck in an await ends the stream at once, and the finally of the generator runs when the await resolves', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const work = deferred();
     const { open, peers, registry } = await start(driver, {
       async *feed({ stream }) {
-        stream.hooks(witness.hooks);
+        stream.hooks(calls.hooks);
         try {
           yield 'x';
           await work.promise;
-          witness.add('woke');
+          calls.add('woke');
           yield 'y';
-          witness.add('went on');
+          calls.add('went on');
         } finally {
-          witness.add('finally');
+          calls.add('finally');
         }
       },
     });
     const client = open();
     await client.until(1);
 
-    const inThatTurn = atGone(peers[0], () => ({ seen: [...witness.seen], open: registry.size }));
+    const inThatTurn = atDisconnect(peers[0], () => ({ seen: [...calls.seen], open: registry.size }));
     client.leave();
 
     expect(await inThatTurn).toEqual({ seen: ['onClose client-closed'], open: 0 });
     work.resolve();
-    expect(await witness.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
+    expect(await calls.count(3)).toEqual(['onClose client-closed', 'woke', 'finally']);
   });
 
   it('while its generator waits for an abortable promise ends that wait, and the finally of the generator runs', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const { open, logs } = await start(driver, {
       async *feed({ signal }) {
         try {
           yield 'x';
           await abortable(NEVER, signal);
         } catch (error) {
-          witness.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
+          calls.add(`threw ${error instanceof StreamCloseError ? error.code : String(error)}`);
           throw error;
         } finally {
-          witness.add('finally');
+          calls.add('finally');
         }
       },
     });
@@ -239,42 +239,42 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
 
     client.leave();
 
-    expect(await witness.count(2)).toEqual(['threw client-closed', 'finally']);
+    expect(await calls.count(2)).toEqual(['threw client-closed', 'finally']);
     await turns();
     expect(logs.of('error')).toEqual([]);
   });
 
   it('while a write is pending causes one call of return() of the generator', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     let pulled = 0;
     const { open, peers } = await start(driver, {
       *feed({ stream }) {
-        stream.hooks(witness.hooks);
+        stream.hooks(calls.hooks);
         try {
           for (;;) {
             pulled++;
             yield KIB_64;
           }
         } finally {
-          witness.add('finally');
+          calls.add('finally');
         }
       },
     });
     const client = open();
     await client.until(1);
     client.stall();
-    await quiet(() => pulled);
+    await untilStable(() => pulled);
 
-    const inThatTurn = atGone(peers[0], () => [...witness.seen]);
+    const inThatTurn = atDisconnect(peers[0], () => [...calls.seen]);
     client.leave();
 
     expect(await inThatTurn).toEqual(['finally', 'onClose client-closed']);
     await turns();
-    expect(witness.seen).toHaveLength(2);
+    expect(calls.seen).toHaveLength(2);
   });
 
   it('while a send waits for drain rejects the send', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     let sends = 0;
     const push = async (stream: StreamConnection): Promise<void> => {
       try {
@@ -283,20 +283,20 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
           await stream.send(KIB_64);
         }
       } catch (error) {
-        witness.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
+        calls.add(`rejected ${error instanceof StreamCloseError ? error.code : String(error)}`);
       }
     };
     const { open, peers } = await start(driver, {
       feed({ stream }) {
-        void push(stream.hooks(witness.hooks));
+        void push(stream.hooks(calls.hooks));
       },
     });
     const client = open();
     await client.until(1);
     client.stall();
-    await quiet(() => sends);
+    await untilStable(() => sends);
 
-    const inThatTurn = atGone(peers[0], () => [...witness.seen]);
+    const inThatTurn = atDisconnect(peers[0], () => [...calls.seen]);
     client.leave();
 
     expect(await inThatTurn).toEqual(['onClose client-closed', 'rejected client-closed']);
@@ -332,7 +332,7 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
       await client.until(1);
       if (drains) {
         client.stall();
-        await quiet(() => sends);
+        await untilStable(() => sends);
       }
       client.leave();
       await closed.count(1);
@@ -346,31 +346,31 @@ describe.each(DRIVERS)('$name: a client that disconnects', (driver) => {
   );
 
   it('during a slow beforeClose closes the stream at once, and later calls of send() reject', async () => {
-    const witness = new Witness();
+    const calls = new CallRecorder();
     const gate = deferred();
     const { open, peers, logs } = await start(driver, {
       feed({ stream, signal }) {
-        witness.on(signal);
+        calls.on(signal);
         stream.hooks({
           async beforeClose() {
-            witness.add('beforeClose');
+            calls.add('beforeClose');
             await gate.promise;
-            await stream.send('late').catch((error: Error) => witness.add(error.name));
+            await stream.send('late').catch((error: Error) => calls.add(error.name));
           },
         });
-        stream.hooks(witness.hooks);
+        stream.hooks(calls.hooks);
         return ['x'];
       },
     });
     const client = open();
-    await witness.count(1);
+    await calls.count(1);
 
-    const inThatTurn = atGone(peers[0], () => [...witness.seen]);
+    const inThatTurn = atDisconnect(peers[0], () => [...calls.seen]);
     client.leave();
 
     expect(await inThatTurn).toEqual(['beforeClose', 'aborted client-closed', 'onClose client-closed']);
     gate.resolve();
-    expect((await witness.count(4)).slice(3)).toEqual(['StreamStateError']);
+    expect((await calls.count(4)).slice(3)).toEqual(['StreamStateError']);
     await turns();
     expect(logs.of('error')).toEqual([]);
   });

@@ -115,7 +115,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     ],
   ];
 
-  it.each(ERRORS)('%s is logged and sent as a record, and the body is cut off', async (_, error, told) => {
+  it.each(ERRORS)('%s is logged and sent as a record, and the body is cut off', async (_, error, described) => {
     const ids: string[] = [];
     const { open, logs } = await start(driver, {
       async *feed({ stream }) {
@@ -130,7 +130,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
     await expectEnd(driver, client, error() instanceof HttpException ? 'exception' : 'error');
 
     expect((await client.answered()).status).toBe(driver.accepted(200));
-    expect(client.records).toEqual([1, { error: told }]);
+    expect(client.records).toEqual([1, { error: described }]);
     expect(logs.of('error')).toHaveLength(1);
     expect(logs.of('error')[0]).toContain(`Feed.feed (stream ${ids[0]})`);
   });

@@ -14,18 +14,18 @@ import.meta.jest.setTimeout(30_000);
 type Headers = Readonly<Record<string, string>>;
 
 /** A way of hearing a hub. */
-interface Ear {
+interface ClientKind {
   readonly name: string;
   /** Whether each answer ends, and is followed by the next request. */
   readonly polls?: true;
   open(port: number, path: string, headers: Headers): StreamClient;
 }
 
-const http = (accept: string, more: Headers = {}): Ear['open'] => {
+const http = (accept: string, more: Headers = {}): ClientKind['open'] => {
   return (port, path, headers) => new Http1Client(port, path, { accept, ...more, ...headers });
 };
 
-const EARS: readonly Ear[] = [
+const CLIENT_KINDS: readonly ClientKind[] = [
   { name: 'SSE', open: http('text/event-stream') },
   { name: 'NDJSON', open: http('application/x-ndjson') },
   { name: 'JSON-seq', open: http('application/json-seq') },
@@ -51,7 +51,7 @@ const EARS: readonly Ear[] = [
 ];
 
 /** Who subscribed. */
-const heard = new Set<string>();
+const subscribed = new Set<string>();
 let asked = 0;
 
 const encoded: unknown[] = [];
@@ -70,7 +70,7 @@ class Feed {
 
   @Stream('hub', { format: ['sse', 'ndjson', 'json-seq'] })
   all(@Query('who') who: string, @LastEventId() after?: string) {
-    heard.add(who);
+    subscribed.add(who);
     return this.hub.subscribe({ after });
   }
 
@@ -105,11 +105,11 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
       ids,
       last: () => published,
       /** Resolves when the client has subscribed. */
-      async open(ear: Ear, after?: string): Promise<StreamClient> {
+      async open(kind: ClientKind, after?: string): Promise<StreamClient> {
         const who = String(++asked);
-        const client = ear.open(app.port, `/hub?who=${who}`, after === undefined ? {} : { 'last-event-id': after });
+        const client = kind.open(app.port, `/hub?who=${who}`, after === undefined ? {} : { 'last-event-id': after });
         clients.push(client);
-        await eventually(() => heard.has(who) || client.ending !== undefined);
+        await eventually(() => subscribed.has(who) || client.ending !== undefined);
         return client;
       },
       /** Publishes so many more, in one turn. */
@@ -124,57 +124,57 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
   const eventOf = (n: number): unknown => ({ n, text: `event ${n}: ü€👋` });
 
   /** What was published, from the first event a client has. */
-  function expectAll(ear: Ear, client: StreamClient, from: number, to: number): void {
-    expect([ear.name, client.records]).toEqual([ear.name, range(from, to).map(eventOf)]);
+  function expectAll(kind: ClientKind, client: StreamClient, from: number, to: number): void {
+    expect([kind.name, client.records]).toEqual([kind.name, range(from, to).map(eventOf)]);
   }
 
   it('delivers the same events in the same order to clients of all kinds that subscribed at different times', async () => {
     const { open, burst, ids, last } = await start();
     await burst(1);
-    const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
+    const joined: { readonly kind: ClientKind; readonly client: StreamClient; readonly from: number }[] = [];
 
     for (const size of [1, 2, 3, 50, 200]) {
-      for (const ear of EARS) {
+      for (const kind of CLIENT_KINDS) {
         const from = last() + 1;
         // A poll is answered when there is something: only its id says where it begins.
-        const client = await open(ear, ear.polls ? ids.at(-1) : undefined);
-        joined.push({ ear, client, from });
+        const client = await open(kind, kind.polls ? ids.at(-1) : undefined);
+        joined.push({ kind, client, from });
         await burst(size);
       }
       await turns(1);
     }
 
-    for (const { ear, client, from } of joined) {
+    for (const { kind, client, from } of joined) {
       await client.until(last() - from + 1);
-      expectAll(ear, client, from, last());
+      expectAll(kind, client, from, last());
     }
   });
 
   it('lets clients of all kinds resume from any event while events are published', async () => {
     const { open, burst, ids, last } = await start();
     await burst(200);
-    const joined: { readonly ear: Ear; readonly client: StreamClient; readonly from: number }[] = [];
+    const joined: { readonly kind: ClientKind; readonly client: StreamClient; readonly from: number }[] = [];
 
     for (const from of [2, 64, 65, 128, 150, 200, 201]) {
-      for (const ear of EARS) {
-        joined.push({ ear, client: await open(ear, ids[from - 2]), from });
+      for (const kind of CLIENT_KINDS) {
+        joined.push({ kind, client: await open(kind, ids[from - 2]), from });
       }
       await burst(7);
       await turns(1);
     }
     await burst(100);
 
-    for (const { ear, client, from } of joined) {
+    for (const { kind, client, from } of joined) {
       await client.until(last() - from + 1);
-      expectAll(ear, client, from, last());
+      expectAll(kind, client, from, last());
     }
   });
 
   it('continues for the others when clients of one kind stop reading and disconnect', async () => {
     const { open, burst, last, hub } = await start();
-    const live = EARS.filter(({ polls }) => !polls);
-    const staying = await Promise.all(live.map(async (ear) => ({ ear, client: await open(ear) })));
-    const leaving = await Promise.all(live.map((ear) => open(ear)));
+    const live = CLIENT_KINDS.filter(({ polls }) => !polls);
+    const staying = await Promise.all(live.map(async (kind) => ({ kind, client: await open(kind) })));
+    const leaving = await Promise.all(live.map((kind) => open(kind)));
     await Promise.all(leaving.map((client) => client.answered()));
 
     await burst(10);
@@ -187,9 +187,9 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     }
     await burst(10);
 
-    for (const { ear, client } of staying) {
+    for (const { kind, client } of staying) {
       await client.until(last());
-      expectAll(ear, client, 1, last());
+      expectAll(kind, client, 1, last());
     }
     await eventually(() => hub.size() === staying.length);
   });
@@ -208,29 +208,32 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     expect(hub.size()).toBe(20);
   });
 
-  it.each(EARS.filter(({ polls }) => !polls))('frames each event once for all its clients: $name', async (ear) => {
-    const { open, hub, sockets } = await start();
-    const large = noise(20_000);
-    const many = await Promise.all(range(1, 20).map(() => open(ear)));
-    // Compressed, what a client is sent first has a header of its own.
-    await hub.publish('first');
-    await Promise.all(many.map((client) => client.until(1)));
-    const written = new Map<Socket, ArrayBufferLike[]>();
-    for (const socket of sockets.seen) {
-      watchWrites(socket, (bytes) => {
-        // Compressed, it is three quarters of that.
-        if (bytes.length >= large.length / 2) {
-          written.set(socket, [...(written.get(socket) ?? []), bytes.buffer]);
-        }
-      });
-    }
+  it.each(CLIENT_KINDS.filter(({ polls }) => !polls))(
+    'frames each event once for all its clients: $name',
+    async (kind) => {
+      const { open, hub, sockets } = await start();
+      const large = noise(20_000);
+      const many = await Promise.all(range(1, 20).map(() => open(kind)));
+      // Compressed, what a client is sent first has a header of its own.
+      await hub.publish('first');
+      await Promise.all(many.map((client) => client.until(1)));
+      const written = new Map<Socket, ArrayBufferLike[]>();
+      for (const socket of sockets.seen) {
+        watchWrites(socket, (bytes) => {
+          // Compressed, it is three quarters of that.
+          if (bytes.length >= large.length / 2) {
+            written.set(socket, [...(written.get(socket) ?? []), bytes.buffer]);
+          }
+        });
+      }
 
-    await hub.publish(large);
-    await Promise.all(many.map((client) => client.until(2)));
+      await hub.publish(large);
+      await Promise.all(many.map((client) => client.until(2)));
 
-    expect(written.size).toBe(20);
-    expect(new Set([...written.values()].flat()).size).toBe(1);
-  });
+      expect(written.size).toBe(20);
+      expect(new Set([...written.values()].flat()).size).toBe(1);
+    },
+  );
 });
 
 /** Looks at all bytes that are written to a socket. */

@@ -9,7 +9,7 @@ import { expectEnd, useFeeds } from '../../support/transports.js';
 const NEVER = new Promise<never>(() => undefined);
 
 /** Hooks that tell of being called. */
-function telling(name: string, seen: Recorder): StreamHooks {
+function recordingHooks(name: string, seen: Recorder): StreamHooks {
   return {
     onOpen: () => seen.add(`${name} onOpen`),
     beforeChunk(chunk) {
@@ -29,9 +29,9 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
   it('run in order, each once, around a stream that ends cleanly', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
-      options: { hooks: telling('application', seen) },
+      options: { hooks: recordingHooks('application', seen) },
       feed({ stream }) {
-        stream.hooks(telling('connection', seen));
+        stream.hooks(recordingHooks('connection', seen));
         return ['x'];
       },
     });
@@ -48,9 +48,9 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
   it('run in order, each once, around a stream that fails', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
-      options: { hooks: telling('application', seen) },
+      options: { hooks: recordingHooks('application', seen) },
       async *feed({ stream }) {
-        stream.hooks(telling('connection', seen));
+        stream.hooks(recordingHooks('connection', seen));
         yield 'x';
         throw new Error('broken');
       },
@@ -67,9 +67,9 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
   it('run in order, each once, around a stream whose client disconnects', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
-      options: { hooks: telling('application', seen) },
+      options: { hooks: recordingHooks('application', seen) },
       async *feed({ stream }) {
-        stream.hooks(telling('connection', seen));
+        stream.hooks(recordingHooks('connection', seen));
         yield 'x';
         await NEVER;
       },
@@ -87,7 +87,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
   it('of a stream that fails before the first byte are only onError and onClose', async () => {
     const seen = new Recorder();
     const { open } = await start(driver, {
-      options: { hooks: telling('application', seen) },
+      options: { hooks: recordingHooks('application', seen) },
       feed() {
         throw new Error('broken');
       },

@@ -153,7 +153,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
   }
 
   /** What a client was told: numbers of events, and of how many it was told that they were dropped, as less than nothing. */
-  function toldIn(records: readonly unknown[]): number[] {
+  function numbersIn(records: readonly unknown[]): number[] {
     return records.map((record) =>
       typeof record === 'string'
         ? Number.parseInt(record, 10)
@@ -174,7 +174,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     expect(logs.of('warn').join()).toMatch(/Prices\.slow.*too slow/);
     client.resume();
     await expectEnd(driver, client, 'overload');
-    const had = toldIn(client.records);
+    const had = numbersIn(client.records);
     expect(had).toEqual(range(1, had.length));
   });
 
@@ -189,19 +189,19 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
       await publishPaced(hub, other);
       client.resume();
       const placed = (records: readonly unknown[]): number =>
-        toldIn(records).reduce((sum, n) => sum + (n < 0 ? -n : 1), 0);
+        numbersIn(records).reduce((sum, n) => sum + (n < 0 ? -n : 1), 0);
       await client.until((records) => placed(records) >= MANY);
       await hub.publish(`${MANY + 1} last`);
       await client.until((records) => String(records.at(-1)).startsWith(`${MANY + 1} `));
 
-      const told = toldIn(client.records);
+      const numbers = numbersIn(client.records);
       let at = 0;
-      for (const n of told) {
+      for (const n of numbers) {
         at = n < 0 ? at - n : at + 1;
         expect(n < 0 || n === at).toBe(true);
       }
       expect(at).toBe(MANY + 1);
-      expect(told.some((n) => n < 0)).toBe(true);
+      expect(numbers.some((n) => n < 0)).toBe(true);
       expect(closes.seen).toEqual([]);
     },
   );

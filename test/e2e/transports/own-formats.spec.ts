@@ -111,7 +111,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
       mediaTypes: ['application/x-ndjson'],
       encode: (value) => `${JSON.stringify(value)}\n`,
       error: ({ message }) => {
-        if (message === 'unspeakable') {
+        if (message === 'undescribable') {
           throw new Error('no words');
         }
         return '';
@@ -123,7 +123,7 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
       throw new HttpException(name, 400);
     };
     const { open } = await start(driver, { feed, route: { format } });
-    const clients = [open('/feed/unspeakable'), open('/feed/silent')];
+    const clients = [open('/feed/undescribable'), open('/feed/silent')];
 
     for (const client of clients) {
       expect(driver.endings.exception).toContain(await client.ended());

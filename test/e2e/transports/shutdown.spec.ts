@@ -1,7 +1,7 @@
 import type { StreamConnection, StreamHooks } from '../../../lib/index.js';
 import { DRIVERS } from '../../support/drivers/index.js';
 import { deferred, Recorder } from '../../support/events.js';
-import { quiet, turns } from '../../support/running.js';
+import { turns, untilStable } from '../../support/running.js';
 import { type Call, expectEnd, noise, useFeeds } from '../../support/transports.js';
 
 import.meta.jest.setTimeout(30_000);
@@ -68,7 +68,7 @@ describe.each(DRIVERS)('$name: when the application closes', (driver) => {
     const { open, close } = await start(driver, {
       options: { shutdown: { grace: LONG_MS }, hooks: ends(seen) },
       async *feed({ stream }) {
-        stream.hooks({ onShutdown: () => farewell.add('told') });
+        stream.hooks({ onShutdown: () => farewell.add('called') });
         yield 1;
         await farewell.count(2);
         yield 2;
@@ -162,7 +162,7 @@ describe.each(DRIVERS)('$name: when the application closes', (driver) => {
     const client = open();
     await client.until(1);
     client.stall();
-    await quiet(() => pulled);
+    await untilStable(() => pulled);
 
     await close();
 

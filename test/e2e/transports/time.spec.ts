@@ -24,10 +24,10 @@ describe.each(DRIVERS)('$name: as time passes,', (driver) => {
     });
     const client = open();
 
-    await client.beaten(2);
+    await client.untilHeartbeats(2);
     gate.resolve();
     await client.until(1);
-    await client.beaten(client.beats + 2);
+    await client.untilHeartbeats(client.beats + 2);
 
     expect(client.records).toEqual([1]);
   });
@@ -38,7 +38,7 @@ describe.each(DRIVERS)('$name: as time passes,', (driver) => {
     const client = open();
     await client.answered();
 
-    await openOther().beaten(2);
+    await openOther().untilHeartbeats(2);
 
     expect(client.beats).toBe(0);
   });

@@ -1,13 +1,13 @@
-/** What a client was answered, before anything of the stream. */
+/** The head of a response. */
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
 }
 
-/** Why a stream ends, where clients can tell one from the other. */
+/** Why a stream ends, if clients can distinguish it. */
 export type Cause = 'completed' | 'shutdown' | 'error' | 'exception' | 'overload' | 'server-closed' | 'deadline';
 
-/** One way of being a client, with which the same tests run as with every other. */
+/** One kind of client. The same tests run with every kind. */
 export abstract class StreamClient {
   /** The chunks so far, as values. */
   readonly records: unknown[] = [];
@@ -20,41 +20,41 @@ export abstract class StreamClient {
   private answer: Answer | undefined;
   private readonly waiting = new Set<() => void>();
 
-  /** Reads no more, until `resume()`. */
+  /** Stops reading until `resume()`. */
   abstract stall(): void;
   abstract resume(): void;
-  /** Goes, without a word. */
+  /** Disconnects without notice. */
   abstract leave(): void;
 
-  /** The status and headers. Fails when there come none. */
+  /** Waits for the status and headers. Rejects if none arrive. */
   async answered(): Promise<Answer> {
     await this.wait(() => this.answer !== undefined, 'an answer');
     return this.answer as Answer;
   }
 
-  /** The status, headers and body of a refusal. */
+  /** Waits for the status, headers and body of a refusal. */
   async refused(): Promise<Answer & { readonly body: unknown }> {
     const answer = await this.answered();
     await this.ended();
     return { ...answer, body: JSON.parse(this.refusal) };
   }
 
-  /** Waits for so many chunks, or until the chunks are as they should be. Fails when the stream ends before. */
+  /** Waits for a number of chunks, or until a condition on the chunks holds. Rejects if the stream ends before. */
   async until(check: number | ((records: readonly unknown[]) => boolean)): Promise<readonly unknown[]> {
     const done = typeof check === 'number' ? () => this.records.length >= check : () => check(this.records);
     await this.wait(done, typeof check === 'number' ? `${check} chunks` : 'what was waited for');
     return this.records;
   }
 
-  /** Waits for so many heartbeats. */
-  async beaten(count: number): Promise<void> {
+  /** Waits for a number of heartbeats. */
+  async untilHeartbeats(count: number): Promise<void> {
     await this.wait(() => this.beats >= count, `${count} heartbeats`);
   }
 
-  /** Waits for the end, and tells how it was. */
+  /** Waits for the end. Resolves to how it ended. */
   async ended(): Promise<string> {
     while (this.ending === undefined) {
-      await this.news();
+      await this.nextChange();
     }
     return this.ending;
   }
@@ -65,22 +65,22 @@ export abstract class StreamClient {
 
   protected answeredWith(status: number, headers: Answer['headers']): void {
     this.answer = { status, headers };
-    this.wake();
+    this.notifyWaiters();
   }
 
   protected take(record: unknown): void {
     this.records.push(record);
-    this.wake();
+    this.notifyWaiters();
   }
 
-  protected beat(): void {
+  protected addHeartbeat(): void {
     this.beats++;
-    this.wake();
+    this.notifyWaiters();
   }
 
   protected endedAs(ending: string): void {
     this.ending ??= ending;
-    this.wake();
+    this.notifyWaiters();
   }
 
   private async wait(done: () => boolean, what: string): Promise<void> {
@@ -91,25 +91,25 @@ export abstract class StreamClient {
           `It ended (${this.ending}) before there were ${what}. The last of ${this.records.length}: ${had} ${this.refusal}`,
         );
       }
-      await this.news();
+      await this.nextChange();
     }
   }
 
-  private news(): Promise<void> {
+  private nextChange(): Promise<void> {
     return new Promise((resolve) => {
       this.waiting.add(resolve);
     });
   }
 
-  private wake(): void {
-    for (const wake of this.waiting) {
-      wake();
+  private notifyWaiters(): void {
+    for (const resume of this.waiting) {
+      resume();
     }
     this.waiting.clear();
   }
 }
 
-/** A client that is given a body, of lines: NDJSON, a JSON text sequence, an event stream, or a refusal. */
+/** A client that receives a body of lines: NDJSON, a JSON text sequence, an event stream, or a refusal. */
 export abstract class BodyClient extends StreamClient {
   /** The id of the last event of an event stream. */
   lastEventId: string | undefined;
@@ -137,7 +137,7 @@ export abstract class BodyClient extends StreamClient {
     }
   };
 
-  /** The body is over: what is left is no whole line. */
+  /** Ends the body. The rest is not a complete line. */
   protected bodyEnded(ending: string): void {
     if ((this.answerStatus ?? 0) >= 400) {
       this.line(this.pieces.join(''));
@@ -149,7 +149,7 @@ export abstract class BodyClient extends StreamClient {
     // The separators of a JSON text sequence (RFC 7464): alone, they are heartbeats.
     const json = text.replaceAll('\x1e', '');
     if (json === '') {
-      this.beat();
+      this.addHeartbeat();
     } else {
       this.take(JSON.parse(json));
     }
@@ -158,7 +158,7 @@ export abstract class BodyClient extends StreamClient {
   private eventLine(text: string, event: Map<string, string>): void {
     const [, name = '', value = ''] = /^([^:]*):? ?(.*)$/s.exec(text) ?? [];
     if (text === ':') {
-      this.beat();
+      this.addHeartbeat();
     } else if (text !== '') {
       event.set(name, value);
     } else {
@@ -173,12 +173,12 @@ export abstract class BodyClient extends StreamClient {
   }
 }
 
-/** Whether an event of this type is about the stream itself: where its client is, or when to come back. */
+/** Returns whether events of this type belong to the stream itself: `position` and `shutdown`. */
 export function isOfTheStream(type: unknown): boolean {
   return type === 'position' || type === 'shutdown';
 }
 
-/** JSON as its value, and text that is none as it is. */
+/** Returns the value of JSON, and text that is not JSON unchanged. */
 export function valueIn(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;

@@ -2,7 +2,7 @@ import { type ClientRequest, type IncomingMessage, type RequestOptions, request 
 import { constants, createGunzip } from 'node:zlib';
 import { BodyClient } from './client.js';
 
-/** A client of HTTP/1.1, on a connection of its own. */
+/** A client of HTTP/1.1, on a separate connection. */
 export class Http1Client extends BodyClient {
   private readonly request: ClientRequest;
   private source: IncomingMessage | undefined;
@@ -11,7 +11,7 @@ export class Http1Client extends BodyClient {
     super();
     this.request = request({ host: '127.0.0.1', port, path, headers, agent: false, ...options });
     this.request.on('response', (response) => this.read(response));
-    // A broken connection is one of the things tests wait for. Behind a response, its own close tells of it.
+    // Tests wait for broken connections too. After the head, the close of the response reports them.
     this.request.on('error', () => this.source ?? this.endedAs('broken'));
     this.request.end();
   }
@@ -45,9 +45,9 @@ export class Http1Client extends BodyClient {
     gunzip.setEncoding('utf8').on('data', this.body);
     gunzip.on('error', () => this.endedAs('broken'));
     gunzip.on('end', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
-    // Not piped: what waits in a response that breaks off is lost.
+    // Not piped: pipe() loses the data that waits in a response that is cut off.
     response.on('data', (data: Buffer) => gunzip.write(data));
-    // Also behind a body that breaks off: what has come before is decoded to its end.
+    // Also after a body that is cut off: the data that arrived before is decoded.
     response.on('close', () => gunzip.end());
   }
 }

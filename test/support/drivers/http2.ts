@@ -2,7 +2,7 @@ import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } f
 import { text } from 'node:stream/consumers';
 import { BodyClient } from './client.js';
 
-const LEAVE = constants.NGHTTP2_CANCEL;
+const CANCEL_CODE = constants.NGHTTP2_CANCEL;
 
 /** The body of a GET. */
 export async function http2Text(port: number, path: string): Promise<string> {
@@ -14,7 +14,7 @@ export async function http2Text(port: number, path: string): Promise<string> {
   }
 }
 
-/** A client of HTTP/2 without TLS, on a session of its own. */
+/** A client of HTTP/2 without TLS, on a separate session. */
 export class Http2Client extends BodyClient {
   private readonly session: ClientHttp2Session;
   private readonly stream: ClientHttp2Stream;
@@ -23,14 +23,14 @@ export class Http2Client extends BodyClient {
     super();
     this.session = connect(`http://127.0.0.1:${port}`);
     this.stream = this.session.request({ ':path': path, ...headers });
-    // What breaks it shows as its close.
+    // Its close reports errors.
     this.session.on('error', () => this.endedAs('broken'));
     this.stream.on('error', () => this.endedAs('broken'));
     this.stream.on('response', ({ ':status': status = 0, ...rest }) => this.answeredWith(status, rest));
     this.stream.setEncoding('utf8').on('data', this.body);
     this.stream.on('close', () => {
       const { rstCode, readableEnded } = this.stream;
-      // Node.js takes the end of a session for the end of its streams, too.
+      // Node.js treats the end of a session as the end of its streams.
       const whole = rstCode === constants.NGHTTP2_NO_ERROR && readableEnded && !this.session.destroyed;
       this.bodyEnded(whole ? 'complete' : 'broken');
       this.session.close();
@@ -46,6 +46,6 @@ export class Http2Client extends BodyClient {
   }
 
   leave(): void {
-    this.stream.close(LEAVE);
+    this.stream.close(CANCEL_CODE);
   }
 }

@@ -11,20 +11,20 @@ export { StreamClient } from './client.js';
 export { Http1Client } from './http1.js';
 export { EVENTS, WebSocketClient } from './websocket.js';
 
-/** A way of being a client: the lifecycle of streams is tested over every one of them. */
+/** A kind of client. The lifecycle of streams is tested with every kind. */
 export interface Driver {
   readonly name: string;
   readonly platform: Platform;
-  /** What the application needs for it. */
+  /** The set-up of the application that it needs. */
   readonly setup: Pick<AppSetup, 'options' | 'fastify'>;
-  /** How clients are told that a stream has opened: with the status of the route, or by an upgrade. */
+  /** How clients learn that a stream has opened: from the status of the route, or from an upgrade. */
   readonly accepted: (status: number) => number;
-  /** What a client can tell of why its stream ended. */
+  /** The end that a client observes, for each reason. */
   readonly endings: Readonly<Record<Cause, readonly string[]>>;
   open(port: number, path: string, headers?: Readonly<Record<string, string>>): StreamClient;
-  /** The body of a route that is no stream. */
+  /** The body of a route that is not a stream. */
   text(port: number, path: string): Promise<string>;
-  /** The server's side of clients, in the order they come: each emits `close` when its client is gone. */
+  /** The server's side of clients, in the order of their arrival. Each emits `close` when its client has disconnected. */
   peers(app: RunningApp): readonly EventEmitter[];
 }
 
@@ -92,9 +92,9 @@ function websocket(platform: Platform): Driver {
       'server-closed': ['1000', '1001'],
       deadline: ['1000', '1001'],
       error: ['1011'],
-      // An HttpException, which may be the client's fault.
+      // An HttpException, whose cause may be the client.
       exception: ['1011', '1008'],
-      // Who takes nothing may not get the code either.
+      // A client that does not read may not receive the code either.
       overload: ['1013', '1006'],
     },
     open: (port, path, headers) => new WebSocketClient(port, path, { ...NDJSON, ...headers }),

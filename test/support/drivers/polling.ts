@@ -3,10 +3,10 @@ import { StreamClient, valueIn } from './client.js';
 /** How long a poll may wait, in seconds. */
 const WAIT_S = 20;
 
-/** A client of an event stream that asks again and again, each time after the id it was given last. */
+/** A client of an event stream that polls. Each request resumes after the last id. */
 export class PollingClient extends StreamClient {
   private readonly controller = new AbortController();
-  /** The statuses of the answers so far. */
+  /** The statuses of the responses so far. */
   readonly statuses: number[] = [];
   private stalled: Promise<void> | undefined;
   private goOn: () => void = () => undefined;

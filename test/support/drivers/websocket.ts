@@ -8,7 +8,7 @@ export const EVENTS = 'events.v1+json';
 /** A client of WebSocket. */
 export class WebSocketClient extends StreamClient {
   readonly socket: WebSocket;
-  /** What came with the close code. */
+  /** The reason next to the close code. */
   reason = '';
 
   constructor(
@@ -20,14 +20,14 @@ export class WebSocketClient extends StreamClient {
     super();
     const { 'last-event-id': id, ...others } = headers;
     const settings = { perMessageDeflate: false, headers: others, ...options };
-    // Browsers can set no headers.
+    // Browsers cannot set headers.
     const query = id === undefined ? '' : `${path.includes('?') ? '&' : '?'}lastEventId=${encodeURIComponent(id)}`;
     this.socket = new WebSocket(`ws://127.0.0.1:${port}${path}${query}`, protocols, settings);
     this.socket.on('upgrade', (response) => this.answeredWith(response.statusCode ?? 0, response.headers));
-    this.socket.on('unexpected-response', (_request, response) => this.refusedBy(response));
-    this.socket.on('message', (data: Buffer) => this.hear(valueIn(data.toString())));
-    this.socket.on('ping', () => this.beat());
-    // Its close follows, with 1006.
+    this.socket.on('unexpected-response', (_request, response) => this.readRefusal(response));
+    this.socket.on('message', (data: Buffer) => this.receive(valueIn(data.toString())));
+    this.socket.on('ping', () => this.addHeartbeat());
+    // Its close follows, with the code 1006.
     this.socket.on('error', () => undefined);
     this.socket.on('close', (code, reason) => {
       this.reason = reason.toString();
@@ -47,7 +47,7 @@ export class WebSocketClient extends StreamClient {
     this.socket.terminate();
   }
 
-  private hear(value: unknown): void {
+  private receive(value: unknown): void {
     if (this.socket.protocol !== EVENTS) {
       this.take(value);
     } else if (typeof value === 'object' && value !== null && 'data' in value && !isOfTheStream(typeOf(value))) {
@@ -55,7 +55,7 @@ export class WebSocketClient extends StreamClient {
     }
   }
 
-  private refusedBy(response: IncomingMessage): void {
+  private readRefusal(response: IncomingMessage): void {
     this.answeredWith(response.statusCode ?? 0, response.headers);
     response.setEncoding('utf8').on('data', (text: string) => {
       this.refusal += text;
