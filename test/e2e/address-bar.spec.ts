@@ -13,7 +13,7 @@ import { itWith, toolPath } from '../support/tools.js';
 
 import.meta.jest.setTimeout(60_000);
 
-/** What Chromium sends when a URL is typed in. */
+/** The headers that Chromium sends when a URL is typed in the address bar. */
 const NAVIGATION = {
   Accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8',
   'Sec-Fetch-Mode': 'navigate',
@@ -118,7 +118,7 @@ function useFeed() {
     });
 }
 
-/** What a browser gets that navigates to a path. Not with fetch(), which says itself how it was called. */
+/** The response to a browser that navigates to a path. It does not use fetch(), which sets Sec-Fetch-Mode itself. */
 async function navigate({ get }: Pick<RunningApp, 'get'>, path: string, headers: Record<string, string> = NAVIGATION) {
   const client = await get(path, { ...headers, Connection: 'close' });
   await client.closed();
@@ -236,7 +236,7 @@ describe.each(PLATFORMS)('%s: Chromium', (platform) => {
     if (!page) {
       throw new Error('Chromium did not start');
     }
-    // It may be open for ever: what counts is that it has begun.
+    // The stream may be endless: it is enough that it has begun.
     await page.goto(url, { waitUntil: 'commit' });
     return page;
   }
@@ -268,7 +268,7 @@ describe.each(PLATFORMS)('%s: Chromium', (platform) => {
 
     expect(await page?.title()).toBe('Stream');
     expect(await page?.locator('li pre').first().textContent()).toBe(`line 0 ${HOSTILE}`);
-    // Its own style applies.
+    // The page's own style applies.
     expect(await page?.evaluate(`getComputedStyle(document.querySelector('ol')).listStyleType`)).toBe('none');
     expect(complaints).toEqual([]);
   });

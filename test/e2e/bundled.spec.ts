@@ -67,10 +67,10 @@ describe('an application without the optional packages', () => {
         format,
         bundle: true,
         platform: 'node',
-        // Nest imports optional packages of its own.
+        // Nest itself imports optional packages.
         external: NEEDED,
       };
-      // In a process of its own: esbuild does not run in the realm of a test.
+      // In a separate process, because esbuild does not run in the realm of a test.
       const script = `import { build } from 'esbuild'; await build(${JSON.stringify(options)});`;
       await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script], { cwd: ROOT });
 

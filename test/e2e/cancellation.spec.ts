@@ -20,7 +20,7 @@ import { turns, untilStable, useApps } from '../support/running.js';
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = 'x'.repeat(65_536);
 
-/** What a route reports, in order. */
+/** Records the calls of a route, in order. */
 class CallRecorder extends Recorder {
   readonly hooks: StreamHooks = { onClose: (_stream, reason) => this.add(`onClose ${reason.code}`) };
 
@@ -33,7 +33,7 @@ class CallRecorder extends Recorder {
   }
 }
 
-/** An async iterator whose chunks the test gives, and which reports what is asked of it. */
+/** An async iterator whose chunks the test provides, and which records its calls. */
 class ManualSource implements AsyncIterableIterator<unknown> {
   readonly pulls: Deferred<IteratorResult<unknown>>[] = [];
 
@@ -56,7 +56,7 @@ class ManualSource implements AsyncIterableIterator<unknown> {
   }
 }
 
-/** Runs in the turn in which a socket of the server closes, after Node.js has told the response. */
+/** Calls a function in the turn in which a socket of the server closes, after Node.js has notified the response. */
 function atClose<T>(socket: Socket | undefined, look: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
     if (!socket) {

@@ -26,12 +26,12 @@ const servers: Server[] = [];
 
 afterEach(() => {
   for (const server of servers.splice(0)) {
-    // Chromium and fetch() connect ahead of requests they may never make, and a server that closes waits for the first of those.
+    // Chromium and fetch() open connections in advance, and a server that closes waits for a request on them.
     server.closeAllConnections();
   }
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const launch = useApps();
 
 async function start(platform: Platform, setup: AppSetup): Promise<RunningApp> {
@@ -41,12 +41,12 @@ async function start(platform: Platform, setup: AppSetup): Promise<RunningApp> {
 }
 
 const TRICKY = 'first line\r\nsecond: line\n\n fourth\rfifth 👋🏽';
-/** As a client has it: one kind of line end. */
+/** The text as a client receives it, with one kind of line break. */
 const TRICKY_RECEIVED = 'first line\nsecond: line\n\n fourth\nfifth 👋🏽';
 
-/** What a test decides about the streams of its application. */
+/** How a test controls the streams of its application. */
 interface Script {
-  /** The `Last-Event-ID` of every request, in the order they came. */
+  /** The `Last-Event-ID` of every request, in the order of the requests. */
   readonly lastIds: Recorder<string | undefined>;
   readonly goOn: Deferred;
   readonly controllers: Type[];
@@ -58,7 +58,7 @@ function script(): Script {
 
   @Controller()
   class Streams {
-    /** Four events, then open until the client leaves. */
+    /** Sends four events, and stays open until the client disconnects. */
     @Sse('events')
     events(@ConnectedStream() stream: StreamConnection): void {
       void stream.send({ comment: 'hello' });
@@ -68,7 +68,7 @@ function script(): Script {
       void goOn.promise.then(() => stream.send({ data: 'last', id: '4' }));
     }
 
-    /** Two events a connection, from where the client was; then it ends. */
+    /** Sends two events on each connection after the last id, and ends. */
     @Sse('resuming')
     *resuming(@LastEventId() after?: string) {
       lastIds.add(after);
@@ -99,7 +99,7 @@ function script(): Script {
       yield 'second\n';
     }
 
-    /** A page of the same origin, so that a browser may connect. */
+    /** A page of the same origin, to which a browser may connect. */
     @Get('page')
     @Header('Content-Type', 'text/html; charset=utf-8')
     page(): string {
@@ -272,7 +272,7 @@ describe.each(PLATFORMS)('%s: fetch', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: curl -N', (platform) => {
-  /** Runs it; `output` is what it has printed so far. */
+  /** Runs curl; `output` returns the output so far. */
   function curl(...args: string[]) {
     const child = spawn('curl', ['-sS', '-N', '--noproxy', '*', ...args]);
     const changes = new Recorder();

@@ -159,7 +159,7 @@ function fetchOver(port: number): Promise<string> {
   return new Promise((resolve) => socket.on('close', () => resolve(received)));
 }
 
-/** Waits for ever, each in its place. */
+/** Hangs forever, each class at another place of a request. */
 const hangs = async (what: string): Promise<never> => {
   called.add(what);
   return NEVER;
@@ -355,7 +355,7 @@ describe.each(PLATFORMS)('%s: app.close() finishes, and logs what it abandoned, 
   });
 });
 
-/** A broker that does everything but what it is made for. */
+/** A broker of which one method hangs. */
 class StuckBroker extends MemoryBroker {
   constructor(private readonly what: 'append' | 'stop' | 'close') {
     super();

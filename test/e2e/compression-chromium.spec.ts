@@ -23,14 +23,14 @@ import { itWith, toolPath } from '../support/tools.js';
 
 const servers: Server[] = [];
 
-// A browser keeps connections it has no use for, and Node.js waits for those it has had no request on.
+// A browser keeps unused connections open, and Node.js waits for connections without a request.
 afterEach(() => {
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
   }
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const launch = useApps();
 
 describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
@@ -75,7 +75,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
     }
     const compression = { encodings: encodings as readonly 'gzip'[] };
     const imports = [StreamingModule.registerHub({ name: 'feed' })];
-    // Browsers name br and zstd only to origins they trust, as localhost.
+    // Browsers accept br and zstd only from trustworthy origins, such as localhost.
     const app = await launch(platform, { controllers: [Feed], imports, options: { compression } });
     servers.push(app.app.getHttpServer() as Server);
     const page = await context?.newPage();
@@ -88,7 +88,7 @@ describe.each(PLATFORMS)('%s: Chromium, with compression', (platform) => {
     return { hub: hubOf(app), page, streams, reports };
   }
 
-  /** Tells of the coding, of every piece, and of the end. */
+  /** Reports the coding, every piece of the body, and the end. */
   async function read(page: Page, path: string): Promise<void> {
     await page.evaluate(`(async () => {
       const response = await fetch(${JSON.stringify(path)});

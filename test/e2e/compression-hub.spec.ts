@@ -24,7 +24,7 @@ import { itWith } from '../support/tools.js';
 const launch = useApps();
 const ALL: StreamingModuleOptions = { compression: { encodings: ['zstd', 'br', 'gzip'] } };
 const HEADER = '1f8b08000000000000ff';
-/** Text that hardly compresses: 96 KiB. Blocks know nothing of each other, so it may come again. */
+/** 96 KiB of text that hardly compresses. Blocks are independent, so it may be sent repeatedly. */
 const NOISE = randomBytes(73_728).toString('base64');
 
 @Controller()
@@ -91,7 +91,7 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
     const app = await launch(platform, { controllers: [Feed], imports, options });
     const hub = hubOf(app);
     let clients = 0;
-    /** A client that has joined. */
+    /** A client that has subscribed. */
     const client = async (path: string, accept = 'gzip', type = 'text/event-stream', after?: string) => {
       const headers = { Accept: type, 'Accept-Encoding': accept, ...(after && { 'Last-Event-ID': after }) };
       const joining = await DecodingClient.get(app.url(path), headers);
@@ -333,11 +333,11 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
     const other = await DecodingClient.get(url('/bounded'), headers);
     await joined(hub, 2);
 
-    // What does not compress fills the sockets. Other clients read on.
+    // Text that does not compress fills the sockets. Other clients continue to read.
     for (let i = 0; registry.size === 2; i++) {
       await hub.publish({ i, noise: NOISE });
       await other.until(`"i":${i},`);
-      // To look through megabytes again and again takes long.
+      // It would take long to search megabytes repeatedly.
       other.text = '';
     }
 
@@ -354,7 +354,7 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
     response.response.pause();
     const [stream] = registry;
     let published = 0;
-    // Behind so much, the next events wait in the hub.
+    // After so much data, the next events wait in the hub.
     while ((stream?.bufferedAmount ?? 0) < 16_384) {
       await hub.publish(`${++published} ${NOISE}`);
       await turns(1);

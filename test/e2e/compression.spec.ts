@@ -21,11 +21,11 @@ import { itWith } from '../support/tools.js';
 
 const launch = useApps();
 const ALL: StreamingModuleOptions = { compression: { encodings: ['zstd', 'br', 'gzip'] } };
-/** More than any window used here: what comes again is as new. */
+/** More than any window that is used here, so a repetition does not compress. */
 const NOISE = randomBytes(16 * 16_384);
 const LINE = 'a line of some words that is said again and again\n';
 
-/** A format whose error record is the end. */
+/** A format with truncate: false. */
 const FINAL_ERROR_FORMAT = defineFormat({
   name: 'final-error',
   mediaTypes: ['application/x-final-error'],
@@ -373,7 +373,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
       response.leave();
 
       expect(buffered).toBeGreaterThan(0);
-      // What the stream and its encoder hold. The rest is in the sockets of both sides.
+      // The part that the stream and its encoder hold. The rest is in the sockets of both sides.
       expect(buffered).toBeLessThan(200_000);
     });
 

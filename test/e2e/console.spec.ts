@@ -45,12 +45,12 @@ const servers: Server[] = [];
 
 afterEach(() => {
   for (const server of servers.splice(0)) {
-    // Chromium and fetch() connect ahead of requests they may never make, and a server that closes waits for the first of those.
+    // Chromium and fetch() open connections in advance, and a server that closes waits for a request on them.
     server.closeAllConnections();
   }
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const start = useApps();
 
 @Controller('feed')
@@ -144,7 +144,7 @@ async function serve(
   return app;
 }
 
-/** The first snapshots a viewer is sent, as they are. */
+/** The first snapshots that a viewer receives, unchanged. */
 async function messages(app: RunningApp, count: number, query = ''): Promise<string[]> {
   const viewer = await app.get(`/console/events${query}`);
   const events = await eventsUntil(viewer, count + 1);
@@ -173,7 +173,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
   it('is one page that loads nothing else, whatever Content Security Policy the application has', async () => {
     const app = await serve(platform, undefined, {
       configure: (nest) => {
-        // What helmet sets by default.
+        // The default policy of helmet.
         nest.use((_: IncomingMessage, response: ServerResponse, next: () => void) => {
           response.setHeader(
             'Content-Security-Policy',
@@ -214,7 +214,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     const app = await serve(platform);
     const feed = await app.get('/feed/prices?token=secret', { 'Last-Event-ID': 'a<b>' });
     await joined(hubOf(app, 'prices'), 1);
-    // It asks for a WebSocket, and is answered over HTTP: here is none.
+    // A request for a WebSocket to a route that has none receives an HTTP response.
     const upgrade = { Connection: 'Upgrade', Upgrade: 'websocket' };
     const pushed = await app.get('/feed/push/h%C3%A4llo', { 'User-Agent': 'tester/1', ...upgrade });
     await pushed.until('llo');

@@ -12,7 +12,7 @@ import { useApps } from '../support/running.js';
 
 const start = useApps();
 
-/** As of an application whose routes are all JSON. */
+/** Like an application that sets JSON for all routes. */
 const asJson: NestInterceptor = {
   intercept: (context, next) => {
     context
@@ -25,7 +25,7 @@ const asJson: NestInterceptor = {
 
 const lines = defineFormat({ name: 'lines', mediaTypes: ['text/x-lines'], encode: (value) => `${String(value)}\n` });
 
-/** A route that is given `application/json` by a decorator, an interceptor, and by itself. */
+/** Routes whose type is set to `application/json` by a decorator, an interceptor, or the method. */
 function typedBy(options: StreamOptions, type = 'application/json') {
   @Controller()
   class Typed {

@@ -15,18 +15,18 @@ import { itWith, toolPath } from '../support/tools.js';
 
 import.meta.jest.setTimeout(180_000);
 
-/** Chromium opens at most six connections to a host: a page for each of these, with four of them. */
+/** Chromium opens at most six connections to a host. Each of these hosts has one page, with four connections. */
 const HOSTS = ['127.0.0.1', 'localhost', 'one.localhost'];
 const PER_PAGE = 4;
 const KEPT_CLIENTS = 24;
 const EXPORTS = 8;
-/** All that are to be open in the end, and fewer than there are with the exports. */
+/** The number of connections that are open in the end, which is less than with the exports. */
 const CONNECTIONS = HOSTS.length * PER_PAGE + KEPT_CLIENTS + 2;
 const DEPLOYS = 3;
 
 const SSE = { Accept: 'text/event-stream' };
 
-/** The broker that docs/brokers.md shows, as a module of its own. */
+/** The broker of docs/brokers.md, as a separate module. */
 function documentedBroker(directory: string): string {
   const source = blocks.find(({ file, name }) => file === 'docs/brokers.md' && name === 'src/file.broker.ts');
   const { code } = transformSync(source?.text ?? '', { jsc: { parser: { syntax: 'typescript' }, target: 'es2022' } });
@@ -35,7 +35,7 @@ function documentedBroker(directory: string): string {
   return pathToFileURL(file).href;
 }
 
-/** What an EventSource has seen, in a page or in this process. */
+/** The events of an EventSource, in a page or in this process. */
 interface Seen {
   readonly state: number;
   readonly numbers: readonly number[];
@@ -43,7 +43,7 @@ interface Seen {
   readonly shutdowns: number;
 }
 
-/** Opens EventSources. It runs in pages too, so it refers to nothing outside. */
+/** Opens EventSources. It also runs in pages, so it must not use variables of this file. */
 function listen(EventSourceClass: typeof EventSource, url: string, count: number): () => Seen[] {
   const all = Array.from({ length: count }, () => {
     const source = new EventSourceClass(url);
@@ -60,7 +60,7 @@ function listen(EventSourceClass: typeof EventSource, url: string, count: number
   return () => all.map(({ source, seen }) => ({ state: source.readyState, ...seen }));
 }
 
-/** Does something again and again, until it is stopped. */
+/** Repeats an action until it is stopped. */
 function repeat(run: () => Promise<void>): () => Promise<void> {
   let going = true;
   const done = (async () => {
@@ -171,7 +171,7 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
     );
 
     for (const _ of range(1, DEPLOYS)) {
-      // Exports are under way: the closing takes as long as they do, and whoever comes meanwhile is refused.
+      // Exports are running: the shutdown takes as long as they do, and new streams are refused in the meantime.
       await pause(1_500);
       await server?.stop('SIGTERM');
       const away = await fetch(url('/feed'), { headers: SSE });
@@ -196,11 +196,11 @@ describe.each(PLATFORMS)('%s behind an nginx with the configuration of docs/depl
     expect(seen).toHaveLength(HOSTS.length * PER_PAGE + KEPT_CLIENTS);
     for (const { state, numbers, resets } of seen) {
       expect({ state, resets }).toEqual({ state: 1, resets: 0 });
-      // Each once and in order, from the first it was sent on.
+      // Each event once and in order, from the first one on.
       expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
       expect(acknowledged.filter((each) => each >= (numbers[0] ?? 0) && !numbers.includes(each))).toEqual([]);
     }
-    // They were refused, and more often than by the deploys alone.
+    // They were refused by the limit too, and not only during deploys.
     expect(seen.every(({ shutdowns }) => shutdowns > 0)).toBe(true);
     expect(endings).toContain('whole');
     expect(endings).not.toContain('cut');

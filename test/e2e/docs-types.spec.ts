@@ -33,7 +33,7 @@ function compilerOptions(): ts.CompilerOptions {
   };
 }
 
-/** A host that finds the blocks at their places, beside a package.json with the module system. */
+/** A compiler host that finds the blocks as files, next to a package.json with the module system. */
 function hostOf(options: ts.CompilerOptions, modules: ReadonlyMap<string, Block>, system: ModuleSystem) {
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile, directoryExists } = host;

@@ -7,20 +7,20 @@ import { Evaluation, evaluate, factoryOf, load, type RunningBlock, start } from 
 import { blocks } from '../support/documentation.js';
 import { itWith } from '../support/tools.js';
 
-/** The id of a hub's event. Its middle is drawn anew with every start. */
+/** The id of an event of a hub. Its middle is a new random value at every start. */
 const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10})(\.[0-9a-z]+)/g;
 
-/** What curl does in a terminal: without one it would show its progress. */
+/** The options that let curl behave as in a terminal: otherwise it shows its progress. */
 const CURL = 'curl() { command curl --silent --show-error "$@"; }';
 
-/** What a command prints, errors last. */
+/** Resolves to the output of a command, errors last. */
 function shell(command: string): Promise<string> {
   return new Promise((resolve) => {
     execFile('sh', ['-c', `${CURL}\n${command}`], (_error, stdout, stderr) => resolve(stdout + stderr));
   });
 }
 
-/** Lines as they are compared: `…` stands for any, as the middle of an id does; the wording of curl's errors changes with its version. */
+/** Lines in the form in which they are compared. `…` matches any lines, and the middle of an id matches any id. The wording of curl's errors depends on its version. */
 function pattern(expected: string): RegExp {
   const lines = expected
     .trimEnd()
@@ -44,7 +44,7 @@ function expectOutput(actual: string, expected: string): void {
   }
 }
 
-/** Compares a block with what its commands print, or else with what the client before it has, and the application's log. */
+/** Compares a block with the output of its commands, or else with the output of the client before it, and with the log of the application. */
 async function compare(text: string, example: RunningBlock, client: readonly string[]): Promise<void> {
   let epoch: string | undefined;
   const [session = '', log] = text.split(/^# log\n/m);
@@ -69,7 +69,7 @@ async function compare(text: string, example: RunningBlock, client: readonly str
   }
 }
 
-/** Each runnable block with those after it that are about it. */
+/** Each runnable block, with the following blocks that belong to it. */
 const sessions = blocks.flatMap((block, at) => {
   if (block.role !== 'run') {
     return [];
@@ -81,7 +81,7 @@ const sessions = blocks.flatMap((block, at) => {
   return [{ name: `${block.file}:${block.line}`, block, steps: end < 0 ? rest : rest.slice(0, end) }];
 });
 
-/** Where examples keep files: they take it from the environment, as applications do. */
+/** The folder for files of examples. They read it from the environment, like applications. */
 let directory = '';
 
 beforeEach(() => {
@@ -117,7 +117,7 @@ describe.each(PLATFORMS)('%s: an example prints what the documentation shows', (
   }
 });
 
-// The files are loaded before their tests are declared, which cannot wait.
+// The files are loaded first, because tests cannot be declared asynchronously.
 const testFiles = await Promise.all(
   blocks
     .filter(({ language, name, variant }) => language === 'ts' && name?.endsWith('.spec.ts') && variant !== 'CommonJS')

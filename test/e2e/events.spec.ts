@@ -20,7 +20,7 @@ import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
 
-/** The whole body of a stream, and whether it ended as it should. */
+/** The body of a stream, and whether it is complete. */
 async function bodyOf(
   platform: Platform,
   produce: () => unknown,
@@ -35,7 +35,7 @@ async function bodyOf(
   return client.body;
 }
 
-/** What a WebSocket client of the route is sent. */
+/** The messages that a WebSocket client of the route receives. */
 async function messagesOf(
   platform: Platform,
   produce: () => unknown,

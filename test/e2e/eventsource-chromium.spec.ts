@@ -11,7 +11,7 @@ import { Recorder } from '../support/events.js';
 import { type RunningApp, useApps } from '../support/running.js';
 import { itWith, toolPath } from '../support/tools.js';
 
-// What the eventsource suite of the Web Platform Tests asks of a browser and a server, as cases of our own: whatever a
+// The cases of the eventsource suite of the Web Platform Tests, written anew for this package: whatever a
 // route writes, and whatever a returned `Response` contains, the EventSource of Chromium reads as the WHATWG text says.
 
 /** An event as a page receives it. */
@@ -113,7 +113,7 @@ const VALUES: readonly [string, readonly unknown[], readonly Received[]][] = [
   ],
 ];
 
-/** Every answer after which an EventSource gives up for good. */
+/** Every response after which an EventSource gives up. */
 const FATAL = [204, 205, 400, 401, 404, 410, 500, 503];
 
 /** A script for a page: what an EventSource dispatches until the event `done`. */
@@ -168,13 +168,13 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
 
   afterEach(async () => {
     await page?.close();
-    // A browser keeps connections that it has no use for.
+    // A browser keeps unused connections open.
     for (const server of servers.splice(0)) {
       server.closeAllConnections();
     }
   });
 
-  // After the hook above, so that its own comes after it.
+  // Registered after the hook above, because hooks of Jest run in reverse order.
   const launch = useApps();
 
   beforeAll(async () => {

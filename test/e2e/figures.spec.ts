@@ -18,7 +18,7 @@ import { eventsOf, eventsUntil, hubOf, joined, NDJSON, publishAll, range, SSE } 
 import { useApps } from '../support/running.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
-/** A few hundred of them are more than the kernel takes for a client that does not read. */
+/** A few hundred of these are more than the kernel buffers for a client that does not read. */
 const LARGE = 'x'.repeat(65_000);
 
 const streams = new Recorder<StreamConnection>();
@@ -70,7 +70,7 @@ class Feed {
     return this.hub.subscribe({ after, overflow: 'drop-oldest', queue: { items: 5, bytes: 1024 * 1024 * 64 } });
   }
 
-  /** 30 at once: the first is more than the socket holds, 10 wait. */
+  /** 30 at once: the first is larger than the buffer of the socket, and 10 wait. */
   private push(stream: StreamConnection): void {
     for (let i = 0; i < 30; i++) {
       void stream.send(LARGE);
@@ -194,7 +194,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     const body = await text(`/${path}`);
     await ended.count(1);
 
-    // The first, those that wait, and the record of what was dropped.
+    // The first, those that wait, and the `lagged` record.
     expect(body.split('\n')).toHaveLength(1 + 10 + 1 + 1);
     expect(groups()).toMatchObject([{ chunks: 12, bytes: body.length, dropped: 19, lagged: 1 }]);
   });

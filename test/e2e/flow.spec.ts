@@ -22,7 +22,7 @@ interface FastifyInstance {
 
 const NEVER = new Promise<never>(() => undefined);
 const MIB = 1024 * 1024;
-/** What may wait in the process for one client, beyond the chunk it is made of: Node.js's own default is 16 KiB, or 64 KiB. */
+/** The bytes that may wait in the process for one client, in addition to one chunk. The default of Node.js is 16 KiB or 64 KiB. */
 const HIGH_WATER_MARK = new Readable().readableHighWaterMark;
 
 function closing(seen: Recorder): StreamHooks {
@@ -98,7 +98,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     // Kernel buffers of a loopback connection take a few MiB.
     expect(stalledAt).toBeLessThan(20);
     expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
-    // A Readable gives at once what it has gathered: two chunks.
+    // A Readable emits its buffered chunks at once: two chunks.
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * MIB + 2 * 65_536);
     client.socket.resume();
     while (counter.pulled < stalledAt + 5) {
@@ -182,7 +182,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
     const { get } = await start(platform, { controllers: [Feed] });
     const client = await get('/feed', { Connection: 'close' });
     let last = 0;
-    // A sip at a time, and each is more than the server writes at once.
+    // Each time a little, but more than the server writes at once.
     const sip = () => {
       if (client.received.length > last + MIB) {
         last = client.received.length;
@@ -307,7 +307,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
 describe.each(PLATFORMS)('%s: a stream', (platform) => {
   const start = useApps();
 
-  /** Reads a generator; the test lets it go on, step by step. */
+  /** Reads a generator, which the test advances step by step. */
   async function framesOf(
     options: StreamingModuleOptions,
     source: (go: () => Promise<void>, stream: StreamConnection<string>) => unknown,
@@ -433,7 +433,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
 
     expect(frames.join('')).toHaveLength(500_000);
     expect(Math.max(...frames.map(({ length }) => length))).toBe(17_000);
-    // The slices a busy machine makes of it may add some.
+    // A busy machine may split the work into more slices.
     expect(frames.length).toBeLessThan(250);
   });
 
@@ -494,7 +494,7 @@ describe.each(PLATFORMS)('%s: a stream', (platform) => {
         yield flush();
         await go();
         yield '<3>';
-        // The chunk before is with the stream as soon as the generator goes on.
+        // When the generator continues, the stream has the chunk before.
         stream.flush();
         await go();
         yield '<4>';
@@ -579,7 +579,7 @@ describe.each(PLATFORMS)('%s: fairness', (platform) => {
         }
       }
 
-      // Nothing of it ever reaches the client, so it is never held up by it.
+      // Its chunks never reach the client, so the client never pauses it.
       @Stream('endless/2')
       *two(@ConnectedStream() stream: StreamConnection) {
         stream.hooks({ beforeChunk: () => undefined });
@@ -589,7 +589,7 @@ describe.each(PLATFORMS)('%s: fairness', (platform) => {
         }
       }
 
-      // Its hook answers without really waiting, which must not be taken for a wait.
+      // Its hook returns a promise that is resolved already, which must not count as waiting.
       @Stream('endless/3')
       *three(@ConnectedStream() stream: StreamConnection) {
         stream.hooks({ beforeChunk: async () => undefined });
@@ -607,7 +607,7 @@ describe.each(PLATFORMS)('%s: fairness', (platform) => {
     const { get, text, registry } = await start(platform, { controllers: [Feed] });
     const clients = await Promise.all([0, 1, 2, 3].map((n) => get(`/endless/${n}`)));
     for (const client of clients) {
-      // What is read is not kept: it is a lot.
+      // The received data is not kept, because it is large.
       client.socket.removeAllListeners('data').resume();
     }
     while (pulled.some((count) => count === 0)) {
@@ -635,7 +635,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
   const start = useApps();
   const KIB = 'x'.repeat(1_000);
 
-  /** A Subject whose client has stopped reading and takes no more. */
+  /** A Subject whose client has stopped reading and whose buffers are full. */
   async function stalled(options: StreamingModuleOptions) {
     const subject = new Subject<unknown>();
     const seen = new Recorder();
@@ -697,7 +697,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
     async (overflow) => {
       const { client, subject, seen, stream, logs } = await stalled({ overflow, queue: { items: 50 } });
       let most = 0;
-      // In one turn, so that nothing drains meanwhile.
+      // In one turn, so that nothing drains in between.
       for (let i = 0; i < 1_000; i++) {
         subject.next({ i, KIB });
         most = Math.max(most, stream?.bufferedAmount ?? 0);
@@ -796,7 +796,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
       controllers: [Feed],
       configure(app) {
         if (platform === 'fastify') {
-          // The head waits for it, so that the first chunk is queued already.
+          // The head waits for the hook, so the first chunk is queued already.
           const fastify = app.getHttpAdapter().getInstance() as FastifyInstance;
           fastify.addHook('onSend', async () => {
             await turns();
@@ -807,7 +807,7 @@ describe.each(PLATFORMS)('%s: the queue of an Observable', (platform) => {
 
     const chunks: unknown = JSON.parse(await text('/feed'));
 
-    // Nothing is dropped where nothing has to wait.
+    // No chunk is dropped if none has to wait.
     expect(chunks).toEqual(platform === 'fastify' ? [0, 16, 17, 18, 19] : Array.from({ length: 20 }, (_, i) => i));
   });
 
@@ -1110,7 +1110,7 @@ describe.each(PLATFORMS)('%s: limits', (platform) => {
     const refused = await fetch(url('/other'));
     expect(refused.status).toBe(503);
     expect(refused.headers.get('retry-after')).toBe('60');
-    // It was not counted.
+    // The refused request was not counted.
     await (await get('/feed')).until('x');
     expect((await fetch(url('/feed'))).status).toBe(503);
     expect(called.seen).toEqual(['other', 'feed']);

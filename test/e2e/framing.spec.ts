@@ -32,7 +32,7 @@ import { turns, useApps } from '../support/running.js';
 import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
-/** That of the package on-headers, which compression, express-session and others set headers with as a head is written. */
+/** The function of the package on-headers, with which compression, express-session and others set headers while a head is written. */
 const onHeaders = createRequire(createRequire(import.meta.url).resolve('compression'))('on-headers') as (
   response: ServerResponse,
   listener: (this: ServerResponse) => void,
@@ -41,7 +41,7 @@ const onHeaders = createRequire(createRequire(import.meta.url).resolve('compress
 const start = useApps();
 const openSession = useSessions();
 
-/** Headers that an application has no business to set on a stream, and what tutorials set them to. */
+/** Headers that an application should not set on a stream, with the values of tutorials. */
 const DROPPED: Readonly<Record<string, string>> = {
   'Transfer-Encoding': 'chunked',
   Trailer: 'Expires',
@@ -56,12 +56,12 @@ interface Setter {
   header(name: string, value: string): unknown;
 }
 
-/** The values of a header in a head as it came. */
+/** The values of a header in a received head. */
 function valuesOf({ head }: RawClient, name: string): string[] {
   return [...head.matchAll(new RegExp(`^${name}: (.*)\r$`, 'gim'))].map(([, value]) => value ?? '');
 }
 
-/** How a message says where it ends, and that it says so once. */
+/** Returns how a message is framed, and expects exactly one framing. */
 function framingOf(client: RawClient): string {
   const framing = [
     ...valuesOf(client, 'transfer-encoding'),
@@ -173,7 +173,7 @@ describe.each(PLATFORMS)('%s: a header that frames a message, such as Content-Le
     return ['a'];
   };
 
-  /** The bodies of streams, in all the ways that they may be framed. */
+  /** The bodies of streams, with every framing. */
   const BODIES: readonly [string, (stream: StreamConnection) => unknown, string][] = [
     ['that ends in its first turn', () => ['a', 'b'], 'length 2'],
     ['that is empty', () => [], 'length 0'],
@@ -435,7 +435,7 @@ it('fastify: over HTTP/2, headers that frame a message are dropped with one warn
   expect(logs.of('warn')).toHaveLength(1);
 });
 
-/** A stream with a Content-Length of the user's, beside a plain route. */
+/** A stream with a Content-Length of the application, and an ordinary route. */
 function sized(length: string | readonly string[], produce: () => unknown, options: StreamOptions = {}): Type {
   @Controller()
   class Sized {

@@ -14,7 +14,7 @@ afterEach(() => {
   }
 });
 
-/** Sends as many requests, each on a connection of its own, and reads nothing of the answers. */
+/** Sends a number of requests, each on a separate connection, and does not read the responses. */
 async function stall(count: number, pathOf: (i: number) => string, headers = ''): Promise<Socket[]> {
   const sockets = range(1, count).map((i) => {
     const socket = connect(server.port, '127.0.0.1');
@@ -26,7 +26,7 @@ async function stall(count: number, pathOf: (i: number) => string, headers = '')
   return sockets;
 }
 
-/** Reads as many bytes from a socket, and then nothing more. */
+/** Reads a number of bytes from a socket, and then stops reading. */
 function read(socket: Socket, bytes: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let left = bytes;
@@ -42,7 +42,7 @@ function read(socket: Socket, bytes: number): Promise<void> {
   });
 }
 
-/** How many bytes the process holds with as many streams more than it does without. */
+/** Resolves to the number of bytes that a number of streams takes in the process. */
 async function heldBy(count: number, open: () => Promise<unknown>): Promise<number> {
   const before = await server.settled(0);
   await open();
@@ -72,7 +72,7 @@ describe.each(PLATFORMS)('%s: the heap that is in use', (platform: Platform) => 
             (i) => `/feed?topic=all&topic=user:${i}`,
             `Last-Event-ID: ${first}\r\n${encoding}`,
           );
-          // Each at another place.
+          // Each client stops at another place.
           await Promise.all(sockets.map((socket, i) => read(socket, encoding === '' ? 150_000 * i : 1_000 * i)));
         });
 
@@ -90,7 +90,7 @@ describe.each(PLATFORMS)('%s: the heap that is in use', (platform: Platform) => 
     async (accept, count, size) => {
       const poll = `GET /feed HTTP/1.1\r\nHost: test\r\nAccept: ${accept}\r\nPrefer: wait=50\r\n\r\n`;
       const before = await server.settled(0);
-      // The response before them on their connections does not end.
+      // An earlier response on their connection does not end.
       const sockets = await stall(5, () => '/endless');
       for (const socket of sockets) {
         socket.write(poll.repeat(20));
@@ -108,7 +108,7 @@ describe.each(PLATFORMS)('%s: the heap that is in use', (platform: Platform) => 
       const before = await server.settled(0);
       await stall(10, () => `/live?overflow=${overflow}`);
       await server.settled(10);
-      // In turns, as a queue is for what comes while a client can take no more.
+      // In several turns, because only events that follow a full buffer enter the queue.
       for (let i = 0; i < 20; i++) {
         await server.call('publish', 'live', 100, 10_000);
       }

@@ -18,7 +18,7 @@ import { turns, untilStable, useApps } from '../support/running.js';
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = 'x'.repeat(65_536);
 
-/** Hooks that tell of being called. */
+/** Hooks that record their calls. */
 function recordingHooks(name: string, seen: Recorder): StreamHooks {
   return {
     onOpen: () => seen.add(`${name} onOpen`),
@@ -160,7 +160,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
 
       await text('/feed');
 
-      // The decorator nearer to the method is the inner one.
+      // The decorator next to the method is the inner one.
       expect(seen).toEqual([[1, 2], 'more', 3, 'more']);
     });
 
@@ -485,7 +485,7 @@ describe.each(PLATFORMS)('%s: hooks', (platform) => {
         for (const [i, route] of ROUTES.entries()) {
           const client = await get(`/${route}`, { Connection: 'close' });
           await client.closed();
-          // Until the head is on its way, an exception filter answers.
+          // Before the head is sent, an exception filter responds.
           const late = name === 'beforeClose' || (route === 'opened' && (name === 'beforeChunk' || kind === 'async'));
           expect(client.received).toMatch(late ? /^HTTP\/1.1 200/ : /^HTTP\/1.1 500/);
           if (late) {

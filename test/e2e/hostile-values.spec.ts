@@ -39,7 +39,7 @@ const broken = (): never => {
   throw new Error('broken');
 };
 
-/** What would have ended the process. */
+/** The errors that would have ended the process. */
 const escaped: unknown[] = [];
 const note = (error: unknown): void => void escaped.push(error);
 

@@ -27,7 +27,7 @@ const SERVERS: [string, NonNullable<AppSetup['fastify']>, boolean][] = [
   ['on a server of its own', { serverFactory: (handler) => createServer(handler as never) as never }, false],
 ];
 
-/** Not allowed in HTTP/2 (RFC 9113 §8.2.2). */
+/** Headers that HTTP/2 forbids (RFC 9113 §8.2.2). */
 const FORBIDDEN = /^(connection|http2-settings|keep-alive|proxy-connection|te|transfer-encoding|upgrade)$/;
 const NEVER = new Promise<never>(() => undefined);
 

@@ -15,18 +15,18 @@ import { dataOf, eventsOf, hubOf, joined, publishAll, range, SSE, untilLast } fr
 import { Feed, useHubApps } from '../support/hub-feed.js';
 import { type RunningApp, turns, useApps } from '../support/running.js';
 
-/** Whether the loop of a test that publishes is to go on. */
+/** Whether the loop of a test that publishes continues. */
 let publishing = false;
 
 afterEach(() => {
   publishing = false;
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const launch = useApps();
 const start = useHubApps();
 
-/** A broker that fails when it is closed, as one that has lost its connection. */
+/** A broker that fails when it is closed, like one that has lost its connection. */
 class Failing extends MemoryBroker {
   closed = 0;
 
@@ -273,7 +273,7 @@ describe.each(PLATFORMS)('%s: a broker', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: the history of a hub that is closed', (platform) => {
-  /** How many events it still has. */
+  /** Returns how many events are still in memory. */
   function kept(hub: Hub): number {
     const { window } = Reflect.get(hub, 'history') as { readonly window: RecordWindow<unknown> };
     return window.after(0, Infinity).length;

@@ -21,7 +21,7 @@ import { turns, useApps } from '../support/running.js';
 
 const launch = useApps();
 
-/** What the route `held` returns, and when. */
+/** Resolves to the result of the route `held`. */
 let held = deferred();
 const subscriptions: HubSubscription[] = [];
 
@@ -76,7 +76,7 @@ async function start(platform: Platform, options: Partial<HubOptions> = {}) {
   return { ...app, hub, come };
 }
 
-/** Whether a body ended as it should, chunked or as long as was said. */
+/** Whether a body is complete, chunked or by its Content-Length. */
 function endedWell({ head, body, complete }: RawClient): boolean {
   const [, length] = /content-length: (\d+)/i.exec(head) ?? [];
   return complete || (length !== undefined && body.length === Number(length));
@@ -226,7 +226,7 @@ describe.each(PLATFORMS)('%s: hub.close()', (platform) => {
 
     expect(await waiting).toEqual([1, 2, 3]);
     await closed;
-    // What nobody reads is not kept for a hub that is closed.
+    // Events that are not being read are not kept after the hub is closed.
     expect(await all(notBegun)).toEqual([{ reason: 'evicted', oldest: null }]);
     expect(hub.size()).toBe(0);
   });
@@ -306,7 +306,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     await app.close();
 
     expect(hub.complete).toBe(true);
-    // The first wait is the grace. One before it, for all streams, would have been in vain.
+    // The first wait is the grace period. An earlier wait for all streams would have been useless.
     expect(waits.mock.calls.map(([ms]) => ms)[0]).toBe(20);
   });
 });
@@ -419,7 +419,7 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
       fanOut: { audiences: Map<unknown, unknown>; byTopic: Map<unknown, unknown> };
     };
     expect([internals.fanOut.audiences.size, internals.fanOut.byTopic.size]).toEqual([0, 0]);
-    // It listens from when it was made.
+    // It receives events from its creation on.
     const [first] = abandoned as [HubSubscription];
     const received = new Recorder<unknown>();
     const late = all(first, received);

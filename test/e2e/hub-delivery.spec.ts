@@ -296,7 +296,7 @@ describe.each(PLATFORMS)('%s: a subscriber receives', (platform) => {
       class Filtered {
         constructor(@InjectHub('feed') readonly hub: Hub) {}
 
-        /** What it lets through depends on how often it is called. */
+        /** A filter whose result depends on the number of its calls. */
         private subscribe(signal: AbortSignal) {
           const filter = ({ data }: HubEvent) => asked.push(data) % 2 === 0;
           return this.hub.subscribe({ last: Infinity, filter, signal });
@@ -652,7 +652,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
       const { get, hub } = await start(platform, [Hookable]);
       const clients = [];
       for (const n of range(1, 300)) {
-        // One after the other, as it matters who is served last.
+        // One after the other, because the order of the clients matters.
         clients.push(await get(`/feed?n=${n}`));
         await joined(hub, n);
       }
@@ -776,7 +776,7 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     await hub.close();
     const last = await reader?.read();
 
-    // Only that of Express touches a stream, and only where its Cache-Control allows it.
+    // Only the middleware of Express compresses a stream, and only if its Cache-Control allows that.
     expect(response.headers.get('content-encoding')).toBe(platform === 'express' && cache ? 'gzip' : null);
     expect(dataOf(text)).toEqual(range(1, 5).flatMap((n) => [`${n}a`, `${n}b`]));
     expect(last?.done).toBe(true);
@@ -843,7 +843,7 @@ describe.each(PLATFORMS)('%s: another client', (platform) => {
     expect(first.match(/data: \d/g)).toEqual(['data: 1']);
     expect(second).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
     expect(second.match(/data: \d/g)).toEqual(['data: 1', 'data: 2', 'data: 3', 'data: 4']);
-    // What comes in one turn is one chunk, also here.
+    // All events of one turn are one chunk here too.
     expect(second).toMatch(/\r\nid: \S+\ndata: 3\n\nid: \S+\ndata: 4\n\n\r\n$/);
   });
 

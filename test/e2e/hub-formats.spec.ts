@@ -87,7 +87,7 @@ const JSON_VALUES = [
   '"AQA="',
 ];
 
-/** What strings, bytes and everything else are in text, as a generator that yields them has it. */
+/** The encoding of strings, bytes and other values in `text`, as from a generator. */
 const PLAIN = Buffer.concat([
   Buffer.from('texttwo\nlinesü 👋🏽{"n":1,"s":"ü"}\n[1,{"a":null}]\n7-0.5truefalsenull\n'),
   Buffer.of(0, 1, 255, 1, 0),
@@ -101,7 +101,7 @@ const BODIES: readonly (readonly [name: NonNullable<StreamOptions['format']>, ty
 ];
 
 describe.each(PLATFORMS)('%s: an event that is published', (platform) => {
-  /** All values, of which some come from the history and some live. */
+  /** All values: some from the history, and some new. */
   async function bodies(format: StreamOptions['format']): Promise<{ clients: RawClient[]; ids: string[] }> {
     const { get, hub } = await start(platform, [feedIn(format)]);
     const before = await hub.publish('before');

@@ -6,7 +6,7 @@ import { turns } from '../support/running.js';
 
 const start = useHubApps();
 
-/** A broker on a server that loses its log and begins another one, while this process stays connected. */
+/** A broker whose server loses its log and begins a new one, while this process stays connected. */
 class Losing implements Broker {
   private records: BrokerRecord[] = [];
   private epoch = 'first';
@@ -89,7 +89,7 @@ describe.each(PLATFORMS)('%s: a subscriber that receives a lagged event', (platf
   it.each([
     ['drop-oldest', [undefined, undefined, undefined, undefined, undefined], [2, 3, 4, 5]],
     ['latest', ['a', 'b', 'a', 'c', 'a'], [2, 3, 4, 5]],
-    // The first of them is not dropped, and still to come.
+    // The first of them is not dropped, and still follows.
     ['latest', ['a', 'b', 'b'], [1, 2, 3]],
   ] as const)('and resumes from the id that it has misses no event: %s of keys %j', async (overflow, keys, missed) => {
     const queue = { items: overflow === 'latest' ? 9 : 2 };

@@ -34,7 +34,7 @@ import {
 import { RawClient } from '../support/raw-client.js';
 import { type RunningApp, turns, useApps } from '../support/running.js';
 
-/** Undoes what a test has put in the place of something else. */
+/** Restores what a test has replaced. */
 const restores: (() => void)[] = [];
 
 function replace<T, K extends keyof T>(target: T, key: K, value: T[K]): void {
@@ -60,7 +60,7 @@ afterEach(() => {
   }
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const launch = useApps();
 
 type Setup = Omit<AppSetup, 'controllers'> & { hub?: Partial<HubOptions>; controllers?: Type[] };
@@ -90,7 +90,7 @@ class Feed {
   }
 }
 
-/** An application with the hub `feed`, and `other` beside it. */
+/** An application with the hubs `feed` and `other`. */
 async function start(
   platform: Platform,
   { hub = {}, controllers = [Feed], ...setup }: Setup = {},
@@ -102,7 +102,7 @@ async function start(
   return { ...app, hub: hubOf(app), since };
 }
 
-/** The `reset` a client was sent, if any, and what followed it. */
+/** The `reset` that a client received, if any, and the events after it. */
 function resetIn(body: string): { reset: HubReset | undefined; id: string | undefined; data: unknown[] } {
   const [first, ...rest] = eventsOf(body);
   return first?.event === 'reset'
@@ -328,7 +328,7 @@ describe.each(PLATFORMS)('%s: a client that cannot resume', (platform) => {
     now += 30_000;
     const [three] = await publishAll(hub, [3, 4]);
     now += 29_999;
-    // Time goes on between two looks at the clock.
+    // The time changes between two reads of the clock.
     const after = RecordWindow.prototype.after;
     replace(RecordWindow.prototype, 'after', function (this: RecordWindow<unknown>, ...args) {
       now += 1;
@@ -688,7 +688,7 @@ describe.each(PLATFORMS)('%s: a client that receives no event for a long time', 
   });
 });
 
-/** What a client of the `eventsource` package has had. */
+/** A client of the package `eventsource`, and the events that it has received. */
 function follow(
   url: string,
   fetch?: EventSourceInit['fetch'],
@@ -707,7 +707,7 @@ function follow(
 describe.each(PLATFORMS)('%s: eventsource', (platform) => {
   const options = {
     shutdown: { grace: 0, retry: 1 },
-    // So that it comes back at once.
+    // It then reconnects at once.
     hooks: { onOpen: (stream: { send(chunk: unknown): unknown }) => void stream.send(event({ retry: 1 })) },
   };
 
@@ -807,7 +807,7 @@ describe.each(PLATFORMS)('%s: while events are published at full speed,', (platf
     const { hub, get } = await start(platform, { hub: { history: { limit: 1_000_000 } } });
     const loop = new PublishLoop(hub, 2);
 
-    /** Comes so often, each time for some events, and always with the id it was left with. */
+    /** Connects a number of times, receives some events each time, and resumes from its last id. */
     async function visit(client: number): Promise<SseRecord[]> {
       const had: SseRecord[] = [];
       for (const n of range(1, VISITS)) {
@@ -896,7 +896,7 @@ describe.each(PLATFORMS)('%s: many clients that resume at once', (platform) => {
     clients.forEach(({ body }, i) => {
       expect(body).toBe(`${range(i + 2, 640).join(';')};end;`);
     });
-    // The pages of all begin at the same places, wherever a client began.
+    // The pages of all clients begin at the same places, wherever a client starts.
     const pages = clients.map(({ frames }) => frames.slice(-10).join('|'));
     expect(new Set(pages.slice(0, 64)).size).toBe(1);
     expect(encoded).toBe(640);

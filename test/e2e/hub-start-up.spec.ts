@@ -60,7 +60,7 @@ afterEach(async () => {
 
 type Imports = (DynamicModule | Type)[];
 
-/** An application whose modules are all given, listening. */
+/** An application with the given modules, which listens. */
 async function boot(
   platform: Platform,
   imports: Imports,
@@ -76,7 +76,7 @@ async function boot(
   return app;
 }
 
-/** What it throws, or rejects with. */
+/** The error that a function throws or rejects with. */
 async function refusal(run: () => unknown): Promise<StreamError> {
   try {
     await run();
@@ -87,7 +87,7 @@ async function refusal(run: () => unknown): Promise<StreamError> {
   throw new Error('It was not refused');
 }
 
-/** A broker that notes what is asked of it. */
+/** A broker that records its calls. */
 class Noting extends MemoryBroker {
   readonly seen: string[] = [];
 
@@ -936,7 +936,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     await app.close();
     await Promise.all(clients.map((client) => client.closed()));
 
-    // What ends before its head is sent has a length, and is not in chunks.
+    // A body that ends before its head is sent has a length, and is not chunked.
     const whole = clients.map((client) => client.complete || /\r\ncontent-length: 6\r\n/i.test(client.head));
     expect(clients.map(({ body }) => body)).toEqual(Array(3).fill('1\n2\n3\n'));
     expect(whole).toEqual([true, true, true]);

@@ -18,7 +18,7 @@ import { turns } from '../support/running.js';
 
 const start = useHubApps();
 
-/** Waits until a client has received a number of bytes more, and then pauses it. */
+/** Waits until a client has received a number of further bytes, and then pauses it. */
 async function readSome({ socket }: RawClient, bytes: number): Promise<void> {
   const goal = socket.bytesRead + bytes;
   await new Promise<void>((resolve) => {
@@ -36,7 +36,7 @@ async function readSome({ socket }: RawClient, bytes: number): Promise<void> {
   });
 }
 
-// On Express, headers cannot be set any more then: that fails, and is logged.
+// On Express, headers cannot be set after that: it fails, and is logged.
 describe('fastify: a handler that sends the head itself', () => {
   it('and returns a subscription causes the head to be sent before the first event, also before the history', async () => {
     @Controller()
@@ -69,7 +69,7 @@ describe.each(PLATFORMS)('%s: one large event', (platform) => {
     const client = await get('/returned', SSE);
     await client.until('id: ');
     await joined(hub, 1);
-    // Time goes by when the test says so.
+    // The test advances the clock.
     registry.clock.stop();
     let now = registry.clock.now();
     const pass = (ms: number): void => {

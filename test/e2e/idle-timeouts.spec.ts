@@ -10,7 +10,7 @@ import { WebSocketClient } from '../support/websocket-client.js';
 const start = useApps();
 const openSession = useSessions();
 
-/** After so many milliseconds of silence the server closes a connection. */
+/** The server closes a connection after this number of milliseconds of silence. */
 const IDLE_MS = 150;
 /** How long streams are silent. */
 const SILENCE_MS = 3 * IDLE_MS;

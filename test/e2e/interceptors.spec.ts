@@ -36,7 +36,7 @@ const FOREVER = new Promise<never>(() => undefined);
 
 const plain: NestInterceptor = { intercept: (_, next) => next.handle() };
 
-/** Notes how streams were closed. */
+/** Records the close codes of streams. */
 function closing(seen: Recorder): StreamHooks {
   return { onClose: (_stream, reason) => seen.add(reason.code) };
 }
@@ -44,7 +44,7 @@ function closing(seen: Recorder): StreamHooks {
 describe.each(PLATFORMS)('%s: an interceptor that tries again', (platform) => {
   const start = useApps();
 
-  /** A route whose handler throws at first, and then returns an async generator that takes its time. */
+  /** A route whose handler throws some times, and then returns a slow async generator. */
   function flaky(failures: number, tries: number) {
     const calls = new Recorder<number>();
     const seen = new Recorder();
@@ -196,7 +196,7 @@ describe.each(PLATFORMS)('%s: an interceptor that responds without the handler',
     expect(client.body).toMatch(/^0\n1\n2\n/);
     expect(registry.size).toBe(1);
     expect((await fetch(url('/feed'))).status).toBe(503);
-    // The one that was refused.
+    // The request that was refused.
     expect(await stopped.count(1)).toHaveLength(1);
     await close();
     await client.closed();
@@ -376,7 +376,7 @@ describe.each(PLATFORMS)('%s: openDelay', (platform) => {
     const { get } = await start(platform, { controllers: [Feed] });
     const client = await get('/feed');
     await entered.promise;
-    // Three times the delay goes by before the handler is called.
+    // Three times that delay passes before the handler is called.
     await (await get('/clock')).until('\r\n\r\n');
     expect(client.received).toBe('');
 

@@ -10,7 +10,7 @@ import { turns, useApps } from '../support/running.js';
 const start = useApps();
 const FOREVER = new Promise<never>(() => undefined);
 
-/** Notes how streams were closed. */
+/** Records the close codes of streams. */
 function closing(seen: Recorder): StreamHooks {
   return { onClose: (_stream, reason) => seen.add(reason.code) };
 }

@@ -39,7 +39,7 @@ import { itWith } from '../support/tools.js';
 
 const launch = useApps();
 
-/** Longer than any test: only what is tested ends the wait. */
+/** Longer than any test, so the wait never ends by itself. */
 const LONG = 'wait=50';
 
 interface Poll {
@@ -51,7 +51,7 @@ interface Poll {
 
 interface PollingApp extends RunningApp {
   readonly hub: Hub;
-  /** One poll, to its end. */
+  /** Sends a poll, and resolves to the whole response. */
   poll(headers?: Record<string, string>, path?: string): Promise<Poll>;
 }
 
@@ -140,7 +140,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
     const { get, hub } = await start(platform, [feedOf()], { options: { openDelay: 0, heartbeat: 20 } });
     const client = await get('/feed', { ...SSE, Prefer: LONG });
     await joined(hub, 1);
-    // Longer than openDelay and several heartbeats: the registry has ticked often.
+    // Longer than openDelay and several heartbeats.
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(client.received).toBe('');
 
@@ -332,7 +332,7 @@ describe.each(PLATFORMS)('%s: a client that polls', (platform) => {
 
   it('receives the events of a round during which its wait ends', async () => {
     const { get, hub, registry } = await start(platform, [feedOf()]);
-    // So many that it takes several turns to serve them all, and they come before it.
+    // So many that a round takes several turns to reach the poll.
     const others = range(1, 600).map(() => hub.subscribe()[Symbol.asyncIterator]());
     const [first] = others.map((other) => other.next());
     const client = await get('/feed', { ...NDJSON, Prefer: LONG });
@@ -742,7 +742,7 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
       void stream.close();
     }
 
-    /** Sends, and waits for its client before it goes on. */
+    /** Awaits send() before it continues. */
     @Stream('conversation')
     async conversation(@ConnectedStream() stream: StreamConnection, @Query('later') later?: string) {
       if (later) {
@@ -876,10 +876,10 @@ describe.each(PLATFORMS)('%s: the preference to wait is ignored', (platform) => 
   });
 });
 
-/** What a client is that polls until it has seen the end. */
+/** A client that polls until it has received the last event. */
 interface Seen {
   readonly numbers: number[];
-  /** After how many numbers it was told of a reset. */
+  /** The numbers of events after which it received a reset. */
   readonly resets: number[];
 }
 
@@ -930,7 +930,7 @@ describe.each(PLATFORMS)('%s: clients that poll during constant publishing', (pl
     return query.includes('even=') ? n % 2 === 0 : !query.includes('topics=') || query.includes(`t${n % 4}`);
   }
 
-  /** Publishes up to a number that all of them hear of, in uneven turns. */
+  /** Publishes numbers up to the last one, which all clients receive, in uneven turns. */
   async function publish(hub: Hub, count: number, between: (n: number) => unknown = () => undefined): Promise<void> {
     for (let n = 1; n <= count; n++) {
       void hub.publish(n, { topic: TOPICS[n % 4] });
@@ -990,7 +990,7 @@ describe.each(PLATFORMS)('%s: clients that poll during constant publishing', (pl
       for (const [i, { numbers, resets }] of (await Promise.all(following)).entries()) {
         const mine = [...range(1, count).filter((n) => wanted(CLIENTS[i] ?? '', n)), 10_000];
         const places = numbers.map((n) => mine.indexOf(n));
-        // Those divisible by 60, and the last, are published several times.
+        // Numbers divisible by 60, and the last one, are published several times.
         const gaps = places.flatMap((place, at) => {
           const step = place - (places[at - 1] ?? -1);
           const again = step === 0 && ((numbers[at] ?? 0) % 60 === 0 || numbers[at] === 10_000);

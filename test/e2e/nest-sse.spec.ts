@@ -78,14 +78,14 @@ const OTHER_DIFFERENCES = [
 type Difference = (typeof DIFFERENCES_OF_BODIES)[number];
 
 interface Case {
-  /** What a controller sends. */
+  /** Returns the values that the controller sends. */
   readonly what: string;
   readonly produce: () => unknown;
-  /** Decorators beside `@Sse()`, outermost last. */
+  /** Decorators next to `@Sse()`, outermost last. */
   readonly decorators?: readonly MethodDecorator[];
-  /** Why the body is not the same. `ids` alone: it is the same without the ids that Nest makes up. */
+  /** Why the bodies differ. With `ids` alone, they are the same except for the ids that Nest generates. */
   readonly differs?: readonly Difference[];
-  /** The body here, where it differs in more than ids. */
+  /** The body of this package, if it differs in more than ids. */
   readonly ours?: string | RegExp;
   readonly method?: string;
 }
@@ -132,7 +132,7 @@ const setsType: NestInterceptor = {
   },
 };
 
-/** One event, with an id of its own. */
+/** One event with its own id. */
 const event =
   (fields: object): (() => Observable<unknown>) =>
   () =>
@@ -413,7 +413,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** A controller of all cases, with one decorator or the other. */
+/** A controller with all cases, for one of the two decorators. */
 function controllerWith(decorator: typeof Sse | typeof NestSse, path: string): Type {
   const Decorated = decorator as typeof Sse;
   @Controller(path)
@@ -478,13 +478,13 @@ async function answerOf(app: TestApp, path: string, method = 'GET', body = ''): 
   client.send(
     `${method} ${path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-  // Nest keeps the connection of a stream that has ended well, whatever the client asks for.
+  // After a clean end, Nest keeps the connection open, whatever the client asks for.
   await client.until(/\r\n0\r\n\r\n$/).catch(() => undefined);
   client.disconnect();
   return { status: Number(client.received.slice(9, 12)), head: client.head.toLowerCase(), body: client.body };
 }
 
-/** The answers of both, without what differs in every answer, and with the names of their routes alike. */
+/** The responses of both, without parts that differ in every response, and with the same names of routes. */
 async function both(app: TestApp, path: string, method?: string, body?: string) {
   const ours = await answerOf(app, `/ours/${path}`.replace(/\/$/, ''), method, body);
   const nest = await answerOf(app, `/nest/${path}`.replace(/\/$/, ''), method, body);

@@ -26,11 +26,11 @@ import.meta.jest.setTimeout(30_000);
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);
 const NDJSON = { accept: 'application/x-ndjson' };
-/** 48 MiB: many times what kernels and nginx hold. */
+/** 48 MiB: many times the size of the buffers of the kernel and nginx. */
 const EXPORTED = 768;
 
 const itNginx = itWith('nginx');
-/** What the tests decide about streams, and what these tell. */
+/** How the tests control streams, and what streams report. */
 class Script {
   readonly gates: Deferred[] = range(0, 5).map(() => deferred());
   readonly closes = new Recorder();
@@ -42,7 +42,7 @@ let script = new Script();
 class Feed {
   constructor(@InjectHub('feed') readonly hub: Hub) {}
 
-  /** 1, 2, … 5, each when the test says so. */
+  /** Sends 1, 2, … 5, each when the test says so. */
   @Stream('steps', { format: ['sse', 'ndjson'] })
   async *steps() {
     for (const [i, gate] of script.gates.slice(0, 5).entries()) {
@@ -100,7 +100,7 @@ afterEach(async () => {
   await Promise.all(proxies.splice(0).map((proxy) => proxy.stop()));
 });
 
-// After the hook above, so that its own comes after it.
+// Registered after the hook above, because hooks of Jest run in reverse order.
 const launch = useApps();
 
 async function start(platform: Platform, config: NginxConfig, setup: Partial<AppSetup> = {}) {

@@ -150,7 +150,7 @@ function operation(document: OpenAPIObject, path: string, method: 'get' | 'post'
 const content = (document: OpenAPIObject, path: string) => operation(document, path).responses['200']?.content;
 const statuses = (document: OpenAPIObject, path: string) => Object.keys(operation(document, path).responses);
 
-/** What a strict validator says of it. */
+/** The errors that a strict validator finds in a document. */
 async function validate(document: OpenAPIObject): Promise<unknown> {
   const { valid, errors } = await new Validator().validate(JSON.parse(JSON.stringify(document)));
   return valid ? 'valid' : errors;
@@ -159,7 +159,7 @@ async function validate(document: OpenAPIObject): Promise<unknown> {
 describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
   const start = useApps();
 
-  /** As in a main.ts: after the application is created, before it listens. */
+  /** As in a main.ts, after the application is created and before it listens. */
   async function documentOf(setup: AppSetup, config: Omit<OpenAPIObject, 'paths'> = CONFIG.build()) {
     let document: OpenAPIObject | undefined;
     const configure = async (app: INestApplication) => {

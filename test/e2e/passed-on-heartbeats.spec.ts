@@ -10,7 +10,7 @@ const EVENT_STREAM = { 'Content-Type': 'text/event-stream; charset=utf-8' };
 const BEAT_MS = 1_000;
 const BEATING: StreamOptions = { heartbeat: BEAT_MS };
 
-/** A client of a Response whose pieces, and whose time, are in the hands of the test. */
+/** A client of a Response. The test controls the pieces of the body and the clock. */
 async function open(platform: Platform, options: StreamOptions, headers: Record<string, string>) {
   let body: ReadableStreamDefaultController<Uint8Array> | undefined;
   const stream = new ReadableStream<Uint8Array>({

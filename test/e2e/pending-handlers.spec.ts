@@ -15,7 +15,7 @@ const start = useApps();
 /** Longer than `openDelay`, and shorter than any other duration. */
 const LONG_MS = 5_000;
 
-/** A server whose head comes when the test says so. */
+/** A server that sends its head when the test says so. */
 async function upstream(answer: RequestListener) {
   const asked = deferred();
   const gate = deferred();
@@ -156,7 +156,7 @@ describe.each(PLATFORMS)('%s: a handler that returns fetch()', (platform) => {
   });
 });
 
-/** A handler that says when it was called, and goes on when the test says so. */
+/** A handler that reports its call, and continues when the test says so. */
 function pending(then: () => unknown): { readonly called: Deferred; readonly gate: Deferred; run(): Promise<unknown> } {
   const called = deferred();
   const gate = deferred();

@@ -7,7 +7,7 @@ import { turns, useApps } from '../support/running.js';
 
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`;
 
-/** So much shorter than a client waits here that whatever wrongly counts against it is seen. */
+/** Much shorter than the time that a client waits here, so a timeout that counts waiting would be noticed. */
 const SEND_TIMEOUT = 40;
 /** Ticks of 10 ms: several times that timeout. */
 const LATER = 'tick 30;';

@@ -25,7 +25,7 @@ import { useApps } from '../support/running.js';
 
 const start = useApps();
 
-/** What both platforms' cookie plugins add to a response. */
+/** The methods that the cookie plugins of both platforms add to a response. */
 interface CookieResponse {
   cookie?(name: string, value: string): unknown;
   setCookie?(name: string, value: string): unknown;
@@ -230,7 +230,7 @@ describe('fastify: onSend hooks of the application', () => {
   });
 });
 
-/** Sends `first`, and `second` only when it is told to. */
+/** Sends `first`, and sends `second` when the test says so. */
 function twoEvents(goOn: Deferred, headers: Record<string, string>) {
   @Controller()
   class TwoEvents {
@@ -350,7 +350,7 @@ describe('two applications in one process', () => {
 
 describe('fastify: app.inject()', () => {
   beforeAll(() => {
-    // Only for the cookies of injected requests; it is an ES module, which Jest cannot require() before Node 24.9.
+    // Used only for the cookies of injected requests. It is an ES module, which Jest cannot require() before Node.js 24.9.
     const fastify = createRequire(createRequire(import.meta.url).resolve('fastify'));
     const cookie = createRequire(fastify.resolve('light-my-request')).resolve('cookie');
     import.meta.jest.doMock(cookie, () => ({}));

@@ -19,7 +19,7 @@ import { turns, useApps } from '../support/running.js';
 const NEVER = new Promise<never>(() => undefined);
 const SHUTDOWN = /^event: shutdown\nretry: (\d+)\ndata: \{\}\n\n$/;
 
-/** What the handlers and hooks were called for. */
+/** The calls of handlers and hooks. */
 let called = new Recorder();
 let gate = deferred();
 
@@ -94,7 +94,7 @@ function statusOf({ head }: RawClient): number {
   return Number(/^HTTP\/1\.1 (\d+)/.exec(head)?.[1]);
 }
 
-/** Waits for a whole answer. */
+/** Waits for a complete response. */
 async function answered(client: RawClient): Promise<RawClient> {
   await client.until(/\r\n0\r\n\r\n$|content-length: \d+\r\n[\s\S]*\r\n\r\n[\s\S]+/i);
   return client;
@@ -110,7 +110,7 @@ describe.each(PLATFORMS)('%s: an EventSource that is refused', (platform) => {
   const start = (options: StreamingModuleOptions, setup: Partial<AppSetup> = {}) =>
     launch(platform, { controllers: [Feed], options, ...setup });
 
-  /** Has a stream under way that keeps the application closing until it is released. */
+  /** Opens a stream that delays the end of the application until it is released. */
   async function closing(options: StreamingModuleOptions = {}) {
     const gate = deferred();
     @Controller()

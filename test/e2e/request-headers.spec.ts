@@ -8,7 +8,7 @@ import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
 
-/** The status, headers and body of a GET. `fetch()` sets an Accept of its own. */
+/** The status, headers and body of a GET, without the Accept that `fetch()` sets. */
 function get(url: string, headers: Record<string, string>): Promise<{ status: number; type: string; body: string }> {
   return new Promise((resolve, reject) => {
     request(url, { agent: false, headers }, (response) => {
@@ -91,7 +91,7 @@ it.each(PLATFORMS)('%s: if versions are elsewhere, such a parameter belongs to t
   expect((await get(url('/source'), { Accept: 'application/json;v=2' })).status).toBe(406);
 });
 
-/** Values of 15.8 kB that are hard to read, or of many parts. */
+/** Values of 15.8 kB that take long to parse, or have many parts. */
 const LONG: readonly (readonly [string, string])[] = [
   ['many ranges', 'a/b,'],
   ['many parameters', 'text/plain;a=b;c=d;'],

@@ -28,12 +28,12 @@ const start = useApps();
 const FOREVER = new Promise<never>(() => undefined);
 const KIB = 'x'.repeat(1_000);
 
-/** Notes how streams were closed. */
+/** Records the close codes of streams. */
 function closing(seen: Recorder): StreamHooks {
   return { onClose: (_stream, reason) => seen.add(reason.code) };
 }
 
-/** A route that only gives its connection away. */
+/** A route that only passes its connection to the test. */
 function pushing(options: StreamOptions = {}) {
   const streams = new Recorder<StreamConnection>();
   @Controller()
@@ -46,7 +46,7 @@ function pushing(options: StreamOptions = {}) {
   return { Feed, streams };
 }
 
-/** Middleware that hands the response of Node.js to a test. */
+/** Middleware that passes the response of Node.js to a test. */
 function responses(touch: (response: ServerResponse, url: string) => void) {
   return (app: INestApplication) =>
     void app.use((request: { url: string; originalUrl?: string }, response: ServerResponse, next: () => void) => {
@@ -195,7 +195,7 @@ describe.each(PLATFORMS)('%s: middleware', (platform) => {
 });
 
 describe.each(PLATFORMS)('%s: chunks dropped in a custom format', (platform) => {
-  /** A client that has missed some, and reads on. */
+  /** A client that has missed some chunks, and continues to read. */
   async function missing(own: Partial<StreamFormat>) {
     const encoded: unknown[] = [];
     const csv = defineFormat({

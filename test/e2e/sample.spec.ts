@@ -383,7 +383,7 @@ describe.each(PLATFORMS)('%s: stopping the sample', (platform) => {
       expect(await metrics.end()).toMatch(/event: shutdown\nretry: \d+\ndata: \{\}\n\n$/);
       await log.end();
       await expect(half.end()).rejects.toThrow('terminated');
-      // Nest runs its hooks and then lets the signal do what it always does.
+      // Nest runs its hooks, and then the signal has its default effect.
       expect(await stopped).toBe('SIGTERM');
     },
     TEST_MS,

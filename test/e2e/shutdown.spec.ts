@@ -19,7 +19,7 @@ const LONG_MS = 60_000;
 describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
   const start = useApps();
 
-  /** Options with an observer: `what` tells how streams ended. */
+  /** Options with hooks, and `what`, which records how streams ended. */
   function observed(options: StreamingModuleOptions = {}) {
     const seen = new Recorder();
     const hooks = {
@@ -343,7 +343,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
         await NEVER;
       }
     }
-    // Specs that ran before in this process may have left some, which may still be on their way out.
+    // Specs that ran before in this process may have left some that are still closing.
     const others = left('TCP');
     let timers: number | undefined;
 
@@ -357,7 +357,7 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
       while (left('TCP') > others) {
         await turns(1);
       }
-      // Node.js, too, lets go of some in its own time.
+      // Node.js also releases some with a delay.
       timers ??= left('Timeout');
       while (left('Timeout') > timers) {
         await turns(1);

@@ -63,7 +63,7 @@ async function* nothing(): AsyncGenerator<unknown> {
   yield* [];
 }
 
-/** Has `Symbol.observable`, and nothing else of an Observable. */
+/** An object that has only `Symbol.observable`, like an Observable of another copy of RxJS. */
 function foreignObservable(): unknown {
   return { '@@observable': () => ({ subscribe: (observer: Observer<string>) => of('a', 'b').subscribe(observer) }) };
 }
@@ -326,7 +326,7 @@ describe.each(PLATFORMS)('%s: a web Response', (platform) => {
   });
 });
 
-/** What an upstream answers, read with the node-fetch package, whose bodies are streams of Node.js. */
+/** The response of an upstream server, read with the package node-fetch, whose bodies are streams of Node.js. */
 describe.each(PLATFORMS)('%s: a Response of the node-fetch package', (platform) => {
   const upstream = createServer((request, response) => {
     const body = gzipSync('x'.repeat(10_000));

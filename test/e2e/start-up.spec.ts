@@ -42,7 +42,7 @@ afterEach(async () => {
   await Promise.all(running.splice(0).map((app) => app.close()));
 });
 
-/** An application whose imports are all given, listening. */
+/** An application with the given imports, which listens. */
 async function boot(platform: Platform, imports: (DynamicModule | Type)[], controllers: Type[] = []) {
   const logs = new LogRecorder();
   const root = { module: class Root {}, imports, controllers };
@@ -55,7 +55,7 @@ async function boot(platform: Platform, imports: (DynamicModule | Type)[], contr
   return { app, logs, origin: await app.getUrl() };
 }
 
-/** What start-up fails with. */
+/** Resolves to the error of the start-up. */
 async function refusal(run: () => Promise<unknown>): Promise<StreamError> {
   try {
     await run();

@@ -20,14 +20,14 @@ afterEach(async () => {
 
 function open(port: number, path: string): Socket {
   const socket = connect(port, '127.0.0.1');
-  // That it was cut is seen by its close.
+  // The close reports that the connection was cut.
   socket.on('error', () => socket.destroy());
   socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`);
   clients.push(socket);
   return socket;
 }
 
-/** Reads as many bytes more. Fails when the connection closes before. */
+/** Reads a number of further bytes. Rejects if the connection closes before. */
 async function reads(socket: Socket, bytes: number): Promise<void> {
   const until = socket.bytesRead + bytes;
   while (socket.bytesRead < until) {
@@ -38,7 +38,7 @@ async function reads(socket: Socket, bytes: number): Promise<void> {
   }
 }
 
-/** Has it not run for a while. */
+/** Suspends the process for a while. */
 const INTERRUPTIONS: readonly ((server: ServerProcess) => Promise<unknown>)[] = [
   async ({ child }) => {
     child.kill('SIGSTOP');
@@ -63,7 +63,7 @@ describe.each(PLATFORMS)('%s: a process that did not run for longer than sendTim
 
     const [stalled, ...others] = steady;
     stalled?.pause();
-    // So that nobody else waits.
+    // Then no other stream waits.
     for (const other of others) {
       other.destroy();
     }

@@ -83,7 +83,7 @@ const LIVE = attributesOf('live', 'sse');
 const HUB = { 'nestjs_streaming.hub': 'feed' };
 const CLOSE_CODE = 'nestjs_streaming.close_code';
 
-/** Has every request be a span, as the instrumentation of node:http does. */
+/** Creates a span for every request, as the instrumentation of node:http does. */
 const traceRequests = (over: Recorder) => (app: INestApplication) => {
   app.use((_request: unknown, response: NodeJS.EventEmitter, next: () => void) =>
     trace.getTracer('test').startActiveSpan('request', (span) => {

@@ -22,9 +22,9 @@ import { untilStable } from '../support/running.js';
 
 const KIB_64 = 'x'.repeat(65_536);
 
-/** Opened and closed streams, in their order. */
+/** Opened and closed streams, in order. */
 let seen: Recorder;
-/** How many chunks the endless route was asked for. */
+/** The number of chunks that were pulled from the endless route. */
 let pulled: number;
 
 @Controller('feed')
@@ -113,13 +113,13 @@ async function create(platform: Platform, options: StreamingModuleOptions = {}):
   return app;
 }
 
-/** What a promise is rejected with. */
+/** Resolves to the error with which a promise rejects. */
 async function failureOf(promise: Promise<unknown>): Promise<Error> {
   const error = await promise.then(
     () => undefined,
     (reason: unknown) => reason,
   );
-  // Not toBeInstanceOf(): the AssertionError of Node.js knows another Error than Jest's.
+  // Not toBeInstanceOf(): the AssertionError of Node.js extends another Error than the one of Jest.
   expect(error).toHaveProperty('message');
   return error as Error;
 }
@@ -217,7 +217,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     ]);
     expect(stream.ended).toBe('truncated');
     const half = await streamOf(app, '/feed/half');
-    // Of an array, a value whose end has not come is none.
+    // In an array, an incomplete value is not returned.
     expect(await half.rest()).toEqual([]);
     expect(half.ended).toBe('truncated');
   });
@@ -402,7 +402,7 @@ describe.each(PLATFORMS)('%s: useFakeClock', (platform) => {
     const { prices } = app.get(Feed);
     const published = await prices.publish({ eur: 1 });
     expect(await stream.next()).toEqual({ data: { eur: 1 }, id: published });
-    // The clock was wound, and the stream was not silent: it is not yet time.
+    // The clock was advanced, but the stream was not silent, so no heartbeat is due.
     await clock.advance(14_999);
     const last = await prices.publish({ eur: 2 });
     await clock.advance(15_000);

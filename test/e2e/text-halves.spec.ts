@@ -18,11 +18,11 @@ const start = useApps();
 
 const HIGH = '\ud83d';
 const LOW = '\ude00';
-/** The character that both make together. */
+/** The character that consists of both halves. */
 const WHOLE = '😀';
 const LOST = '\ufffd';
 
-/** Strings that are sent one by one, each in a write of its own, and the text that they are together. */
+/** Strings that are sent one by one, each in a separate write, and the whole text. */
 const CASES: readonly (readonly [name: string, chunks: readonly (string | Uint8Array)[], text: string])[] = [
   ['a character cut in two', [`a${HIGH}`, `${LOW}b`], `a${WHOLE}b`],
   ['a character cut in two, and nothing else', [HIGH, LOW], WHOLE],
@@ -35,7 +35,7 @@ const CASES: readonly (readonly [name: string, chunks: readonly (string | Uint8A
   ['a first half before bytes', [`a${HIGH}`, Buffer.from('b'), LOW], `a${LOST}b${LOST}`],
 ];
 
-/** A stream of chunks, each of which leaves before the next comes. */
+/** A stream of chunks, each of which is sent before the next. */
 function feedOf(options: StreamOptions, chunks: readonly (string | Uint8Array)[]) {
   @Controller()
   class Feed {
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: text', (platform) => {
     class Feed {
       @Stream('feed', { format: 'text' })
       feed(@ConnectedStream() stream: StreamConnection<string>) {
-        // Nobody waits for them: what the client cannot take is queued.
+        // The chunks are not awaited, so those that the client does not read are queued.
         for (let i = 0; i < 30; i++) {
           void stream.send(i === 0 ? slice : `${LOW}${slice}`);
         }

@@ -18,7 +18,7 @@ import { turns, useApps } from '../support/running.js';
 
 const launch = useApps();
 
-/** What would have ended the process. */
+/** The errors that would have ended the process. */
 const fatal = new Recorder();
 
 beforeEach(() => {
@@ -26,7 +26,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
-  // RxJS throws in a timer, and rejections are found at the end of a turn.
+  // RxJS throws in a timer, and unhandled rejections are detected at the end of a turn.
   await new Promise((resolve) => setTimeout(resolve, 5));
   await turns(2);
   realProcess.off('uncaughtException', fatal.add).off('unhandledRejection', fatal.add);

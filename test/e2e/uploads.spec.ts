@@ -9,7 +9,7 @@ import { Recorder } from '../support/events.js';
 import { useSessions } from '../support/http2-client.js';
 import { turns, useApps } from '../support/running.js';
 
-/** How handlers read an upload, which they stream back. */
+/** Handlers that read an upload in different ways, and stream it back. */
 const HANDLERS: Readonly<Record<string, (upload: Readable, stream: StreamConnection) => unknown>> = {
   async *'iterate it'(upload) {
     yield* upload;
@@ -47,7 +47,7 @@ const HANDLERS: Readonly<Record<string, (upload: Readable, stream: StreamConnect
 };
 const SHAPES = Object.keys(HANDLERS);
 
-/** What a handler throws that has to do with no upload. */
+/** Errors of a handler that do not come from the upload. */
 const OWN: Readonly<Record<string, () => Error>> = {
   'an error of its own': () => new Error('The database is gone'),
   'a reset of another connection': () => Object.assign(new Error('aborted'), { code: 'ECONNRESET' }),
@@ -77,7 +77,7 @@ class Uploads {
   }
 }
 
-/** Has Fastify leave the bodies of uploads to handlers, as Express does. */
+/** Makes Fastify leave the bodies of uploads to handlers, as Express does. */
 function leaveBodies(app: INestApplication): void {
   if (app.getHttpAdapter().getType() === 'fastify') {
     const instance = (app as NestFastifyApplication).getHttpAdapter().getInstance();
@@ -94,7 +94,7 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
   const launch = useApps();
   const open = useSessions();
 
-  /** Uploads something, waits for it to come back, and leaves. */
+  /** Uploads data, waits until it is sent back, and disconnects. */
   async function abort(path: string) {
     const ended = new Recorder();
     const app = await launch(platform, {

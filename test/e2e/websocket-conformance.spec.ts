@@ -54,7 +54,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     }
   };
 
-  /** Sends frames, and waits for exactly these; the server closes the connection after the last if that is a close. */
+  /** Sends frames, and expects exactly the given answers. If the last answer is a close, the server closes the connection. */
   const expectAnswer = async (sent: readonly Buffer[], expected: readonly Buffer[], chop = Infinity): Promise<void> => {
     const client = await open();
     const wanted = Buffer.concat(expected).toString('latin1');
@@ -177,7 +177,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
       ['with a reason that is no UTF-8 is a fault', frame(CLOSE, status(1000, bytes(0xce))), closing(1007)],
     ])('%s', (_what, sent, expected) => expectAnswer([sent], [expected]));
 
-    // RFC 6455 §5.5.1 allows to answer the message first. ws answers a close as soon as it is read, before any handler goes on.
+    // RFC 6455 §5.5.1 allows a server to answer the message first. ws answers a close when it is read, before a handler continues.
     it('that follows a message in the same write is answered at once, and the message is not sent back', () =>
       expectAnswer([frame(TEXT, 'x'), frame(CLOSE, status(1000))], [closing(1000)]));
 

@@ -69,7 +69,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
   ])('has subscribed a client when the WebSocket is open, %s', async (_how, protocols) => {
     const app = await start(platform);
 
-    // No wait in between: the client has sent nothing since.
+    // No wait in between: the client has not sent anything since.
     const client = await WebSocketClient.open(app.url('/feed'), protocols);
     await app.hub.publish('first');
     await app.hub.publish('last');
@@ -86,7 +86,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
 
     const ids = await publishAll(app.hub, [{ b: 1 }, 'a'], { type: 'price' });
 
-    // First where it begins, so that a client that leaves before the first event comes back to the same place.
+    // First its position, so that a client that disconnects before the first event can resume from there.
     const messages = await client.json(3);
     expect(messages).toEqual([
       { id: expect.any(String), type: 'position', data: {} },
@@ -174,7 +174,7 @@ describe.each(PLATFORMS)('%s: a hub over WebSocket', (platform) => {
       const client = await WebSocketClient.open(app.url('/feed'));
       await joined(app.hub, 1);
       client.socket.pause();
-      // Until it takes nothing any more, and more than its queue has come since.
+      // Until its buffers are full, and more events than its queue holds have followed.
       for (let i = 1; i <= 60; i++) {
         await app.hub.publish(big(i));
       }

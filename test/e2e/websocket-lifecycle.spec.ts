@@ -22,13 +22,13 @@ import { WebSocketClient } from '../support/websocket-client.js';
 import { HANDSHAKE, maskedFrame } from '../support/websocket-frames.js';
 
 const launch = useApps();
-/** A frame as a client sends it, masked with zeros. */
+/** A frame of a client, masked with zeros. */
 function masked(opcode: number, payload: string | Buffer = '', fin = true): string {
   return maskedFrame({ opcode, payload, fin }).toString('latin1');
 }
 
 describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
-  /** Why streams were over. */
+  /** The close codes of streams. */
   let over: Recorder<{ code: string; error?: unknown }>;
 
   const start = (
@@ -501,7 +501,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       const [socket] = await app.sockets.count(1);
       const flood = masked(9, 'x'.repeat(125)).repeat(500);
 
-      // Until what is answered fills all there is between the two, and some more.
+      // Until the pongs fill all buffers between the two.
       let sent = 0;
       while (sent < 60_000_000) {
         sent += flood.length;
@@ -537,7 +537,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       };
       await clock.advance(100_000);
 
-      // 4 KiB a second, and then 90 seconds in which the message before is not read.
+      // 4 KiB each second, and then 90 seconds in which the message before is not read.
       await send(masked(1, '', false));
       for (let i = 0; i < 60; i++) {
         await send(masked(0, 'x'.repeat(4_096), false));
@@ -619,7 +619,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       expect(waiting).toBeGreaterThan(1_000_000);
       const [socket] = await app.sockets.count(1);
       expect(socket?.isPaused()).toBe(true);
-      // Its pings go unanswered meanwhile, and that is no fault of the client's.
+      // Pings remain unanswered in the meantime, because the server does not read.
       expect(over.seen).toEqual([]);
       go.resolve();
 
@@ -695,7 +695,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       const since = performance.now();
       await client.closed();
 
-      // It was heard, and not only given up.
+      // The server has read the close frame, and has not only timed out.
       expect(performance.now() - since).toBeLessThan(4_000);
     }, 15_000);
 

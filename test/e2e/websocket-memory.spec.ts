@@ -7,7 +7,7 @@ import { HANDSHAKE, maskedFrame } from '../support/websocket-frames.js';
 
 const SERVER = fileURLToPath(new URL('../support/websocket-server.mjs', import.meta.url));
 const CLIENTS = 25;
-/** What one client may cost at most, in bytes, whatever it sends. An idle one costs less than 20 000. */
+/** The maximum number of bytes that one client may take, whatever it sends. An idle client takes less than 20 000. */
 const MOST = 400_000;
 const TEST_MS = 120_000;
 
@@ -16,7 +16,7 @@ const more = (payload: string) => maskedFrame({ opcode: 0, payload, fin: false }
 const pong = (size: number) => maskedFrame({ opcode: 10, payload: 'x'.repeat(size) });
 const binary = (payload: string) => maskedFrame({ opcode: 2, payload });
 
-/** Sends pieces of which each is read by itself, as far as that can be brought about. */
+/** Sends pieces, with pauses, so that the server most likely reads each separately. */
 async function inPieces(client: RawClient, pieces: Iterable<Buffer>): Promise<void> {
   client.socket.setNoDelay();
   let count = 0;
@@ -106,7 +106,7 @@ describe.each(PLATFORMS)('%s: the memory that a WebSocket client takes is bounde
     return bytes as number;
   };
 
-  /** Waits until the server has read what it was sent: until its memory does not change any more. */
+  /** Waits until the server has read all data: until its memory no longer changes. */
   const settled = async (): Promise<number> => {
     for (let last = await memory(); ; ) {
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: the memory that a WebSocket client takes is bounde
   it.each(ATTACKS)(
     'when it sends %s',
     async (_what, path, send) => {
-      // What is compiled and kept for all of them does not count.
+      // Code and objects that all clients share do not count.
       for (const round of ['warm-up', 'measured']) {
         const before = await settled();
         for (let i = 0; i < CLIENTS; i++) {

@@ -53,7 +53,7 @@ describe.each(['express', 'fastify', 'fastify with HTTP/2 and allowHTTP1'])('%s 
       client.socket.close();
       await client.closed;
       expect(await WebSocketClient.refusal(`${url}/none`, [], options)).toMatchObject({ status: 404 });
-      // Anybody between the two can forge such a page, and browsers send it the cookies of the one over TLS.
+      // An attacker in the network can forge such a page, and browsers send the cookies of the site with its requests.
       const forged = { ...options, origin: `http://127.0.0.1:${port}` };
       expect(await WebSocketClient.refusal(`${url}/feed`, [], forged)).toMatchObject({ status: 403 });
 

@@ -5,7 +5,7 @@ import { RawClient } from '../../support/raw-client.js';
 import { turns } from '../../support/running.js';
 import { type FeedSetup, useFeeds } from '../../support/transports.js';
 
-/** What Fastify says of a request that is over. */
+/** What Fastify logs for a request that is over. */
 interface Entry {
   readonly message: string;
   readonly status: number;
@@ -17,7 +17,7 @@ interface Watched {
   readonly hook?: boolean;
 }
 
-/** Watches the log of Fastify and its `onResponse` hooks. */
+/** Records the log of Fastify and the calls of its `onResponse` hooks. */
 function watching({ log = false, hook = false }: Watched) {
   const entries = new Recorder<Entry>();
   const hooked = new Recorder<number>();
@@ -55,7 +55,7 @@ describe.each(FASTIFY)('$name: the log of Fastify and its onResponse hooks repor
     return { ...app, ...watch };
   }
 
-  /** What stands there when everything is over. */
+  /** Resolves to the records when all streams are over. */
   async function once({ entries, hooked, close }: Awaited<ReturnType<typeof launch>>): Promise<number[]> {
     await entries.count(1);
     await hooked.count(1);

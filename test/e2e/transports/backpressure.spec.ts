@@ -8,7 +8,7 @@ const MIB = 1024 * 1024;
 const LARGE = noise(MIB);
 const KIB = noise(1_000);
 
-// Much data goes through some of these tests, on machines that may be busy.
+// Some of these tests send much data, on machines that may be busy.
 import.meta.jest.setTimeout(30_000);
 
 describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {

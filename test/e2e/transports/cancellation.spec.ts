@@ -17,7 +17,7 @@ import.meta.jest.setTimeout(30_000);
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);
 
-/** What a route reports, in order. */
+/** Records the calls of a route, in order. */
 class CallRecorder extends Recorder {
   readonly hooks: StreamHooks = { onClose: (_stream, reason) => this.add(`onClose ${reason.code}`) };
 

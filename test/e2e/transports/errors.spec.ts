@@ -167,7 +167,7 @@ describe.each(DRIVERS)('$name: an error after the first byte', (driver) => {
   });
 
   it('while its client reads nothing is reported after the waiting chunks', async () => {
-    // It cannot be compressed: what a client that reads nothing has not taken has to wait on the server.
+    // It cannot be compressed: data that a client does not read has to wait on the server.
     const large = randomBytes(375_000).toString('base64');
     const seen = new Recorder();
     const { open } = await start(driver, {

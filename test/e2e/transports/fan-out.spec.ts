@@ -13,10 +13,10 @@ import.meta.jest.setTimeout(30_000);
 
 type Headers = Readonly<Record<string, string>>;
 
-/** A way of hearing a hub. */
+/** A kind of client that subscribes to a hub. */
 interface ClientKind {
   readonly name: string;
-  /** Whether each answer ends, and is followed by the next request. */
+  /** Whether each response ends, and another request follows. */
   readonly polls?: true;
   open(port: number, path: string, headers: Headers): StreamClient;
 }
@@ -50,7 +50,7 @@ const CLIENT_KINDS: readonly ClientKind[] = [
   },
 ];
 
-/** Who subscribed. */
+/** The names of clients that have subscribed. */
 const subscribed = new Set<string>();
 let asked = 0;
 
@@ -87,7 +87,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
       client.leave();
     }
   });
-  // After the hook above, so that its own comes after it.
+  // Registered after the hook above, because hooks of Jest run in reverse order.
   const launch = useApps();
 
   async function start() {
@@ -112,7 +112,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
         await eventually(() => subscribed.has(who) || client.ending !== undefined);
         return client;
       },
-      /** Publishes so many more, in one turn. */
+      /** Publishes a number of further events, in one turn. */
       async burst(size: number): Promise<void> {
         const numbers = range(published + 1, published + size);
         published += size;
@@ -123,7 +123,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
 
   const eventOf = (n: number): unknown => ({ n, text: `event ${n}: ü€👋` });
 
-  /** What was published, from the first event a client has. */
+  /** The published events, from the first one that a client has. */
   function expectAll(kind: ClientKind, client: StreamClient, from: number, to: number): void {
     expect([kind.name, client.records]).toEqual([kind.name, range(from, to).map(eventOf)]);
   }
@@ -136,7 +136,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
     for (const size of [1, 2, 3, 50, 200]) {
       for (const kind of CLIENT_KINDS) {
         const from = last() + 1;
-        // A poll is answered when there is something: only its id says where it begins.
+        // A poll receives a response only when there are events, so its id says where it begins.
         const client = await open(kind, kind.polls ? ids.at(-1) : undefined);
         joined.push({ kind, client, from });
         await burst(size);
@@ -214,13 +214,13 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
       const { open, hub, sockets } = await start();
       const large = noise(20_000);
       const many = await Promise.all(range(1, 20).map(() => open(kind)));
-      // Compressed, what a client is sent first has a header of its own.
+      // With compression, the first bytes for each client contain a header.
       await hub.publish('first');
       await Promise.all(many.map((client) => client.until(1)));
       const written = new Map<Socket, ArrayBufferLike[]>();
       for (const socket of sockets.seen) {
         watchWrites(socket, (bytes) => {
-          // Compressed, it is three quarters of that.
+          // With compression, it is three quarters of that.
           if (bytes.length >= large.length / 2) {
             written.set(socket, [...(written.get(socket) ?? []), bytes.buffer]);
           }
@@ -236,7 +236,7 @@ describe.each(PLATFORMS)('%s: one hub', (platform) => {
   );
 });
 
-/** Looks at all bytes that are written to a socket. */
+/** Passes all bytes that are written to a socket to a function. */
 function watchWrites(socket: Socket, look: (bytes: Uint8Array) => void): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
   socket.write = (...args: unknown[]) => {

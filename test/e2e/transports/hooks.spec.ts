@@ -8,7 +8,7 @@ import { expectEnd, useFeeds } from '../../support/transports.js';
 
 const NEVER = new Promise<never>(() => undefined);
 
-/** Hooks that tell of being called. */
+/** Hooks that record their calls. */
 function recordingHooks(name: string, seen: Recorder): StreamHooks {
   return {
     onOpen: () => seen.add(`${name} onOpen`),
@@ -196,7 +196,7 @@ describe.each(DRIVERS)('$name: hooks', (driver) => {
       await client.ended();
       const { status } = await client.answered();
 
-      // What fails before the first byte may still be told by a status.
+      // An error before the first byte still has a status.
       if (status === 500) {
         expect(client.records).toEqual([]);
       } else {

@@ -19,7 +19,7 @@ import { eventually, expectEnd, type FeedApp, noise, useFeeds } from '../../supp
 import.meta.jest.setTimeout(30_000);
 
 const MIB = 1024 * 1024;
-/** What one event carries: a few hundred of them are more than is taken for a client that does not read. */
+/** The data of one event. A few hundred of them are more than the buffers of a client that does not read. */
 const LARGE = noise(65_000);
 const MANY = 200;
 const QUEUE = { items: 10, bytes: 64 * MIB };
@@ -144,7 +144,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     expect(client.records).toEqual(range(1, 50));
   });
 
-  /** Publishes from 1 up, each when another client has had the one before. */
+  /** Publishes 1, 2, 3, …, each when another client has received the one before. */
   async function publishPaced(hub: Hub, other: StreamClient): Promise<void> {
     for (const n of range(1, MANY)) {
       await hub.publish(`${n} ${LARGE}`, { key: `${n % 5}` });
@@ -152,7 +152,7 @@ describe.each(DRIVERS)('$name: a hub', (driver) => {
     }
   }
 
-  /** What a client was told: numbers of events, and of how many it was told that they were dropped, as less than nothing. */
+  /** What a client received: the numbers of events, and for each `lagged` the number of dropped events as a negative number. */
   function numbersIn(records: readonly unknown[]): number[] {
     return records.map((record) =>
       typeof record === 'string'

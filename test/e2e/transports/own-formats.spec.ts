@@ -17,7 +17,7 @@ import { useFeeds } from '../../support/transports.js';
 
 import.meta.jest.setTimeout(30_000);
 
-/** Lines of JSON with a number that counts the records of one stream, and an error record that is the end. */
+/** Lines of JSON that count the records of one stream, with truncate: false. */
 function numbered(seen: unknown[] = []) {
   return defineFormat<unknown>({
     name: 'numbered',
@@ -41,7 +41,7 @@ function numbered(seen: unknown[] = []) {
   });
 }
 
-/** Where each record of a stream is one by itself: over HTTP, what stands before the first chunk is in front of it. */
+/** Drivers that receive `open` as a separate record: over HTTP, it precedes the first chunk. */
 const OPEN = { n: 0, open: true };
 
 describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {

@@ -9,7 +9,7 @@ import.meta.jest.setTimeout(30_000);
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;
 
-/** Hooks that tell how streams ended. */
+/** Hooks that record how streams ended. */
 function ends(seen: Recorder): StreamHooks {
   return { onClose: (_stream, { code }) => seen.add(code) };
 }

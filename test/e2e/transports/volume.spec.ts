@@ -10,7 +10,7 @@ import { type Call, eventually, expectEnd, noise, useFeeds } from '../../support
 const MIB = 1024 * 1024;
 const LARGE = noise(MIB);
 
-// Much data goes through some of these tests, on machines that may be busy.
+// Some of these tests send much data, on machines that may be busy.
 import.meta.jest.setTimeout(30_000);
 
 describe.each(DRIVERS)('$name: a stream', (driver) => {
