@@ -37,6 +37,12 @@ const PROGRAM = `
     .then(() => brokerContract({ create: () => new MemoryBroker() }).at(-1).run().catch(say));
 `;
 
+/** The same program with `require()`. */
+const COMMONJS = PROGRAM.replace(/import (\{.*\}) from ('.*');/g, 'const $1 = require($2);').replace(
+  /import ('.*');/g,
+  'require($1);',
+);
+
 const OUTPUT = [
   '["a","stream"]',
   'module-missing StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
@@ -49,20 +55,29 @@ describe('an application without the optional packages', () => {
   beforeAll(async () => {
     app = await InstalledApp.create();
     await writeFile(app.path('main.mjs'), PROGRAM);
+    await writeFile(app.path('main.cjs'), COMMONJS);
   });
 
   afterAll(() => app.remove());
 
-  it('runs, and names the missing package if a feature needs one', async () => {
-    expect(await app.run('main.mjs')).toEqual(OUTPUT);
-  }, 60_000);
+  it.each(['main.mjs', 'main.cjs'])(
+    'runs, and names the missing package if a feature needs one: %s',
+    async (main) => {
+      expect(await app.run(main)).toEqual(OUTPUT);
+    },
+    60_000,
+  );
 
-  it.each(['esm', 'cjs'])(
-    'can be bundled by esbuild as %s, and then runs as before',
-    async (format) => {
+  it.each([
+    ['main.mjs', 'esm'],
+    ['main.mjs', 'cjs'],
+    ['main.cjs', 'cjs'],
+  ])(
+    'can be bundled by esbuild, and then runs as before: %s as %s',
+    async (main, format) => {
       const outfile = app.path(format === 'esm' ? 'bundle.mjs' : 'bundle.cjs');
       const options = {
-        entryPoints: [app.path('main.mjs')],
+        entryPoints: [app.path(main)],
         outfile,
         format,
         bundle: true,
