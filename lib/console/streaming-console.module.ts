@@ -1,11 +1,16 @@
 import { type DynamicModule, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { HubRegistrar } from '../module/hub-registrar.js';
 import { StreamError } from '../util/errors.js';
+import { markModule, otherCopyIn } from '../util/package-copy.js';
 import { consoleControllerAt } from './console.controller.js';
 import { CONSOLE_OPTIONS } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';
 import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
+
+/** How error messages name this module. */
+const PART = 'StreamingConsoleModule.forRoot()';
 
 /**
  * Serves a web page that shows the open streams of the application, streams that ended and why, errors, slow clients and hubs, and can close
@@ -40,6 +45,7 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
           inject: [
             { token: StreamRegistry, optional: true },
             { token: HubRegistrar, optional: true },
+            ModulesContainer,
           ],
         },
       ],
@@ -51,11 +57,21 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
   }
 }
 
-function createFeed(streams: StreamRegistry | undefined, hubs: HubRegistrar | undefined): ConsoleFeed {
+markModule(StreamingConsoleModule, PART);
+
+function createFeed(
+  streams: StreamRegistry | undefined,
+  hubs: HubRegistrar | undefined,
+  modules: ModulesContainer,
+): ConsoleFeed {
   if (!streams || !hubs) {
-    throw new StreamError(
-      'module-missing',
-      'StreamingConsoleModule.forRoot() needs StreamingModule.forRoot() among the imports of the application',
+    const otherCopy = otherCopyIn(modules.values(), PART);
+    throw (
+      otherCopy ??
+      new StreamError(
+        'module-missing',
+        'StreamingConsoleModule.forRoot() needs StreamingModule.forRoot() among the imports of the application',
+      )
     );
   }
   return new ConsoleFeed(streams, hubs);

@@ -2,6 +2,7 @@ import { type DynamicModule, Global, Module } from '@nestjs/common';
 import { getHubToken } from '../decorators/inject-hub.decorator.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { checkHubOptions } from '../hub/hub-checks.js';
+import { markModule } from '../util/package-copy.js';
 import { duplicateHub, HubRegistrar } from './hub-registrar.js';
 
 /** Provides the registrar for all hubs of an application. */
@@ -12,6 +13,8 @@ export class HubRegistrarModule {}
 /** Provides the hubs of one call of `registerHub()`. */
 @Module({ imports: [HubRegistrarModule] })
 class HubsModule {}
+
+markModule(HubsModule, 'StreamingModule.registerHub()');
 
 /** Returns a module that opens hubs when the application starts, and provides them to all modules. */
 export function hubsModuleOf(hubs: readonly HubOptions[]): DynamicModule {

@@ -26,15 +26,18 @@ import { validateOptions } from '../options/options-validation.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
 import { interceptSend } from '../platform/fastify.head.js';
 import { closeSessions } from '../platform/fastify.sessions.js';
-import { markModule } from '../route/module-check.js';
 import { StreamRoutes, streamRoutesOf } from '../route/route-explorer.js';
 import { versionParameterOf } from '../route/route-paths.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { StreamError } from '../util/errors.js';
+import { markModule, otherCopyIn } from '../util/package-copy.js';
 import { safeLogger } from '../util/stream-logger.js';
 import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
 import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';
 import { StreamingRuntime } from './streaming.runtime.js';
+
+/** How error messages name this module. */
+const PART = 'StreamingModule.forRoot()';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN, OPTIONS_TYPE, ASYNC_OPTIONS_TYPE } =
   new ConfigurableModuleBuilder<StreamingModuleOptions>().setClassMethodName('forRoot').build();
@@ -108,6 +111,10 @@ export class StreamingModule
     @Inject(HubRegistrar) private readonly hubs: HubRegistrar,
   ) {
     super();
+    const otherCopy = otherCopyIn(modules.values(), PART);
+    if (otherCopy) {
+      throw otherCopy;
+    }
   }
 
   /** Returns the module with the options of the application. For defaults, see {@link StreamingModuleOptions}. */
@@ -183,4 +190,4 @@ export class StreamingModule
   }
 }
 
-markModule(StreamingModule);
+markModule(StreamingModule, PART);

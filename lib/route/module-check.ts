@@ -1,24 +1,7 @@
-import 'reflect-metadata';
 import { Inject, Injectable, type OnModuleInit, type PipeTransform } from '@nestjs/common';
 import { HttpAdapterHost, ModulesContainer } from '@nestjs/core';
 import { StreamError } from '../util/errors.js';
-
-/** The metadata key on `StreamingModule` of every copy of the package. Its value says from where that copy was loaded. */
-const COPY = 'nestjs-streaming:copy';
-
-/** Describes this copy of the package. Each copy has a different object. */
-const THIS_COPY = { loadedFrom: callerOf(new Error().stack) };
-
-/** Returns the file of the first line of a stack trace. */
-function callerOf(stack: string | undefined): string {
-  const [, file = 'an unknown place'] = /(?:\(|at )((?:file:|\/|[A-Z]:\\).*?):\d+:\d+\)?$/m.exec(stack ?? '') ?? [];
-  return file;
-}
-
-/** Marks the module whose `forRoot()` an application has to import. */
-export function markModule(module: object): void {
-  Reflect.defineMetadata(COPY, THIS_COPY, module);
-}
+import { hasPart, otherCopyIn } from '../util/package-copy.js';
 
 /**
  * Refuses to start an application that has streams, but does not import `StreamingModule.forRoot()`. Nest creates an instance in every module
@@ -33,14 +16,9 @@ export class ModuleCheck implements PipeTransform, OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    if (!this.host.httpAdapter) {
-      return;
-    }
-    const copies = [...this.modules.values()]
-      .map(({ metatype }) => Reflect.getMetadata(COPY, metatype) as typeof THIS_COPY | undefined)
-      .filter((copy) => copy !== undefined);
-    if (!copies.includes(THIS_COPY)) {
-      throw copies[0] ? loadedTwice(copies[0].loadedFrom) : missing();
+    const modules = [...this.modules.values()];
+    if (this.host.httpAdapter && !hasPart(modules, 'StreamingModule.forRoot()')) {
+      throw otherCopyIn(modules, '@Stream() or @Sse()') ?? missing();
     }
   }
 
@@ -53,13 +31,5 @@ function missing(): StreamError {
   return new StreamError(
     'module-missing',
     'The application has streams, but StreamingModule.forRoot() is not among its imports: import it in the root module',
-  );
-}
-
-function loadedTwice(other: string): StreamError {
-  return new StreamError(
-    'module-duplicate',
-    `Two copies of nestjs-streaming are loaded: @Stream() or @Sse() is of ${THIS_COPY.loadedFrom}, and StreamingModule.forRoot() of ${other}. ` +
-      'Install it once (npm ls nestjs-streaming shows where it is), and load it in one way, with import or with require()',
   );
 }

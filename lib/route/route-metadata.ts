@@ -4,7 +4,8 @@ import type { SseOptions, StreamHooksLike, StreamOptions } from '../options/stre
 import type { StreamParameter } from './route-parameter.js';
 
 const STREAM = Symbol('nestjs-streaming:stream');
-const HOOKS = Symbol('nestjs-streaming:hooks');
+/** Shared by all copies of the package: one copy must not ignore the hooks of another. */
+const HOOKS = Symbol.for('nestjs-streaming:hooks');
 
 /** The metadata that `@Stream()` or `@Sse()` stores on a method. */
 export interface StreamMark {

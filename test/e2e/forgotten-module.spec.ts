@@ -1,11 +1,9 @@
-import { writeFile } from 'node:fs/promises';
 import { Controller, Get, type INestApplication, Injectable, Module, Scope, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { ConnectedStream, Sse, Stream, type StreamConnection, StreamingModule } from '../../lib/index.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
-import { InstalledApp } from '../support/installed.js';
 
 @Controller()
 class Numbers {
@@ -149,35 +147,4 @@ describe('StreamingModule.forRoot() without a server', () => {
 
     await expect(context.close()).resolves.toBeUndefined();
   });
-});
-
-describe('an application that has loaded two copies of the package', () => {
-  it('does not start if its streams use one copy and its module the other, and the error has the paths of both', async () => {
-    const app = await InstalledApp.create(['nestjs-streaming', 'second-copy']);
-    await writeFile(
-      app.path('main.mjs'),
-      `
-        import 'reflect-metadata';
-        import { Controller, Module } from '@nestjs/common';
-        import { NestFactory } from '@nestjs/core';
-        import { Stream } from 'nestjs-streaming';
-        import { StreamingModule } from 'second-copy';
-        class Feed { feed() { return []; } }
-        const descriptor = Object.getOwnPropertyDescriptor(Feed.prototype, 'feed');
-        Stream('stream')(Feed.prototype, 'feed', descriptor);
-        Controller()(Feed);
-        class App {}
-        Module({ imports: [StreamingModule.forRoot()], controllers: [Feed] })(App);
-        const app = await NestFactory.create(App, { logger: false, abortOnError: false });
-        await app.listen(0, '127.0.0.1').catch(({ code, message }) => console.log(code, message));
-        await app.close();
-      `,
-    );
-    const [said] = await app.run('main.mjs');
-    await app.remove();
-
-    expect(said).toMatch(
-      /^module-duplicate Two copies .* of file:\/\/.*\/nestjs-streaming\/dist\/.*, and StreamingModule\.forRoot\(\) of file:.*\/second-copy\/dist\//,
-    );
-  }, 60_000);
 });

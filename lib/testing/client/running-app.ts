@@ -2,8 +2,10 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import type { INestApplication } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { StreamRegistry } from '../../connection/registry/stream-registry.js';
 import { StreamError } from '../../util/errors.js';
+import { otherCopyIn } from '../../util/package-copy.js';
 
 /** Applications whose listen() is pending. A second call would initialize the application twice. */
 const starting = new WeakMap<INestApplication, Promise<unknown>>();
@@ -46,10 +48,14 @@ export function registryOf(app: INestApplication): StreamRegistry {
   try {
     return app.get(StreamRegistry, { strict: false });
   } catch (cause) {
-    throw new StreamError(
-      'module-missing',
-      'This application has no streams: import StreamingModule.forRoot() in its root module',
-      { cause },
+    const otherCopy = otherCopyIn(app.get(ModulesContainer).values(), 'nestjs-streaming/testing');
+    throw (
+      otherCopy ??
+      new StreamError(
+        'module-missing',
+        'This application has no streams: import StreamingModule.forRoot() in its root module',
+        { cause },
+      )
     );
   }
 }
