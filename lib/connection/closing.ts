@@ -22,7 +22,7 @@ export interface ClosingStream extends StreamConnection {
     /** Resolves when all sent chunks have passed the hooks. `undefined` if they have already. Never rejects. */
     readonly unsent: PromiseLike<unknown> | undefined;
     /** Sends the chunk that a hook returned, if any, past the other hooks. */
-    answer(chunk: unknown): void | PromiseLike<unknown>;
+    sendHookResult(chunk: unknown): void | PromiseLike<unknown>;
     /** Stops the source, if there is one. */
     stop(): void;
   };
@@ -55,7 +55,7 @@ export class Closing {
     }
     if (lifecycle.state !== 'new' || reason.code === 'completed') {
       scope.attempt(() => this.begin(reason));
-    } else if (!this.turnAway(reason, settings.services.retryDelay())) {
+    } else if (!this.refuseWithRetry(reason, settings.services.retryDelay())) {
       // Nothing was sent yet, so that an exception filter can respond.
       opening?.settle({ error: settings.services.refusal(messageOf(reason.code)) });
       this.over(reason);
@@ -91,10 +91,10 @@ export class Closing {
    * Refuses an `EventSource` with a response that makes it reconnect: the status 200, the time until then in milliseconds, and a clean end. Hooks
    * are not called. Returns `false` for all other clients, which receive an error status.
    */
-  turnAway(reason: StreamCloseReason, retry: number | undefined): boolean {
+  refuseWithRetry(reason: StreamCloseReason, retry: number | undefined): boolean {
     const { stream } = this;
     const { opening, body } = stream;
-    if (!opening?.mayTurnAway) {
+    if (!opening?.mayRefuseWithRetry) {
       return false;
     }
     stream.lifecycle.close(reason);
@@ -219,7 +219,7 @@ export class Closing {
     const say = (hooks: StreamHooks): unknown =>
       stream.scope.guarded(() => {
         const chunk = hooks.onError?.(error, stream);
-        return sends ? stream.feed.answer(chunk) : chunk;
+        return sends ? stream.feed.sendHookResult(chunk) : chunk;
       }, 'onError hook');
     return stream.scope.guarded(() => stream.scope.runHooks('onError', say), 'onError hook');
   }

@@ -9,7 +9,7 @@ import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
 import { InOrder } from '../util/in-order.js';
 import type { Losses } from '../util/queue-limits.js';
-import { isThenable, onRejection, queued, shelter } from '../util/thenable.js';
+import { isThenable, markHandled, onRejection, queueable } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { throughChunkHooks } from './hooks.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -130,7 +130,7 @@ export class Feed implements SharedPort, PushPort {
   /** See {@link StreamConnection.send}. */
   send(given: unknown): Promise<void> {
     try {
-      return this.accept(queued(given));
+      return this.accept(queueable(given));
     } catch (error) {
       this.fail(error);
       return rejected(error);
@@ -143,7 +143,7 @@ export class Feed implements SharedPort, PushPort {
     if (gate === undefined) {
       return this.take(chunk);
     }
-    shelter(chunk);
+    markHandled(chunk);
     return gate.behind(() => this.take(chunk)) as PromiseLike<unknown>;
   }
 
@@ -154,9 +154,9 @@ export class Feed implements SharedPort, PushPort {
   }
 
   /** Sends the chunk that a hook returned, if any, past the other hooks. */
-  answer(chunk: unknown): void | PromiseLike<unknown> {
+  sendHookResult(chunk: unknown): void | PromiseLike<unknown> {
     if (isThenable(chunk)) {
-      return Promise.resolve(chunk).then((value) => this.answer(value));
+      return Promise.resolve(chunk).then((value) => this.sendHookResult(value));
     }
     if (isFlushMark(chunk)) {
       this.body.flush();
@@ -227,12 +227,12 @@ export class Feed implements SharedPort, PushPort {
     const { lifecycle, opening } = this.stream;
     if (!lifecycle.allows('send')) {
       onRejection(chunk, (late) => this.late(late));
-      shelter(chunk);
+      markHandled(chunk);
       return rejected(lifecycle.refusal('send', this.stream.closeError()));
     }
     if (!this.admit(this.sends?.waiting ?? 0)) {
       onRejection(chunk, (late) => this.fail(late));
-      shelter(chunk);
+      markHandled(chunk);
       return lifecycle.ended ? rejected(this.stream.closeError()) : SENT;
     }
     const wait = opening?.callerOpens ? this.take(chunk) : this.inTurn(chunk);
@@ -244,7 +244,7 @@ export class Feed implements SharedPort, PushPort {
     if (!sends?.tail) {
       return this.emit(chunk);
     }
-    shelter(chunk);
+    markHandled(chunk);
     return sends.behind(() => this.emit(chunk));
   }
 
@@ -272,7 +272,7 @@ export class Feed implements SharedPort, PushPort {
   private take(chunk: unknown): void | PromiseLike<unknown> {
     const { lifecycle, scope, opening } = this.stream;
     if (isThenable(chunk)) {
-      return Promise.resolve(chunk).then((value) => (lifecycle.ended ? shelter(value) : this.take(value)));
+      return Promise.resolve(chunk).then((value) => (lifecycle.ended ? markHandled(value) : this.take(value)));
     }
     if (isFlushMark(chunk)) {
       return this.body.flush();
@@ -283,7 +283,7 @@ export class Feed implements SharedPort, PushPort {
     if (lifecycle.state === 'new') {
       opening?.commit();
       if (opening?.gate) {
-        shelter(chunk);
+        markHandled(chunk);
         return opening.gate.behind(() => this.hook(chunk)) as PromiseLike<unknown>;
       }
     }

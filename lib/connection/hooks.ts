@@ -1,4 +1,4 @@
-import { isThenable, shelter, shelterAll } from '../util/thenable.js';
+import { isThenable, markAllHandled, markHandled } from '../util/thenable.js';
 import type { StreamConnection, StreamHooks } from './stream-connection.js';
 
 export const HOOK_NAMES = ['onOpen', 'beforeChunk', 'beforeClose', 'onError', 'onShutdown', 'onClose'] as const;
@@ -44,7 +44,7 @@ export function throughChunkHooks(
   const pass = (next: unknown): void | PromiseLike<void> => throughChunkHooks(chain, next, stream, emit, from + 1);
   const onwards = (result: unknown): void | PromiseLike<void> => {
     if (Array.isArray(result) && result !== chunk) {
-      shelterAll(result);
+      markAllHandled(result);
       return inTurn(result, (next) => (isThenable(next) ? Promise.resolve(next).then(pass) : pass(next)));
     }
     return result === undefined ? undefined : pass(result);
@@ -57,6 +57,6 @@ export function throughChunkHooks(
   if (!isThenable(result)) {
     return onwards(result);
   }
-  shelter(chunk);
+  markHandled(chunk);
   return Promise.resolve(result).then(onwards);
 }

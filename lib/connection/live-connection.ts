@@ -172,7 +172,7 @@ export class LiveConnection
   /** Called when the handler has returned a value that interceptors pass on chunk by chunk. */
   expectChunks(): void {
     this.opening?.decide();
-    this.opening?.poll?.letGo();
+    this.opening?.poll?.continueAsStream();
   }
 
   /** Reads the result of the handler. If it is `undefined` or `null`, the handler sends chunks itself. */
@@ -184,7 +184,7 @@ export class LiveConnection
     } else {
       this.discard(value);
     }
-    opening?.poll?.letGo();
+    opening?.poll?.continueAsStream();
   }
 
   /** Reads a source that calls the handler only when it starts. */
@@ -228,9 +228,9 @@ export class LiveConnection
     if (this.state === 'open') {
       this.scope.attempt(() => {
         if (retry !== undefined && this.body.extensible) {
-          this.body.putOwn({ type: 'shutdown', retry, data: {} });
+          this.body.putNotice({ type: 'shutdown', retry, data: {} });
         }
-        return this.scope.runHooks('onShutdown', (hooks) => this.feed.answer(hooks.onShutdown?.(this)));
+        return this.scope.runHooks('onShutdown', (hooks) => this.feed.sendHookResult(hooks.onShutdown?.(this)));
       });
     }
   }

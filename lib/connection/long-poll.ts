@@ -116,7 +116,7 @@ export class LongPoll implements PollPort {
     if (!this.reader) {
       return;
     }
-    body.outbox.letGo();
+    body.outbox.stopHolding();
     if (!transport.hasBody) {
       body.clear();
     } else if (body.size > LARGE) {
@@ -129,23 +129,23 @@ export class LongPoll implements PollPort {
     this.stream.body.put(encoded);
     const tooMuch = this.stream.body.size > LARGE;
     if (!tooMuch) {
-      this.letGoSoon();
+      this.continueAsStreamSoon();
     } else if (this.reader) {
       this.reader.concludeSoon();
     } else {
-      this.letGo();
+      this.continueAsStream();
     }
   }
 
-  /** Calls {@link letGo} in a later turn. A handler may open its stream, and then wait before it returns: the head is not delayed until then. */
-  letGoSoon(): void {
+  /** Calls {@link continueAsStream} in a later turn. A handler may open its stream, and then wait before it returns: the head is not delayed until then. */
+  continueAsStreamSoon(): void {
     if (!this.reader) {
-      inLaterTurn(() => this.letGo());
+      inLaterTurn(() => this.continueAsStream());
     }
   }
 
   /** Continues as a normal stream, unless the response is known to be a poll. */
-  letGo(): void {
+  continueAsStream(): void {
     const { stream } = this;
     const { body, lifecycle, opening } = stream;
     if (!this.held || this.reader) {
@@ -158,7 +158,7 @@ export class LongPoll implements PollPort {
     if (lifecycle.state !== 'open') {
       // If the stream is ending already, all chunks are sent with the end.
       if (lifecycle.state === 'new') {
-        body.outbox.letGo();
+        body.outbox.stopHolding();
       }
       return;
     }
@@ -199,7 +199,7 @@ export class LongPoll implements PollPort {
   private endBody(): number {
     const { body } = this.stream;
     const { contentType } = body;
-    const { void: empty } = body;
+    const { hasNothing: empty } = body;
     if (!empty) {
       body.close();
     }

@@ -155,7 +155,7 @@ export class Opening {
   flushHead(): void {
     const { body, lifecycle } = this.stream;
     if (this.poll) {
-      this.poll.letGoSoon();
+      this.poll.continueAsStreamSoon();
     } else if (body.format !== undefined && !lifecycle.ended) {
       this.fixHead();
       if (!body.blocked && body.empty) {
@@ -203,7 +203,7 @@ export class Opening {
   }
 
   /** Whether the client is an `EventSource` that may be refused with the status 200 and `retry`. */
-  get mayTurnAway(): boolean {
+  get mayRefuseWithRetry(): boolean {
     return this.parts.reconnects === true && this.stream.lifecycle.state === 'new';
   }
 

@@ -64,7 +64,7 @@ function onSilence(stream: TimedStream, now: number, age: number, silence: numbe
   } else if (lifecycle.state === 'open') {
     stream.transport.check?.(settings.heartbeat, now);
     if (silence >= settings.heartbeat && feed.ready && body.empty) {
-      body.beat(feed.reader?.position);
+      body.sendHeartbeat(feed.reader?.position);
     }
   }
 }

@@ -3,7 +3,7 @@ import type { Observable } from 'rxjs';
 import type { Broker } from '../broker/broker.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { StreamError } from '../util/errors.js';
-import { shelter } from '../util/thenable.js';
+import { markHandled } from '../util/thenable.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';
 import { GuardedObservable } from './guarded-observable.js';
@@ -139,7 +139,7 @@ export class Hub<T = unknown> {
       checkPublishOptions(this.name, options);
       return this.publisher.publish(entryOf(data, options));
     } catch (error) {
-      shelter(data);
+      markHandled(data);
       throw error;
     }
   }

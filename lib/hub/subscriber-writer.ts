@@ -1,7 +1,7 @@
 import type { HubEvent } from '../event/hub-event.js';
 import type { SharedPort } from '../source/shared-source.js';
 import type { QueueLimits } from '../util/queue-limits.js';
-import { answered, isThenable } from '../util/thenable.js';
+import { isThenable, syncResult } from '../util/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
 import type { History } from './history.js';
 import type { LogEvent } from './log-event.js';
@@ -113,7 +113,7 @@ export class SubscriberWriter {
 
   private wants({ isNotice, event }: LogEvent): boolean {
     const { filter } = this.options;
-    return !filter || isNotice || answered(filter(event), 'The filter of subscribe()');
+    return !filter || isNotice || syncResult(filter(event), 'The filter of subscribe()');
   }
 
   /** Sends events while there is room. Returns the number of events that were sent. */

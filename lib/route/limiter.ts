@@ -3,7 +3,7 @@ import { DEFAULTS } from '../options/defaults.js';
 import type { StreamLimits } from '../options/streaming.options.js';
 import { LONGEST_MS } from '../util/checks.js';
 import { StreamError } from '../util/errors.js';
-import { answered } from '../util/thenable.js';
+import { syncResult } from '../util/thenable.js';
 
 /** Why a stream is refused. */
 export interface OverLimit {
@@ -78,7 +78,7 @@ export class StreamLimiter {
   }
 
   private clientOf(request: unknown): string {
-    const client: unknown = answered((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
+    const client: unknown = syncResult((this.limits.clientOf ?? ipOf)(request), '"limits.clientOf"');
     if (typeof client !== 'string' && typeof client !== 'number') {
       // `undefined` would be the same client for all, and every object would be a different client.
       throw new StreamError(

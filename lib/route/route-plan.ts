@@ -163,7 +163,7 @@ export class StreamPlan {
       // The server is about to close the connection, perhaps while the client sends its next request.
       connection.header('Connection', 'close');
     }
-    if (refused.status === 503 && connection.ends.turnAway({ code: 'server-closed' }, retry)) {
+    if (refused.status === 503 && connection.ends.refuseWithRetry({ code: 'server-closed' }, retry)) {
       return undefined;
     }
     throw new HttpException(refused.message, refused.status);

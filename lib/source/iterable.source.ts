@@ -1,5 +1,5 @@
 import { type Step } from '../util/iteration.js';
-import { shelterAll } from '../util/thenable.js';
+import { markAllHandled } from '../util/thenable.js';
 import { type PullSource } from './source.js';
 
 /** Reads an async generator, or any other async iterable. Its iterator is called directly: a generator around it would double the cost. */
@@ -25,7 +25,7 @@ export class IterableSource implements PullSource {
 
   /** Returns a source for a collection. All of its promises exist from the beginning, so that one may reject before it is read. */
   static of(collection: readonly unknown[] | ReadonlySet<unknown>): IterableSource {
-    shelterAll(collection);
+    markAllHandled(collection);
     return new IterableSource(collection[Symbol.iterator]());
   }
 

@@ -1,4 +1,4 @@
-import { shelter } from '../util/thenable.js';
+import { markHandled } from '../util/thenable.js';
 import type { PushSource, SourceSink } from './source.js';
 
 /** The used part of an Observable, which may come from another copy of rxjs. */
@@ -20,7 +20,7 @@ export class ObservableSource implements PushSource {
     const subscription = this.observable.subscribe({
       next: (value) => {
         // A synchronous Observable may emit after it was unsubscribed from.
-        this.stopped ? shelter(value) : sink.next(value);
+        this.stopped ? markHandled(value) : sink.next(value);
       },
       error: (error) => sink.error(error),
       complete: () => sink.complete(),

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { isBinary } from '../format/binary.js';
 import { kindOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
-import { shelter } from '../util/thenable.js';
+import { markHandled } from '../util/thenable.js';
 import { type FileLike, FileSource } from './file.source.js';
 import { AsyncIterableSource, IterableSource } from './iterable.source.js';
 import { ObservableSource, type Subscribable } from './observable.source.js';
@@ -160,7 +160,7 @@ export function sourceOf(value: unknown): Source {
 
 /** Releases the result of a method that will not be read. */
 export function discard(value: unknown): unknown {
-  return isStream(value) ? sourceOf(value).stop() : shelter(value);
+  return isStream(value) ? sourceOf(value).stop() : markHandled(value);
 }
 
 /** Returns whether a value is certainly a stream, and not data that is iterable. */

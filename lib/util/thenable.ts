@@ -21,7 +21,7 @@ function awaitedLater<T>(value: PromiseLike<T>): Promise<T> {
 }
 
 /** Returns a chunk that can wait in a queue: if it is a promise, its rejection does not count as unhandled in the meantime. */
-export function queued(chunk: unknown): unknown {
+export function queueable(chunk: unknown): unknown {
   return isThenable(chunk) ? awaitedLater(chunk) : chunk;
 }
 
@@ -34,7 +34,7 @@ const MAX_OBJECTS = 10_000;
  *
  * Other thenables are not touched: those of some databases start a query when `then()` is called. It costs a fifth of `JSON.stringify()`.
  */
-export function shelter(value: unknown): void {
+export function markHandled(value: unknown): void {
   if (typeof value !== 'object' || value === null) {
     return;
   }
@@ -42,21 +42,21 @@ export function shelter(value: unknown): void {
   const found = new Set<object>([value]);
   for (const each of found) {
     try {
-      shelterOne(each, found);
+      markOneHandled(each, found);
     } catch {
       // A trap of a Proxy threw. It throws again when the value is read.
     }
   }
 }
 
-/** Calls {@link shelter} for each of several chunks. */
-export function shelterAll(chunks: Iterable<unknown>): void {
+/** Calls {@link markHandled} for each of several chunks. */
+export function markAllHandled(chunks: Iterable<unknown>): void {
   for (const chunk of chunks) {
-    shelter(chunk);
+    markHandled(chunk);
   }
 }
 
-function shelterOne(value: object, found: Set<object>): void {
+function markOneHandled(value: object, found: Set<object>): void {
   if (types.isPromise(value)) {
     Promise.prototype.then.call(value, undefined, () => undefined);
   } else if (!ArrayBuffer.isView(value)) {
@@ -97,7 +97,7 @@ export function after(wait: unknown, run: () => void, fail: (error: unknown) => 
  * Returns the result of a function that has to be synchronous. A promise would count as true, even if it resolved to `false`.
  * @throws {StreamError} with this code if the result is a promise
  */
-export function answered<T>(answer: T, what: string, code: StreamErrorCode = 'invalid-option'): T {
+export function syncResult<T>(answer: T, what: string, code: StreamErrorCode = 'invalid-option'): T {
   if (isThenable(answer)) {
     onRejection(answer, () => undefined);
     throw new StreamError(code, `${what} returned a promise: it has to answer at once`);

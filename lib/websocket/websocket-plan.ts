@@ -9,7 +9,7 @@ import { type WebSocketParts, WebSocketTransport } from '../transport/websocket/
 import { upgradeOf } from '../transport/websocket/upgrade.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
-import { answered } from '../util/thenable.js';
+import { syncResult } from '../util/thenable.js';
 import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
 
 /** The options for WebSockets of an application, with all defaults filled in. */
@@ -86,7 +86,7 @@ export class WebSocketPlan {
     const allowed =
       origin !== undefined &&
       (typeof origins === 'function'
-        ? answered(origins(origin, request), '"websocket.origins"') === true
+        ? syncResult(origins(origin, request), '"websocket.origins"') === true
         : origins.includes(origin));
     if (!allowed) {
       throw new ForbiddenException(`WebSockets are not open to pages of ${origin ?? 'other origins'}`);

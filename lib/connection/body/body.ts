@@ -12,7 +12,7 @@ import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
 import { type StreamCloseError, StreamError } from '../../util/errors.js';
 import { type Losses, PROMISE_COST } from '../../util/queue-limits.js';
-import { isThenable, shelter } from '../../util/thenable.js';
+import { isThenable, markHandled } from '../../util/thenable.js';
 import type { BodySettings } from './body-settings.js';
 import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
@@ -28,7 +28,7 @@ const LARGE = 131_072;
 class LossCount implements Losses {
   dropped = 0;
   lagged = 0;
-  untold = 0;
+  unreported = 0;
 }
 
 /** The body of a stream: encodes chunks, and sends them or keeps them in a queue with limits. */
@@ -102,7 +102,7 @@ export class Body {
   }
 
   /** Whether no bytes wait to be written, not even a half of a surrogate pair. */
-  get void(): boolean {
+  get hasNothing(): boolean {
     return this.empty && this.half === '';
   }
 
@@ -166,7 +166,7 @@ export class Body {
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
     } catch (cause) {
-      shelter(chunk);
+      markHandled(chunk);
       const code = isError(cause) && cause instanceof StreamError ? cause.code : 'not-serializable';
       const how = this.format ? ` as ${this.format.name}` : '';
       throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${textOf(cause)}`, { cause });
@@ -236,7 +236,7 @@ export class Body {
   }
 
   /** Adds an event of this package, such as `shutdown`, if the format has events. */
-  putOwn(event: StreamEvent): void {
+  putNotice(event: StreamEvent): void {
     const { format } = this;
     if (format?.fields) {
       this.put(format.encode(event, this.hasIds));
@@ -271,7 +271,7 @@ export class Body {
 
   /** Adds the bytes after the last chunk. */
   close(): void {
-    this.tellDropped();
+    this.reportDropped();
     this.addHalf();
     this.insert(joined(this.opener, this.encoding?.tail ?? ''));
     this.stage = 'silent';
@@ -282,7 +282,7 @@ export class Body {
     const { format } = this;
     let record: Encoded = '';
     if (this.extensible) {
-      this.tellDropped();
+      this.reportDropped();
       this.addHalf();
       const before = this.opener;
       record = format?.error?.(body, this.settings.errorEvent, error) ?? '';
@@ -296,7 +296,7 @@ export class Body {
    * Sends a heartbeat on a silent connection. For a client of a hub, that may be its position. If the format has no heartbeat, the transport
    * checks the connection instead.
    */
-  beat(position?: string): void {
+  sendHeartbeat(position?: string): void {
     const { heartbeat } = this.format ?? {};
     if (position !== undefined && this.format?.position && this.extensible) {
       this.putPosition(position);
@@ -327,13 +327,13 @@ export class Body {
     }
     while (overflow === 'drop-oldest' && full() && outbox.dropOldest()) {
       this.chunks--;
-      this.lose();
+      this.countDropped();
     }
     if (!full()) {
       return 'take';
     }
     // With `drop-oldest`, no queued chunk could be dropped: they are partly sent, or still in a hook.
-    this.lose();
+    this.countDropped();
     return 'drop';
   }
 
@@ -343,7 +343,7 @@ export class Body {
     if (this.blocked) {
       return;
     }
-    this.tellDropped();
+    this.reportDropped();
     this.waiters?.resolve();
   }
 
@@ -413,19 +413,19 @@ export class Body {
     }
   }
 
-  private lose(): void {
+  private countDropped(): void {
     this.lost ??= new LossCount();
-    this.lost.untold++;
+    this.lost.unreported++;
     this.lost.dropped++;
   }
 
-  private tellDropped(): void {
+  private reportDropped(): void {
     const { format, lost } = this;
-    if (lost === undefined || lost.untold === 0) {
+    if (lost === undefined || lost.unreported === 0) {
       return;
     }
-    const { untold: dropped } = lost;
-    lost.untold = 0;
+    const { unreported: dropped } = lost;
+    lost.unreported = 0;
     lost.lagged++;
     this.settings.services.logger.warn(
       `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,

@@ -70,7 +70,7 @@ export class Outbox {
   }
 
   /** Stops keeping chunks. Those that are kept are sent with the end, or by {@link sendHeld}. */
-  letGo(): void {
+  stopHolding(): void {
     if (this.flow === 'held') {
       this.flow = 'free';
     }
@@ -135,7 +135,7 @@ export class Outbox {
 
   /** Sends the kept chunks at the pace of the client. */
   sendHeld(): void {
-    this.letGo();
+    this.stopHolding();
     if (!this.blocked) {
       this.onDrain();
     }

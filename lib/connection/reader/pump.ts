@@ -41,7 +41,7 @@ export class Pump {
   resume(): void {
     if (!this.waiting && !this.pulling) {
       this.beginSlice();
-      this.goOn();
+      this.continueLoop();
     }
   }
 
@@ -62,7 +62,7 @@ export class Pump {
         this.waiting = true;
         inLaterTurn(() => {
           this.beginSlice();
-          this.goOn();
+          this.continueLoop();
         });
         return;
       }
@@ -153,7 +153,7 @@ export class Pump {
       if (wait !== undefined) {
         this.waiting = true;
         Promise.resolve(wait).then(
-          () => this.goOn(),
+          () => this.continueLoop(),
           (error: unknown) => this.onError(error),
         );
       }
@@ -193,7 +193,7 @@ export class Pump {
     }
   };
 
-  private goOn(): void {
+  private continueLoop(): void {
     this.waiting = false;
     if (!this.stopped) {
       this.port.within(() => this.run());

@@ -1,6 +1,6 @@
 import type { PushSource, SourceSink } from '../../source/source.js';
 import { InOrder } from '../../util/in-order.js';
-import { isThenable, onRejection, queued, shelter } from '../../util/thenable.js';
+import { isThenable, markHandled, onRejection, queueable } from '../../util/thenable.js';
 import type { PumpPort } from './pump.js';
 
 /** The interface of a connection to a source that pushes. */
@@ -43,11 +43,11 @@ export class PushReader implements SourceSink {
   /** Never throws: if no code of the producer caught the error, the process would end. */
   next(given: unknown): void {
     try {
-      const chunk = queued(given);
+      const chunk = queueable(given);
       if (this.ended || !this.port.admit(this.order?.waiting ?? 0)) {
         // The chunk is dropped. But if it is a promise that rejects, its error is reported.
         onRejection(chunk, (error) => (this.ended ? this.port.late(error) : this.port.fail(error)));
-        shelter(chunk);
+        markHandled(chunk);
         return;
       }
       const wait = this.order?.tail ? this.behind(this.order, chunk) : this.port.emit(chunk);
@@ -80,7 +80,7 @@ export class PushReader implements SourceSink {
   }
 
   private behind(order: InOrder, chunk: unknown): unknown {
-    shelter(chunk);
+    markHandled(chunk);
     return order.behind(() => this.port.emit(chunk));
   }
 

@@ -2,7 +2,7 @@ import type { SharedPort } from '../../source/shared-source.js';
 import type { Source } from '../../source/source.js';
 import { sourceOf } from '../../source/source-of.js';
 import { StreamError } from '../../util/errors.js';
-import { shelter } from '../../util/thenable.js';
+import { markHandled } from '../../util/thenable.js';
 import { Pump } from './pump.js';
 import { type PushPort, PushReader } from './push-reader.js';
 
@@ -42,7 +42,7 @@ export function sourceOfRoute(value: unknown, route: string): Source {
   try {
     return sourceOf(value);
   } catch (cause) {
-    shelter(value);
+    markHandled(value);
     if (cause instanceof StreamError) {
       throw new StreamError(cause.code, `${route}: ${cause.message}`, { cause });
     }

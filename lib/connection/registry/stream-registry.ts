@@ -1,6 +1,6 @@
 import { atMost } from '../../util/at-most.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
-import { answered } from '../../util/thenable.js';
+import { syncResult } from '../../util/thenable.js';
 import type { OpenStream } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
 import { StreamClock } from './stream-clock.js';
@@ -47,7 +47,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
     const matching = [...this.connections].filter((stream) =>
-      answered(match(stream), 'The function given to StreamRegistry.close()', 'invalid-argument'),
+      syncResult(match(stream), 'The function given to StreamRegistry.close()', 'invalid-argument'),
     );
     await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
     return matching.length;

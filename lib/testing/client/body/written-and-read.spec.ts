@@ -42,9 +42,9 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
   const put = (chunk: unknown): void => body.put(body.encode(chunk) as Encoded);
   for (const step of steps) {
     if (step === 'heartbeat') {
-      body.beat();
+      body.sendHeartbeat();
     } else if (step === 'position') {
-      body.beat('a.1');
+      body.sendHeartbeat('a.1');
     } else if ('notice' in step) {
       put(
         step.notice === 'reset'
