@@ -11,7 +11,10 @@ import {
 } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
+import { RawClient } from '../support/raw-client.js';
 import { turns, useApps } from '../support/running.js';
+import { ServerProcess } from '../support/server-process.js';
+import { WebSocketClient } from '../support/websocket-client.js';
 
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;
@@ -333,35 +336,32 @@ describe.each(PLATFORMS)('%s: when the application closes', (platform) => {
     );
   });
 
-  it('no timer and no socket remains', async () => {
-    const left = (kind: string) => process.getActiveResourcesInfo().filter((each) => each.startsWith(kind)).length;
-    @Controller()
-    class Feed {
-      @Sse('feed', { heartbeat: 20, sendTimeout: 1_000, maxDuration: LONG_MS, flush: { bytes: 10_000, ms: 5 } })
-      async *feed() {
-        yield 'x';
-        await NEVER;
-      }
-    }
-    // Specs that ran before in this process may have left some that are still closing.
-    const others = left('TCP');
-    let timers: number | undefined;
+  it('no timer and no socket remains, and its process exits by itself', async () => {
+    const server = await ServerProcess.start(platform);
+    try {
+      const get = (path: string) => RawClient.get(server.port, path);
+      const [gone, silent, gathering, subscribed, slow] = [
+        await get('/silent'),
+        await get('/silent'),
+        await get('/gathering'),
+        await get('/live'),
+        await get('/endless'),
+      ];
+      slow.socket.pause();
+      const webSocket = await WebSocketClient.open(`http://127.0.0.1:${server.port}/silent`);
+      await Promise.all([gone, silent].map((client) => client.until(':\n')));
+      await gathering.until('data: x');
+      await subscribed.until('position');
+      await webSocket.messages.count(1);
+      gone.disconnect();
 
-    for (let round = 0; round < 3; round++) {
-      const { get, close } = await start(platform, { controllers: [Feed] });
-      const clients = [await get('/feed'), await get('/feed'), await get('/feed')];
-      await Promise.all(clients.map((client) => client.until(':\n')));
-      clients[0]?.disconnect();
-      await close();
-      await Promise.all(clients.map((client) => client.closed()));
-      while (left('TCP') > others) {
-        await turns(1);
-      }
-      // Node.js also releases some with a delay.
-      timers ??= left('Timeout');
-      while (left('Timeout') > timers) {
-        await turns(1);
-      }
+      expect(await server.call('close')).toEqual([]);
+      expect(await server.exited()).toBe(0);
+      slow.socket.resume();
+      await Promise.all([silent, gathering, subscribed, slow].map((client) => client.closed()));
+      await webSocket.closed;
+    } finally {
+      await server.stop();
     }
   });
 

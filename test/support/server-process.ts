@@ -59,7 +59,19 @@ export class ServerProcess {
     }
   }
 
+  /** Resolves to the exit code, when nothing keeps the process alive any more. */
+  async exited(): Promise<number | null> {
+    const over = once(this.child, 'exit');
+    this.child.disconnect();
+    const [code] = await over;
+    return code;
+  }
+
+  /** Ends the process, if it has not ended by itself. */
   async stop(): Promise<void> {
+    if (this.child.exitCode !== null) {
+      return;
+    }
     const over = once(this.child, 'exit');
     this.child.kill('SIGKILL');
     await over;

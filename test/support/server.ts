@@ -3,9 +3,11 @@ import type { Server } from 'node:http';
 import { Body, Controller, Query, RequestMethod } from '@nestjs/common';
 import {
   ConnectedStream,
+  flush,
   type Hub,
   InjectHub,
   LastEventId,
+  Sse,
   Stream,
   type StreamConnection,
   StreamingModule,
@@ -15,6 +17,8 @@ import { type Platform, startApp } from './app.js';
 import { hubOf, publishAll } from './hub.js';
 
 const KIB_16 = 'x'.repeat(16_384);
+const LONG_MS = 60_000;
+const NEVER = new Promise<never>(() => undefined);
 
 @Controller()
 class Streams {
@@ -57,7 +61,7 @@ class Streams {
   /** Its chunks wait for a hook that never settles. */
   @Stream('hooked', { format: 'text', overflow: 'drop-newest', queue: { bytes: 65_536 } })
   hooked(@ConnectedStream() stream: StreamConnection<string>) {
-    stream.hooks({ beforeChunk: () => new Promise<never>(() => undefined) }).open();
+    stream.hooks({ beforeChunk: () => NEVER }).open();
     for (let i = 0; i < 10_000; i++) {
       void stream.send('x');
     }
@@ -69,6 +73,21 @@ class Streams {
     yield* this.endless();
   }
 
+  @Sse('silent', { heartbeat: 20, sendTimeout: LONG_MS, maxDuration: LONG_MS })
+  async *silent() {
+    yield 'x';
+    await NEVER;
+  }
+
+  /** Its second chunk waits for a timer. */
+  @Sse('gathering', { flush: { bytes: 10_000, ms: LONG_MS } })
+  async *gathering() {
+    yield 'x';
+    yield flush();
+    yield 'y';
+    await NEVER;
+  }
+
   @Stream('impatient', { format: 'text', sendTimeout: 2_000 })
   *impatient() {
     yield* this.endless();
@@ -77,6 +96,7 @@ class Streams {
 
 const app = await startApp(process.argv[2] as Platform, {
   controllers: [Streams],
+  options: { shutdown: { grace: 0 }, websocket: true },
   imports: [
     StreamingModule.registerHub(
       { name: 'feed', history: { limit: 1_000_000, ttl: 3_600_000 } },
@@ -110,6 +130,11 @@ const COMMANDS = {
     for (const end = performance.now() + ms; performance.now() < end; );
   },
   warnings: () => app.logs.of('warn'),
+  /** Closes the application. Returns the timers that keep the process alive. */
+  async close() {
+    await app.close();
+    return process.getActiveResourcesInfo().filter((each) => each === 'Timeout');
+  },
 } as const;
 
 export type Commands = typeof COMMANDS;
