@@ -1,4 +1,4 @@
-// Prints what lib/ measures, and fails where a limit is exceeded: `npm run scorecard`.
+// Prints measurements of lib/, and fails if a limit is exceeded: `npm run scorecard`.
 import { readFileSync } from 'node:fs';
 import { basename, dirname, relative, resolve } from 'node:path';
 import ts from 'typescript';
@@ -54,7 +54,7 @@ function isError(node) {
   return type.getProperty('stack') !== undefined && type.getProperty('message') !== undefined;
 }
 
-/** Whether a class only says what others implement. */
+/** Whether a class is only a contract that others implement. */
 function isContract(node) {
   return (
     has(node, ts.SyntaxKind.AbstractKeyword) && node.members.every((each) => has(each, ts.SyntaxKind.AbstractKeyword))
@@ -76,7 +76,7 @@ function mutableFields(node) {
   return fields.length + parameters.length;
 }
 
-/** What a class and its bases in this package measure together. */
+/** The measurements of a class together with its bases in this package. */
 function measure(node) {
   const base = baseOf(node);
   const below = base ? measure(base) : { lines: 0, fields: 0 };
@@ -97,7 +97,7 @@ function importsOf(source) {
     .map((module) => module.resolvedFileName);
 }
 
-/** The strongly connected components of a graph, those that need nothing first (Tarjan). */
+/** The strongly connected components of a graph, those without dependencies first (Tarjan). */
 function components(graph) {
   const index = new Map();
   const low = new Map();
@@ -127,13 +127,13 @@ function components(graph) {
   return found;
 }
 
-/** A room is a folder, or a file that stands beside the entry. */
+/** A room is a folder, or a file next to the entry. */
 function roomOf(file) {
   const name = relative('lib', file);
   return name.includes('/') ? dirname(name) : basename(name);
 }
 
-/** The rooms of a graph of files, each with the other rooms it imports from. */
+/** The rooms of a graph of files, each with the other rooms from which it imports. */
 function roomsOf(files) {
   const rooms = new Map();
   for (const [file, imports] of files) {
@@ -144,7 +144,7 @@ function roomsOf(files) {
   return rooms;
 }
 
-/** How many rooms there are, on how many floors when each stands above those it needs, and how many arrows between them. */
+/** Counts the rooms, the floors (each room is above the rooms that it needs), and the arrows between rooms. */
 function plan(rooms) {
   const floors = new Map();
   for (const component of components(rooms)) {
@@ -158,7 +158,7 @@ function plan(rooms) {
   return { rooms: rooms.size, floors: Math.max(...floors.values()), arrows };
 }
 
-/** The part of a graph that is needed for one file: the other entries have rooms of their own. */
+/** The part of a graph that one file needs. The other entries have separate rooms. */
 function reachable(graph, entry, found = new Map()) {
   if (!found.has(entry)) {
     found.set(entry, graph.get(entry));
@@ -169,7 +169,7 @@ function reachable(graph, entry, found = new Map()) {
   return found;
 }
 
-/** The names that a file exports, and whether each says what it does. */
+/** The names that a file exports, and whether each has a docstring. */
 function exportedNames(entry) {
   const module = checker.getSymbolAtLocation(program.getSourceFile(resolve(entry)));
   return checker.getExportsOfModule(module).map((symbol) => {

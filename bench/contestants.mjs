@@ -3,12 +3,12 @@
  * @property {string} name
  * @property {readonly [file: string, name: string]} server
  * @property {string} path
- * @property {number} [chunks] of the fast stream: fewer where each takes longer
+ * @property {number} [chunks] of the fast stream: fewer if each takes longer
  * @property {'express' | 'fastify'} [platform]
  * @property {string} [floor] the raw socket it is compared with
  * @property {string} [writer] the `node:http` writer it is compared with
- * @property {string} [nest] what Nest has for it
- * @property {string} [plain] a plain reply of the same platform
+ * @property {string} [nest] the contestant of Nest for the same task
+ * @property {string} [plain] a plain response of the same platform
  */
 
 const NET = /** @type {const} */ (['raw', 'net']);
@@ -33,7 +33,7 @@ const WRITER_ASYNC = 'node:http, gathered, async generator';
 const sync = { floor: FLOOR_SYNC, writer: WRITER_SYNC };
 const async = { floor: FLOOR_ASYNC, writer: WRITER_ASYNC };
 
-/** One fast stream, and many of them: a path that lacks only the number of chunks. */
+/** One fast stream, and many of them. The number of chunks is appended to the path. */
 export const FAST = [
   { name: FLOOR_SYNC, server: NET, path: '/sync', chunks: 1_000_000, ...sync },
   { name: WRITER_SYNC, server: HTTP, path: '/sync', chunks: 1_000_000, ...sync },

@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-/** The process of the load generator. It parses nothing: it looks only for where an answer ends. */
+/** The process of the load generator. It parses nothing: it only finds the end of each response. */
 
 const buffer = Buffer.allocUnsafe(65_536);
 const LAST_CHUNK = '0\r\n\r\n';
@@ -14,7 +14,7 @@ const LONGEST_HEAD = 1_024;
  */
 
 /**
- * Connects and asks.
+ * Connects and sends a request.
  * @param {number} port
  * @param {string} request
  * @param {(bytes: number) => void} onBytes they are at the start of the buffer
@@ -40,14 +40,14 @@ function open(port, request, onBytes) {
 const get = (path, connection) =>
   `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\nConnection: ${connection}\r\n\r\n`;
 
-/** How many bytes an answer has, if it says so in its first read. */
+/** Returns the length of a response, if its first read contains the length. */
 function lengthIn(/** @type {number} */ bytes) {
   const head = buffer.latin1Slice(0, Math.min(bytes, LONGEST_HEAD));
   const length = /\ncontent-length: (\d+)/i.exec(head)?.[1];
   return length === undefined ? Number.POSITIVE_INFINITY : head.indexOf('\r\n\r\n') + 4 + Number(length);
 }
 
-/** Tells after each read whether an answer is over: all of its length, or the last chunk, has come. */
+/** Returns a function that decides after each read whether a response is complete, by its length or its last chunk. */
 function answerEnd() {
   let missing = 0;
   let tail = '';
@@ -70,7 +70,7 @@ function answerEnd() {
 const all = (count, run) => Promise.all(Array.from({ length: count }, () => new Promise(run)));
 
 /**
- * Streams read to their end, one per connection, all at once. Not every server closes when asked to.
+ * Reads streams to their end, one on each connection, all at once. Not every server closes the connection on request.
  * @param {Work} work
  */
 async function streams({ port, path, connections }) {
@@ -86,7 +86,7 @@ async function streams({ port, path, connections }) {
 }
 
 /**
- * Requests one after the other on each of the connections.
+ * Sends requests one after the other on each connection.
  * @param {Work & { count: number }} work
  */
 async function requests({ port, path, connections, count }) {
@@ -114,7 +114,7 @@ async function requests({ port, path, connections, count }) {
 const held = new Set();
 
 /**
- * Streams that are opened and stay so. Done when each has had its first bytes.
+ * Opens streams and keeps them open. Resolves when each has received its first bytes.
  * @param {Work} work
  */
 async function hold({ port, path, connections }) {
@@ -125,7 +125,7 @@ async function hold({ port, path, connections }) {
   });
 }
 
-/** Leaves all that are held. */
+/** Disconnects from all streams that are kept open. */
 function release() {
   for (const socket of held) {
     socket.destroy();

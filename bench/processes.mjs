@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** Nothing here takes longer: what does is given up. */
+/** The timeout of everything in this file. */
 const TIMEOUT_MS = 60_000;
 
 /** @type {Set<Worker>} */
@@ -17,7 +17,7 @@ for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
   process.on(signal, () => process.exit(1));
 }
 
-/** A process of the benchmark that answers one question at a time. It ends with us, whatever ends us. */
+/** A process of the benchmark that answers one question at a time. It ends when this process ends, for any reason. */
 export class Worker {
   #child;
   #name;
@@ -32,8 +32,8 @@ export class Worker {
     running.add(this);
   }
 
-  /** What the process says next. */
-  async heard() {
+  /** Resolves to the next message of the process. */
+  async nextMessage() {
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
     const ended = new AbortController();
     const signal = AbortSignal.any([timeout, ended.signal]);
@@ -57,18 +57,18 @@ export class Worker {
 
   /** @param {object} question */
   ask(question) {
-    const answer = this.heard();
+    const answer = this.nextMessage();
     this.#child.send(question);
     return answer;
   }
 
-  /** It has no say in that, unless it has started a process itself. */
+  /** Ends the process without notice, unless it has started a process itself. */
   kill() {
     running.delete(this);
     this.#child.kill();
   }
 
-  /** Ends the process, and resolves when it has. */
+  /** Ends the process. Resolves when it has ended. */
   async end() {
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exit = once(this.#child, 'exit');
@@ -79,16 +79,16 @@ export class Worker {
   }
 }
 
-/** The load generator: one for all. */
+/** The load generator, which all contestants share. */
 export async function startLoad() {
   const load = new Worker('load.mjs');
-  await load.heard();
+  await load.nextMessage();
   return load;
 }
 
 /** @param {readonly [file: string, name: string]} server what `servers/<file>.mjs` exports under that name */
 export async function startServer(server) {
   const worker = new Worker('server.mjs', [...server]);
-  const { port } = await worker.heard();
+  const { port } = await worker.nextMessage();
   return { worker, port };
 }

@@ -122,7 +122,7 @@ function table(rows) {
 }
 
 /**
- * The table of a scenario, as Markdown: medians, with the lowest and highest round in brackets.
+ * Returns the table of a scenario as Markdown: medians, with the lowest and highest round in parentheses.
  * @param {import('./scenarios.mjs').Outcome} outcome
  */
 export function tableOf({ scenario, title, measured }) {

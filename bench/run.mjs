@@ -6,10 +6,10 @@ import { tableOf, tableOfTargets } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 import { targetsOf } from './targets.mjs';
 
-/** What takes longer than a minute is given up. */
+/** Steps that take longer than a minute are aborted. */
 const LONGEST_SECONDS = 30;
 
-/** What was asked for on the command line. */
+/** The options of the command line. */
 function options() {
   const { values } = parseArgs({
     options: {
@@ -58,7 +58,7 @@ function fanoutOptions({ clients, turn, pace, seconds, only, profile }) {
 }
 
 /** @param {string} progress */
-function tell(progress) {
+function report(progress) {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${progress}` : `${progress}\n`);
 }
 
@@ -77,9 +77,9 @@ try {
       rounds,
       scale,
       fanout,
-      tell: (progress) => tell(`${name}, ${progress}`),
+      report: (progress) => report(`${name}, ${progress}`),
     });
-    tell('');
+    report('');
     results.push(...outcomes);
     for (const outcome of outcomes) {
       console.log(tableOf(outcome));

@@ -10,7 +10,7 @@ import { startServer } from './processes.mjs';
  * @typedef {object} Outcome what is in one table
  * @property {string} scenario
  * @property {string} title
- * @property {readonly any[]} measured each a {@link Measured}, with those it is compared with
+ * @property {readonly any[]} measured each a {@link Measured}, with the contestants that it is compared with
  * @property {number} [clients]
  * @property {'paced' | 'saturated'} [pace]
  * @property {number} [perTurn]
@@ -25,7 +25,7 @@ const IDLE_MORE = 2_000;
 const IDLE_WARM_UP = 200;
 
 /**
- * What the server uses while the load generator works.
+ * Measures the resources of the server while the load generator works.
  * @param {Run} run
  * @param {Worker} worker
  * @param {object} work
@@ -38,18 +38,18 @@ async function used({ load }, worker, work) {
 }
 
 /**
- * All contestants in turn, round after round: A B C A B C …, after each has warmed up.
+ * Runs all contestants in turn, round after round (A B C A B C …), after a warm-up of each.
  * @param {Run} run
  * @param {readonly Contestant[]} contestants
  * @param {(contestant: Contestant, server: { worker: Worker, port: number }, share: number) => Promise<Record<string, number>>} measure
  * @returns {Promise<Measured[]>}
  */
-async function interleaved({ rounds, scale, tell }, contestants, measure) {
+async function interleaved({ rounds, scale, report }, contestants, measure) {
   const servers = [];
   try {
     const measured = [];
     for (const contestant of contestants) {
-      tell(`warming up ${contestant.name}`);
+      report(`warming up ${contestant.name}`);
       const server = await startServer(contestant.server);
       servers.push(server);
       await measure(contestant, server, scale * WARM_UP);
@@ -57,7 +57,7 @@ async function interleaved({ rounds, scale, tell }, contestants, measure) {
     }
     for (let round = 1; round <= rounds; round++) {
       for (const [index, contestant] of measured.entries()) {
-        tell(`round ${round} of ${rounds}: ${contestant.name}`);
+        report(`round ${round} of ${rounds}: ${contestant.name}`);
         contestant.rounds.push(await measure(contestant, servers[index], scale));
       }
     }
@@ -92,7 +92,7 @@ function short(run) {
 }
 
 /**
- * What one more idle connection takes: the slope between two numbers of them, in a new process.
+ * Measures the memory of one more idle connection: the slope between two numbers of connections, in a new process.
  * @param {Run} run
  * @param {Contestant} contestant
  */
@@ -122,7 +122,7 @@ async function idle(run) {
   const measured = IDLE.map((contestant) => ({ ...contestant, rounds: [] }));
   for (let round = 1; round <= run.rounds; round++) {
     for (const contestant of measured) {
-      run.tell(`round ${round} of ${run.rounds}: ${contestant.name}`);
+      run.report(`round ${round} of ${run.rounds}: ${contestant.name}`);
       contestant.rounds.push(await idleSlope(run, contestant));
     }
   }
@@ -130,7 +130,7 @@ async function idle(run) {
 }
 
 /**
- * A scenario that gives one table.
+ * Creates a scenario that results in one table.
  * @param {string} scenario
  * @param {string} title
  * @param {(run: Run) => Promise<Measured[]>} measure

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { cpu, memory } from './usage.mjs';
 
-/** The process of one contestant: listens on a free port and tells the runner what it used. */
+/** The process of one contestant. It listens on a free port, and reports its resources to the runner. */
 
 const [file, name] = process.argv.slice(2);
 

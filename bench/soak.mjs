@@ -2,12 +2,12 @@ import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { Worker } from './processes.mjs';
 
-/** Clients that come, stall and go at random, while events are published all the time: whether anything is lost or kept. */
+/** Checks that no event is lost and no memory is kept while clients connect, stop reading and disconnect at random, and events are published. */
 
 const MB = 1_048_576;
-/** What the heap may have grown by: compiled code, caches. A client takes 7 to 10 KB. */
+/** The maximum growth of the heap, for compiled code and caches. A client takes 7 to 10 KB. */
 const HEAP_TOLERANCE = 3 * MB;
-/** Pipes are those of the process itself: its output, its parent. They are made when they are first used. */
+/** Pipes belong to the process itself: its output and its parent. They are created when they are first used. */
 const OWN_HANDLES = ['PipeWrap'];
 const TELL_EVERY_MS = 10_000;
 const WARM_UP_CLIENTS = 200;
@@ -57,7 +57,7 @@ async function size(app) {
 }
 
 /**
- * Clients for some time; then publishing stops, they read what there is, and go.
+ * Runs clients for some time. Then publishing stops, the clients read the remaining events, and disconnect.
  * @param {Worker} app
  * @param {Worker} clients
  * @param {number} number
@@ -90,9 +90,9 @@ async function phase(app, clients, number, ms) {
 
 console.log(`seed ${seed}: ${count} clients, ${minutes} minutes, ${platform}`);
 const app = new Worker('soak/app.mjs', [platform, `${seed}`]);
-const { port } = await app.heard();
+const { port } = await app.nextMessage();
 const clients = new Worker('soak/clients.mjs', [`${port}`, `${seed}`]);
-await clients.heard();
+await clients.nextMessage();
 try {
   const before = await phase(app, clients, Math.min(count, WARM_UP_CLIENTS), WARM_UP_MS);
   console.log('warm');

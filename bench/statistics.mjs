@@ -6,7 +6,7 @@ export function median(values) {
 }
 
 /**
- * Median, lowest and highest of what the rounds gave.
+ * Returns the median, lowest and highest value of the rounds.
  * @param {readonly Record<string, number>[]} rounds
  * @param {string} what
  */
@@ -16,8 +16,8 @@ export function summary(rounds, what) {
 }
 
 /**
- * How many times as much as another of the same scenario: the median of the ratios within each round, so that
- * what slows the machine down for a while slows both down.
+ * Returns the ratio to another contestant of the same scenario: the median of the ratios within each round, so that
+ * a slow phase of the machine affects both.
  * @param {readonly import('./scenarios.mjs').Measured[]} measured
  * @param {import('./scenarios.mjs').Measured} one
  * @param {string | undefined} other

@@ -12,7 +12,7 @@ const IDLE_KB = { express: 9, fastify: 6 };
 const OF_GATHERED = 1.15;
 const OF_NCHAN = 1;
 const OF_SHARED_FRAME = 1.2;
-/** Of Nest's `@Sse`, and of better-sse: with one message a turn, and with several. */
+/** The factors for Nest's `@Sse` and for better-sse, with one message in a turn and with several. */
 const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
 /**
@@ -85,7 +85,7 @@ const TARGETS = {
 };
 
 /**
- * What was to be reached in a scenario, and what was.
+ * Returns the targets of a scenario, and the measured values.
  * @param {Outcome} outcome
  */
 export function targetsOf(outcome) {

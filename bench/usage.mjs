@@ -1,6 +1,6 @@
 const SETTLE_MS = 50;
 
-/** @returns {Promise<{ heap: number, rss: number }>} bytes, after what can be collected has been */
+/** @returns {Promise<{ heap: number, rss: number }>} bytes, after garbage collection */
 export async function memory() {
   for (let i = 0; i < 4; i++) {
     globalThis.gc?.();

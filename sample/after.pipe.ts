@@ -1,8 +1,8 @@
 import { BadRequestException, Injectable, type PipeTransform } from '@nestjs/common';
 
 /**
- * The id of the last event that a page has, from its address: a page that was reloaded or an `EventSource` that was made anew
- * cannot send it in a header. What it names is for the hub to find out.
+ * The id of the last event that a page has received, from the address: a page that was reloaded, or a new `EventSource`, cannot send it
+ * in a header. The hub checks the id.
  */
 @Injectable()
 export class AfterPipe implements PipeTransform<unknown, string | undefined> {

@@ -12,7 +12,7 @@ import { PageModule } from './page/page.module.js';
 
 @Module({
   imports: [
-    // Metrics, board and log never end by themselves: an export or an answer has two seconds to.
+    // Metrics, board and log never end by themselves. An export or an answer has two seconds to end.
     StreamingModule.forRoot({ shutdown: { grace: 2_000 }, limits: { connections: 1_000 }, websocket: true }),
     PageModule,
     MetricsModule,

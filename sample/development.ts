@@ -1,2 +1,2 @@
-/** Whether it runs as `npm run dev` has it: then there is a console at /console, which needs a guard anywhere else. */
+/** Whether the sample runs by `npm run dev`. It then has a console at /console; elsewhere, the console needs a guard. */
 export const DEVELOPMENT = process.env.NODE_ENV === 'development';

@@ -2,12 +2,12 @@ import { ServiceUnavailableException } from '@nestjs/common';
 import { StreamCloseError, type StreamHooks } from 'nestjs-streaming';
 
 /**
- * For streams that have an end: one that the server closes before it, because it is shutting down, fails
- * instead of ending well, so that nobody takes the half that came for the whole.
+ * For streams that have an end. If the server closes such a stream on shutdown before its end, the stream fails instead of ending
+ * cleanly, so that the client notices that it is incomplete.
  */
 export const WHOLE_OR_FAILED: StreamHooks = {
   beforeClose({ signal }) {
-    // The source that came to its end by itself has not aborted anything.
+    // If the source has ended by itself, the signal is not aborted.
     if (signal.aborted) {
       const reason: unknown = signal.reason;
       throw new ServiceUnavailableException(reason instanceof StreamCloseError ? reason.code : 'closed', {

@@ -9,7 +9,7 @@ import { isInstalled } from './servers/nchan.mjs';
  * @property {'express' | 'fastify'} [platform]
  * @property {string} floor the raw socket it is compared with
  * @property {string} gathered the raw socket with the same gathering
- * @property {string} [nest] what Nest has for it
+ * @property {string} [nest] the contestant of Nest for the same task
  * @property {string} [betterSse]
  * @property {string} [nchan]
  * @property {string} [shared] ws with one frame for all, or zlib with one block for all

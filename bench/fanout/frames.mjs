@@ -1,7 +1,7 @@
-/** Messages of a WebSocket, counted by the lengths of their frames: what is in them is not looked at. Pings are answered. */
+/** Counts messages of a WebSocket by the lengths of their frames, without looking at the payload. Answers pings. */
 
 const HEAD_END = '\r\n\r\n';
-/** Data frames with less than what is published are none of the messages: they belong to the protocol. */
+/** Shorter data frames are not messages: they belong to the protocol. */
 const SHORTEST_MESSAGE = 200;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
@@ -13,7 +13,7 @@ const PING = 9;
 const PONG = 10;
 
 /**
- * A client's frame. Its mask is 0, which changes nothing.
+ * Returns a frame of a client. Its mask is 0, which leaves the payload unchanged.
  * @param {number} opcode
  * @param {Uint8Array} payload of at most 125 bytes
  */
@@ -21,7 +21,7 @@ export const maskedFrame = (opcode, payload) =>
   Buffer.concat([Uint8Array.of(0x80 | opcode, 0x80 | payload.length, 0, 0, 0, 0), payload]);
 
 /**
- * Where the payload of the frame that begins there begins and ends, or nothing if not even its lengths have come.
+ * Returns where the payload of a frame begins and ends, or `undefined` if its length has not arrived.
  * @param {Buffer} input
  * @param {number} at
  * @param {number} end of what has come
@@ -40,12 +40,12 @@ function payloadOf(input, at, end) {
   return undefined;
 }
 
-/** What one client hears, from its handshake on. */
+/** Reads the frames of one client after its handshake. */
 export class Frames {
   #inHead = true;
-  /** The start of a frame of which too little has come. */
+  /** The start of an incomplete frame header. */
   #rest = Buffer.alloc(0);
-  /** What is missing of the last message. */
+  /** The number of bytes that are missing of the last message. */
   #missing = 0;
   #send;
   #answer;
@@ -60,7 +60,7 @@ export class Frames {
   }
 
   /**
-   * How many messages have come to their end.
+   * Returns the number of messages that are complete.
    * @param {Buffer} bytes
    * @param {number} end
    */

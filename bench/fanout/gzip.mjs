@@ -1,13 +1,13 @@
 import { constants, createGunzip, gunzipSync } from 'node:zlib';
 import { MARK } from './message.mjs';
 
-/** Compressed streams. To look into each of them at once would take the load generator longer than the server needs to send them. */
+/** Compressed streams. The load generator cannot decompress all of them at once: that takes longer than the server needs to send them. */
 
 const HEAD_END = '\r\n\r\n';
 const LINE_END = '\r\n';
 const WHAT_HAS_COME = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
 
-/** The body of an answer, out of its chunks if it has some. */
+/** The body of a response, without the chunked coding. */
 class Body {
   #rest = Buffer.alloc(0);
   /** @type {'head' | 'chunked' | 'plain'} */
@@ -55,7 +55,7 @@ class Body {
   }
 }
 
-/** A stream that is kept as it comes, and read from its start when all has come. */
+/** A stream whose bytes are kept, and decompressed at the end. */
 export class KeptStream {
   /** @type {Buffer[]} */
   #reads = [];
@@ -67,7 +67,7 @@ export class KeptStream {
     this.#reads.push(Buffer.from(bytes));
   }
 
-  /** How many messages have come since the client is there. */
+  /** Returns the number of messages since the client connected. */
   count() {
     if (this.#looked < this.#reads.length) {
       this.#looked = this.#reads.length;
@@ -88,7 +88,7 @@ function marksIn(text) {
 }
 
 /**
- * A stream that is read as it comes.
+ * A stream that is decompressed while it arrives.
  * @param {(text: Buffer) => void} onText
  * @param {(error: Error) => void} onError
  * @returns {(bytes: Buffer) => void}

@@ -5,35 +5,35 @@ import { now } from './message.mjs';
 import { PROTOCOLS } from './protocols.mjs';
 import { countMarks, countMarksOf, Latencies, readBuffer } from './receipts.mjs';
 
-/** The process of the load generator: clients that hear what is published, and count it. */
+/** The process of the load generator: clients that receive messages and count them. */
 
-/** So many come at once, so that no listen queue overflows. */
+/** The number of clients that connect at once, so that no listen queue overflows. */
 const AT_ONCE = 100;
-/** So many clients look at when what they are given was published. */
+/** The number of clients that measure the latency. */
 const SAMPLE = 20;
-/** What has not come after such a silence never will. */
+/** Messages that have not arrived after this silence are missing. */
 const PATIENCE_MS = 3_000;
 const CHECK_MS = 5;
-/** So often what is kept is looked through once more, if something is missing in it. */
+/** How often kept data is decompressed again if messages are missing in it. */
 const LOOKS = 10;
 const LOOK_MS = 300;
 /**
- * How long it sleeps, while the server is kept busy, after it has read all there is: so that it does not depend on chance how
- * often the server's writes have to wake it up, which is done at the server's expense.
+ * How long the load generator sleeps after it has read all data of a busy server. Without this, it would depend on chance how
+ * often the writes of the server wake it up, and the server would pay for that.
  */
 const NAP_MS = 2;
 
 /** @type {Set<import('node:net').Socket>} */
 const clients = new Set();
 const latencies = new Latencies();
-/** What other clients than those of the sample hear, if it is compressed: it is looked into at the end. @type {Set<KeptStream>} */
+/** The compressed data of clients that do not belong to the sample. It is decompressed at the end. @type {Set<KeptStream>} */
 const kept = new Set();
 let keptBefore = 0;
 let deliveries = 0;
 let received = 0;
 let lastAt = 0;
 let gone = 0;
-/** With so many deliveries the publisher is told that a turn has arrived. */
+/** The number of deliveries after which a turn is acknowledged. */
 let acknowledgeAt = Number.POSITIVE_INFINITY;
 let acknowledgeEvery = Number.POSITIVE_INFINITY;
 /** @type {import('node:net').Socket | undefined} */
@@ -63,10 +63,10 @@ function delivered(count) {
   }
 }
 
-/** @typedef {(bytes: number) => void} Reader is told how much is in the buffer */
+/** @typedef {(bytes: number) => void} Reader is called with the number of bytes in the buffer */
 /** @typedef {(socket: import('node:net').Socket, onMark: ((mark: number) => void) | undefined, protocol: import('./protocols.mjs').Protocol) => Reader} MakeReader */
 
-/** How what a client hears is counted; `onMark` is there for those of the sample. @type {Record<'marks' | 'frames' | 'gzip', MakeReader>} */
+/** The ways to count messages. Only clients of the sample have `onMark`. @type {Record<'marks' | 'frames' | 'gzip', MakeReader>} */
 const READERS = {
   marks: (_socket, onMark) => (bytes) => delivered(countMarks(bytes, onMark)),
   frames: (socket, onMark, { answer }) => {
@@ -96,25 +96,25 @@ const READERS = {
 };
 
 /**
- * One client. Resolves when it is in.
+ * Connects one client. Resolves when it is accepted.
  * @param {{ port: number, path: string, protocol: keyof typeof PROTOCOLS }} server
  * @param {boolean} sampled
  */
 function enter({ port, path, protocol }, sampled) {
   const { request, welcome, isIn, counts } = PROTOCOLS[protocol];
   return new Promise((resolve, reject) => {
-    let heard = false;
+    let accepted = false;
     let inside = false;
     /** @param {number} bytes */
     const callback = (bytes) => {
       received += bytes;
       if (!inside) {
         const text = readBuffer.latin1Slice(0, bytes);
-        if (!heard && !(welcome.test(text) && text.includes('\r\n\r\n'))) {
+        if (!accepted && !(welcome.test(text) && text.includes('\r\n\r\n'))) {
           socket.destroy(new Error(`a client was not let in: ${text.slice(0, 300)}`));
           return false;
         }
-        heard = true;
+        accepted = true;
         inside = isIn(text, socket, path);
         if (inside) {
           resolve(undefined);
@@ -135,7 +135,7 @@ function enter({ port, path, protocol }, sampled) {
 }
 
 /**
- * Clients come. The last one comes when all others are in, so that it is the last one to be served too.
+ * Connects clients. The last one connects after all others, so that the server also writes to it last.
  * @param {{ port: number, path: string, protocol: keyof typeof PROTOCOLS, connections: number }} work
  */
 async function join({ connections, ...server }) {
@@ -154,14 +154,14 @@ async function join({ connections, ...server }) {
   }
 }
 
-/** How many of those that are there are heard at once. */
+/** How many of the kept streams are decompressed at once. */
 const liveShare = () => (clients.size - kept.size) / clients.size;
 
-/** How many messages are in what was kept. */
+/** Returns the number of messages in the kept streams. */
 const countKept = () => [...kept].reduce((total, stream) => total + stream.count(), 0);
 
 /**
- * Counts from now on.
+ * Starts counting.
  * @param {{ ackPort: number, turn?: number }} work `turn`: how many deliveries a turn is, if the publisher waits for them
  */
 async function begin({ ackPort, turn = Number.POSITIVE_INFINITY }) {
@@ -180,7 +180,7 @@ async function begin({ ackPort, turn = Number.POSITIVE_INFINITY }) {
 }
 
 /**
- * Waits for what was published, and tells what has come of it.
+ * Waits for the published messages, and returns the results.
  * @param {{ count: number }} work
  */
 async function finish({ count }) {
@@ -198,7 +198,7 @@ async function finish({ count }) {
   return { deliveries: all, received, lastAt, gone, p50: latencies.quantile(0.5), p99: latencies.quantile(0.99) };
 }
 
-/** All clients go. */
+/** Disconnects all clients. */
 function leave() {
   kept.clear();
   for (const socket of [...clients]) {

@@ -1,19 +1,19 @@
-/** What is published: 200 bytes of JSON that say when, and that end in a byte that stands nowhere else. */
+/** The messages: 200 bytes of JSON with the time of publishing, whose last byte occurs nowhere else. */
 
 const SIZE = 200;
-/** Sixteen digits, whatever the uptime of the machine. */
+/** The time has sixteen digits, whatever the uptime of the machine is. */
 const EPOCH = 1e15;
 const DIGITS = 16;
 const HEAD = '{"at":';
 
-/** The byte by which deliveries are counted: `|`. It is in no frame of a WebSocket of that length either. */
+/** The byte by which deliveries are counted: `|`. It does not occur in the header of a WebSocket frame of that length either. */
 export const MARK = 0x7c;
 
 /** Microseconds, on a clock that all processes of the machine share. */
 export const now = () => EPOCH + Number(process.hrtime.bigint() / 1_000n);
 
 const TEXT_SIZE = SIZE - JSON.stringify({ at: now(), text: '|' }).length;
-/** So many different ones, one after the other: what always says the same compresses better than anything real. */
+/** The number of different messages. Equal messages would compress better than real data. */
 const TEXTS = 256;
 const FIELDS = ['symbol', 'bid', 'ask', 'last', 'volume', 'open', 'high', 'low'];
 
@@ -36,11 +36,11 @@ let published = 0;
 /** @returns {{ at: number, text: string }} */
 export const message = () => ({ at: now(), text: texts[published++ % TEXTS] });
 
-/** So many bytes before the mark stands when it was published. */
+/** The distance from the time of publishing to the mark, in bytes. */
 const BEFORE_MARK = JSON.stringify(message()).indexOf('|') - HEAD.length;
 
 /**
- * When what ends here was published, if that is in the same read.
+ * Returns when the message that ends here was published, if the time is in the same read.
  * @param {Buffer} buffer
  * @param {number} mark
  */

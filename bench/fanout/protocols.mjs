@@ -1,10 +1,10 @@
 import { maskedFrame, TEXT } from './frames.mjs';
 
-/** How a client of the load generator gets in, as little of it as a server needs. */
+/** How a client of the load generator connects: only what a server requires. */
 
 const KEY = 'dGhlIHNhbXBsZSBub25jZQ==';
 const UPGRADE = `Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${KEY}\r\n\r\n`;
-/** Joins the main namespace. */
+/** Joins the main namespace of socket.io. */
 const SOCKET_IO_JOIN = maskedFrame(TEXT, Buffer.from('40'));
 const SOCKET_IO_PING = '2';
 const SOCKET_IO_PONG = maskedFrame(TEXT, Buffer.from('3'));
@@ -12,8 +12,8 @@ const SOCKET_IO_PONG = maskedFrame(TEXT, Buffer.from('3'));
 /**
  * @typedef {object} Protocol
  * @property {(path: string) => string} request
- * @property {RegExp} welcome what the first read begins with, if it is let in
- * @property {(text: string, socket: import('node:net').Socket, path: string) => boolean} isIn told of each read until it says so
+ * @property {RegExp} welcome matches the beginning of the first read if the client is accepted
+ * @property {(text: string, socket: import('node:net').Socket, path: string) => boolean} isIn called for each read until it returns `true`, when the client is connected
  * @property {'marks' | 'frames' | 'gzip'} counts how its messages are counted
  * @property {(opcode: number, payload: Buffer) => Buffer | undefined} [answer] to a short frame
  */
@@ -32,7 +32,7 @@ const upgrade = (path) => `GET ${path} HTTP/1.1\r\nHost: bench\r\n${UPGRADE}`;
 /** @type {Record<'sse' | 'sseOnKeptAlive' | 'gzip' | 'ws' | 'socketIo', Protocol>} */
 export const PROTOCOLS = {
   sse: { request: (path) => get(path), welcome: OK, isIn, counts: 'marks' },
-  // nginx turns Nagle's algorithm off when a connection is used again, and leaves it on until then.
+  // nginx turns Nagle's algorithm off only when a connection is reused.
   sseOnKeptAlive: {
     request: () => get('/hello'),
     welcome: /^HTTP\/1\.1 204 /,

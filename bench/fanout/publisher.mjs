@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { message } from './message.mjs';
 
-/** So many turns may be on their way to the clients: more would wait in the memory of the kernel, and say nothing about the server. */
+/** The maximum number of turns in transit. More turns would wait in the memory of the kernel, and not show the speed of the server. */
 const WINDOW = 8;
-/** So often it is looked whether a turn has been handed over, before it is given some time. */
+/** How often to check whether a turn was passed on before waiting for some time. */
 const POLLS = 200;
 
 const immediate = () => new Promise((resolve) => setImmediate(resolve));
@@ -15,12 +15,12 @@ const later = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(
  * @property {import('node:net').Server} [server] where it listens
  * @property {number} [port] where it listens, if that is not this process
  * @property {(message: { at: number, text: string }) => unknown} publish
- * @property {() => Promise<unknown>} [handedOver] what was published has been handed to all sockets
+ * @property {() => Promise<unknown>} [handedOver] resolves when the messages were passed to all sockets
  * @property {() => { cpu: number }} [cpu] of another process
  * @property {() => { heap: number, rss: number }} [memory] of another process
  */
 
-/** Publishes turn after turn, in the same way for everyone. */
+/** Publishes turn after turn, in the same way for all contestants. */
 export class Publisher {
   /** The last client: when it has been written to, all have. @type {import('node:net').Socket | undefined} */
   #last;
@@ -48,7 +48,7 @@ export class Publisher {
     });
   }
 
-  /** The port on which clients say that a turn has arrived. */
+  /** The port on which clients acknowledge turns. */
   async listen() {
     this.#acks.listen(0, '127.0.0.1');
     await once(this.#acks, 'listening');
@@ -56,7 +56,7 @@ export class Publisher {
     return address.port;
   }
 
-  /** Resolves when all clients have left. */
+  /** Resolves when all clients have disconnected. */
   async left() {
     while (this.#connections > 0) {
       await later(10);
@@ -64,7 +64,7 @@ export class Publisher {
   }
 
   /**
-   * So many messages in one turn of the event loop, again and again at that interval.
+   * Publishes a number of messages in one turn of the event loop, repeatedly at an interval.
    * @param {{ perTurn: number, interval: number, ms: number }} how
    */
   async paced({ perTurn, interval, ms }) {
@@ -79,7 +79,7 @@ export class Publisher {
   }
 
   /**
-   * The next turn when the one before has been handed to all sockets, and the clients are not behind.
+   * Publishes the next turn when the one before was passed to all sockets, and the clients are fast enough.
    * @param {{ perTurn: number, ms: number }} how
    */
   async saturated({ perTurn, ms }) {
@@ -115,7 +115,7 @@ export class Publisher {
     }
   }
 
-  /** The clock runs too: a client that is gone will not acknowledge anything. */
+  /** There is also a timeout, because a disconnected client acknowledges nothing. */
   #acknowledgement() {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, 500);

@@ -4,17 +4,17 @@ const READ = 65_536;
 /** Marks are nearer to each other than this, unless something else was sent between them. */
 const LONGEST_STRIDE = 400;
 
-/** One more than is read, for a mark at which to stop. */
+/** One byte more than is read, for a mark at which the search stops. */
 const buffer = Buffer.alloc(READ + 1);
 
-/** Where sockets read into: what was read is looked at before the next read. */
+/** The buffer into which sockets read. Its bytes are processed before the next read. */
 export const readBuffer = buffer.subarray(0, READ);
 
-/** From one mark to the next, the last time. */
+/** The last distance between two marks. */
 let stride = LONGEST_STRIDE;
 
 /**
- * Counts the messages in what was read. Nothing is parsed: it looks where the next mark stands if it is as far as the last one.
+ * Counts the messages in the buffer. Nothing is parsed: the next mark is expected at the same distance as the last one.
  * @param {number} bytes
  * @param {(mark: number) => void} [onMark]
  */
@@ -36,7 +36,7 @@ export function countMarks(bytes, onMark) {
 }
 
 /**
- * Counts the messages in what was not read from a socket into the buffer.
+ * Counts the messages in bytes that were not read from a socket into the buffer.
  * @param {Buffer} text
  * @param {(mark: number) => void} onMark
  */
@@ -53,7 +53,7 @@ export class Latencies {
   /** @type {number[]} */
   #all = [];
 
-  /** Clients of the sample have their messages looked at. */
+  /** Processes the messages of a client of the sample. */
   onMark = (/** @type {number} */ mark) => {
     const at = publishedAt(buffer, mark);
     if (at !== undefined) {

@@ -11,26 +11,26 @@ import { contestants } from './contestants.mjs';
 /**
  * @typedef {object} FanoutOptions
  * @property {readonly number[]} [clients]
- * @property {readonly number[]} turns how many messages a turn has
+ * @property {readonly number[]} turns the numbers of messages in one turn
  * @property {readonly ('paced' | 'saturated')[]} paces
  * @property {number} seconds
  * @property {readonly string[]} [only]
  * @property {string} [profile] a directory
  */
-/** @typedef {{ rounds: number, scale: number, tell: (progress: string) => void, fanout: FanoutOptions }} Run */
+/** @typedef {{ rounds: number, scale: number, report: (progress: string) => void, fanout: FanoutOptions }} Run */
 
-/** With 5,000 clients a gzip stream for each takes more than a gigabyte. */
+/** With 5,000 clients, a gzip stream for each of them takes more than a gigabyte. */
 const CLIENTS = { fanout: [1_000, 5_000], 'fanout-ws': [1_000, 5_000], 'fanout-gzip': [1_000] };
-/** What is delivered per second when that is not what is measured. */
+/** The deliveries per second of paced runs. */
 const PACE = 25_000;
-/** However long that takes with many clients and many messages a turn. */
+/** The minimum number of turns, however long they take with many clients and messages. */
 const FEWEST_TURNS = 4;
 const WARM_UP_MS = 300;
 const FIRST_WARM_UP_MS = 1_000;
 const IDLE_FIRST = 500;
 const IDLE_MORE = 2_000;
 const IDLE_WARM_UP = 200;
-/** Besides the sockets of the clients. */
+/** Open files in addition to the sockets of the clients. */
 const OTHER_FILES = 200;
 
 /** @param {number} clients */
@@ -45,18 +45,18 @@ function demandFiles(clients) {
 /** @param {FanoutContestant} contestant */
 async function startServer({ server }) {
   const worker = new Worker('fanout/server.mjs', [...server]);
-  const { port, ackPort } = await worker.heard();
+  const { port, ackPort } = await worker.nextMessage();
   return { worker, port, ackPort };
 }
 
 async function startLoad() {
   const load = new Worker('fanout/load.mjs');
-  await load.heard();
+  await load.nextMessage();
   return load;
 }
 
 /**
- * Publishes for some time to clients that are there, and waits until all has arrived.
+ * Publishes for some time to connected clients, and waits until all messages have arrived.
  * @param {Worker} load
  * @param {Server} server
  * @param {Case} how
@@ -69,16 +69,16 @@ async function publish(load, { worker, ackPort }, { clients, pace, perTurn }, ms
   await load.ask({ kind: 'begin', ackPort, turn: pace === 'saturated' ? turn : undefined });
   const before = await worker.ask({ ask: 'cpu' });
   const { messages, began, ended } = await worker.ask({ ask: 'publish', pace, perTurn, interval, ms, profile });
-  const heard = await load.ask({ kind: 'finish', count: messages * clients });
+  const result = await load.ask({ kind: 'finish', count: messages * clients });
   const after = await worker.ask({ ask: 'cpu' });
   return {
-    cpu: ((after.cpu - before.cpu) * 1_000) / heard.deliveries,
-    rate: heard.deliveries / ((Math.max(heard.lastAt, ended) - began) / 1e6),
-    bytes: heard.received / heard.deliveries,
-    p50: heard.p50,
-    p99: heard.p99,
-    missing: messages * clients - heard.deliveries,
-    gone: heard.gone,
+    cpu: ((after.cpu - before.cpu) * 1_000) / result.deliveries,
+    rate: result.deliveries / ((Math.max(result.lastAt, ended) - began) / 1e6),
+    bytes: result.received / result.deliveries,
+    p50: result.p50,
+    p99: result.p99,
+    missing: messages * clients - result.deliveries,
+    gone: result.gone,
   };
 }
 
@@ -112,13 +112,13 @@ async function measure({ fanout, scale }, load, { name, path, protocol }, server
 }
 
 /**
- * All contestants in turn, round after round, with so many clients.
+ * Runs all contestants in turn, round after round, with a number of clients.
  * @param {Run} run
  * @param {Group} group
  * @param {number} clients
  */
 async function withClients(run, group, clients) {
-  const { rounds, scale, tell, fanout } = run;
+  const { rounds, scale, report, fanout } = run;
   demandFiles(clients);
   const cases = fanout.paces.flatMap((pace) => fanout.turns.map((perTurn) => ({ clients, pace, perTurn })));
   const all = contestants(group, fanout.only);
@@ -128,7 +128,7 @@ async function withClients(run, group, clients) {
   try {
     const warmUps = fanout.turns.map((perTurn) => ({ clients, pace: /** @type {const} */ ('saturated'), perTurn }));
     for (const contestant of all) {
-      tell(`${clients} clients, warming up ${contestant.name}`);
+      report(`${clients} clients, warming up ${contestant.name}`);
       const server = await startServer(contestant);
       servers.push(server);
       const short = { ...run, fanout: { ...fanout, seconds: FIRST_WARM_UP_MS / 1_000 } };
@@ -136,7 +136,7 @@ async function withClients(run, group, clients) {
     }
     for (let round = 1; round <= rounds; round++) {
       for (const [index, contestant] of all.entries()) {
-        tell(`${clients} clients, round ${round} of ${rounds}: ${contestant.name}`);
+        report(`${clients} clients, round ${round} of ${rounds}: ${contestant.name}`);
         const profiles = round === 1 ? fanout.profile : undefined;
         const results = await measure({ ...run, scale }, load, contestant, servers[index], cases, profiles);
         for (const [i, result] of results.entries()) {
@@ -150,7 +150,7 @@ async function withClients(run, group, clients) {
   return cases.map((how, i) => ({ scenario: group, title: titleOf(group, how), ...how, measured: measured[i] }));
 }
 
-/** What the clients of a group are. */
+/** The kind of the clients of a group. */
 const WHO = { fanout: 'clients', 'fanout-ws': 'WebSocket clients', 'fanout-gzip': 'gzip clients' };
 
 /**
@@ -170,7 +170,7 @@ export const fanout = (group) => async (run) => {
 };
 
 /**
- * What one more client takes that has been given a few messages: the slope between two numbers of them, in a new process.
+ * Measures the memory of one more client that has received a few messages: the slope between two numbers of clients, in a new process.
  * @param {Run} run
  * @param {Worker} load
  * @param {FanoutContestant} contestant
@@ -193,7 +193,7 @@ async function idleSlope({ scale }, load, contestant) {
     const more = Math.ceil(IDLE_MORE * scale);
     const few = await join(first, first);
     const many = await join(more, first + more);
-    // What stands for no number does not survive the channel between processes.
+    // NaN cannot be sent between processes.
     const heap = few.heap === null ? Number.NaN : (many.heap - few.heap) / more;
     return { heap, rss: (many.rss - few.rss) / more, missing: few.missing + many.missing };
   } finally {
@@ -210,7 +210,7 @@ export const fanoutIdle = (group) => async (run) => {
   try {
     for (let round = 1; round <= run.rounds; round++) {
       for (const contestant of measured) {
-        run.tell(`round ${round} of ${run.rounds}: ${contestant.name}`);
+        run.report(`round ${round} of ${run.rounds}: ${contestant.name}`);
         contestant.rounds.push(await idleSlope(run, load, contestant));
       }
     }

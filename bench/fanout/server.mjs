@@ -4,7 +4,7 @@ import { now } from './message.mjs';
 import { profiled } from './profile.mjs';
 import { Publisher } from './publisher.mjs';
 
-/** The process of one contestant: listens on a free port, publishes when told to, and says what it used. */
+/** The process of one contestant. It listens on a free port, publishes on request, and reports its resources. */
 
 const [file, name] = process.argv.slice(2);
 

@@ -1,10 +1,10 @@
-/** What is gathered before it is written: one chunk of an HTTP body, one system call. */
+/** The number of bytes that are gathered before a write: one chunk of an HTTP body, and one system call. */
 const GATHER = 16_384;
 
 /** @typedef {{ write(text: string): boolean, end(text: string): unknown, once(name: 'drain', run: () => void): unknown }} Sink */
 
 /**
- * The least that sends a sync generator with backpressure.
+ * The least code that sends a sync generator with backpressure.
  * @param {Iterator<string>} source
  * @param {(text: string) => string} frame
  * @param {Sink} sink
@@ -28,7 +28,7 @@ export function writeSync(source, frame, sink) {
 }
 
 /**
- * The least that sends an async generator with backpressure, and keeps nothing back when the generator waits.
+ * The least code that sends an async generator with backpressure, and delays no chunk while the generator waits.
  * @param {AsyncIterator<string>} source
  * @param {(text: string) => string} frame
  * @param {Sink} sink

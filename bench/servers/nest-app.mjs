@@ -26,7 +26,7 @@ export function decorate(target, key, decorators, parameters = []) {
 export const count = Param('count');
 
 /**
- * An application with one controller, not listening yet.
+ * Creates an application with one controller, which does not listen yet.
  * @param {'express' | 'fastify'} platform
  * @param {Function} controller
  * @param {import('@nestjs/common').DynamicModule[]} [imports]

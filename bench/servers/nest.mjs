@@ -5,7 +5,7 @@ import { frames, SHORT, SSE_HEADERS, texts } from './payload.mjs';
 
 const REPLY = 'x'.repeat(SHORT * 50);
 
-/** What Nest has without us. */
+/** Nest without this package. */
 class NestController {
   plain() {
     return REPLY;
@@ -34,7 +34,7 @@ class NestController {
 
 decorate(NestController, 'plain', [Get('plain')]);
 decorate(NestController, 'async', [Header('Content-Type', 'text/event-stream'), Get('async/:count')], [count]);
-// It has no backpressure: without a limit of its own it would give a fast stream up.
+// It has no backpressure: the default limit would end a fast stream.
 decorate(NestController, 'sse', [Sse('sse/:count', { maxPendingDataLength: Infinity })], [count]);
 decorate(NestController, 'silent', [Sse('idle-sse')]);
 decorate(NestController, 'held', [Get('idle')], [Res()]);

@@ -1,7 +1,7 @@
-/** How many chunks a short stream has. */
+/** The number of chunks of a short stream. */
 export const SHORT = 10;
 
-/** 42 characters each: with `data: ` before and an empty line after, an event of 50 bytes. */
+/** 42 characters each. With `data: ` before and an empty line after it, this is an event of 50 bytes. */
 const TEXTS = Array.from({ length: 16 }, (_, i) => `${i}`.padStart(2, '0').repeat(21));
 
 /** @param {string} text */
@@ -22,7 +22,7 @@ export function* textsSync(count) {
 }
 
 /**
- * For those that send what is yielded as it is.
+ * For contestants that send yielded chunks unchanged.
  * @param {number} count
  */
 export async function* frames(count) {
@@ -31,10 +31,10 @@ export async function* frames(count) {
   }
 }
 
-/** Resolves never. */
+/** Never resolves. */
 export const never = () => new Promise(() => undefined);
 
-/** A stream that is open and has nothing to say. */
+/** A stream that is open and silent. */
 export async function* silence() {
   yield await never();
 }
@@ -42,7 +42,7 @@ export async function* silence() {
 export const SSE_HEADERS = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache, no-transform' };
 
 /**
- * How many chunks a request asks for: the last part of its path.
+ * Returns the number of requested chunks, which is the last part of the path.
  * @param {string} url
  */
 export const countOf = (url) => Number(url.slice(url.lastIndexOf('/') + 1)) || SHORT;

@@ -8,7 +8,7 @@ const HEAD = `HTTP/1.1 200 OK\r\nConnection: close\r\n${Object.entries(SSE_HEADE
   .join('')}\r\n`;
 
 /**
- * Answers a request; `/idle` is held open.
+ * Responds to a request; `/idle` stays open.
  * @param {string} url
  * @param {import('./gathered.mjs').Sink} sink
  */
@@ -20,7 +20,7 @@ function answer(url, sink) {
   }
 }
 
-/** HTTP as far as the load generator needs it, on a bare socket: the floor. */
+/** The parts of HTTP that the load generator needs, on a raw socket: the lower limit. */
 export function net() {
   return createNetServer((socket) => {
     socket.once('data', (request) => {

@@ -64,7 +64,7 @@ function tick() {
   }
 }
 
-/** How many there are of each kind of resource that keeps the process alive. */
+/** Returns the number of resources of each kind that keep the process alive. */
 function handles() {
   /** @type {Record<string, number>} */
   const counts = {};
@@ -76,7 +76,7 @@ function handles() {
 
 /** @type {Record<string, (question: any) => unknown>} */
 const ANSWERS = {
-  /** Fills the history with what nobody has heard, so that it weighs the same every time. */
+  /** Fills the history with events that no client receives, so that it always has the same size. */
   fill: () => {
     for (let i = 0; i < HISTORY; i++) {
       publish();

@@ -2,12 +2,12 @@ import { get } from 'node:http';
 import { Ledger } from './ledger.mjs';
 import { FLOOD, HUBS, TOPICS } from './plan.mjs';
 
-/** Of the clients, so many listen to the large events too. */
+/** The share of clients that also subscribe to the large events. */
 const HEAVY = 0.03;
 const STAY_MS = 20_000;
 const STALL_MS = 25_000;
 const AWAY_MS = 4_000;
-/** Some are away for longer than the history goes back. */
+/** Some clients are disconnected for longer than the history keeps events. */
 const LONG_AWAY_MS = 40_000;
 
 /**
@@ -17,10 +17,10 @@ const LONG_AWAY_MS = 40_000;
  * @property {import('./plan.mjs').Plan} plan
  * @property {Record<string, number>} counts
  * @property {(what: string) => void} fault
- * @property {boolean} calm nobody goes or stalls any more
+ * @property {boolean} calm clients no longer disconnect or stop reading
  */
 
-/** A client that comes, stalls and goes at random. */
+/** A client that connects, stops reading and disconnects at random. */
 export class Client {
   #world;
   #hub;
@@ -33,7 +33,7 @@ export class Client {
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
   #text = '';
-  /** It leaves by itself. */
+  /** Disconnects by itself. */
   #leaving = false;
   #over = false;
 
@@ -44,7 +44,7 @@ export class Client {
     this.#later(STAY_MS / 4, () => this.#connect());
   }
 
-  /** Comes back, reads on and stays. */
+  /** Reconnects, continues to read, and stays connected. */
   calm() {
     clearTimeout(this.#timer);
     if (this.#request === undefined) {
@@ -54,7 +54,7 @@ export class Client {
     }
   }
 
-  /** Whether it has all there is. */
+  /** Whether it has received all events. */
   isAt(/** @type {Record<string, number>} */ published) {
     const last = published[this.#hub];
     return (
@@ -71,7 +71,7 @@ export class Client {
     this.#leave();
   }
 
-  /** Somebody else, who knows nothing yet. */
+  /** Becomes a new client, which has no id. */
   #renew() {
     const { random, plan, counts } = this.#world;
     this.#hub = HUBS[Math.floor(random() * HUBS.length)];
@@ -109,7 +109,7 @@ export class Client {
     this.#request?.destroy();
   }
 
-  /** What it does after a while. */
+  /** Chooses what the client does after a while. */
   #act() {
     const { random, counts } = this.#world;
     if (this.#world.calm) {

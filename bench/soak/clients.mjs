@@ -5,7 +5,7 @@ import { HUBS, Plan, randomOf } from './plan.mjs';
 
 const [port, seed] = process.argv.slice(2).map(Number);
 const MOST_FAULTS = 20;
-/** What has not come by then never will. */
+/** Events that have not arrived after this time are lost. */
 const PATIENCE_MS = 50_000;
 
 /** @type {string[]} */
@@ -38,7 +38,7 @@ const ANSWERS = {
     faults = [];
     return { counts: world.counts, faults: found };
   },
-  /** All come back and read what there is; then all are checked, and go. */
+  /** All clients reconnect and read the remaining events. Then they are checked, and disconnect. */
   finish: async ({ published }) => {
     world.calm = true;
     const last = Object.fromEntries(HUBS.map((name, i) => [name, published[i]]));

@@ -1,14 +1,14 @@
 /**
- * What one client has been told, checked event by event: the next one of its topics, or exactly as many left out as it was told of.
+ * Checks the events of one client one by one: each is the next event of its topics, or exactly the reported number of events is missing.
  *
- * An id ends in the number of its event, in base 36. That is nobody's business but that of this script.
+ * An id ends in the number of its event, in base 36. Only this script may rely on that.
  */
 export class Ledger {
   /** The id to come back with. @type {string | undefined} */
   id;
-  /** The number up to which all is accounted for. */
+  /** The number of the last event that was checked. */
   at = 0;
-  /** How many it was told it would miss, and has not missed yet. */
+  /** The number of events that were reported as dropped, and whose gap was not found yet. */
   announced = 0;
   #plan;
   #hub;
@@ -28,7 +28,7 @@ export class Ledger {
     this.#counts = counts;
   }
 
-  /** It has come back, or comes for the first time: what follows its id is expected. */
+  /** Begins a connection, after which the events that follow the id are expected. */
   connected() {
     if (this.id === undefined) {
       return;
@@ -80,7 +80,7 @@ export class Ledger {
   /** @param {{ dropped: number }} what */
   #lagged({ dropped }) {
     if (this.#hub === 'disconnect' || !(dropped > 0)) {
-      throw new Error(`told of ${dropped} dropped`);
+      throw new Error(`a lagged of ${dropped} does not match`);
     }
     this.announced += dropped;
     this.#counts.lagged++;
@@ -106,7 +106,7 @@ export class Ledger {
       throw new Error(`event ${n} came after ${this.at}`);
     }
     const missing = this.#plan.countOf(this.#topics, this.at, n);
-    // What was superseded may be anywhere among the survivors, all else is at the gap it was announced for.
+    // Replaced events may be missing anywhere among the others. All other missing events are at the reported gap.
     if (this.#hub === 'latest' ? missing > this.announced : missing !== this.announced) {
       throw new Error(`${missing} events are missing before ${n}, and ${this.announced} were announced`);
     }

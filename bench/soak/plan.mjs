@@ -1,12 +1,12 @@
-/** What is published, known to the publisher and to the clients without having to be told. */
+/** The published events. The publisher and the clients compute them independently. */
 
-/** One for each overflow policy, whose name it has. */
+/** One hub for each overflow policy, with the name of the policy. */
 export const HUBS = /** @type {const} */ (['disconnect', 'drop-oldest', 'drop-newest', 'latest']);
 
 const SMALL_TOPICS = 10;
-/** The topic of large events: only who stalls on it falls behind what the operating system keeps for it. */
+/** The topic of large events. Only a client of this topic that stops reading exceeds the buffers of the operating system. */
 export const FLOOD = 'flood';
-/** Every so many events, so that a full history always weighs the same. */
+/** The interval of large events. A full history therefore always has the same size. */
 const FLOOD_EVERY = 4;
 const KEYS = 6;
 
@@ -26,7 +26,7 @@ export function randomOf(seed) {
   };
 }
 
-/** The topic and key of every event: the first of a hub has the number 1. */
+/** Returns the topic and key of an event. The first event of a hub has the number 1. */
 export class Plan {
   /** @type {number[]} places in TOPICS */
   #topics = [];
@@ -52,7 +52,7 @@ export class Plan {
   }
 
   /**
-   * How many events of some topics there are in between.
+   * Returns the number of events of some topics between two numbers.
    * @param {ReadonlySet<string>} topics
    * @param {number} after
    * @param {number} before

@@ -6,7 +6,7 @@ import { AccessLogService, type LogLine } from './access-log.service.js';
 export class AccessLogController {
   constructor(private readonly log: AccessLogService) {}
 
-  /** Pushes: a log cannot be told to wait. For a client that is slow, old lines are dropped, and it is told how many. */
+  /** Pushes lines, because a log cannot wait. For a slow client, the oldest lines are dropped, and it receives their number. */
   @Stream({ format: 'ndjson', overflow: 'drop-oldest', queue: { items: 1_000 } })
   tail(
     @ConnectedStream() stream: StreamConnection<LogLine>,
@@ -14,7 +14,7 @@ export class AccessLogController {
   ): void {
     const stop = this.log.follow((line) => void stream.send(line));
     stream.hooks({ onClose: stop });
-    // Nothing may have happened yet: the client should still see that it is connected.
+    // There may be no line yet, but the client should notice that it is connected.
     stream.open();
     for (const line of this.log.last(last)) {
       void stream.send(line);

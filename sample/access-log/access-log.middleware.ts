@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Injectable, type NestMiddleware } from '@nestjs/common';
 import { AccessLogService } from './access-log.service.js';
 
-/** Writes a line when a response is over. Middleware has Node's own request and response on Fastify, too. */
+/** Writes a line when a response is over. On Fastify too, middleware receives the request and response of Node.js. */
 @Injectable()
 export class AccessLogMiddleware implements NestMiddleware {
   constructor(private readonly log: AccessLogService) {}
@@ -11,7 +11,7 @@ export class AccessLogMiddleware implements NestMiddleware {
     const { socket, method = '' } = request;
     const path = request.originalUrl ?? request.url ?? '';
     const startedAt = performance.now();
-    // A connection is used for several responses, one after the other.
+    // A connection may be used for several responses, one after the other.
     const bytesBefore = socket.bytesWritten;
     response.once('close', () => {
       this.log.add({

@@ -8,14 +8,14 @@ export interface LogLine {
   readonly method: string;
   readonly path: string;
   readonly status: number;
-  /** What went on the wire, head included. */
+  /** The number of bytes that were sent, with the head. */
   readonly bytes: number;
   readonly ms: number;
-  /** Whether the response was finished, or one of the two ends left before. */
+  /** Whether the response was complete before the client or the server closed the connection. */
   readonly complete: boolean;
 }
 
-/** The application's own access log: the last lines, and whoever follows it. */
+/** The access log of the application: its last lines, and its listeners. */
 @Injectable()
 export class AccessLogService {
   private readonly lines: LogLine[] = [];
@@ -36,7 +36,7 @@ export class AccessLogService {
     return count > 0 ? this.lines.slice(-count) : [];
   }
 
-  /** Calls for every line from now on, until the function it returns is called. */
+  /** Calls a listener for every new line, until the returned function is called. */
   follow(follower: (line: LogLine) => void): () => void {
     this.followers.add(follower);
     return () => this.followers.delete(follower);

@@ -5,10 +5,10 @@ import { AfterPipe } from '../after.pipe.js';
 import { JsonOnlyGuard } from './json-only.guard.js';
 import { type Message, MessagePipe } from './message.pipe.js';
 
-/** What a newcomer is shown. */
+/** The number of messages that a new client receives. */
 const SHOWN = 50;
 
-/** A message as everybody gets it. */
+/** A message as all clients receive it. */
 class Posted implements Message {
   @ApiProperty()
   readonly name!: string;
@@ -23,8 +23,8 @@ export class BoardController {
   constructor(@InjectHub('board') private readonly board: Hub<Posted>) {}
 
   /**
-   * The last messages, then what comes. A browser that reconnects says by itself where it was, in a header. A page that was
-   * reloaded cannot set one, and says it in the address: that stays the same from then on, so the header is newer.
+   * The last messages, and then new ones. An `EventSource` that reconnects sends its last id in a header. A page that was reloaded
+   * cannot set a header, and sends the id in the address. The address does not change after that, so the id in the header is newer.
    */
   @ApiQuery({ name: 'after', required: false, type: String })
   @Stream({ format: ['sse', 'ndjson'], type: Posted })

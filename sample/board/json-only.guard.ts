@@ -1,6 +1,6 @@
 import { type CanActivate, type ExecutionContext, Injectable, UnsupportedMediaTypeException } from '@nestjs/common';
 
-/** Lets only JSON through: the one kind of body that no form of another site can send. */
+/** Accepts only JSON, because a form of another site cannot send it. */
 @Injectable()
 export class JsonOnlyGuard implements CanActivate {
   canActivate(context: ExecutionContext): boolean {

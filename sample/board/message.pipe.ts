@@ -3,13 +3,13 @@ import { BadRequestException, Injectable, type PipeTransform } from '@nestjs/com
 const LONGEST = { name: 40, text: 500 };
 const NOBODY = 'Somebody';
 
-/** What somebody has to say. */
+/** The content of a message. */
 export interface Message {
   readonly name: string;
   readonly text: string;
 }
 
-/** Makes a message of the body of a request: `{ "text": "…", "name": "…" }`, the name optional. */
+/** Creates a message from the body of a request: `{ "text": "…", "name": "…" }`. The name is optional. */
 @Injectable()
 export class MessagePipe implements PipeTransform<unknown, Message> {
   transform(body: unknown): Message {

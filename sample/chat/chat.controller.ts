@@ -4,7 +4,7 @@ import { WHOLE_OR_FAILED } from '../whole-or-failed.js';
 import { ChatModel } from './chat-model.js';
 import { PromptPipe } from './prompt.pipe.js';
 
-/** The client chooses; curl's wildcard gets text. */
+/** The client chooses the format. curl accepts every type, and receives text. */
 const TOKENS: StreamOptions = { format: ['text', 'ndjson', 'sse'], type: String };
 
 @Controller('chat')

@@ -8,7 +8,7 @@ import { asText } from './tokenizer.js';
 const CORPUS = new URL('./corpus.txt', import.meta.url);
 const DELAY_MS = { least: 15, most: 55, afterSentence: 160 };
 
-/** A small model of words, trained at start-up on the text beside it. It is there to have tokens to stream, not to be right. */
+/** A small model of words, which is trained at start-up on corpus.txt. It provides tokens to stream, but no correct answers. */
 export class EmbeddedModel extends ChatModel {
   readonly name = 'embedded 4-gram';
 
@@ -20,7 +20,7 @@ export class EmbeddedModel extends ChatModel {
     return new EmbeddedModel(NgramModel.train(readFileSync(CORPUS, 'utf8')));
   }
 
-  /** The model knows nothing of signals: `abortable()` ends the wait for its next token when the client goes. */
+  /** The model does not accept a signal: `abortable()` ends the wait for its next token when the client disconnects. */
   answer(prompt: string, signal: AbortSignal): AsyncIterable<string> {
     return abortable(this.tokens(prompt), signal);
   }
@@ -31,7 +31,7 @@ export class EmbeddedModel extends ChatModel {
       const pause = DELAY_MS.least + Math.random() * (DELAY_MS.most - DELAY_MS.least);
       await sleep(/[.?!]$/.test(token) ? DELAY_MS.afterSentence : pause);
     }
-    // For a terminal.
+    // A line break for terminals.
     yield '\n';
   }
 }

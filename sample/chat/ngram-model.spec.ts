@@ -5,7 +5,7 @@ const TEXT = `# A comment.
 The cat sleeps on the mat. The dog sleeps in the garden.
 Ships sail over the sea. Ships carry cargo over the sea. A harbour shelters ships.`;
 
-/** The same numbers every time. */
+/** Returns the same numbers every time. */
 function numbers(seed: number): () => number {
   let state = seed;
   return () => {

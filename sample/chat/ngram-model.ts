@@ -3,15 +3,15 @@ import { sentences, topics, topicsOf } from './tokenizer.js';
 const ORDER = 3;
 const LONGEST_SENTENCE = 40;
 const SENTENCES = 4;
-/** How much more a sentence weighs that is about what was asked. */
+/** The weight of a sentence that matches the prompt. */
 const RELEVANCE = 150;
-/** How often less is looked at than is known: without it the model only quotes. */
+/** How often the model uses a shorter context than it knows. Without this, it would only quote. */
 const FORGETFULNESS = 0.12;
 const TEMPERATURE = 0.8;
 const SEPARATOR = '\u0000';
 const START = '\u0001';
 
-/** A token that came after a context, and in which sentence. */
+/** A token that follows a context, and the sentence that contains it. */
 interface Occurrence {
   readonly token: string;
   readonly sentence: number;
@@ -19,7 +19,7 @@ interface Occurrence {
 
 type Random = () => number;
 
-/** Which token follows which up to three before it, counted in a text, and weighed by what the prompt is about. */
+/** Counts which token follows up to three others in a text, and prefers sentences that match the prompt. */
 export class NgramModel {
   private readonly followers = new Map<string, Occurrence[]>();
   private readonly about: Set<string>[] = [];
@@ -34,8 +34,8 @@ export class NgramModel {
   }
 
   /**
-   * A few sentences.
-   * @param random from 0 to 1; given the same numbers, the answer is the same
+   * Generates a few sentences.
+   * @param random returns numbers from 0 to 1. The same numbers result in the same answer
    */
   *generate(prompt: string, random: Random = Math.random): Generator<string> {
     const weights = this.weigh(topicsOf(prompt));
@@ -68,7 +68,7 @@ export class NgramModel {
     }
   }
 
-  /** Of every sentence: a rare word in common says more than a frequent one. */
+  /** Returns the weight of every sentence: a rare word in common counts more than a frequent one. */
   private weigh(asked: ReadonlySet<string>): number[] {
     const total = this.about.length;
     const scores = this.about.map((about) => {

@@ -14,7 +14,7 @@ interface CompletionChunk {
   readonly error?: { readonly message?: string };
 }
 
-/** A server that speaks OpenAI's chat completions: OpenAI, vLLM, Ollama, llama.cpp, LM Studio, … */
+/** A server with the API for chat completions of OpenAI: OpenAI, vLLM, Ollama, llama.cpp, LM Studio, … */
 export class OpenAiModel extends ChatModel {
   private readonly logger = new Logger(OpenAiModel.name);
 
@@ -26,7 +26,7 @@ export class OpenAiModel extends ChatModel {
     return this.settings.model;
   }
 
-  /** The signal reaches the other server: it stops to compute what nobody reads. */
+  /** The signal cancels the request, so the other server stops computing tokens. */
   async *answer(prompt: string, signal: AbortSignal): AsyncGenerator<string> {
     const body = await this.request(prompt, signal);
     const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());

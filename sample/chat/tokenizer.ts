@@ -1,8 +1,8 @@
-/** Words with what joins them (don't, Last-Event-ID, text/plain, 16.5), and punctuation by itself. */
+/** Words with the characters that join them (don't, Last-Event-ID, text/plain, 16.5), and separate punctuation. */
 const TOKEN = /[\p{L}\p{N}]+(?:['’\-/._][\p{L}\p{N}]+)*|[.,;:?!()]/gu;
 const ENDS = new Set(['.', '?', '!']);
 const NO_SPACE_BEFORE = /^[.,;:?!)]$/;
-/** Words that say nothing of what a sentence is about. */
+/** Words that do not indicate the subject of a sentence. */
 const COMMON = new Set(
   'a an and are as at be but by can do does for from has have how i if in is it its me my not of on or so tell than that the their then there they this to was we what when where which who why will with you your about explain please should would'.split(
     ' ',
@@ -28,13 +28,13 @@ export function sentences(text: string): string[][] {
   return found;
 }
 
-/** What a text is about: its words without endings, so that `streams` and `streaming` are the same. */
+/** The subject of a text: its words without endings, so that `streams` and `streaming` are equal. */
 export function topics(tokens: readonly string[]): Set<string> {
   const words = tokens.map((token) => token.toLowerCase()).filter((word) => /^[\p{L}\p{N}]/u.test(word));
   return new Set(words.filter((word) => !COMMON.has(word)).map(stem));
 }
 
-/** The same, of text that nobody has cut into sentences. */
+/** The same, for text that is not split into sentences. */
 export function topicsOf(text: string): Set<string> {
   return topics(text.match(TOKEN) ?? []);
 }
@@ -43,7 +43,7 @@ function stem(word: string): string {
   return word.length > 4 ? word.replace(/(?:ations?|ings?|ers?|ed|es|s|e)$/, '') : word;
 }
 
-/** Tokens with the spaces between them, so that one after the other they are text. */
+/** Tokens with spaces between them, so that together they are a text. */
 export function* asText(tokens: Iterable<string>): Generator<string> {
   let previous = '';
   for (const token of tokens) {

@@ -11,7 +11,7 @@ const LEAST_RATE = 1_024;
 export class ExportController {
   constructor(private readonly exports: ExportService) {}
 
-  /** A file in chunks, read no faster than the client takes it, or than `rate` bytes a second. */
+  /** A file in chunks. It is read no faster than the client reads, or than `rate` bytes per second. */
   @Stream({ format: 'text' })
   async download(
     @ConnectedStream() stream: StreamConnection<string>,
@@ -22,7 +22,7 @@ export class ExportController {
       throw new BadRequestException(`rate is at least ${LEAST_RATE} bytes a second`);
     }
     const file = await this.exports.find(name);
-    // With it a client knows how far it is, and whether it has all of it.
+    // With the length, a client can show its progress, and notice whether the file is complete.
     stream.header('X-Export-Bytes', String(file.bytes));
     return rate === undefined ? this.exports.read(file) : this.exports.paced(file, rate, stream.signal);
   }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { BadRequestException, Injectable, NotFoundException } from '@nestjs/common';
 
 const ROOT = new URL('../../../', import.meta.url);
-/** What may be exported: nothing that a client names is ever part of a path. */
+/** The files that may be exported. A name that a client sends is never part of a path. */
 const FILES = new Map([
   ['package-lock.json', 'package-lock.json'],
   ['corpus.txt', 'sample/chat/corpus.txt'],
@@ -35,12 +35,12 @@ export class ExportService {
     return { path, bytes: size };
   }
 
-  /** As fast as the client takes it. Text, not bytes: a character is never cut in two. */
+  /** Reads a file as fast as the client reads. The chunks are text, so no character is split. */
   read({ path }: ExportedFile): ReadStream {
     return createReadStream(path, 'utf8');
   }
 
-  /** No faster than so many bytes a second. */
+  /** Reads a file no faster than a number of bytes per second. */
   async *paced({ path }: ExportedFile, bytesPerSecond: number, signal: AbortSignal): AsyncGenerator<string> {
     const highWaterMark = Math.ceil(bytesPerSecond / CHUNKS_PER_SECOND);
     for await (const chunk of createReadStream(path, { encoding: 'utf8', highWaterMark })) {

@@ -10,7 +10,7 @@ export interface Figures {
   readonly cpu: { readonly machine: number; readonly process: number };
   /** In bytes. */
   readonly memory: { readonly used: number; readonly total: number; readonly rss: number; readonly heap: number };
-  /** How late the event loop was, in milliseconds, and for how much of the time it was busy, in percent. */
+  /** The delay of the event loop in milliseconds, and the share of time in which it was busy, in percent. */
   readonly loop: { readonly mean: number; readonly p99: number; readonly max: number; readonly busy: number };
 }
 
@@ -33,7 +33,7 @@ function rounded(value: number): number {
   return Number.isFinite(value) ? Math.round(Math.max(0, value) * 100) / 100 : 0;
 }
 
-/** Reads the figures of the time since it was last read. */
+/** Measures the time since the last measurement. */
 export class Meter {
   private readonly delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   private machine: CpuTime = cpuTime();
@@ -73,7 +73,7 @@ export class Meter {
 
   private loop(): Figures['loop'] {
     const { mean, max } = this.delay;
-    // The histogram times its own timer: what is beyond its resolution is delay.
+    // The histogram measures the interval of its own timer. Everything above its resolution is delay.
     const late = (ns: number) => rounded(ns / NS_PER_MS - RESOLUTION_MS);
     const figures = { mean: late(mean), p99: late(this.delay.percentile(99)), max: late(max) };
     this.delay.reset();

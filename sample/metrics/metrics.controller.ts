@@ -12,7 +12,7 @@ import {
 import { AfterPipe } from '../after.pipe.js';
 import { type Audience, type Machine, MetricsService, type Sample } from './metrics.service.js';
 
-/** About a minute. */
+/** Samples of about a minute. */
 const SHOWN = 60;
 
 @Controller('metrics')
@@ -23,8 +23,8 @@ export class MetricsController {
   ) {}
 
   /**
-   * The machine first, then the last minute, then what all others get, too; a browser that reconnects gets what it missed. Who
-   * cannot follow is better off with the newest figures than without any: it is told how many were left out.
+   * Sends the machine first, then the last minute, and then new samples. A browser that reconnects receives the samples that it missed. A client
+   * that is too slow receives the newest samples, and the number of samples that were dropped.
    */
   @Stream({ format: ['sse', 'ndjson'] })
   watch(

@@ -4,7 +4,7 @@ import { MetricsController } from './metrics.controller.js';
 import { MetricsService } from './metrics.service.js';
 
 @Module({
-  // Two minutes: who was away for less has missed nothing.
+  // Two minutes: a client that was disconnected for less misses nothing.
   imports: [StreamingModule.registerHub({ name: 'figures', history: { limit: 200, ttl: 120_000 } })],
   controllers: [MetricsController],
   providers: [MetricsService],

@@ -5,7 +5,7 @@ import { auditTime, type Subscription } from 'rxjs';
 import { type Figures, Meter } from './meter.js';
 
 const EVERY_MS = 1_000;
-/** Who reloads goes and comes: that is told once. */
+/** A client that reloads the page disconnects and reconnects: this is published only once. */
 const SETTLED_MS = 100;
 
 export interface Machine {
@@ -18,18 +18,18 @@ export interface Machine {
 export interface Sample extends Figures {
   /** Counts from 1. */
   readonly n: number;
-  /** When it was taken, in milliseconds since 1970. */
+  /** The time of the sample, in milliseconds since 1970. */
   readonly at: number;
-  /** How many streams the application has open. */
+  /** The number of open streams of the application. */
   readonly streams: number;
 }
 
-/** How many watch the figures. */
+/** The number of clients that receive the figures. */
 export interface Audience {
   readonly watching: number;
 }
 
-/** Measures once a second, and publishes it for all: however many watch, there is one meter and one history. */
+/** Measures once a second, and publishes the sample to all clients: one meter and one history, for any number of clients. */
 @Injectable()
 export class MetricsService implements OnModuleInit, OnModuleDestroy {
   readonly machine: Machine = {

@@ -14,7 +14,7 @@ const TYPES = new Map([
 const CONSOLE = '<p><a href="/console">The console</a> shows the streams that are open, and closes them.</p>';
 const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/** The page. Its few files are read once: no name that a client gives is ever part of a path. */
+/** The page. Its files are read once, so a name that a client sends is never part of a path. */
 @Controller()
 @ApiExcludeController()
 export class PageController {

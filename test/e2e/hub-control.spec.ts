@@ -21,7 +21,7 @@ import { turns, useApps } from '../support/running.js';
 
 const launch = useApps();
 
-/** Resolves to the result of the route `held`. */
+/** Its promise is the result of the route `held`. */
 let held = deferred();
 const subscriptions: HubSubscription[] = [];
 

@@ -4,13 +4,13 @@ import compression from 'compression';
 import express from 'express';
 import { event, gatherer, HEAD, listener } from './raw.mjs';
 
-/** Server-Sent Events with gzip, flushed so that no event waits. All with the level zlib has by default. */
+/** Server-Sent Events with gzip, flushed so that no event waits. All use the default level of zlib. */
 
 const GZIP_HEAD = `${HEAD}Content-Encoding: gzip\r\n\r\n`;
-/** No name, no time, an unknown system. */
+/** A gzip header without a name and a time, of an unknown system. */
 const GZIP_MAGIC = Uint8Array.of(0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff);
 
-/** A gzip stream for each client, flushed once for what was published in one turn of the event loop. */
+/** A gzip stream for each client, flushed once for all messages of one turn of the event loop. */
 export function streamEach() {
   /** @type {Map<import('node:net').Socket, import('node:zlib').Gzip>} */
   const streams = new Map();
@@ -37,7 +37,7 @@ export function streamEach() {
   return { server, publish: gatherer(write, event) };
 }
 
-/** One block for all, of what was published in one turn of the event loop, that needs nothing of what came before it. */
+/** One independent block for all clients, with all messages of one turn of the event loop. */
 export function sharedBlock() {
   /** @type {Set<import('node:net').Socket>} */
   const sockets = new Set();
@@ -59,7 +59,7 @@ export function sharedBlock() {
   return { server, publish: gatherer(write, event) };
 }
 
-/** `compression`, flushed after each event, as its documentation says. */
+/** `compression`, flushed after each event, as its documentation recommends. */
 export function expressCompression() {
   /** @type {Set<express.Response>} */
   const responses = new Set();
@@ -67,7 +67,7 @@ export function expressCompression() {
   app.use(compression());
   app.get('/listen', (_request, response) => {
     response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' });
-    // Without anything written it would send no head either.
+    // Without a first write, it does not send the head.
     response.write(':\n\n');
     response.flush();
     responses.add(response);

@@ -6,14 +6,14 @@ import { join } from 'node:path';
 
 const MODULES = ['/usr/lib/nginx/modules/ngx_nchan_module.so', '/usr/lib64/nginx/modules/ngx_nchan_module.so'];
 const MODULE = MODULES.find((file) => existsSync(file));
-/** What /proc counts in. */
+/** The unit of times in /proc. */
 const TICKS_PER_SECOND = 100;
 const PAGE = 4_096;
 
-/** Whether nginx is here, with nchan. */
+/** Whether nginx with nchan is installed. */
 export const isInstalled = MODULE !== undefined && existsSync('/usr/sbin/nginx');
 
-/** One worker, on a port of 127.0.0.1, with a history as long as ours. */
+/** One worker, on a port of 127.0.0.1, with a history of the same length as that of this package. */
 const config = (/** @type {string} */ directory, /** @type {number} */ port) => `
 load_module ${MODULE};
 daemon off;
@@ -83,7 +83,7 @@ async function startNginx() {
 }
 
 /**
- * What is published goes to nginx on one connection. A turn has been handed over when all of it is answered.
+ * Sends messages to nginx on one connection. A turn is passed on when all its requests have a response.
  * @param {import('node:net').Socket} socket
  */
 function publisherOn(socket) {

@@ -3,7 +3,7 @@ import { Subject } from 'rxjs';
 import { decorate, nestServer } from '../../servers/nest-app.mjs';
 
 /**
- * What Nest has without us.
+ * Nest without this package.
  * @param {'express' | 'fastify'} platform
  */
 async function start(platform) {
@@ -14,7 +14,7 @@ async function start(platform) {
       return subject.asObservable();
     }
   }
-  // Without a limit of its own it would give up clients that are behind.
+  // The default limit would disconnect clients that are too slow.
   decorate(SseController, 'listen', [Sse('listen', { maxPendingDataLength: Infinity })]);
   const server = await nestServer(platform, SseController);
   return { server, publish: (/** @type {object} */ data) => subject.next({ data }) };

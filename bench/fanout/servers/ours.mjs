@@ -2,7 +2,7 @@ import { InjectHub, LastEventId, Sse, StreamingModule } from 'nestjs-streaming';
 import { decorate, nestServer } from '../../servers/nest-app.mjs';
 
 /**
- * A hub as it is by default: bounded queues, ids, history, heartbeats, `disconnect`.
+ * A hub with the default options: bounded queues, ids, history, heartbeats, `disconnect`.
  * @param {'express' | 'fastify'} platform
  * @param {import('nestjs-streaming').StreamingOptions} [options]
  */

@@ -14,7 +14,7 @@ export function betterSse() {
   return { server, publish: (/** @type {object} */ message) => channel.broadcast(message) };
 }
 
-/** It has nothing for many clients at once: `send()` to each. */
+/** It has no method for many clients at once, so `send()` is called for each. */
 export async function fastifySse() {
   const replies = new Set();
   const fastify = Fastify();
@@ -22,7 +22,7 @@ export async function fastifySse() {
   fastify.get('/listen', { sse: { kind: 'only' } }, async (_request, reply) => {
     reply.sse.keepAlive();
     reply.sse.onClose(() => replies.delete(reply));
-    // Nothing goes out, not even the head, until something is sent.
+    // The head is not sent before the first event.
     await reply.sse.send({ data: 'hello' });
     replies.add(reply);
   });
@@ -37,7 +37,7 @@ export async function fastifySse() {
   };
 }
 
-/** One Buffer for all; each client gets a frame of its own around it. */
+/** One Buffer for all clients, and a frame around it for each client. */
 export function ws() {
   const server = createServer();
   const sockets = new WebSocketServer({ server });

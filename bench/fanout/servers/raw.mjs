@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
 
-/** HTTP and WebSocket as far as the load generator needs them, on bare sockets: the floor. */
+/** The parts of HTTP and WebSocket that the load generator needs, on raw sockets: the lower limit. */
 
 /** @typedef {{ head: (request: string) => string, frame: (message: object) => string }} Protocol of ASCII, but for the heads of frames */
 
@@ -25,7 +25,7 @@ const WEBSOCKET = {
     const answer = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n`;
     return `${answer}Sec-WebSocket-Accept: ${accept}\r\n\r\n`;
   },
-  // What is published is longer than 125 bytes, and shorter than 65,536.
+  // Messages are longer than 125 bytes, and shorter than 65,536.
   frame: (message) => {
     const text = JSON.stringify(message);
     return String.fromCharCode(TEXT_FRAME, LENGTH_16, text.length >> BYTE, text.length & 0xff) + text;
@@ -33,7 +33,7 @@ const WEBSOCKET = {
 };
 
 /**
- * Without Nagle's algorithm, as the sockets of `node:http` are: with it a message waits up to 40 ms for the acknowledgement of the
+ * Without Nagle's algorithm, like the sockets of `node:http`. With it, a message waits up to 40 ms for the acknowledgement of the
  * one before, and several become one segment.
  * @param {(socket: import('node:net').Socket, request: string) => void} welcome
  * @param {(socket: import('node:net').Socket) => void} onClose
@@ -68,7 +68,7 @@ function broadcaster({ head }) {
 }
 
 /**
- * What is done with all that was published in one turn of the event loop.
+ * Calls a function with all messages of one turn of the event loop.
  * @param {(text: string) => void} write
  * @param {(message: object) => string} frame
  */

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import { Sender, WebSocketServer } from 'ws';
 
-/** What one may do with bare ws. */
+/** Ways to broadcast with ws alone. */
 
 const TEXT = 1;
 
@@ -25,7 +25,7 @@ const frameOf = (message) =>
   );
 
 /**
- * To the sockets below, behind the back of ws: it has nothing public for that.
+ * Writes to the underlying sockets, because ws has no public API for that.
  * @param {WebSocketServer} sockets
  * @param {Buffer} bytes
  */
@@ -49,13 +49,13 @@ export function sendString() {
   };
 }
 
-/** One frame for all, a write for each message. */
+/** One frame for all clients, and a write for each message. */
 export function sharedFrame() {
   const { server, sockets } = start();
   return { server, publish: (/** @type {object} */ message) => writeToAll(sockets, frameOf(message)) };
 }
 
-/** One frame for all, a write for what was published in one turn of the event loop. */
+/** One frame for all clients, and one write for all messages of one turn of the event loop. */
 export function sharedFrameGathered() {
   const { server, sockets } = start();
   /** @type {Buffer[]} */

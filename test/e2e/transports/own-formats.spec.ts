@@ -41,7 +41,7 @@ function numbered(seen: unknown[] = []) {
   });
 }
 
-/** Drivers that receive `open` as a separate record: over HTTP, it precedes the first chunk. */
+/** The record of `open`, as drivers receive it that separate it from the first chunk: over HTTP, it precedes that chunk. */
 const OPEN = { n: 0, open: true };
 
 describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
