@@ -32,6 +32,15 @@ export interface ClosingStream extends StreamConnection {
   release(reason: StreamCloseReason): void;
 }
 
+/** The steps of a clean end. Each may return a promise, for which the next one waits. */
+const STEPS: readonly ((closing: Closing) => unknown)[] = [
+  ({ opened }) => opened,
+  ({ unsent }) => unsent,
+  (closing) => closing.farewell(),
+  ({ unsent }) => unsent,
+  (closing) => closing.end(),
+];
+
 /** Ends a stream: cleanly, with an error, or because its client disconnected. */
 export class Closing {
   private waiter: Deferred<void> | undefined;
@@ -50,7 +59,7 @@ export class Closing {
   /** Ends the stream cleanly, unless it is ending already. */
   request(reason: StreamCloseReason): void {
     const { lifecycle, opening, scope, settings } = this.stream;
-    if (!lifecycle.allows('close')) {
+    if (opening?.poll?.endWait(reason) || !lifecycle.allows('close')) {
       return;
     }
     if (lifecycle.state !== 'new' || reason.code === 'completed') {
@@ -79,12 +88,25 @@ export class Closing {
     } else {
       stream.halt();
     }
-    const farewell = (): unknown =>
-      lifecycle.step === 'closing'
-        ? stream.scope.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(stream))
-        : undefined;
-    const steps = [() => stream.opening?.gate?.tail, () => stream.feed.unsent, farewell, () => stream.feed.unsent];
-    return inTurn([...steps, () => this.end()], (step) => step());
+    return inTurn(STEPS, (step) => step(this));
+  }
+
+  /** Resolves when `onOpen` has returned. Returns `undefined` if it has. */
+  get opened(): PromiseLike<unknown> | undefined {
+    return this.stream.opening?.gate?.tail;
+  }
+
+  /** Resolves when everything that was sent has passed the hooks. Returns `undefined` if it has. */
+  get unsent(): PromiseLike<unknown> | undefined {
+    return this.stream.feed.unsent;
+  }
+
+  /** Runs `beforeClose`, which may still send. */
+  farewell(): unknown {
+    const { stream } = this;
+    return stream.lifecycle.step === 'closing'
+      ? stream.scope.runHooks('beforeClose', (hooks) => hooks.beforeClose?.(stream))
+      : undefined;
   }
 
   /**
@@ -194,7 +216,8 @@ export class Closing {
     this.waiter?.resolve();
   }
 
-  private end(): void {
+  /** Ends the body. */
+  end(): void {
     const { body, lifecycle, opening } = this.stream;
     if (lifecycle.step === 'closing') {
       body.chooseEmpty();

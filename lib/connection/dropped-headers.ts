@@ -2,6 +2,9 @@ import type { StreamSettings } from './stream-settings.js';
 
 /** Logs a warning with the headers of the application that are not sent, once for each route and header. */
 export function warnOfDropped(names: readonly string[], settings: StreamSettings, format: string | undefined): void {
+  if (names.length === 0) {
+    return;
+  }
   const { dropped, route, services } = settings;
   const unnamed = names.filter((name) => !dropped.has(name));
   for (const name of unnamed) {

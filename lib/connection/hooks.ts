@@ -14,7 +14,7 @@ export class HookChain {
 
   /** Returns the hooks that have a method of this name. */
   having(name: keyof StreamHooks): readonly StreamHooks[] {
-    return this.all.filter((hooks) => typeof hooks[name] === 'function');
+    return this.all.length === 0 ? this.all : this.all.filter((hooks) => typeof hooks[name] === 'function');
   }
 
   /** Returns the chain with more hooks, innermost. */

@@ -237,9 +237,7 @@ export class LiveConnection
 
   /** Ends the stream cleanly. Resolves once it has ended. */
   end(reason: StreamCloseReason): Promise<void> {
-    if (!this.opening?.poll?.endWait(reason)) {
-      this.ends.request(reason);
-    }
+    this.ends.request(reason);
     return this.ends.done();
   }
 
@@ -280,7 +278,7 @@ export class LiveConnection
   }
 
   complete(): void {
-    void this.end({ code: 'completed' });
+    this.ends.request({ code: 'completed' });
   }
 
   conclude(reason: StreamCloseReason): void {

@@ -128,6 +128,10 @@ export function interceptSend(instance: FastifyLike): void {
 
 /** Calls the listener of Fastify that runs `onResponse` hooks and writes the log. Fastify adds it for both events, and it removes itself. */
 function complete(this: ServerResponse): void {
+  if (this.listenerCount('error') === 0) {
+    // It has run: most responses finish before their connection closes.
+    return;
+  }
   const onError = this.listeners('error');
   for (const listener of this.listeners('finish').filter((each) => onError.includes(each))) {
     Reflect.apply(listener, this, []);

@@ -7,6 +7,10 @@ import { StreamError } from '../util/errors.js';
 /** All headers that determine where a message ends, or whether its connection stays open. */
 export const FRAMING = [...CONNECTION_HEADERS, CONTENT_LENGTH] as const;
 
+const FRAMING_NAMES: ReadonlySet<unknown> = new Set(FRAMING);
+
+const NONE: readonly string[] = [];
+
 type HeaderValue = OutgoingHeaders[number] | undefined;
 
 /** The used part of a response of `node:http`, or of the compatibility API of `node:http2`. */
@@ -50,6 +54,9 @@ export function framed(response: Response, headers: OutgoingHeaders): CommittedH
   const { statusCode, req } = response;
   if (statusCode < 200) {
     throw new StreamError('invalid-header', `A stream cannot have the interim status ${statusCode}: use 200 or above`);
+  }
+  if (!hasFraming(response, headers)) {
+    return { headers, dropped: NONE, length: undefined };
   }
   const dropped: string[] = [];
   let kept = headers;
@@ -100,6 +107,20 @@ export function checkLength(value: HeaderValue): void {
   if (value !== undefined) {
     lengthIn(value);
   }
+}
+
+function hasFraming(response: Response, headers: OutgoingHeaders): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (FRAMING_NAMES.has(headers[i])) {
+      return true;
+    }
+  }
+  for (const name of FRAMING) {
+    if (response.hasHeader(name)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 function headerIn(name: string, response: Response, headers: OutgoingHeaders): HeaderValue {

@@ -12,7 +12,9 @@ export function typeInstead(own: HeaderValue, type: BodyType | undefined): strin
   if (type === undefined) {
     return undefined;
   }
-  const stays = own !== undefined && (!type.required || mediaTypeIn(String(own)) === mediaTypeIn(type.value));
+  const stays =
+    own === type.value ||
+    (own !== undefined && (!type.required || mediaTypeIn(String(own)) === mediaTypeIn(type.value)));
   return stays ? undefined : type.value;
 }
 

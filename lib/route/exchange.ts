@@ -136,7 +136,7 @@ export class StreamExchange {
     try {
       const admitted = this.enter();
       // If the stream has ended already, attach() discards the result.
-      this.connection.attach(originalOf(value));
+      this.connection.attach(this.intercepted ? originalOf(value) : value);
       if (!admitted) {
         return;
       }

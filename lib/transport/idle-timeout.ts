@@ -16,11 +16,15 @@ export function liftIdleTimeout(connection: TimedConnection): boolean {
   const known = lifted.get(connection);
   if (known) {
     known.streams++;
-  } else if (connection.timeout) {
-    lifted.set(connection, { streams: 1, timeout: connection.timeout });
-    connection.setTimeout(0);
+    return true;
   }
-  return lifted.has(connection);
+  const { timeout } = connection;
+  if (!timeout) {
+    return false;
+  }
+  lifted.set(connection, { streams: 1, timeout });
+  connection.setTimeout(0);
+  return true;
 }
 
 /** Restores the idle timeout after the last stream, unless Node.js has set a keep-alive timeout on the connection in the meantime. */

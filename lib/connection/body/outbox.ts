@@ -126,6 +126,21 @@ export class Outbox {
     }
   }
 
+  /** Returns whether chunks are gathered. */
+  get gathers(): boolean {
+    return this.gatheredSize > 0;
+  }
+
+  /** Writes the gathered chunks when a flush is due. An error fails the stream. */
+  flushDue(): void {
+    this.waiting = false;
+    try {
+      this.flush();
+    } catch (error) {
+      this.owner.fail(error);
+    }
+  }
+
   /** Writes the gathered chunks. */
   flush(): void {
     if (this.flow === 'free' && this.gatheredSize > 0) {
@@ -276,28 +291,23 @@ export class Outbox {
 
   private flushLater(): void {
     const { flush: policy } = this.settings;
-    const flush = (): void => {
-      this.waiting = false;
-      try {
-        this.flush();
-      } catch (error) {
-        this.owner.fail(error);
-      }
-    };
     if (typeof policy === 'object') {
-      this.waiting = setTimeout(flush, policy.ms).unref();
+      this.waiting = setTimeout(() => this.flushDue(), policy.ms).unref();
       return;
     }
     this.waiting = true;
     // Runs when no microtask is left. By then, a source that never waits has mostly filled and flushed the gathered chunks, so that no turn of
     // the event loop is needed, which would cost as much as a hundred chunks.
-    process.nextTick(() => {
-      if (this.gatheredSize > 0) {
-        atEndOfTurn(flush);
-      } else {
-        this.waiting = false;
-      }
-    });
+    process.nextTick(flushSoon, this);
+  }
+}
+
+/** Flushes at the end of the turn, unless all chunks were written meanwhile. A closure for each stream would cost memory. */
+function flushSoon(outbox: Outbox): void {
+  if (outbox.gathers) {
+    atEndOfTurn(() => outbox.flushDue());
+  } else {
+    outbox.flushDue();
   }
 }
 
