@@ -49,7 +49,7 @@ async function compare(text: string, example: RunningBlock, client: readonly str
   let epoch: string | undefined;
   const [session = '', log] = text.split(/^# log\n/m);
   const steps = session.split(/^(?=\$ |# restart$)/m);
-  if (!session.startsWith('$ ')) {
+  if (!/^(\$ |# restart$)/m.test(session)) {
     expectOutput(client.join('\n'), session);
     steps.shift();
   }
@@ -69,16 +69,20 @@ async function compare(text: string, example: RunningBlock, client: readonly str
   }
 }
 
-/** Each runnable block, with the following blocks that belong to it. */
+/** Each runnable block, with the following blocks that belong to it: its output, its clients, and all commands before the next one. */
 const sessions = blocks.flatMap((block, at) => {
   if (block.role !== 'run') {
     return [];
   }
   const rest = blocks.slice(at + 1);
-  const end = rest.findIndex(
-    ({ file, language, role }) => file !== block.file || !(language === 'text' || role === 'client'),
+  const next = rest.findIndex(({ file, role }) => file !== block.file || role === 'run');
+  const own = next < 0 ? rest : rest.slice(0, next);
+  const adjacent = own.findIndex(({ language, role }) => !(language === 'text' || role === 'client'));
+  const steps = own.filter(
+    ({ language, role, text }, index) =>
+      adjacent < 0 || index < adjacent || role === 'client' || (language === 'text' && /^(\$|# restart$)/m.test(text)),
   );
-  return [{ name: `${block.file}:${block.line}`, block, steps: end < 0 ? rest : rest.slice(0, end) }];
+  return [{ name: `${block.file}:${block.line}`, block, steps }];
 });
 
 /** The folder for files of examples. They read it from the environment, like applications. */
