@@ -9,11 +9,21 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
-/** The projects: the version of Nest, the module system of the page's blocks, and the keys that answer the questions of the CLI. */
+/**
+ * The projects: the version of Nest, the module system of the page's blocks, and how the question of the CLI is answered: a
+ * key for each text that it shows.
+ */
 const PROJECTS = {
-  11: { nest: 11, system: 'CommonJS', keys: '' },
-  '12-esm': { nest: 12, system: 'ESM', keys: '\r' },
-  '12-cjs': { nest: 12, system: 'CommonJS', keys: '\x1b[B\r' },
+  11: { nest: 11, system: 'CommonJS', answers: [] },
+  '12-esm': { nest: 12, system: 'ESM', answers: [['Which module system', '\r']] },
+  '12-cjs': {
+    nest: 12,
+    system: 'CommonJS',
+    answers: [
+      ['Which module system', '\x1b[B'],
+      ['❯ CJS', '\r'],
+    ],
+  },
 };
 const STARTED = 'Nest application successfully started';
 const COMMAND_LIMIT_MS = 240_000;
@@ -28,21 +38,20 @@ const BLOCK = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)[^\n]*\n([
 const blocks = [...page.matchAll(BLOCK)].map(([, file, system, language, text]) => ({ file, system, language, text }));
 
 /** Runs a command, answers its questions, and resolves to what it prints. `script` gives it a terminal, without which nothing is asked. */
-function run(command, { cwd, keys = '', env }) {
-  const [program, ...parts] = keys === '' ? ['sh', '-c', command] : ['script', '-qec', command, '/dev/null'];
+function run(command, { cwd, env, answers = [] }) {
+  const [program, ...parts] = answers.length > 0 ? ['script', '-qec', command, '/dev/null'] : ['sh', '-c', command];
+  const options = { cwd, env, timeout: COMMAND_LIMIT_MS, maxBuffer: 2 ** 24 };
   return new Promise((done, fail) => {
-    const child = execFile(
-      program,
-      parts,
-      { cwd, env, timeout: COMMAND_LIMIT_MS, maxBuffer: 2 ** 24 },
-      (error, out, log) =>
-        error && !command.startsWith('curl') ? fail(new Error(`${command}\n${out}${log}`)) : done(out + log),
+    const child = execFile(program, parts, options, (error, out, log) =>
+      error && !command.startsWith('curl') ? fail(new Error(`${command}\n${out}${log}`)) : done(out + log),
     );
-    let asked = keys === '';
+    const open = [...answers];
+    let shown = '';
     child.stdout.on('data', (text) => {
-      if (!asked && text.includes('Which module system')) {
-        asked = true;
-        child.stdin.end(keys);
+      shown += text;
+      while (open.length > 0 && shown.includes(open[0][0])) {
+        child.stdin.write(open[0][1]);
+        open.shift();
       }
     });
   });
@@ -107,8 +116,8 @@ class Reader {
       const own = command
         .replace(/^(npm install )nestjs-streaming$/, `$1${resolve(tarball)}`)
         .replace(/^npx /, 'npx --yes ');
-      const keys = nest === undefined ? '' : this.project.keys;
-      await run(own, { cwd: this.cwd, env: this.env, keys });
+      const answers = nest === undefined ? [] : this.project.answers;
+      await run(own, { cwd: this.cwd, env: this.env, answers });
     }
   }
 
