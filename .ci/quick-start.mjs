@@ -39,11 +39,14 @@ const blocks = [...page.matchAll(BLOCK)].map(([, file, system, language, text]) 
 
 /** Runs a command, answers its questions, and resolves to what it prints. `script` gives it a terminal, without which nothing is asked. */
 function run(command, { cwd, env, answers = [] }) {
-  const [program, ...parts] = answers.length > 0 ? ['script', '-qec', command, '/dev/null'] : ['sh', '-c', command];
+  const [program, ...parts] =
+    answers.length > 0 ? ['script', '-qec', `stty cols 120 rows 40; ${command}`, '/dev/null'] : ['sh', '-c', command];
   const options = { cwd, env, timeout: COMMAND_LIMIT_MS, maxBuffer: 2 ** 24 };
   return new Promise((done, fail) => {
     const child = execFile(program, parts, options, (error, out, log) =>
-      error && !command.startsWith('curl') ? fail(new Error(`${command}\n${out}${log}`)) : done(out + log),
+      error && !command.startsWith('curl')
+        ? fail(new Error(`${command} ended with ${error.code ?? error.signal}\n${out}${log}`))
+        : done(out + log),
     );
     const open = [...answers];
     let shown = '';
@@ -82,7 +85,8 @@ class Reader {
     this.project = PROJECTS[name];
     this.cwd = directory;
     this.port = port;
-    this.env = { ...process.env, CI: 'true', PORT: String(port), NO_COLOR: '1' };
+    const { CI, ...env } = process.env; // where CI is set, `nest new` asks nothing
+    this.env = { ...env, PORT: String(port), NO_COLOR: '1' };
   }
 
   say(line) {

@@ -24,6 +24,8 @@ function compilerOptions(): ts.CompilerOptions {
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
   return {
     ...options,
+    // Code of clients runs in browsers.
+    lib: [...(options.lib ?? []), 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
     paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
     // An example may show a parameter that it does not use, and client code runs in browsers.
     noUnusedLocals: false,
@@ -60,7 +62,9 @@ function typeErrors(system: ModuleSystem): string[] {
       block,
     ]),
   );
-  const program = ts.createProgram([...modules.keys()], options, hostOf(options, modules, system));
+  // The types of Node.js 20, for which this repository is checked, lack this module.
+  const sqlite = join(ROOT, 'node_modules/types-node-22/sqlite.d.ts');
+  const program = ts.createProgram([...modules.keys(), sqlite], options, hostOf(options, modules, system));
   const problems = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
   for (const name of modules.keys()) {
     const source = program.getSourceFile(name);

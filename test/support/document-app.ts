@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import { isBuiltin } from 'node:module';
 import type { AddressInfo, Socket } from 'node:net';
 import type { INestApplication, ModuleMetadata, Type } from '@nestjs/common';
 import { INJECTABLE_WATERMARK, MODULE_METADATA, PATH_METADATA } from '@nestjs/common/constants.js';
@@ -46,6 +47,19 @@ export async function load(block: Block, port = 0, known = new Map<Block, Loaded
     );
   }
   return loaded;
+}
+
+/** The module of Node.js that a block imports and this version of Node.js lacks, such as `node:sqlite` on Node.js 20. */
+export function lackingModule(block: Block, known = new Set<Block>()): string | undefined {
+  known.add(block);
+  for (const [, name = ''] of block.text.matchAll(/ from '(.+?)';$/gm)) {
+    const file = importedBy(block, name, 'ESM');
+    const lacking = file && !known.has(file) ? lackingModule(file, known) : undefined;
+    if (lacking !== undefined || (name.startsWith('node:') && !isBuiltin(name))) {
+      return lacking ?? name;
+    }
+  }
+  return undefined;
 }
 
 /** Runs loaded blocks. `print` receives their output, and `replace` has exports of packages to replace. */
