@@ -6,8 +6,11 @@ export interface BrokerEntry {
   readonly data: string;
   /** The form of `data`: JSON text, the published string itself, or bytes as base64. */
   readonly encoding: 'json' | 'text' | 'base64';
+  /** The topic that it was published to. Absent if it has none. */
   readonly topic?: string;
+  /** The type that it was published with. Absent if it has none. */
   readonly type?: string;
+  /** The key that it was published with. Absent if it has none. */
   readonly key?: string;
 }
 
@@ -30,7 +33,7 @@ export interface BrokerRecord extends BrokerEntry, BrokerPosition {
 
 /** How many records of a log are kept, and for how long, so that clients can resume. */
 export interface BrokerRetention {
-  /** The greatest number of records; older ones are removed. 0: none are kept. */
+  /** The maximum number of records; older ones are removed. 0: none are kept. */
   readonly limit: number;
   /** The time after which a record is removed, in milliseconds. */
   readonly ttl: number;
@@ -49,7 +52,10 @@ export interface BrokerTail extends BrokerPosition {
  * To write your own, implement these five methods, and test them with `brokerContract()` of `nestjs-streaming/testing`.
  */
 export interface Broker {
-  /** Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method. */
+  /**
+   * Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method for this log.
+   * @param log the name of the log
+   */
   open(log: string, retention: BrokerRetention): Promise<void>;
 
   /**

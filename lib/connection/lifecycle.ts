@@ -9,6 +9,12 @@ import { StreamStateError } from '../util/errors.js';
  *  │        │         │
  *  └────────┴─────────┴──► errored      (and to closed, when the client disconnects)
  * ```
+ *
+ * - `new`: the status and headers can still be set
+ * - `open`: chunks are sent
+ * - `closing`: the stream ends cleanly, but not all of it is sent yet
+ * - `closed`: the stream has ended, or its client has disconnected
+ * - `errored`: the stream has failed
  */
 export type StreamState = 'new' | 'open' | 'closing' | 'closed' | 'errored';
 

@@ -13,7 +13,7 @@ import { type PollPort, PollReader } from './reader/poll-reader.js';
 
 /** The longest wait, in seconds. Many proxies time out after 60 seconds. */
 const LONGEST_WAIT = 55;
-/** The greatest number of bytes that are kept until the end, if the handler sends chunks itself. */
+/** The maximum number of bytes that are kept until the end, if the handler sends chunks itself. */
 const LARGE = 65_536;
 
 const POLL_HEADERS: Readonly<Record<string, string>> = {

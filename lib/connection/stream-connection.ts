@@ -52,7 +52,7 @@ export abstract class StreamConnection<T = unknown> {
    * Unread messages wait in a queue with limits (option `websocket.messages`). While it is full, the socket is not read. Before the iteration
    * begins, further messages are dropped instead. If the method does not inject `@ConnectedStream()`, all messages are dropped.
    *
-   * @throws {StreamStateError} if it is iterated a second time
+   * @throws {@link StreamStateError} if it is iterated a second time
    *
    * @example
    * ```ts
@@ -69,19 +69,19 @@ export abstract class StreamConnection<T = unknown> {
 
   /**
    * Sets the status of the response. Default: the status of the route, as on any Nest route.
-   * @throws {StreamStateError} if the stream has opened already
+   * @throws {@link StreamStateError} if the stream has opened already
    */
   abstract status(code: number): this;
 
   /**
    * Sets a header of the response. `Set-Cookie` is added to the cookies that are set already.
-   * @throws {StreamStateError} if the stream has opened already
+   * @throws {@link StreamStateError} if the stream has opened already
    */
   abstract header(name: string, value: string | readonly string[]): this;
 
   /**
    * Sends the status and headers without waiting for a chunk. If the format depends on the first chunk, they are sent with that chunk.
-   * @throws {StreamStateError} if the stream has opened already
+   * @throws {@link StreamStateError} if the stream has opened already
    */
   abstract open(): this;
 
@@ -90,8 +90,8 @@ export abstract class StreamConnection<T = unknown> {
    * chunks wait in the queue of the stream (options `queue` and `overflow`).
    *
    * The promise rejects with a {@link StreamCloseError} if the stream ends before the client can take more, and with a
-   * {@link StreamStateError} if the stream has ended already. You need not handle this rejection. But if an async callback awaits the promise,
-   * and its own rejection is not handled, the process ends. So stop timers and listeners in `onClose`.
+   * {@link StreamStateError} if the stream has ended already. You need not handle this rejection. But if an async callback awaits the promise, the
+   * promise of the callback rejects too, and ends the process if it is not handled. So stop timers and listeners in `onClose`.
    */
   abstract send(chunk: T | StreamEvent<T> | FlushMark): Promise<void>;
 
@@ -103,16 +103,16 @@ export abstract class StreamConnection<T = unknown> {
 
   /**
    * Adds hooks to this stream. They run after all other hooks.
-   * @throws {StreamStateError} if the stream is ending, or has ended
+   * @throws {@link StreamStateError} if the stream is ending, or has ended
    */
   abstract hooks(hooks: StreamHooks<T>): this;
 }
 
 /**
- * Methods that are called during a stream, in the order below. Every method is optional, and is called in the `AsyncLocalStorage` context of the
- * request.
+ * Methods that are called during a stream: first `onOpen`, then `beforeChunk` for every chunk, `beforeClose` or `onError` when the stream ends,
+ * and `onClose` last. Every method is optional, and is called in the `AsyncLocalStorage` context of the request.
  *
- * Set hooks for the application (`forRoot({ hooks })`), for a class or method (`@UseStreamHooks()`), or for one stream (`stream.hooks()`). They
+ * Set hooks for the application (`forRoot({ hooks })`), for a class, for a method (`@UseStreamHooks()`), or for one stream (`stream.hooks()`). They
  * run in this order. If a hook throws, the stream fails.
  *
  * @example

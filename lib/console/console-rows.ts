@@ -4,7 +4,7 @@ import { highest } from './highest.js';
 import { clientOf, pathOf } from './incoming.js';
 import { labelsOf, PROTOCOLS, type StreamLabels, short } from './stream-labels.js';
 
-/** The greatest number of connections that are shown. It limits the size of a snapshot. */
+/** The maximum number of connections that are shown. It limits the size of a snapshot. */
 const SHOWN = 50;
 
 /** One connection in the form that the page shows. */

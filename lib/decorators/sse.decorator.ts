@@ -7,7 +7,7 @@ import { decorateStream } from '../route/route-decorator.js';
  *
  * @param path the path or paths of the route. Default: `/`
  * @param options override the options of the application; see {@link SseOptions}
- * @throws {StreamError} `invalid-route` if the method also has `@Stream()`. All options are checked when the application starts
+ * @throws {@link StreamError} with the code `invalid-route` if the method also has `@Stream()`. All options are checked when the application starts
  *
  * @example
  * ```ts

@@ -11,7 +11,7 @@ import { decorateStream } from '../route/route-decorator.js';
  *
  * @param path the path or paths of the route. Default: `/`
  * @param options override the options of the application; see {@link StreamOptions}
- * @throws {StreamError} `invalid-route` if the method also has `@Sse()`. All options are checked when the application starts
+ * @throws {@link StreamError} with the code `invalid-route` if the method also has `@Sse()`. All options are checked when the application starts
  *
  * @example
  * ```ts

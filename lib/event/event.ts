@@ -45,7 +45,7 @@ interface Marked extends StreamEvent {
  * Do not use the types `reset`, `lagged`, `position` and `shutdown`: the package sends events of these types itself, and clients could not
  * distinguish yours from them. They are accepted here, because Nest's `@Sse()` accepts them. `hub.publish()` refuses them.
  *
- * @throws {StreamError} `invalid-event` if a field is unknown, or if `data`, `id`, `retry` and `comment` are all missing, since
+ * @throws {@link StreamError} with the code `invalid-event` if a field is unknown, or if `data`, `id`, `retry` and `comment` are all missing, since
  * clients ignore an event that has only a type
  *
  * @example
@@ -77,7 +77,7 @@ export function event<T = unknown>(fields: StreamEvent<T>): StreamEvent<T> {
 
 /**
  * Returns the value as an event, or `undefined` if it is data. Each field of the event is to be read only once.
- * @throws {StreamError} `invalid-event` for a copy of an event with a key that events do not have
+ * @throws {@link StreamError} with the code `invalid-event` for a copy of an event with a key that events do not have
  */
 export function eventIn(value: unknown, mode: EventsMode): StreamEvent | undefined {
   if (typeof value !== 'object' || value === null) {
@@ -138,7 +138,7 @@ const DIGITS = /^\d+$/;
 
 /**
  * Returns `retry` as text.
- * @throws {StreamError} `invalid-event` unless it consists of digits: clients ignore any other text
+ * @throws {@link StreamError} with the code `invalid-event` unless it consists of digits: clients ignore any other text
  */
 export function retryText(retry: unknown): string {
   const text = typeof retry === 'number' ? String(retry) : retry;

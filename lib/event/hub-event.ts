@@ -22,8 +22,9 @@ export interface SharedEncoder {
 export class HubEvent<T = unknown> {
   /** The position of the event in the log: a client that sends it as `Last-Event-ID` receives the events after it. Opaque. */
   readonly id: string;
-  /** The `type` that it was published with. Default: `undefined`, which is the type `message` for clients. */
+  /** The type that it was published with. `undefined` if it has none: clients then receive it as a `message`. */
   readonly type: string | undefined;
+  /** The published data. */
   readonly data: T;
   readonly #topic: string | undefined;
   readonly #key: string | undefined;
@@ -87,6 +88,13 @@ export type HubResetReason =
 
 /** The data of an event of type `reset`, which reports that the client has missed events. The events of the history follow it. */
 export interface HubReset {
+  /**
+   * Why events are missing:
+   * - `evicted`: the next events are no longer in the history
+   * - `epoch`: the log is not the one that the id belongs to, because the server was restarted, or lost its store
+   * - `hub`: the id belongs to another hub
+   * - `malformed`: the id does not have the form of an id of this package
+   */
   readonly reason: HubResetReason;
   /** The id of the oldest event in the history, which is the next event that the client receives. `null` if the history is empty. */
   readonly oldest: string | null;

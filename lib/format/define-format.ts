@@ -125,7 +125,9 @@ type FormatDefinition<T> = Omit<StreamFormat, 'encode' | 'perStream'> & {
  *
  * `encode` may be left out if the object that `perStream` returns has it. `perStream` is called once when the format is defined, to check its result.
  *
- * @throws {StreamError} `invalid-format` if a field is missing, unknown or of a wrong type.
+ * @param format the fields of the format: see {@link StreamFormat}
+ * @returns the format, which cannot be changed any more
+ * @throws {@link StreamError} with the code `invalid-format` if a field is missing, unknown or of a wrong type.
  *
  * @example
  * ```ts

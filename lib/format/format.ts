@@ -2,7 +2,9 @@ import type { HubReset } from '../event/hub-event.js';
 
 /** The body of an error response or an error record. It exposes no more than Nest's own exception filter would send. */
 export interface StreamErrorBody {
+  /** The HTTP status that an exception filter would respond with. */
   readonly statusCode: number;
+  /** The message of the error: a string, or a list of strings, as from `ValidationPipe`. `Internal server error` if the error is not an `HttpException`. */
   readonly message: unknown;
   readonly [detail: string]: unknown;
 }
@@ -72,6 +74,7 @@ export interface StreamFormat {
   /**
    * Returns the record that reports how many chunks a slow client has missed. Without this function, the number is only logged.
    *
+   * @param dropped the number of missed chunks
    * @param id on a stream of a hub: the id of the event before the missed ones
    */
   lagged?(dropped: number, id?: string): Encoded;

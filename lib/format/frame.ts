@@ -3,7 +3,7 @@ const TEXT = 0x1;
 const BINARY = 0x2;
 /** The bit of the last frame of a message. Here, every message is a single frame. */
 const FIN = 0x80;
-/** The greatest payload length that fits in the second byte, and the values of that byte for greater lengths (16 and 64 bits). */
+/** The largest payload length that fits in the second byte, and the values of that byte for greater lengths (16 and 64 bits). */
 const SHORT = 125;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;

@@ -47,7 +47,7 @@ function idField(id: unknown): string {
  * `position` with the data `{}`. Without data, a browser would only remember the id, but other parsers dispatch an event, and fail because
  * its data is missing.
  *
- * @throws {StreamError} `invalid-event` if `type` or `id` contains CR or LF, if `id` contains NUL, or if `retry` does not consist of digits:
+ * @throws {@link StreamError} with the code `invalid-event` if `type` or `id` contains CR or LF, if `id` contains NUL, or if `retry` does not consist of digits:
  * clients would misread the event. `not-serializable` if the data has no JSON form.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  *

@@ -5,9 +5,9 @@ import type { HubOverflowPolicy } from './overflow.js';
 
 /** Options of a hub that a subscriber can override. */
 interface HubBehavior {
-  /** The policy for a subscriber for which more events wait than `queue` allows. Default: `disconnect`. */
+  /** The policy when the queue of a subscriber is full. Default: `disconnect`. */
   readonly overflow?: HubOverflowPolicy;
-  /** How many events may wait for a slow subscriber, in addition to what the operating system buffers. Default: 1000 events, 1 MiB. */
+  /** The limits of the queue of a subscriber. Bytes in buffers of the operating system do not count. Default: 1000 events, 1 MiB. */
   readonly queue?: Partial<QueueLimits>;
 }
 
@@ -31,7 +31,7 @@ export interface PublishOptions {
    * no topic, which delivers the event only to subscribers of all topics.
    */
   readonly topic?: string;
-  /** The type of the event, for which an `EventSource` adds listeners. `reset`, `lagged`, `position` and `shutdown` are reserved. Default: none. */
+  /** The type of the event, by which an `EventSource` selects its listeners. `reset`, `lagged`, `position` and `shutdown` are reserved. Default: none. */
   readonly type?: string;
   /** With the overflow policy `latest`, the event replaces waiting events of its topic that have the same key. Default: none. */
   readonly key?: string;
@@ -47,7 +47,7 @@ export interface SubscribeOptions<T = unknown> extends HubBehavior {
    * subscription starts now.
    */
   readonly after?: string;
-  /** If `after` is not set: the number of the newest events of the history with which the subscription starts. Default: 0. */
+  /** The number of events from the end of the history with which the subscription starts, if `after` is not set. Default: 0. */
   readonly last?: number;
   /**
    * Returns whether to deliver an event. Called for every event of the topics. Topics are faster, as their subscribers share encoded bytes. If
@@ -60,6 +60,7 @@ export interface SubscribeOptions<T = unknown> extends HubBehavior {
 
 /** Emitted by `hub.presence` when a subscriber has subscribed or unsubscribed. */
 export interface HubPresence {
+  /** Whether the subscriber has subscribed or unsubscribed. */
   readonly type: 'subscribe' | 'unsubscribe';
   /** The topics of the subscriber. `undefined` if it subscribes to all topics. */
   readonly topics: readonly string[] | undefined;

@@ -49,6 +49,7 @@ const OPEN_WARNING_MS = 5_000;
  * ```
  */
 export class Hub<T = unknown> {
+  /** The name with which the hub was registered. */
   readonly name: string;
   private readonly members = new Presence();
   private readonly history: History;
@@ -130,7 +131,7 @@ export class Hub<T = unknown> {
    *
    * @param data a string is sent as it is, binary data as base64 in text formats, any other value as JSON
    * @returns the id of the event. The promise resolves once the event is in the log
-   * @throws {StreamError} `not-serializable`, `invalid-topic`, `invalid-event`, `invalid-option` or `hub-closed`. An error of the broker is
+   * @throws {@link StreamError} with the code `not-serializable`, `invalid-topic`, `invalid-event`, `invalid-option` or `hub-closed`. An error of the broker is
    * passed on
    */
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
@@ -147,7 +148,7 @@ export class Hub<T = unknown> {
   /**
    * Returns a subscription to the events that are published from now on, or to all events after the event `after`. See
    * {@link HubSubscription}.
-   * @throws {StreamError} `invalid-topic` or `invalid-id`, for which the client gets the status 400; `invalid-option` or `hub-closed`
+   * @throws {@link StreamError} with the code `invalid-topic` or `invalid-id`, for which the client gets the status 400; `invalid-option` or `hub-closed`
    */
   subscribe(options: SubscribeOptions<T> = {}): HubSubscription<T> {
     this.requireOpen('subscribe');

@@ -3,7 +3,7 @@ import type { Losses, OverflowPolicy, QueueLimits } from '../util/queue-limits.j
 import { LogEvent } from './log-event.js';
 
 /**
- * The policy for a subscriber for which more events wait than `queue` allows: an {@link OverflowPolicy}, or `latest`.
+ * The policy when the queue of a subscriber of a hub is full: an {@link OverflowPolicy}, or `latest`.
  *
  * - `latest`: of the waiting events of a topic with the same `key`, only the newest is kept, even while there is room for more. An event
  *   without a key replaces no other event. If the queue is full, the oldest events are dropped, as with `drop-oldest`.

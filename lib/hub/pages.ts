@@ -4,7 +4,7 @@ import { Batch } from './batch.js';
 import type { ByteBudget, Evictable } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
 
-/** The greatest number of events in a page. Two 32-bit integers store which of them are selected. */
+/** The maximum number of events in a page. Two 32-bit integers store which of them are selected. */
 const PAGE = 64;
 /** The same, for a reader that takes events one by one, and calls again for each. */
 const SMALL_PAGE = 8;

@@ -36,7 +36,10 @@ export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> 
     this.subscriber.end();
   }
 
-  /** @throws {StreamError} `invalid-source` if it was returned or read already */
+  /**
+   * Reads the events with `for await`.
+   * @throws {@link StreamError} with the code `invalid-source` if the subscription was returned or read already
+   */
   [Symbol.asyncIterator](): AsyncIterator<HubEvent<T>, undefined> {
     // The type of the data is not checked at run time.
     return new EventIterator(this.take()) as AsyncIterator<HubEvent, undefined> as AsyncIterator<

@@ -1,8 +1,8 @@
 import { StreamError } from '../util/errors.js';
 
-/** The greatest length of a topic, in bytes. */
+/** The maximum length of a topic, in bytes. */
 const MAX_BYTES = 1_024;
-/** The greatest number of topics of a subscription. Each takes about 300 bytes while the subscription is open, and clients can often choose them. */
+/** The maximum number of topics of a subscription. Each takes about 300 bytes while the subscription is open, and clients can often choose them. */
 const MAX_TOPICS = 1_000;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const CONTROL = /[\x00-\x1f\x7f-\x9f]/;

@@ -130,7 +130,7 @@ export class StreamingModule
   /**
    * Returns a module that registers hubs. They can be injected with `@InjectHub()` in every module of the application.
    *
-   * @throws {StreamError} `invalid-option` if an option is wrong; `duplicate-hub` if a name is registered twice. If the two registrations are
+   * @throws {@link StreamError} with the code `invalid-option` if an option is wrong; `duplicate-hub` if a name is registered twice. If the two registrations are
    * in different modules, that is thrown when the application starts
    *
    * @example

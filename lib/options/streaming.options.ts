@@ -9,9 +9,9 @@ import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 
 /** Limits for the number of streams that are open at the same time. A request over a limit is refused before its handler is called. */
 export interface StreamLimits {
-  /** The greatest number of all streams. A request over this limit gets 503, or a response of the option `refusal`. Default: no limit. */
+  /** The maximum number of streams in total. A request over this limit gets 503, or the response that the option `refusal` selects. Default: no limit. */
   readonly connections?: number;
-  /** The greatest number of streams of one client. A request over this limit gets 429. Default: no limit. */
+  /** The maximum number of streams of one client. A request over this limit gets 429. Default: no limit. */
   readonly perClient?: number;
   /**
    * Returns a string that identifies the client of a request. Default: the `ip` of the request. Behind a proxy, the `ip` is that of the
@@ -19,8 +19,8 @@ export interface StreamLimits {
    */
   readonly clientOf?: (request: unknown) => string;
   /**
-   * The greatest number of streams on one TCP connection (pipelined requests) or in one HTTP/2 session. A request over this limit gets 429.
-   * Raise it if a proxy uses HTTP/2 to the application, since it sends the streams of many clients in one session. `false`: no limit.
+   * The maximum number of streams on one TCP connection (pipelined requests) or in one HTTP/2 session. A request over this limit gets 429.
+   * Raise it behind a proxy that uses HTTP/2 to the application, since it sends the streams of many clients in one session. `false`: no limit.
    * Default: 1000 for the application, no limit for a route.
    */
   readonly perConnection?: number | false;
@@ -72,7 +72,7 @@ export interface StreamBehavior {
   /** The limits of the queue of chunks from a source that cannot be paced, such as an Observable or `send()`. Default: 65 536 chunks, 4 MiB. */
   readonly queue?: Partial<QueueLimits>;
   /**
-   * The policy for a client for which more chunks wait than `queue` allows.
+   * The policy when the queue of a client is full.
    * - `disconnect` (default): the client is disconnected, and a warning is logged
    * - `drop-oldest`, `drop-newest`: chunks are dropped. Formats with events or records report their number in a `lagged` event
    */
@@ -96,8 +96,8 @@ export interface StreamBehavior {
    */
   readonly compression?: boolean | StreamCompression;
   /**
-   * Whether a browser that opens the stream from its address bar receives an HTML page that shows the chunks as they arrive, in place of the
-   * formats of the route. For development. Default: `false`: on a route with several formats, the browser then shows the stream as plain text.
+   * Whether a browser that navigates to the stream receives an HTML page, which shows the chunks as they arrive. It takes precedence over the
+   * formats of the route, and is meant for development. Default: `false`. On a route with several formats, the browser then shows plain text.
    */
   readonly browser?: boolean;
   /** Limits for the streams of the route, or for all streams of the application together. */
@@ -117,10 +117,10 @@ export interface WebSocketOptions {
    * browsers, are always allowed. Default: none.
    */
   readonly origins?: '*' | readonly string[] | ((origin: string, request: unknown) => boolean);
-  /** The greatest size of a message of a client, in bytes. A larger message closes the WebSocket with the code 1009. Default: 65 536. */
+  /** The maximum size of a message of a client, in bytes. A larger message closes the WebSocket with the code 1009. Default: 65 536. */
   readonly maxPayload?: number;
   /**
-   * The greatest number of frames of a message. More frames close the WebSocket with the code 1008. Browsers send a message in one frame, or in a
+   * The maximum number of frames of a message. More frames close the WebSocket with the code 1008. Browsers send a message in one frame, or in a
    * few frames if it is large. Default: 256.
    */
   readonly maxFragments?: number;

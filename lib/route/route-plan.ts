@@ -25,7 +25,7 @@ import { jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
-/** The greatest length of `Accept` that is negotiated, in characters. 16 kB would take milliseconds. Browsers send about 200. */
+/** The maximum length of `Accept` that is negotiated, in characters. 16 kB would take milliseconds. Browsers send about 200. */
 const LONGEST_ACCEPT = 1_024;
 
 /** The refusal of streams while the application closes. */

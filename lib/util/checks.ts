@@ -6,7 +6,7 @@ import { StreamError } from './errors.js';
  */
 export type Check = (value: unknown) => string | undefined;
 
-/** The greatest duration of a timer of Node.js, in milliseconds. A timer with a greater duration fires immediately. */
+/** The longest duration of a timer of Node.js, in milliseconds. A timer with a longer duration fires immediately. */
 export const LONGEST_MS = 2 ** 31 - 1;
 
 export const milliseconds: Check = (value) =>

@@ -9,7 +9,7 @@ export type StreamCloseCode =
   | 'send-timeout'
   | 'deadline';
 
-/** The possible values of `code` of a {@link StreamError}. */
+/** The possible values of `code` of a {@link StreamError}. The guide "Error codes" explains the cause of each, and its remedy. */
 export type StreamErrorCode =
   | 'invalid-option'
   | 'invalid-argument'
@@ -39,6 +39,7 @@ export class StreamError extends Error {
   declare readonly statusCode?: number;
 
   constructor(
+    /** Identifies the kind of error. */
     readonly code: StreamErrorCode,
     message: string,
     options?: ErrorOptions & { statusCode?: number },
@@ -68,6 +69,7 @@ export class StreamCloseError extends Error {
   override readonly name: string = 'StreamCloseError';
 
   constructor(
+    /** Why the stream has ended. */
     readonly code: StreamCloseCode,
     message: string,
     options?: ErrorOptions,

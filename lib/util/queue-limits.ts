@@ -1,9 +1,9 @@
 /** The limits of a queue. It is full when one of them is reached. */
 export interface QueueLimits {
-  /** The greatest number of items: chunks, events or messages. */
+  /** The maximum number of items: chunks, events or messages. */
   readonly items: number;
   /**
-   * The greatest amount of memory that all items may take, in bytes. It is an estimate. In addition to its content, a string counts for 32 bytes, a byte
+   * The maximum memory of all items, in bytes. It is an estimate. In addition to its content, a string counts for 32 bytes, a byte
    * array or an event of a hub for 200 bytes, and a chunk that waits for a hook or a promise for 700 bytes.
    */
   readonly bytes: number;
@@ -19,7 +19,7 @@ export const EVENT_COST = 200;
 export const PROMISE_COST = 700;
 
 /**
- * The policy for a client for which more items wait than `queue` allows.
+ * The policy when the queue of a client is full.
  *
  * - `disconnect`: the client is disconnected. It can resume after the last id that it received.
  * - `drop-oldest`: the items that have waited longest are dropped until the new one fits.

@@ -25,7 +25,7 @@ export function queueable(chunk: unknown): unknown {
   return isThenable(chunk) ? awaitedLater(chunk) : chunk;
 }
 
-/** The greatest number of objects that are visited in one value: a value may refer to half of the application, as a request does. */
+/** The maximum number of objects that are visited in one value: a value may refer to half of the application, as a request does. */
 const MAX_OBJECTS = 10_000;
 
 /**

@@ -6,7 +6,7 @@ export const EVENTS_PROTOCOL = 'events.v1+json';
 const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** The greatest number of subprotocols that a client may offer. Only two exist. */
+/** The maximum number of subprotocols that a client may offer. Only two exist. */
 const MOST_PROTOCOLS = 16;
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;

@@ -292,10 +292,7 @@ export class Body {
     return record.length > 0 && format?.truncate === false;
   }
 
-  /**
-   * Sends a heartbeat on a silent connection. For a client of a hub, that may be its position. If the format has no heartbeat, the transport
-   * checks the connection instead.
-   */
+  /** Sends a heartbeat, or the position of a client of a hub. If the format has none, the transport checks the connection instead. */
   sendHeartbeat(position?: string): void {
     const { heartbeat } = this.format ?? {};
     if (position !== undefined && this.format?.position && this.extensible) {

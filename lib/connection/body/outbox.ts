@@ -7,7 +7,7 @@ import { ChunkQueue } from './chunk-queue.js';
 
 /** How many characters or bytes are gathered for one write, which is one chunk of an HTTP/1.1 body and one system call. */
 const GATHER = 16_384;
-/** The greatest number of bytes in one write, so that it is noticed when the client reads a part of a large chunk. */
+/** The maximum number of bytes in one write, so that it is noticed when the client reads a part of a large chunk. */
 const SLICE = 65_536;
 
 /** `free`: chunks may be written. `blocked`: they wait for `onDrain`. `held`: they wait for the end of the body. */

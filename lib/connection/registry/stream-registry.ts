@@ -8,7 +8,7 @@ import type { StreamObserver } from './stream-observer.js';
 import { type StreamSnapshot, StreamTally } from './stream-tally.js';
 
 /**
- * The open streams of the application, as an injectable provider. Iterate over it to read them.
+ * The open streams of the application. Inject it like any provider, and iterate over it.
  *
  * @example
  * ```ts
@@ -33,6 +33,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     return this.connections.size;
   }
 
+  /** Iterates over the open streams, oldest first. */
   [Symbol.iterator](): Iterator<StreamConnection> {
     return this.connections[Symbol.iterator]();
   }
@@ -43,7 +44,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    *
    * @param match must be synchronous. Default: closes all streams
    * @returns the number of closed streams. The promise resolves once all of them have ended
-   * @throws {StreamError} `invalid-argument` if `match` returns a promise
+   * @throws {@link StreamError} with the code `invalid-argument` if `match` returns a promise
    */
   async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
     const matching = [...this.connections].filter((stream) =>

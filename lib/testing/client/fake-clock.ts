@@ -10,7 +10,7 @@ export interface FakeClock {
    * Advances the time by `ms` milliseconds, and runs everything that becomes due, in order. Resolves when all of it has run. Bytes that the
    * server has written may not have arrived at the client yet.
    *
-   * @throws {StreamError} `invalid-argument` if `ms` is negative or not a finite number
+   * @throws a `StreamError` with the code `invalid-argument` if `ms` is negative or not a finite number
    */
   advance(ms: number): Promise<void>;
   /** Returns to the real time. The second call has no effect. */
@@ -25,7 +25,8 @@ const faked = new WeakSet<StreamRegistry>();
  * only when the test advances the clock. Other timers are not affected: those of handlers, `flush: { ms }`, a hub's `history.ttl` and
  * `shutdown.grace`.
  *
- * @throws {StreamError} `invalid-state` if the application already has a fake clock
+ * @param app the application under test
+ * @throws a `StreamError` with the code `invalid-state` if the application already has a fake clock
  *
  * @example
  * ```ts

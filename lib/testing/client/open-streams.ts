@@ -18,8 +18,11 @@ export interface OpenStreamsOptions {
  * Resolves once exactly `count` streams of the application are open, which means that their handlers were called, and that they have not
  * ended. With {@link useFakeClock}, wait for this before you advance the clock.
  *
- * @throws {AssertionError} if the number differs after `timeout`; the message lists the open streams
- * @throws {StreamError} `invalid-option` if `timeout` is not a duration in milliseconds
+ * @param app the application under test
+ * @param count the expected number of open streams
+ * @param options how long to wait
+ * @throws an `AssertionError` if the number differs after `timeout`; the message lists the open streams
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` is not a duration in milliseconds
  *
  * @example
  * ```ts
@@ -68,8 +71,8 @@ function unexpected(registry: StreamRegistry, count: number, timeout: number): A
 /**
  * Resolves once no stream of the application is open. Use it after each test, to check that all of its streams have ended.
  *
- * @throws {AssertionError} if streams are open after `timeout`; the message lists their id, route, state and age
- * @throws {StreamError} `invalid-option` if `timeout` is not a duration in milliseconds
+ * @throws an `AssertionError` if streams are open after `timeout`; the message lists their id, route, state and age
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` is not a duration in milliseconds
  *
  * @example
  * ```ts

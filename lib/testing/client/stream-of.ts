@@ -35,8 +35,11 @@ export interface StreamInit extends Pick<RequestInit, 'method' | 'headers' | 'bo
  * Resolves once the head of the response is received, with any status. A stream that sends nothing at first sends its head after
  * `openDelay`.
  *
- * @throws {AssertionError} if no head is received within `timeout`, or the connection is closed before
- * @throws {StreamError} `invalid-option` for an unknown format or an invalid `timeout`; `invalid-argument` for a path of another origin, or
+ * @param app the application under test
+ * @param path the path of the stream, with its query
+ * @param init the method, headers and body of the request, and options for streams
+ * @throws an `AssertionError` if no head is received within `timeout`, or the connection is closed before
+ * @throws a `StreamError` with the code `invalid-option` for an unknown format or an invalid `timeout`; `invalid-argument` for a path of another origin, or
  * for an application that only supports HTTP/2 or does not listen on a port
  *
  * @example

@@ -15,7 +15,7 @@ import { TAIL_CASES } from './tail.cases.js';
  *
  * The cases may run in any order, and concurrently. The last case tries many interleavings, and needs a longer timeout than the others.
  *
- * @throws {StreamError} `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
  *
  * @example
  * ```ts

@@ -5,8 +5,8 @@ export interface BrokerContractSetup {
   /** Returns a new broker. Each case uses new names for its logs, and closes the broker at its end. */
   create(): Broker | Promise<Broker>;
   /**
-   * Whether all brokers that `create()` returns use the same store, like the brokers of several processes. Default: `false`, if each
-   * broker has its own logs.
+   * Whether all brokers that `create()` returns use the same store, like the brokers of several processes. Default: `false`, which means that
+   * each broker has its own logs.
    */
   readonly shared?: boolean;
   /**

@@ -4,7 +4,7 @@ const MESSAGE_TIMEOUT_MS = 30_000;
 const MS_PER_BYTE = 1_000 / 4_096;
 /** The number of bytes that may come between the fragments of a message, in control frames. */
 const CONTROL_BYTES = 65_536;
-/** The greatest length of a frame header (RFC 6455 §5.2). */
+/** The maximum length of a frame header (RFC 6455 §5.2). */
 const HEAD_BYTES = 14;
 const MASK_BYTES = 4;
 

@@ -1,6 +1,6 @@
 import type { WebSocketLike } from './ws.js';
 
-/** The greatest number of unsent pongs. */
+/** The maximum number of unsent pongs. */
 const MAX_WAITING = 8;
 
 /**
