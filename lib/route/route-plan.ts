@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest } from 'node:http2';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
 import { HookChain } from '../connection/hooks.js';
 import { LiveConnection } from '../connection/live-connection.js';
@@ -17,9 +17,10 @@ import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
 import { waitOf } from '../platform/prefer.js';
 import { type CompressionSettings, negotiateCoding } from '../transport/compression/content-coding.js';
 import { CompressedTransport } from '../transport/compression/transport.js';
+import { Http1Transport } from '../transport/http1.transport.js';
+import { Http2Transport } from '../transport/http2.transport.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
-import { transportOf } from '../transport/transport-of.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
@@ -215,6 +216,13 @@ export class StreamPlan {
     }
     return versionParameter ? accept?.replace(versionParameter, '') : accept;
   }
+}
+
+/** Creates the transport for a response, depending on its version of HTTP. */
+function transportOf(response: ServerResponse): Transport {
+  return response.req.httpVersionMajor === 2
+    ? new Http2Transport(response as unknown as Http2ServerResponse)
+    : new Http1Transport(response);
 }
 
 /** Returns whether a browser navigates to the stream, for example from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */

@@ -29,6 +29,11 @@ class LossCount implements Losses {
   dropped = 0;
   lagged = 0;
   unreported = 0;
+
+  count(): void {
+    this.unreported++;
+    this.dropped++;
+  }
 }
 
 /** The body of a stream: encodes chunks, and sends them or keeps them in a queue with limits. */
@@ -412,8 +417,7 @@ export class Body {
 
   private countDropped(): void {
     this.lost ??= new LossCount();
-    this.lost.unreported++;
-    this.lost.dropped++;
+    this.lost.count();
   }
 
   private reportDropped(): void {
