@@ -271,7 +271,6 @@ export class Opening {
   /** Blocks the body until the platform has completed the head. */
   private awaitHead(committed: PromiseLike<CommittedHead>): void {
     const { stream, parts } = this;
-    stream.body.outbox.block();
     Promise.resolve(committed).then(
       (late) => {
         stream.lifecycle.headWritten();

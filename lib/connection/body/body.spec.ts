@@ -5,6 +5,8 @@ import type { Transport } from '../../transport/transport.js';
 import { Body } from './body.js';
 import type { BodySettings, FlushPolicy } from './body-settings.js';
 
+const OWNER = { lifecycle: { headPending: false }, fail: () => undefined };
+
 const KIB = 1_024;
 
 /** A client of which a test sees every write: whether it went past the response, and how large it was. */
@@ -25,7 +27,7 @@ function setup(flush: FlushPolicy = 'auto') {
   let now = 0;
   const registry = { clock: { now: () => now } };
   const settings = { flush, route: 'Feed.prices', services: { registry } } as unknown as BodySettings;
-  const body = new Body(transport, settings, chooseFormat(sseFormat), { fail: () => undefined });
+  const body = new Body(transport, settings, chooseFormat(sseFormat), OWNER);
   const later = (): void => {
     now += 1_000;
   };

@@ -14,9 +14,9 @@ function setup(flush: FlushPolicy = 'auto') {
   } as Transport;
   let time = 0;
   const registry = { clock: { now: () => ++time } };
-  const owner = { fail: (error: unknown) => client.failures.push(error) };
+  const owner = { lifecycle: { headPending: false }, fail: (error: unknown) => client.failures.push(error) };
   const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as BodySettings, owner);
-  return { outbox, client };
+  return { outbox, client, owner };
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -116,18 +116,21 @@ describe('An outbox', () => {
     expect(outbox.queuedItems).toBe(1);
   });
 
-  it('does not write before the client has drained, even if it is flushed', async () => {
-    const { outbox, client } = setup();
+  it('writes nothing while the head is pending, even if it is flushed or drained', async () => {
+    const { outbox, client, owner } = setup();
     outbox.add('a');
-    outbox.block();
+    owner.lifecycle.headPending = true;
 
+    outbox.add('b');
     outbox.flush();
+    outbox.onDrain();
     await turn();
     await turn();
     expect(client.taken).toEqual([]);
+    owner.lifecycle.headPending = false;
     outbox.onDrain();
 
-    expect(client.taken).toEqual(['a']);
+    expect(client.taken).toEqual(['ab']);
   });
 
   it('writes a large chunk in slices, no faster than the client reads them', () => {

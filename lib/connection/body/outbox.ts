@@ -13,8 +13,11 @@ const SLICE = 65_536;
 /** `free`: chunks may be written. `blocked`: they wait for `onDrain`. `held`: they wait for the end of the body. */
 type Flow = 'free' | 'blocked' | 'held';
 
-/** The stream, which fails if a write at the end of a turn throws. */
+/** The stream. */
 export interface OutboxOwner {
+  /** Says whether the head is still to be written: no chunk is written before it. */
+  readonly lifecycle: { readonly headPending: boolean };
+  /** Called if a write at the end of a turn throws. */
   fail(error: unknown): void;
 }
 
@@ -51,17 +54,12 @@ export class Outbox {
 
   /** Whether chunks have to wait, because the client can take no more, or because the head is not written yet. */
   get blocked(): boolean {
-    return this.flow === 'blocked';
+    return this.flow === 'blocked' || this.owner.lifecycle.headPending;
   }
 
   /** Whether all chunks are kept until the end, to be sent as one body of known length. */
   get held(): boolean {
     return this.flow === 'held';
-  }
-
-  /** Makes chunks wait for {@link onDrain}. */
-  block(): void {
-    this.flow = 'blocked';
   }
 
   /** Keeps all chunks until the end. */
@@ -108,9 +106,9 @@ export class Outbox {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
     }
-    if (this.flow !== 'free') {
+    if (!this.free) {
       this.queue ??= new ChunkQueue();
-      this.queue.push(this.blocked ? chunk : owned(chunk));
+      this.queue.push(this.held ? owned(chunk) : chunk);
       return;
     }
     if (typeof chunk === 'string' && typeof this.gathered === 'string') {
@@ -143,7 +141,7 @@ export class Outbox {
 
   /** Writes the gathered chunks. */
   flush(): void {
-    if (this.flow === 'free' && this.gatheredSize > 0) {
+    if (this.gatheredSize > 0 && this.free) {
       this.write(this.take());
     }
   }
@@ -154,6 +152,11 @@ export class Outbox {
     if (!this.blocked) {
       this.onDrain();
     }
+  }
+
+  /** Whether a chunk may be written now. */
+  private get free(): boolean {
+    return this.flow === 'free' && !this.owner.lifecycle.headPending;
   }
 
   /** Removes and returns the gathered chunks, for one write. */

@@ -38,7 +38,10 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     events: 'explicit',
     services,
   } as unknown as BodySettings;
-  const body = new Body(transport, settings, chooseFormat(FORMATS[name]), { fail: (error) => Promise.reject(error) });
+  const body = new Body(transport, settings, chooseFormat(FORMATS[name]), {
+    lifecycle: { headPending: false },
+    fail: (error) => Promise.reject(error),
+  });
   const put = (chunk: unknown): void => body.put(body.encode(chunk) as Encoded);
   for (const step of steps) {
     if (step === 'heartbeat') {
