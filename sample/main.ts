@@ -6,8 +6,8 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { AppModule } from './app.module.js';
 
 /**
- * Browsers and fetch() keep spare connections that never sent a request, and `app.close()` would wait for
- * them. Streams have been let to their end before connections are closed.
+ * Browsers and fetch() open some connections in advance, and `app.close()` would wait for them. Streams have ended
+ * before these connections are closed.
  */
 const CLOSING = { forceCloseConnections: true };
 

@@ -4,7 +4,7 @@ import { defineConfig } from 'vitepress';
 
 const page = (text: string, link: string) => ({ text, link: `/${link}` });
 
-/** The reference is made from the docstrings by TypeDoc, before the site is built: see `npm run docs`. */
+/** TypeDoc writes the reference from the docstrings before the site is built: see `npm run docs`. */
 const reference = existsSync(fileURLToPath(new URL('../api/index.md', import.meta.url)))
   ? [{ text: 'API reference', link: '/api/' }]
   : [];
@@ -34,42 +34,42 @@ export default defineConfig({
           items: [
             page('Quick start', 'quick-start'),
             page('Comparison', 'comparison'),
-            page('Coming from Nest’s @Sse()', 'migrating'),
+            page('Migrate from Nest’s @Sse()', 'migrating'),
           ],
         },
         {
           text: 'Streams',
           items: [
-            page('LLM tokens', 'llm-tokens'),
-            page('Exports', 'exports'),
-            page('Sources', 'sources'),
-            page('Formats and events', 'formats'),
-            page('Lifecycle and hooks', 'lifecycle-and-hooks'),
-            page('Errors and cancellation', 'errors-and-cancellation'),
-            page('Backpressure and flushing', 'backpressure-and-flushing'),
-            page('WebSocket', 'websocket'),
-            page('Compression', 'compression'),
+            page('Stream LLM tokens', 'llm-tokens'),
+            page('Export many rows', 'exports'),
+            page('Return or push chunks', 'sources'),
+            page('Choose a format, send events', 'formats'),
+            page('Run code with hooks', 'lifecycle-and-hooks'),
+            page('Handle errors and disconnects', 'errors-and-cancellation'),
+            page('Handle slow clients', 'backpressure-and-flushing'),
+            page('Serve WebSocket clients', 'websocket'),
+            page('Compress a stream', 'compression'),
           ],
         },
         {
           text: 'Hubs',
           items: [
-            page('Hubs', 'hubs'),
-            page('Resume', 'resume'),
-            page('Slow consumers', 'slow-consumers'),
-            page('Long polling', 'long-polling'),
-            page('Brokers', 'brokers'),
+            page('Send live events to many', 'hubs'),
+            page('Resume after a reconnect', 'resume'),
+            page('Handle slow subscribers', 'slow-consumers'),
+            page('Use long polling', 'long-polling'),
+            page('Write a broker', 'brokers'),
           ],
         },
         {
           text: 'In production',
           items: [
-            page('Deploying', 'deploying'),
-            page('Security', 'security'),
-            page('Observability', 'observability'),
-            page('Console', 'console'),
-            page('Testing', 'testing'),
-            page('OpenAPI', 'openapi'),
+            page('Deploy', 'deploying'),
+            page('Secure a stream', 'security'),
+            page('Monitor streams', 'observability'),
+            page('Add the console', 'console'),
+            page('Test streams', 'testing'),
+            page('Describe streams in OpenAPI', 'openapi'),
           ],
         },
         { text: 'Reference', items: [page('Options', 'options'), page('Error codes', 'error-codes'), ...reference] },

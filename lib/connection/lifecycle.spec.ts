@@ -19,8 +19,8 @@ const PHASES = {
   'that fails': { by: ['call', 'open', 'fixHead', 'fail'], state: 'errored' },
   'that fails, and whose last bytes wait': { by: ['call', 'open', 'fixHead', 'fail', 'finish'], state: 'errored' },
   'that failed': { by: ['call', 'open', 'fixHead', 'fail', 'finish', 'finished'], state: 'errored' },
-  'that ended well': { by: ['call', 'open', 'fixHead', 'close', 'finish', 'finished', 'settle'], state: 'closed' },
-  'whose client left before its head': { by: ['settle'], state: 'closed' },
+  'that ended cleanly': { by: ['call', 'open', 'fixHead', 'close', 'finish', 'finished', 'settle'], state: 'closed' },
+  'whose client disconnected before its head': { by: ['settle'], state: 'closed' },
   'that failed before its head': { by: ['call', 'fail', 'settle'], state: 'errored' },
 } as const satisfies Record<string, { readonly by: readonly StreamChange[]; readonly state: StreamState }>;
 
@@ -63,8 +63,8 @@ const CLOSING: readonly PhaseName[] = ['that is closing before its head', 'that 
 const ENDING: readonly PhaseName[] = ['whose last bytes wait', 'whose last bytes were sent'];
 const FAILING: readonly PhaseName[] = ['that fails', 'that fails, and whose last bytes wait', 'that failed'];
 const OVER: readonly PhaseName[] = [
-  'that ended well',
-  'whose client left before its head',
+  'that ended cleanly',
+  'whose client disconnected before its head',
   'that failed before its head',
 ];
 
@@ -117,7 +117,7 @@ describe('A stream', () => {
         ...NEW,
         'that is open, and has sent nothing',
         'that is closing before its head',
-        'whose client left before its head',
+        'whose client disconnected before its head',
         'that failed before its head',
       ],
     );
@@ -159,7 +159,7 @@ describe('A stream', () => {
         'send() is possible while a stream is new or open or closing, and this one is closing, with its body at its end',
       cause: 'why',
     });
-    expect(lifecycleIn('that ended well').refusal('hooks').message).toBe(
+    expect(lifecycleIn('that ended cleanly').refusal('hooks').message).toBe(
       'hooks() is possible while a stream is new or open, and this one is closed',
     );
   });

@@ -43,7 +43,7 @@ describe('defineFormat()', () => {
     ['a heartbeat that is true', { ...csv, heartbeat: true }, 'heartbeat must be a string, a function or false'],
     ['headers that are a list', { ...csv, headers: [] }, 'headers must be an object of names and values'],
     [
-      'a header whose name is none',
+      'a header with an invalid name',
       { ...csv, headers: { 'a b': 'c' } },
       'headers must have names and values that HTTP allows',
     ],

@@ -93,7 +93,7 @@ describe('A message', () => {
       '{"id":"a.1","type":"reset","data":{"reason":"evicted","oldest":null}}',
     ],
     [
-      'of what was dropped',
+      'dropped chunks',
       (format) => encodeHubEvent(HubEvent.of({ type: 'lagged', data: { dropped: 3 } }, 'a.1'), format),
       '{"lagged":{"dropped":3}}',
       '{"id":"a.1","type":"lagged","data":{"dropped":3}}',

@@ -41,7 +41,7 @@ describe('a route that offers all formats', () => {
     ['bytes', 'application/octet-stream', 'application/octet-stream'],
     ['another case', 'TEXT/Event-Stream', 'text/event-stream'],
     ['white space', ' text/event-stream ; q=1 , */* ; q=0.1', 'text/event-stream'],
-    ['a parameter that is ours', 'text/plain; charset=utf-8', 'text/plain; charset=utf-8'],
+    ['a parameter of the format', 'text/plain; charset=utf-8', 'text/plain; charset=utf-8'],
   ])('responds to %s, with the Accept %j, in %s', (_who, accept, contentType) => {
     expect(ofAll(accept)).toBe(contentType);
   });
@@ -51,8 +51,8 @@ describe('a route that offers all formats', () => {
     ['the one named rather than a wildcard of the same weight', '*/*, text/event-stream', 'text/event-stream'],
     ['a wildcard that is heavier', 'text/event-stream;q=0.2, */*;q=0.8', 'auto'],
     ['the first named of equal weight', 'application/json, text/event-stream', 'application/json'],
-    ['what is left when another is refused', 'text/event-stream;q=0, application/json', 'application/json'],
-    ['a range minus what is refused', 'text/plain;q=0, text/*', 'text/event-stream'],
+    ['the remaining one if another is refused', 'text/event-stream;q=0, application/json', 'application/json'],
+    ['a range without the refused type', 'text/plain;q=0, text/*', 'text/event-stream'],
   ])('chooses %s of %j', (_what, accept, contentType) => {
     expect(ofAll(accept)).toBe(contentType);
   });

@@ -27,7 +27,7 @@ const WIRE: readonly (readonly [what: string, value: unknown, wire: string])[] =
   ['an object', { price: 1 }, 'data: {"price":1}\n\n'],
   ['an empty object', {}, 'data: {}\n\n'],
   ['an object with line breaks in its strings', { a: 'x\ny\r' }, 'data: {"a":"x\\ny\\r"}\n\n'],
-  ['an object with a key beside those of an event', { data: 1, extra: 2 }, 'data: {"data":1,"extra":2}\n\n'],
+  ['an object with another key than those of an event', { data: 1, extra: 2 }, 'data: {"data":1,"extra":2}\n\n'],
   ['an object with only an id', { id: '7' }, 'data: {"id":"7"}\n\n'],
   ['an object with only a type', { type: 'x' }, 'data: {"type":"x"}\n\n'],
   ['an object with id and type', { id: '7', type: 'x' }, 'data: {"id":"7","type":"x"}\n\n'],

@@ -17,9 +17,9 @@ function useLate(transport: Http2Transport): void {
 
 describe('A response over HTTP/2', () => {
   it.each<[string, (response: Http2ServerResponse, transport: Http2Transport) => void]>([
-    ['that somebody else ends', (response) => response.end()],
-    ['that somebody else resets', (response) => response.stream.close(0)],
-    ['that somebody else destroys', (response) => response.destroy()],
+    ['that other code ends', (response) => response.end()],
+    ['that other code resets', (response) => response.stream.close(0)],
+    ['that other code destroys', (response) => response.destroy()],
     ['that has been ended', (_, transport) => transport.end()],
     ['that has been broken off', (_, transport) => transport.truncate()],
     ['that has been dropped', (_, transport) => transport.destroy()],

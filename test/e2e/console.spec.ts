@@ -492,7 +492,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     ['what another site sends', { id: '1' }, { 'Sec-Fetch-Site': 'cross-site' }, 403],
     ['what a neighbour of the site sends', { id: '1' }, { 'Sec-Fetch-Site': 'same-site' }, 403],
     ['another origin', { id: '1' }, { Origin: 'http://evil.example' }, 403],
-    ['an origin that is none', { id: '1' }, { Origin: 'null' }, 403],
+    ['an invalid origin', { id: '1' }, { Origin: 'null' }, 403],
     ['a body that is not JSON', '{', {}, 400],
     ['a body that is nothing', 'null', {}, 400],
     ['an id that is a number', { id: 1 }, {}, 400],
@@ -639,9 +639,9 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     it.each<[string, unknown, RegExp]>([
       ['neither a guard nor development', {}, /Give it a "guard"/],
       ['development that is denied', { development: false }, /Give it a "guard"/],
-      ['a guard that is none', { guard: {} }, /"guard" must be a guard, or a class of one/],
+      ['an object that is not a guard', { guard: {} }, /"guard" must be a guard, or a class of one/],
       ['a class that is no guard', { guard: class Nothing {} }, /"guard" is a class without canActivate\(\)/],
-      ['a path that is none', { guard: allow, path: 'a b' }, /"path" must be a path/],
+      ['an invalid path', { guard: allow, path: 'a b' }, /"path" must be a path/],
       ['an unknown option', { guard: allow, route: 'x' }, /has an unknown option "route"/],
     ])('refuses %s', async (_, options, message) => {
       await expect(serve(platform, options as StreamingConsoleOptions)).rejects.toMatchObject({

@@ -351,7 +351,7 @@ describe.each(PLATFORMS)('%s: the EventSource of Chromium', (platform) => {
   itEach(
     [
       ['closes it', 'window', () => page.evaluate('source.close()')],
-      ['is left for another one', 'window', () => page.goto('about:blank')],
+      ['is replaced by another page', 'window', () => page.goto('about:blank')],
       ['removes the frame that opened it', 'frame.contentWindow', () => page.evaluate('frame.remove()')],
     ] as const,
     ([how]) => `ends the stream when its page ${how}`,

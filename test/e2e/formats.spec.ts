@@ -149,11 +149,11 @@ describe.each(PLATFORMS)('%s: a route with a list of formats', (platform) => {
     ['the first by default', undefined, 'text/event-stream'],
     ['the first for */*', '*/*', 'text/event-stream'],
     ['the first for text/*', 'text/*', 'text/event-stream'],
-    ['what is asked for', 'application/x-ndjson', 'application/x-ndjson'],
-    ['by what name it is asked for', 'application/jsonl', 'application/jsonl'],
-    ['by range', 'application/*', 'application/x-ndjson'],
-    ['by weight', 'text/event-stream;q=0.3, application/x-ndjson', 'application/x-ndjson'],
-    ['not what is refused', 'text/event-stream;q=0, */*', 'application/x-ndjson'],
+    ['the requested format', 'application/x-ndjson', 'application/x-ndjson'],
+    ['the format of another media type', 'application/jsonl', 'application/jsonl'],
+    ['the format that a range matches', 'application/*', 'application/x-ndjson'],
+    ['the format with the highest weight', 'text/event-stream;q=0.3, application/x-ndjson', 'application/x-ndjson'],
+    ['the format that is not refused', 'text/event-stream;q=0, */*', 'application/x-ndjson'],
   ])('responds with %s', async (_what, accept, contentType) => {
     const response = await get(platform, accept, rows, options);
 

@@ -86,11 +86,11 @@ const CHUNKS: readonly (readonly [what: string, make: () => unknown, message: Re
   ['a promise of a promise that rejects', async () => Promise.reject(new Error('broken')), /broken/],
   ['a thenable that rejects', () => thenable((_, no) => no(new Error('broken'))), /broken/],
   ['a thenable whose then() throws', () => thenable(broken), /broken/],
-  ['what throws when its then is read', () => Object.defineProperty({}, 'then', { get: broken }), /broken/],
+  ['an object whose then throws when it is read', () => Object.defineProperty({}, 'then', { get: broken }), /broken/],
   ['a promise in an object', () => ({ a: [{ b: Promise.resolve(1) }] }), /\$\.a\[0\]\.b is a promise/],
   ['a promise that rejects in an object', () => ({ a: Promise.reject(new Error('never seen')) }), /\$\.a is a promise/],
   [
-    'what throws when it is read',
+    'an object that throws when it is read',
     () => ({
       get a() {
         return broken();
@@ -344,7 +344,7 @@ describe.each(PLATFORMS)('%s: a promise of a chunk', (platform) => {
     ],
     ['an array of a hook', (stream) => hookedBy(stream, { beforeChunk: () => [slow('a'), nested()] }, ['x'])],
     ['send() behind a promise', (stream) => pushed(stream, [slow('a'), nested()])],
-    ['send() behind what fails', (stream) => pushed(stream, [nested(), nested()])],
+    ['send() after a chunk that fails', (stream) => pushed(stream, [nested(), nested()])],
     ['the data of an event', () => [slow('a'), event({ data: nested() })]],
     ['an event of a wrong type', () => [event({ type: 'a\nb', data: nested() })]],
     ['a chunk with a BigInt before it', () => [{ big: 1n, ...nested() }]],
@@ -443,18 +443,21 @@ const RESULTS: readonly (readonly [what: string, make: () => unknown])[] = [
   ['a Proxy whose traps throw', trapped],
   ['a promise of a revoked Proxy', async () => [revoked()]],
   ['a thenable whose then() throws', () => thenable(broken)],
-  ['what throws when it is asked for its iterator', () => Object.defineProperty({}, Symbol.iterator, { get: broken })],
+  [
+    'an object that throws when its iterator is read',
+    () => Object.defineProperty({}, Symbol.iterator, { get: broken }),
+  ],
   ['what has a constructor that throws', () => Object.defineProperty({}, 'constructor', { get: broken })],
   ['an iterator that is no object', () => ({ [Symbol.asyncIterator]: () => 7 })],
   ['an iterator without next()', () => ({ [Symbol.iterator]: () => ({}) })],
   ['an iterator whose next() returns no object', () => iterable(() => 7)],
   ['an async iterator whose next() returns undefined', () => iterableLater(() => undefined)],
-  ['an Observable that is none', () => ({ '@@observable': () => 7 })],
+  ['an object that looks like an Observable', () => ({ '@@observable': () => 7 })],
   ['an Observable that throws', () => new Observable(broken)],
-  ['a Readable that is none', () => ({ pipe: broken, read: broken, on: broken })],
-  ['a web stream that is none', () => ({ getReader: broken })],
-  ['a Response that is none', () => ({ [Symbol.toStringTag]: 'Response' })],
-  ['a file that is none', () => ({ getStream: broken, getHeaders: broken })],
+  ['an object that looks like a Readable', () => ({ pipe: broken, read: broken, on: broken })],
+  ['an object that looks like a web stream', () => ({ getReader: broken })],
+  ['an object that looks like a Response', () => ({ [Symbol.toStringTag]: 'Response' })],
+  ['an object that looks like a file', () => ({ getStream: broken, getHeaders: broken })],
   ...['done', 'value', 'then'].flatMap((name): [string, () => unknown][] => [
     [`an iterator whose steps throw at ${name}`, () => iterable(() => step(name))],
     [`an iterator whose second step throws at ${name}`, () => iterable(second(() => step(name)))],
@@ -871,7 +874,7 @@ describe.each(PLATFORMS)('%s: with hostile values,', (platform) => {
     'a promise of a promise that rejects': /\$ is a promise/,
     'a thenable that rejects': /\$ is a promise|has no JSON form/,
     'a thenable whose then() throws': /\$ is a promise/,
-    'what throws when its then is read': /./,
+    'an object whose then throws when it is read': /./,
   };
 
   function startHub() {

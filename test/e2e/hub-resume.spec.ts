@@ -651,7 +651,7 @@ describe.each(PLATFORMS)('%s: last', (platform) => {
 
 describe.each(PLATFORMS)('%s: a client that receives no event for a long time', (platform) => {
   it.each([
-    ['because nothing comes for its topic', '/topics?topic=quiet', { topic: 'loud' }, 7],
+    ['because its topic has no events', '/topics?topic=quiet', { topic: 'loud' }, 7],
     ['because its filter lets nothing through', '/even', {}, 7],
   ])('%s, receives its position, and misses nothing later', async (_why, path, options, noise) => {
     const { get, hub, since } = await start(platform, {

@@ -994,9 +994,9 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
     ['a BigInt', 1n, 'BigInt'],
     ['a BigInt inside', { deep: [1n] }, 'BigInt'],
     ['a cycle', cycle, 'circular'],
-    ['what is undefined in JSON', { toJSON: () => undefined }, 'no JSON form'],
+    ['a value that is undefined in JSON', { toJSON: () => undefined }, 'no JSON form'],
     [
-      'what throws',
+      'a value whose toJSON() throws',
       {
         toJSON: () => {
           throw new Error('not me');
@@ -1005,7 +1005,7 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
       'not me',
     ],
     [
-      'what throws no error',
+      'a value whose toJSON() throws a value that is not an Error',
       {
         get n() {
           throw 'a string';

@@ -965,7 +965,7 @@ describe.each(PLATFORMS)('%s: clients that poll during constant publishing', (pl
   it.each<[string, number, () => { hub: Partial<HubOptions>; lose(): void }]>([
     ['the history is short', 600, () => ({ hub: { history: { limit: 12 } }, lose: () => undefined })],
     [
-      'the log begins anew',
+      'the log begins a new epoch',
       160,
       () => {
         const store = new SharedStore();

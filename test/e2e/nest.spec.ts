@@ -869,10 +869,10 @@ describe.each(PLATFORMS)('%s: @LastEventId()', (platform) => {
   }
 
   it.each([
-    ['is what the client sends', '7-a:b', '<7-a:b>'],
+    ['is the id that the client sends', '7-a:b', '<7-a:b>'],
     ['may be empty', '', '<>'],
     ['is read as the UTF-8 it was sent as', Buffer.from('größe ✓').toString('latin1'), '<größe ✓>'],
-    ['is read as Latin-1 where it is no UTF-8', 'gr\xf6\xdfe', '<größe>'],
+    ['is read as Latin-1 if it is not UTF-8', 'gr\xf6\xdfe', '<größe>'],
     ['may be as long as Node.js lets headers be', 'x'.repeat(12_000), `<${'x'.repeat(12_000)}>`],
   ])('%s', async (_what, sent, expected) => {
     const { get } = await start(platform, { controllers: [Resuming] });

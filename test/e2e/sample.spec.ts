@@ -17,7 +17,7 @@ beforeAll(buildSample, BUILD_MS);
 describe.each(PLATFORMS)('%s: the sample in development', (platform) => {
   it.each([
     ['has a console, and a link to it', 'development', 200],
-    ['has neither anywhere else', 'production', 404],
+    ['has neither in any other mode', 'production', 404],
   ])(
     '%s',
     async (_, NODE_ENV, status) => {
@@ -342,7 +342,7 @@ describe.each(PLATFORMS)('%s: the message board of the sample', (platform) => {
   it.each([
     ['no text', '{}', 'text is not a string'],
     ['an empty text', '{"text":" \\n"}', 'text is empty'],
-    ['a text that is none', '{"text":["a"]}', 'text is not a string'],
+    ['a text that is not a string', '{"text":["a"]}', 'text is not a string'],
     ['a text that is too long', JSON.stringify({ text: 'x'.repeat(501) }), 'text has at most 500 characters'],
     ['a name that is too long', JSON.stringify({ name: 'x'.repeat(41), text: 'x' }), 'name has at most 40 characters'],
     ['a list', '[]', 'text is not a string'],

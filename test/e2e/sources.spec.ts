@@ -117,7 +117,7 @@ const FINITE: readonly (readonly [what: string, make: () => unknown, contentType
   ['an Observable that emits later', () => from(Readable.from(['a', 'b'])), TEXT, 'ab'],
   ['an empty Observable', () => of(), NDJSON, ''],
   ['an Observable of a second copy of rxjs', () => secondOf('a', 'b'), TEXT, 'ab'],
-  ['what only has Symbol.observable', foreignObservable, TEXT, 'ab'],
+  ['an object that only has Symbol.observable', foreignObservable, TEXT, 'ab'],
   [
     'a Readable of bytes',
     () => Readable.from([Buffer.from('a'), Buffer.from('b')], { objectMode: false }),

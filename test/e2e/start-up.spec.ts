@@ -183,9 +183,13 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
   });
 
   it.each([
-    ['a heartbeat where the format has none', { format: 'text', heartbeat: 5 }, '"heartbeat" contradicts "format"'],
-    ['an errorEvent where the format has no events', { format: 'ndjson', errorEvent: 'x' }, '"errorEvent" contradicts'],
-    ['a method that is none', { method: 'POST' }, '"method" must be a RequestMethod'],
+    [
+      'a heartbeat for a format without heartbeats',
+      { format: 'text', heartbeat: 5 },
+      '"heartbeat" contradicts "format"',
+    ],
+    ['an errorEvent for a format without events', { format: 'ndjson', errorEvent: 'x' }, '"errorEvent" contradicts'],
+    ['a method that is not a RequestMethod', { method: 'POST' }, '"method" must be a RequestMethod'],
   ])('%s', async (_what, options, problem) => {
     const { message } = await refusalOfRoute(platform, options);
 

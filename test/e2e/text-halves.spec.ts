@@ -25,7 +25,7 @@ const LOST = '\ufffd';
 /** Strings that are sent one by one, each in a separate write, and the whole text. */
 const CASES: readonly (readonly [name: string, chunks: readonly (string | Uint8Array)[], text: string])[] = [
   ['a character cut in two', [`a${HIGH}`, `${LOW}b`], `a${WHOLE}b`],
-  ['a character cut in two, and nothing else', [HIGH, LOW], WHOLE],
+  ['only one character, cut in two', [HIGH, LOW], WHOLE],
   ['characters cut in two again and again', [HIGH, LOW + HIGH, LOW + HIGH, LOW], WHOLE.repeat(3)],
   ['an empty string between the halves', [`a${HIGH}`, '', `${LOW}b`], `a${WHOLE}b`],
   ['a first half at the end of the stream', ['a', HIGH], `a${LOST}`],

@@ -15,7 +15,7 @@ const HANDLERS: Readonly<Record<string, (upload: Readable, stream: StreamConnect
     yield* upload;
   },
   'return it': (upload) => upload,
-  'return what it is piped into': (upload) => pipeline(upload, new PassThrough(), () => undefined),
+  'return the stream that it is piped into': (upload) => pipeline(upload, new PassThrough(), () => undefined),
   async 'await its pipeline'(upload, stream) {
     await piped(upload, async (chunks: AsyncIterable<Buffer>) => {
       for await (const chunk of chunks) {

@@ -87,7 +87,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
     ['a ping with bytes', [frame(PING, bytes(0, 255, 254, 128))], [answer(PONG, bytes(0, 255, 254, 128))]],
     ['a ping of 125 bytes', [frame(PING, 'x'.repeat(125))], [answer(PONG, 'x'.repeat(125))]],
     ['a ping of 126 bytes, by closing', [frame(PING, 'x'.repeat(126))], [closing(1002)]],
-    ['a pong nobody asked for, not at all', [frame(PONG, 'x'), frame(PING, 'y')], [answer(PONG, 'y')]],
+    ['no unsolicited pong', [frame(PONG, 'x'), frame(PING, 'y')], [answer(PONG, 'y')]],
     ['several pings', [1, 2, 3].map((i) => frame(PING, `${i}`)), [1, 2, 3].map((i) => answer(PONG, `${i}`))],
   ])('2: answers %s', (_what, sent, expected) => expectAnswer(sent, expected));
 
@@ -141,7 +141,7 @@ describe.each(PLATFORMS)('%s: a WebSocket that echoes what it receives', (platfo
   it.each([
     ['a continuation byte alone', [0x80]],
     ['a sequence that is cut off', [0xce]],
-    ['a sequence that something else ends', [0xce, 0x61]],
+    ['a sequence that is interrupted', [0xce, 0x61]],
     ['an overlong form', [0xc0, 0xaf]],
     ['a surrogate', [0xed, 0xa0, 0x80]],
     ['what is above U+10FFFF', [0xf4, 0x90, 0x80, 0x80]],

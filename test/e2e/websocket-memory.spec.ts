@@ -38,7 +38,7 @@ const ATTACKS: readonly (readonly [what: string, path: string, send: (client: Ra
     (client) => client.socket.write(Buffer.concat([text('x', false), ...Array<Buffer>(16_000).fill(more('x'))])),
   ],
   [
-    'an unfinished message of which each fragment comes with 40 kB of pongs',
+    'an unfinished message with 40 kB of pongs after each fragment',
     '/unread',
     async (client) => {
       const pongs = Buffer.concat(Array<Buffer>(320).fill(pong(125)));

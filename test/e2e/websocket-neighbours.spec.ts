@@ -82,7 +82,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
         '426 Upgrade Required',
         /sec-websocket-version: 13\r\n/i,
       ],
-      ['a version that is none', { ...HANDSHAKE, 'Sec-WebSocket-Version': 'x' }, '426 Upgrade Required', /must be 13/],
+      ['an invalid version', { ...HANDSHAKE, 'Sec-WebSocket-Version': 'x' }, '426 Upgrade Required', /must be 13/],
       ['no version', without('Sec-WebSocket-Version'), '426 Upgrade Required', /must be 13/],
       [
         'a short key',

@@ -448,9 +448,9 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['in its URL', '/decorated?lastEventId=a%2Fb', {}, 'a/b'],
       ['in its header', '/decorated', { 'Last-Event-ID': 'c' }, 'c'],
       ['in both, of which the URL counts', '/decorated?lastEventId=d', { 'Last-Event-ID': 'c' }, 'd'],
-      ['nowhere', '/decorated?lastEventId=', {}, 'none'],
-      ['in an URL that is long', `/decorated?lastEventId=${'x'.repeat(8_000)}`, {}, 'x'.repeat(8_000)],
-      ['in an URL, with a NUL', '/decorated?lastEventId=a%00b', {}, 'a\0b'],
+      ['in an empty parameter, which counts as no id', '/decorated?lastEventId=', {}, 'none'],
+      ['in a long URL', `/decorated?lastEventId=${'x'.repeat(8_000)}`, {}, 'x'.repeat(8_000)],
+      ['in a URL, with a NUL', '/decorated?lastEventId=a%00b', {}, 'a\0b'],
     ])('passes the id to the handler if it is %s', async (_where, path, headers, after) => {
       const app = await resuming();
 
@@ -462,9 +462,15 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
     });
 
     it.each([
-      ['beside events.v1+json, which is selected', [EVENTS, 'last-event-id.a%2Fb'], '', EVENTS, 'a/b'],
+      ['next to events.v1+json, which is selected', [EVENTS, 'last-event-id.a%2Fb'], '', EVENTS, 'a/b'],
       ['before events.v1+json, which is selected', ['last-event-id.a', EVENTS], '', EVENTS, 'a'],
-      ['alone, which is selected then', ['last-event-id.%E2%9C%93'], '', 'last-event-id.%E2%9C%93', '✓'],
+      [
+        'without events.v1+json, which is then selected',
+        ['last-event-id.%E2%9C%93'],
+        '',
+        'last-event-id.%E2%9C%93',
+        '✓',
+      ],
       ['and in its URL, of which the subprotocol counts', [EVENTS, 'last-event-id.a'], '?lastEventId=b', EVENTS, 'a'],
       ['that is empty, and in its URL', [EVENTS, 'last-event-id.'], '?lastEventId=b', EVENTS, 'b'],
       ['that is empty', [EVENTS, 'last-event-id.'], '', EVENTS, 'none'],
@@ -486,7 +492,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       ['a malformed escape', [EVENTS, 'last-event-id.%'], 'percent-encoded'],
       ['an escape that is no UTF-8', ['last-event-id.%FF'], 'percent-encoded'],
       ['two ids', [EVENTS, 'last-event-id.a', 'last-event-id.b'], 'offered once'],
-      ['an unknown subprotocol beside its id', ['other', 'last-event-id.a'], 'Unknown subprotocol'],
+      ['an unknown subprotocol next to its id', ['other', 'last-event-id.a'], 'Unknown subprotocol'],
     ])('is refused for %s', async (_what, protocols, message) => {
       const app = await resuming();
 

@@ -57,7 +57,7 @@ const CASES: readonly [name: string, contentType: string, body: string, events: 
       { comment: 'bye', retry: 5 },
     ],
   ],
-  ['fields nobody knows, and bad ones', 'text/event-stream', 'x: y\nid: a\0b\nretry: 1s\ndata: a\n\n', [{ data: 'a' }]],
+  ['unknown and invalid fields', 'text/event-stream', 'x: y\nid: a\0b\nretry: 1s\ndata: a\n\n', [{ data: 'a' }]],
   [
     'lines of JSON',
     'application/x-ndjson',
