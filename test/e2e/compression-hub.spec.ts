@@ -346,6 +346,9 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
     await hub.close();
     await other.over();
     expect(other.ended).toBe(true);
+    slow.response.resume();
+    await slow.over();
+    expect(slow.ended).toBe(false);
   }, 20_000);
 
   it('continues for a client that pauses and reads again', async () => {
