@@ -74,9 +74,9 @@ export class StreamScope {
       return;
     }
     if (transport.saysAborted?.(error)) {
-      logger.debug(`${this.name}: its client left before it had sent its whole request`);
+      logger.debug(`${this.name}: its client disconnected before it had sent the whole request`);
     } else {
-      logger.error(`${this.name} threw after it was over`, error);
+      logger.error(`${this.name} threw an error after it had ended`, error);
     }
   }
 }

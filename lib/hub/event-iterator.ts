@@ -86,7 +86,7 @@ export class EventIterator implements AsyncIterator<HubEvent, undefined>, Shared
     this.fail(
       new StreamCloseError(
         'slow-consumer',
-        'The iteration is too slow for what is published: raise "queue", or let "overflow" drop',
+        'The loop is too slow, and the queue of its subscription is full: raise "queue", or set an "overflow" policy that drops events',
       ),
     );
   }

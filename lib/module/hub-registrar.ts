@@ -83,7 +83,7 @@ export class HubRegistrar implements OnApplicationShutdown {
   private async closeBroker(broker: Broker): Promise<void> {
     if (!(await atMost(BROKER_CLOSE_TIMEOUT_MS, broker.close()))) {
       const { name } = broker.constructor;
-      this.logger.warn(`${name} was given up: its close() took more than ${BROKER_CLOSE_TIMEOUT_MS} ms`);
+      this.logger.warn(`${name} was not closed in time: its close() took more than ${BROKER_CLOSE_TIMEOUT_MS} ms`);
     }
   }
 

@@ -88,4 +88,4 @@ export function refusalsOf({ negotiated, limits }: Refusals): (ApiResponseOption
 }
 
 /** The response over HTTP of a route that only accepts WebSockets. */
-export const UPGRADE_REQUIRED = answer(426, 'The stream is for WebSockets: open one');
+export const UPGRADE_REQUIRED = answer(426, 'The stream is only available over WebSocket');

@@ -112,7 +112,7 @@ export class ServerClosing {
       const path = pathOf(url);
       if (isOurs(path)) {
         logger.warn(
-          `${method} ${path} was given up: it was not answered within ${patience} ms of the server being closed`,
+          `${method} ${path} was aborted: it was not answered within ${patience} ms after the server was closed`,
         );
         dropResponse(response);
       }

@@ -32,7 +32,7 @@ const LONGEST_ACCEPT = 1_024;
 /** The refusal of streams while the application closes. */
 const CLOSING: OverLimit = {
   status: 503,
-  message: 'The server is shutting down: try another, or later',
+  message: 'The server is shutting down: try again later',
   retryAfter: DEFAULTS.limits.retryAfter,
 };
 
@@ -198,7 +198,7 @@ export class StreamPlan {
     }
     head.release();
     throw notAcceptable(
-      'Nothing',
+      'No format of this stream',
       formats.flatMap(({ mediaTypes }) => mediaTypes),
     );
   }
@@ -238,7 +238,7 @@ function carrierOf(request: IncomingMessage | Http2ServerRequest): object {
 function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptableException {
   return new NotAcceptableException({
     statusCode: HttpStatus.NOT_ACCEPTABLE,
-    message: `${what} here is acceptable: there is ${acceptable.join(', ')}`,
+    message: `${what} is acceptable. Available: ${acceptable.join(', ')}`,
     error: 'Not Acceptable',
     acceptable,
   });
@@ -251,5 +251,5 @@ function upgradeRequired({ httpVersionMajor }: IncomingMessage, head: ResponseHe
     head.header('Upgrade', 'websocket');
     head.header('Connection', 'Upgrade');
   }
-  return new HttpException('This stream is for WebSockets: open one', UPGRADE_REQUIRED);
+  return new HttpException('This stream is only available over WebSocket', UPGRADE_REQUIRED);
 }

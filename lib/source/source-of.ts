@@ -43,7 +43,7 @@ function refuse(value: unknown, why: string): never {
 /** Throws if an object is read a second time. Two readers would each receive a part of its chunks, as if it were complete. */
 function take<T extends object>(reading: T, value: object): T {
   if (taken.has(reading)) {
-    return refuse(value, 'it is being read already, or was: make a new one for every request');
+    return refuse(value, 'it was read before: create a new one for every request');
   }
   taken.add(reading);
   return reading;

@@ -22,7 +22,7 @@ export class HubMetrics {
     this.history = new RunningLevel(
       meter.createUpDownCounter('nestjs_streaming.hub.history', {
         unit: '{event}',
-        description: 'Events a hub keeps for clients that come back',
+        description: 'Events that a hub keeps for clients that resume',
       }),
     );
     this.published = new RunningTotal(

@@ -45,7 +45,7 @@ export class StreamMetrics {
     this.totals = [
       { of: 'opened', total: total('streams.opened', '{stream}', 'Streams that were opened') },
       { of: 'resumed', total: total('streams.resumed', '{stream}', 'Streams resumed after a Last-Event-ID') },
-      { of: 'lagged', total: total('streams.lagged', '{notice}', 'Times a client was told that it missed chunks') },
+      { of: 'lagged', total: total('streams.lagged', '{notice}', 'Reports to clients that they have missed chunks') },
       { of: 'chunks', total: total('chunks.sent', '{chunk}', 'Chunks sent') },
       { of: 'dropped', total: total('chunks.dropped', '{chunk}', 'Chunks dropped for slow clients') },
       { of: 'bytes', total: total('bytes.sent', 'By', 'Bytes sent, before compression') },

@@ -23,8 +23,8 @@ const MESSAGES: Readonly<Record<StreamCloseCode, string>> = {
   error: 'The stream failed',
   'server-closed': 'The server closed the stream',
   shutdown: 'The application is shutting down',
-  'slow-consumer': 'The client is too slow for what is sent to it',
-  'send-timeout': 'The client took nothing for the send timeout',
+  'slow-consumer': 'The client is too slow, and its queue is full',
+  'send-timeout': 'The client read nothing within the send timeout',
   deadline: 'The stream reached its maximum duration',
 };
 

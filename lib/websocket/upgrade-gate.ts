@@ -127,7 +127,7 @@ export class UpgradeGate {
   /** Closes a connection on which responses to earlier requests are not finished: the upgrade cannot be answered. */
   private drop(socket: Socket, error: unknown): void {
     this.parts.logger.error(
-      'An upgrade was refused by closing its connection, on which a response was under way',
+      'An upgrade was refused by closing its connection, on which an earlier response was not finished',
       error,
     );
     socket.destroy();

@@ -243,7 +243,7 @@ describe.each(SERVERS.filter(([, , , http2]) => http2))('%s: app.close() finishe
     await stuck.closed();
     expect(stuck.complete).toBe(false);
     expect(logs.of('warn')).toEqual([
-      'warn GET /stuck/guard was given up: it was not answered within 500 ms of the server being closed',
+      'warn GET /stuck/guard was aborted: it was not answered within 500 ms after the server was closed',
     ]);
   });
 });
@@ -269,7 +269,7 @@ describe.each(PLATFORMS)('%s: app.close() finishes, and logs what it abandoned, 
 
     expect(client.received).toBe('');
     expect(logs.of('warn')).toEqual([
-      `warn GET /stuck/${path} was given up: it was not answered within 500 ms of the server being closed`,
+      `warn GET /stuck/${path} was aborted: it was not answered within 500 ms after the server was closed`,
     ]);
   });
 
@@ -279,7 +279,7 @@ describe.each(PLATFORMS)('%s: app.close() finishes, and logs what it abandoned, 
     });
 
     expect(logs.of('warn')).toEqual([
-      'warn GET /stuck/handler was given up: it was not answered within 500 ms of the server being closed',
+      'warn GET /stuck/handler was aborted: it was not answered within 500 ms after the server was closed',
     ]);
   });
 
@@ -443,7 +443,7 @@ describe.each(PLATFORMS)(
 
     it.each([
       ['stop', 'The hub "feed" gave up waiting for its broker: stop() of its tail took more than 2000 ms'],
-      ['close', 'StuckBroker was given up: its close() took more than 5000 ms'],
+      ['close', 'StuckBroker was not closed in time: its close() took more than 5000 ms'],
     ] as const)('%s() never resolves', async (what, message) => {
       const { close, client, logs } = await start(what);
 

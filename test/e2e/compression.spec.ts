@@ -212,7 +212,7 @@ describe.each(PLATFORMS)('%s: compression', (platform) => {
         expect(response.response.statusCode).toBe(406);
         expect(JSON.parse(await response.over())).toMatchObject({
           acceptable: [...CODINGS, 'identity'],
-          message: `No encoding here is acceptable: there is ${[...CODINGS, 'identity'].join(', ')}`,
+          message: `No encoding is acceptable. Available: ${[...CODINGS, 'identity'].join(', ')}`,
         });
       },
     );

@@ -631,7 +631,7 @@ describe.each(PLATFORMS)('%s: an error', (platform) => {
       await turns();
 
       expect(seen.seen).toEqual(['client-closed']);
-      expect(logs.of('error').join()).toMatch(/Feed\.feed.*threw after it was over.*woke up badly/s);
+      expect(logs.of('error').join()).toMatch(/Feed\.feed.*threw an error after it had ended.*woke up badly/s);
     });
   });
 

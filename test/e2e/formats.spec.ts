@@ -174,7 +174,7 @@ describe.each(PLATFORMS)('%s: a route with a list of formats', (platform) => {
       statusCode: 406,
       error: 'Not Acceptable',
       message:
-        'Nothing here is acceptable: there is text/event-stream, application/x-ndjson, application/jsonl, application/stream+json, application/ndjson',
+        'No format of this stream is acceptable. Available: text/event-stream, application/x-ndjson, application/jsonl, application/stream+json, application/ndjson',
       acceptable: [
         'text/event-stream',
         'application/x-ndjson',

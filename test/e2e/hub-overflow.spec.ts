@@ -375,7 +375,7 @@ describe.each(PLATFORMS)('%s: sendTimeout', (platform) => {
     await publishPaced(hub, 1, MANY, [other]);
 
     expect(await closes.count(1)).toEqual(['send-timeout']);
-    expect(logs.of('warn')).toEqual([expect.stringMatching(/Feed\.impatient.*took nothing/)]);
+    expect(logs.of('warn')).toEqual([expect.stringMatching(/Feed\.impatient.*read nothing/)]);
     expect(hub.size()).toBe(1);
     await publishPaced(hub, MANY + 1, MANY + 1, [other]);
     expect(numbersOf(other)).toEqual(range(1, MANY + 1));

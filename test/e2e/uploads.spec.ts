@@ -137,7 +137,7 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
 
     expect(logs.of('debug')).toEqual([
       expect.stringMatching(
-        /^debug Uploads\.upload \(stream \w+\): its client left before it had sent its whole request$/,
+        /^debug Uploads\.upload \(stream \w+\): its client disconnected before it had sent the whole request$/,
       ),
     ]);
   });
@@ -149,6 +149,6 @@ describe.each(CLIENTS)('%s: an upload that its client aborts', (_name, platform,
     }
 
     expect(settled.seen.at(-1)).toBe(what);
-    expect(logs.of('error')).toEqual([expect.stringContaining('threw after it was over')]);
+    expect(logs.of('error')).toEqual([expect.stringContaining('threw an error after it had ended')]);
   });
 });

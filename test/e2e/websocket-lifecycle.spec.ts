@@ -365,7 +365,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       await client.until(new RegExp(`\x88[^]${String.fromCharCode(code >> 8, code & 0xff)}`));
       expect(await over.count(1)).toEqual([{ code: 'client-closed', error: expect.any(Error) }]);
       expect(app.logs.of('warn')).toEqual([
-        expect.stringMatching(/^warn Feed\.feed closed a WebSocket for a fault of its client: /),
+        expect.stringMatching(/^warn Feed\.feed closed a WebSocket because of an error of its client: /),
       ]);
       expect(await app.text('/alive')).toBe('alive');
     });
@@ -568,7 +568,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       client.socket.ping();
       await once(client.socket, 'pong');
 
-      expect(app.logs.of('debug')).toEqual([expect.stringContaining('nobody reads stream.messages')]);
+      expect(app.logs.of('debug')).toEqual([expect.stringContaining('stream.messages is not read')]);
       client.socket.terminate();
     });
 
@@ -720,7 +720,7 @@ describe.each(PLATFORMS)('%s: a WebSocket', (platform) => {
       const client = await WebSocketClient.open(app.url('/feed'));
 
       expect((await client.all())[0]).toBe('once');
-      expect(app.logs.of('error')).toEqual([expect.stringContaining('can be read once')]);
+      expect(app.logs.of('error')).toEqual([expect.stringContaining('can be iterated only once')]);
     });
   });
 

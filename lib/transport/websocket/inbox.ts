@@ -32,7 +32,7 @@ export class Inbox implements AsyncIterableIterator<Message> {
 
   [Symbol.asyncIterator](): this {
     if (this.iterated) {
-      throw new StreamStateError('The messages of a stream can be read once: hand on what you have read');
+      throw new StreamStateError('The messages of a stream can be iterated only once: pass them on to other readers');
     }
     this.iterated = true;
     return this;

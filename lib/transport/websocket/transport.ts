@@ -200,7 +200,7 @@ export class WebSocketTransport implements Transport {
     // Added after the listener of ws, which closes the connection if the bytes are no frames.
     socket.on('data', (chunk: Buffer) => {
       if (meter.read(chunk)) {
-        this.refuse('the message is too large with what came in between');
+        this.refuse('the message is too large, together with the frames in between');
       }
     });
   }
@@ -217,7 +217,9 @@ export class WebSocketTransport implements Transport {
     const kept = inbox && (this.onWait || !inbox.full) && inbox.push(data, binary);
     if (!kept && !this.dropping) {
       this.dropping = true;
-      this.parts.note('dropped a message of a WebSocket client, and drops those to come: nobody reads stream.messages');
+      this.parts.note(
+        'dropped a message of a WebSocket client, and will drop all further ones: stream.messages is not read',
+      );
     }
   }
 
@@ -241,7 +243,7 @@ export class WebSocketTransport implements Transport {
 
   private disconnected(error?: Error): void {
     if (error) {
-      this.parts.warn(`closed a WebSocket for a fault of its client: ${error.message}`);
+      this.parts.warn(`closed a WebSocket because of an error of its client: ${error.message}`);
     }
     this.inbox?.end();
     if (!this.closed) {

@@ -36,7 +36,7 @@ describe.each(DRIVERS)('$name: a client that stops reading for too long', (drive
     expect(await seen.count(1)).toEqual(['send-timeout']);
 
     expect(registry.size).toBe(0);
-    expect(logs.of('warn').join()).toMatch(/Feed\.feed.*took nothing/);
+    expect(logs.of('warn').join()).toMatch(/Feed\.feed.*read nothing/);
     client.resume();
     await expectEnd(driver, client, 'overload');
   });
