@@ -1,6 +1,6 @@
 // What a release needs, from package.json and CHANGELOG.md: `node .ci/release.mjs check | cut | ready | notes`.
 //   check   fails unless package.json, its lock and CHANGELOG.md agree on the version
-//   cut     moves what is unreleased below the version of package.json and today's date: `npm version` runs it
+//   cut     moves the unreleased entries below the version of package.json and today's date: `npm version` runs it
 //   ready   checks, and fails unless the repository and its tag are those of this run: the release workflow runs it
 //   notes   prints what CHANGELOG.md says about the version
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ const RELEASED = /^\[(\d+\.\d+\.\d+(?:-[\w.]+)?)\] - \d{4}-\d\d-\d\d$/;
 const json = (file) => JSON.parse(readFileSync(file, 'utf8'));
 const { version, repository } = json('package.json');
 
-/** The sections of the changelog: what stands in each heading `## `, and below it. */
+/** The sections of the changelog: each heading `## `, and the text below it. */
 function sections() {
   const [, ...all] = readFileSync(CHANGELOG, 'utf8').split(/^## /m);
   return all.map((section) => {

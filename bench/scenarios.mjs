@@ -4,10 +4,10 @@ import { startServer } from './processes.mjs';
 
 /** @typedef {import('./contestants.mjs').Contestant} Contestant */
 /** @typedef {import('./processes.mjs').Worker} Worker */
-/** @typedef {Contestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
+/** @typedef {Contestant & { rounds: Record<string, number>[] }} Measured a contestant and the figures of each round */
 /** @typedef {import('./fanout/scenario.mjs').Run & { load: Worker }} Run */
 /**
- * @typedef {object} Outcome what is in one table
+ * @typedef {object} Outcome the content of one table
  * @property {string} scenario
  * @property {string} title
  * @property {readonly any[]} measured each a {@link Measured}, with the contestants that it is compared with

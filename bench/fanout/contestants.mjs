@@ -15,7 +15,7 @@ import { isInstalled } from './servers/nchan.mjs';
  * @property {string} [shared] ws with one frame for all, or zlib with one block for all
  * @property {string} [own] ws, or zlib, with a frame or a stream for each client
  */
-/** @typedef {'fanout' | 'fanout-ws' | 'fanout-gzip'} Group who is compared with whom */
+/** @typedef {'fanout' | 'fanout-ws' | 'fanout-gzip'} Group the contestants that are compared with each other */
 
 const FLOOR = 'raw net.Socket';
 const GATHERED = 'raw net.Socket, gathered';
@@ -77,7 +77,7 @@ const WEBSOCKET = [
   SOCKET_IO,
 ].map((contestant) => ({ floor: FLOOR, gathered: GATHERED, shared: WS_SHARED, own: WS_OWN, ...contestant }));
 
-/** The floor is what it takes without compression. @type {readonly FanoutContestant[]} */
+/** The lower limit is the time without compression. @type {readonly FanoutContestant[]} */
 const GZIP = [
   { name: FLOOR, server: ['raw', 'each'], ...sse },
   { name: GATHERED, server: ['raw', 'gathered'], ...sse },

@@ -105,7 +105,7 @@ export class Publisher {
     }
   }
 
-  /** @param {number} before what the last client had been written */
+  /** @param {number} before the number of bytes that were written to the last client */
   async #handedOver(before) {
     for (let polls = 0; ; polls++) {
       await (polls < POLLS ? immediate() : later(1));

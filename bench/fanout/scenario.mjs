@@ -5,7 +5,7 @@ import { contestants } from './contestants.mjs';
 
 /** @typedef {import('./contestants.mjs').FanoutContestant} FanoutContestant */
 /** @typedef {import('./contestants.mjs').Group} Group */
-/** @typedef {FanoutContestant & { rounds: Record<string, number>[] }} Measured a contestant and what each round gave */
+/** @typedef {FanoutContestant & { rounds: Record<string, number>[] }} Measured a contestant and the figures of each round */
 /** @typedef {{ clients: number, pace: 'paced' | 'saturated', perTurn: number }} Case */
 /** @typedef {{ worker: Worker, port: number, ackPort: number }} Server */
 /**

@@ -130,7 +130,7 @@ export class Client {
     });
   }
 
-  /** It has gone, or was cut off. @param {import('node:http').ClientRequest} request */
+  /** It has disconnected, or was cut off. @param {import('node:http').ClientRequest} request */
   #closed(request) {
     if (this.#request !== request) {
       return;

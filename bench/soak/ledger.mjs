@@ -4,7 +4,7 @@
  * An id ends in the number of its event, in base 36. Only this script may rely on that.
  */
 export class Ledger {
-  /** The id to come back with. @type {string | undefined} */
+  /** The id from which to resume. @type {string | undefined} */
   id;
   /** The number of the last event that was checked. */
   at = 0;

@@ -46,7 +46,7 @@ export class Plan {
     return TOPICS[this.#topics[n - 1]];
   }
 
-  /** One in so many has none. @param {number} n */
+  /** Returns the key of an event. Some events have none. @param {number} n */
   keyOf(n) {
     return n % KEYS === 0 ? undefined : `key-${n % KEYS}`;
   }

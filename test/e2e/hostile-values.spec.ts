@@ -80,7 +80,7 @@ function cycle(): object {
   return value;
 }
 
-/** Chunks that cannot be sent, and what the message of the error says. */
+/** Chunks that cannot be sent, and the message of the error. */
 const CHUNKS: readonly (readonly [what: string, make: () => unknown, message: RegExp])[] = [
   ['a promise that rejects', () => Promise.reject(new Error('broken')), /broken/],
   ['a promise of a promise that rejects', async () => Promise.reject(new Error('broken')), /broken/],
@@ -118,7 +118,7 @@ const CHUNKS: readonly (readonly [what: string, make: () => unknown, message: Re
   ['a symbol', () => Symbol('s'), /has no JSON form/],
 ];
 
-/** Where a chunk comes from, after one that is fine. */
+/** Sources of a chunk that follows a valid chunk. */
 const ORIGINS: Readonly<Record<string, (make: () => unknown, stream: StreamConnection) => unknown>> = {
   async 'an async generator'(make) {
     return later(make);
@@ -480,7 +480,7 @@ function twice(yes: (value: unknown) => void, no: (error: unknown) => void): voi
 }
 
 describe.each(PLATFORMS)('%s: a result that cannot be read makes only its stream fail', (platform) => {
-  // What settles twice is a step once, and then goes on for ever.
+  // A thenable that settles twice counts as one step, and then continues forever.
   it.each(RESULTS.filter(([what]) => !what.endsWith('twice')))('%s', async (_what, make) => {
     const { errors, hooks } = failing();
     const { get, registry } = await start(platform, {
@@ -868,7 +868,7 @@ describe.each(PLATFORMS)('%s: with hostile values,', (platform) => {
     expect(textOf((await errors.count(1))[0])).toContain('broken');
   });
 
-  /** As text and bytes are published as they are, a hub has words of its own for some. */
+  /** Text and bytes are published unchanged, so a hub has other messages for some values. */
   const HUB_MESSAGES: Readonly<Record<string, RegExp>> = {
     'a promise that rejects': /\$ is a promise/,
     'a promise of a promise that rejects': /\$ is a promise/,

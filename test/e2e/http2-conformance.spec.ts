@@ -58,7 +58,7 @@ function watching() {
   return { opened, closed, hooks };
 }
 
-/** Streams of which one never ends: what the test says is sent to all of its clients. */
+/** Streams, of which one never ends: the test sends chunks to all its clients. */
 async function start() {
   const feed = new Subject<string>();
   @Controller()
@@ -96,7 +96,7 @@ async function start() {
   return { ...app, feed, opened, closed, connectRaw: connect };
 }
 
-/** A session whose first stream is open, beside another session that has one too. */
+/** A session whose first stream is open, and another such session. */
 async function startWithNeighbour() {
   const app = await start();
   const session = await openSession(app.port);
@@ -108,7 +108,7 @@ async function startWithNeighbour() {
   return {
     ...app,
     client,
-    /** Asserts that all others go on as if nothing had happened, and that nothing is left of what ended. */
+    /** Asserts that all other streams continue, and that nothing remains of the ended ones. */
     async expectOthers(open?: number) {
       app.feed.next('after;');
       await neighbour.until('after;');
@@ -147,8 +147,8 @@ const CONNECTION_ERRORS: readonly Offence[] = [
 ];
 
 /**
- * The same, where Node.js sends GOAWAY and reads no more, but leaves the connection open. Its streams are ended when they do not
- * get rid of a heartbeat and no PING is answered.
+ * The same, but Node.js sends GOAWAY, stops reading and leaves the connection open. Its streams end when a heartbeat cannot be sent
+ * and no PING is answered.
  */
 const FRAMING_ERRORS: readonly Offence[] = [
   ['DATA on stream 0', send(DATA, 0, 0, 'x'), [PROTOCOL_ERROR]],
@@ -280,7 +280,7 @@ describe('HTTP/2 with prior knowledge, while streams are open', () => {
     });
     const client = await connectRaw();
     client.request(1, '/beating');
-    // Heartbeats that the client takes are no reason to ask.
+    // If the client reads heartbeats, no PING is needed.
     await client.frame(() => client.body(1).split(':').length > 5);
     expect(pings.seen).toEqual([]);
 

@@ -23,10 +23,10 @@ import type { RawClient } from '../support/raw-client.js';
 import { turns, untilStable, useApps } from '../support/running.js';
 
 const MIB = 1024 * 1024;
-/** What one event carries: a few hundred of them are more than the kernel takes for a client that does not read. */
+/** The data of one event. A few hundred of them are more than the kernel buffers for a client that does not read. */
 const LARGE = 'x'.repeat(65_000);
 const MANY = 200;
-/** What Node.js has a socket hold before it says that it is full. */
+/** The bytes that a socket of Node.js buffers before write() returns `false`. */
 const HIGH_WATER_MARK = new Readable().readableHighWaterMark;
 const QUEUE = { items: 10, bytes: 64 * MIB };
 
@@ -107,14 +107,14 @@ function keepEnd(client: RawClient): void {
   );
 }
 
-/** Waits until what a client received ends with a text. */
+/** Waits until a text is at the end of the data that a client has received. */
 async function endsWith(client: RawClient, text: string): Promise<void> {
   while (!ends.get(client)?.includes(text)) {
     await once(client.socket, 'data');
   }
 }
 
-/** Publishes from one number up to another, each when everyone of `others` has had the one before. */
+/** Publishes the numbers from one to another, each when all `others` have received the one before. */
 async function publishPaced(
   hub: Hub<string>,
   from: number,
@@ -129,7 +129,7 @@ async function publishPaced(
   return ids;
 }
 
-/** What a client was numbers: numbers of events, and of how many it was numbers that they were dropped, as less than nothing. */
+/** What a client received: the numbers of events, and for each `lagged` the number of dropped events as a negative number. */
 function numbersOf({ body, head }: RawClient): number[] {
   if (/ndjson/.test(head)) {
     return body
@@ -145,8 +145,8 @@ function numbersOf({ body, head }: RawClient): number[] {
 }
 
 /**
- * Counts what a client was numbers of, had or dropped, each in its place: there is one gap, or several where the operating system has
- * taken a little more meanwhile.
+ * Counts received and dropped events, and expects each in its place. There are one or more gaps, because the buffers of the operating
+ * system may have had room in between.
  */
 function placesIn(numbers: readonly number[]): number {
   let at = 0;
@@ -158,7 +158,7 @@ function placesIn(numbers: readonly number[]): number {
   return at;
 }
 
-/** Waits until a client was numbers of so many, had or dropped. */
+/** Waits until a number of events was received or reported as dropped. */
 async function untilAccountedFor(client: RawClient, count: number): Promise<number[]> {
   for (;;) {
     const numbers = numbersOf(client);
@@ -249,7 +249,7 @@ describe.each(PLATFORMS)('%s: a client that stops reading receives the number of
 
       expect(placesIn(numbers)).toBe(MANY);
       if (policy === 'drop-newest') {
-        // What waits was there before what was dropped.
+        // The waiting events were published before the dropped ones.
         expect(numbers.at(-1)).toBeLessThan(0);
       } else {
         const kept = range(MANY - (policy === 'latest' ? 4 : 9), MANY);
@@ -329,7 +329,7 @@ describe.each(PLATFORMS)('%s: the memory held for a client that stops reading', 
       await turns(5);
       expect(heldBy(hub)[0]?.items).toBe(20);
 
-      // One write that is begun is not taken back, and what is gathered while the socket is full.
+      // One write that has begun, and the data that is gathered while the socket is full.
       expect(most).toBeLessThanOrEqual(2 * 66_000 + 2 * HIGH_WATER_MARK);
       expect(most).toBeGreaterThan(0);
     },

@@ -35,7 +35,7 @@ const PROGRAM = `
   await app.close();
 `;
 
-/** What the built package does in a process of its own. */
+/** Runs code that uses the built package in a separate process. */
 async function run(peer: string, installed: boolean): Promise<string[]> {
   const register = module(
     `import { register } from 'node:module'; register(${JSON.stringify(hooks(peer, installed))});`,

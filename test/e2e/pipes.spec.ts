@@ -22,10 +22,10 @@ import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
 
-/** Nest's own decorator, where it has it. */
+/** Nest's own decorator, if this version of Nest has it. */
 const SseSignal = nest.SseSignal ?? StreamSignal;
 
-/** Copies whatever it is given, and remembers it. */
+/** Copies each value, and records it. */
 @Injectable()
 class CopyingPipe implements PipeTransform {
   static seen: unknown[] = [];
@@ -39,7 +39,7 @@ class CopyingPipe implements PipeTransform {
 @Injectable({ scope: Scope.REQUEST })
 class CopyingPipePerRequest extends CopyingPipe {}
 
-/** A decorator of ours, given pipes by somebody who has no types. */
+/** A decorator of this package, with pipes that its types do not allow. */
 function withPipe(decorator: () => ParameterDecorator): ParameterDecorator {
   return (decorator as (...pipes: unknown[]) => ParameterDecorator)(CopyingPipe);
 }
@@ -51,7 +51,7 @@ class Range {
   n = 0;
 }
 
-/** What a handler says of what it was given. */
+/** Sends a description of the arguments of a handler. */
 function* described(stream: StreamConnection, after: string | undefined, ...signals: AbortSignal[]) {
   yield `${stream.route} ${after === stream.lastEventId && typeof after} `;
   yield signals.map((signal) => signal instanceof AbortSignal && signal === stream.signal).join();

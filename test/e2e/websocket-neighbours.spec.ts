@@ -260,7 +260,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
         servers.push(webSockets);
       };
       const app = await start((nest) => attach(nest.getHttpServer(), '/before'));
-      // One that refuses what is not its own would refuse those of the other: that is how ws does it.
+      // A ws server refuses all upgrades at other paths, so it would also refuse those of the other server.
       const before = await WebSocketClient.open(app.url('/before'));
       expect(await before.messages.count(1)).toEqual(['/before']);
       before.socket.terminate();

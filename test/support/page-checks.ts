@@ -5,7 +5,7 @@ const SMALLEST_TARGET = 24;
 /** WCAG 2.2, success criterion 1.4.3, level AA. */
 const LOWEST_CONTRAST = 4.5;
 
-/** Returns what of a page can be pressed and is too small for it. */
+/** Returns the controls of a page that are too small. */
 export function tooSmall(page: Page): Promise<string[]> {
   return page.evaluate(`[...document.querySelectorAll('a, button, input, select, summary')]
     .map((element) => ({ element, box: element.getBoundingClientRect() }))
@@ -13,7 +13,7 @@ export function tooSmall(page: Page): Promise<string[]> {
     .map(({ element, box }) => element.outerHTML.slice(0, 80) + ': ' + box.width + ' × ' + box.height)`);
 }
 
-/** Returns the texts of a page that are hard to read on what is behind them. */
+/** Returns the texts of a page whose contrast to the background is too low. */
 export function tooFaint(page: Page): Promise<string[]> {
   return page.evaluate(`(() => {
     const channels = (color) => {

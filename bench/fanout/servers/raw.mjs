@@ -93,7 +93,7 @@ function writeEach(protocol) {
   return { server, publish: (/** @type {object} */ message) => write(protocol.frame(message)) };
 }
 
-/** One Buffer for all, a write for what was published in one turn of the event loop. @param {Protocol} protocol */
+/** One Buffer for all clients, and one write for all messages of one turn of the event loop. @param {Protocol} protocol */
 function writeGathered(protocol) {
   const { server, write } = broadcaster(protocol);
   return { server, publish: gatherer(write, protocol.frame) };
