@@ -5,8 +5,8 @@ import { AccessLogMiddleware } from './access-log/access-log.middleware.js';
 import { AccessLogModule } from './access-log/access-log.module.js';
 import { BoardModule } from './board/board.module.js';
 import { ChatModule } from './chat/chat.module.js';
-import { DEVELOPMENT } from './development.js';
 import { ExportModule } from './export/export.module.js';
+import { HAS_CONSOLE } from './has-console.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PageModule } from './page/page.module.js';
 
@@ -20,7 +20,7 @@ import { PageModule } from './page/page.module.js';
     AccessLogModule,
     ExportModule,
     ChatModule,
-    ...(DEVELOPMENT ? [StreamingConsoleModule.forRoot()] : []),
+    ...(HAS_CONSOLE ? [StreamingConsoleModule.forRoot({ development: true })] : []),
   ],
 })
 export class AppModule implements NestModule {

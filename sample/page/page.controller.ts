@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { Controller, Get, Header, NotFoundException, Param, StreamableFile } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import { DEVELOPMENT } from '../development.js';
+import { HAS_CONSOLE } from '../has-console.js';
 
 const FOLDER = new URL('./public/', import.meta.url);
 const TYPES = new Map([
@@ -11,7 +11,7 @@ const TYPES = new Map([
   ['.js', 'text/javascript; charset=utf-8'],
   ['.svg', 'image/svg+xml'],
 ]);
-const CONSOLE = '<p><a href="/console">The console</a> shows the streams that are open, and closes them.</p>';
+const CONSOLE = '<a href="/console">Console</a>';
 const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /** The page. Its files are read once, so a name that a client sends is never part of a path. */
@@ -22,8 +22,8 @@ export class PageController {
 
   constructor() {
     const page = this.files.get('index.html');
-    if (DEVELOPMENT && page) {
-      this.files.set('index.html', Buffer.from(String(page).replace('<footer>', `<footer>${CONSOLE}`)));
+    if (HAS_CONSOLE && page) {
+      this.files.set('index.html', Buffer.from(String(page).replace('<!-- console -->', CONSOLE)));
     }
   }
 

@@ -1,5 +1,6 @@
-import { on } from 'node:events';
+import { on, once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { WebSocket } from 'ws';
 import { PLATFORMS } from '../support/app.js';
@@ -14,10 +15,11 @@ const TEST_MS = 30_000;
 
 beforeAll(buildSample, BUILD_MS);
 
-describe.each(PLATFORMS)('%s: the sample in development', (platform) => {
+describe.each(PLATFORMS)('%s: the console of the sample', (platform) => {
   it.each([
-    ['has a console, and a link to it', 'development', 200],
-    ['has neither in any other mode', 'production', 404],
+    ['is there, with a link to it, after npm start', '', 200],
+    ['is there, with a link to it, in development', 'development', 200],
+    ['is not there in production', 'production', 404],
   ])(
     '%s',
     async (_, NODE_ENV, status) => {
@@ -25,6 +27,21 @@ describe.each(PLATFORMS)('%s: the sample in development', (platform) => {
 
       expect((await fetch(sample.url('/console'))).status).toBe(status);
       expect((await (await fetch(sample.url('/'))).text()).includes('<a href="/console">')).toBe(status === 200);
+      await sample.program.stop();
+    },
+    TEST_MS,
+  );
+
+  it(
+    'does not respond to a request for another host name',
+    async () => {
+      const sample = await startSample({ PLATFORM: platform });
+      const outgoing = request(sample.url('/console'), { headers: { Host: 'sample.example' }, agent: false }).end();
+
+      const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+
+      expect(response.statusCode).toBe(403);
+      response.destroy();
       await sample.program.stop();
     },
     TEST_MS,

@@ -1,16 +1,20 @@
 import { open } from './body.js';
-import { EventsPanel } from './events.js';
+import { laggedText, resetText } from './events.js';
 import { addAtEnd, clock } from './panel.js';
+import { ReaderPanel } from './reader.js';
+import { SocketPanel } from './socket.js';
 
 const KEPT = 100;
 /** In the storage of the tab. */
 const STORED = 'nestjs-streaming:board';
+const WORDS = { done: 'written', one: 'message', several: 'messages' };
 
 /**
- * Messages of everybody. What was shown, and the id of the last of it, outlast a reload of the page: it goes on after that.
+ * Messages of everybody. What was shown, and the id of the last of it, outlast a reload of the page: it goes on after that. Other clients of
+ * the same hub are compared with it.
  */
-export class BoardPanel extends EventsPanel {
-  words = { done: 'written', one: 'message', several: 'messages' };
+export class BoardPanel extends SocketPanel {
+  path = '/board';
 
   constructor(section) {
     super(section);
@@ -20,28 +24,29 @@ export class BoardPanel extends EventsPanel {
     this.sent = section.querySelector('.sent');
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
-      void this.post();
+      void this.submit();
     });
     this.recall();
-    this.start();
+    this.readers = [...section.querySelectorAll('.reader')].map((reader) => new ReaderPanel(reader, this));
+    for (const reader of this.readers) {
+      void reader.start();
+    }
+    void this.start();
   }
 
-  /** Asked for when an EventSource is made. When that reconnects, its own header is newer, and the server goes by it. */
-  get path() {
-    return this.after ? `/board?${new URLSearchParams({ after: this.after })}` : '/board';
+  get id() {
+    return this.after;
   }
 
-  listen(events) {
-    events.addEventListener('message', ({ data, lastEventId: id }) => {
+  received({ id, type, data }) {
+    if (type === 'reset') {
+      this.add({ note: resetText(data, WORDS) }, id);
+    } else if (type === 'lagged') {
+      this.add({ note: laggedText(data, WORDS) }, id);
+    } else if (type === 'message' && !this.entries.some((entry) => entry.id === id)) {
       // A server that does not know where we were sends all it has.
-      if (!this.entries.some((entry) => entry.id === id)) {
-        this.add({ id, ...JSON.parse(data) }, id);
-      }
-    });
-  }
-
-  note(text, id) {
-    this.add({ note: text }, id);
+      this.add({ id, ...data }, id);
+    }
   }
 
   add(entry, id) {
@@ -49,22 +54,33 @@ export class BoardPanel extends EventsPanel {
     this.after = id || this.after;
     this.remember();
     this.show(entry);
+    this.compare();
+  }
+
+  compare() {
+    for (const reader of this.readers) {
+      reader.compare();
+    }
   }
 
   show(entry) {
     addAtEnd(this.scroll, this.rows, entry.note ? noteRow(entry.note) : messageRow(entry), KEPT);
   }
 
-  async post() {
+  post(message) {
+    return open('/board', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(message),
+    });
+  }
+
+  async submit() {
     const { name, text } = this.form.elements;
     const message = { name: name.value, text: text.value };
     this.sent.textContent = 'Sending…';
     try {
-      await open('/board', {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
-        body: JSON.stringify(message),
-      });
+      await this.post(message);
       this.sent.textContent = '';
       // Unless more was written meanwhile.
       if (text.value === message.text) {

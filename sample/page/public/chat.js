@@ -8,11 +8,24 @@ export class ChatPanel extends Panel {
     this.form = section.querySelector('form');
     this.answer = section.querySelector('#chat-answer');
     this.stopButton = section.querySelector('#chat-stop');
-    this.stopButton.addEventListener('click', () => this.stop());
+    this.stopButton.addEventListener('click', () => {
+      this.touched = true;
+      this.stop();
+    });
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
+      this.touched = true;
       void this.start();
     });
+    this.form.addEventListener('input', () => {
+      this.touched = true;
+    });
+  }
+
+  /** Asks a question of the demo. */
+  demonstrate(prompt) {
+    this.form.elements.prompt.value = prompt;
+    return this.start();
   }
 
   async start() {
@@ -23,7 +36,7 @@ export class ChatPanel extends Panel {
     this.busy = true;
     this.say('waiting', 'Waiting for the first token…');
     const [state, text] = await this.ask(signal).catch((error) =>
-      signal.aborted ? ['idle', 'Stopped by you'] : ['failed', `Failed: ${error.message}`],
+      signal.aborted ? ['idle', this.why] : ['failed', `Failed: ${error.message}`],
     );
     // Another question may have taken the place of this one.
     if (this.controller.signal === signal) {
@@ -32,7 +45,8 @@ export class ChatPanel extends Panel {
     }
   }
 
-  stop() {
+  stop(why = 'Stopped by you') {
+    this.why = why;
     this.controller?.abort();
   }
 
@@ -54,9 +68,10 @@ export class ChatPanel extends Panel {
     this.say('live', `Answering: ${model}`);
     for await (const token of records(response)) {
       this.answer.append(token);
+      this.answer.scrollTop = this.answer.scrollHeight;
       tokens++;
     }
     const seconds = (performance.now() - startedAt) / 1_000;
-    return ['done', `Ended well: ${tokens} tokens of ${model} in ${seconds.toFixed(1)} s`];
+    return ['done', `Ended well: ${tokens} tokens in ${seconds.toFixed(1)} s`];
   }
 }

@@ -38,12 +38,12 @@ export class EventsPanel extends Panel {
     this.listen(this.events);
   }
 
-  stop() {
+  stop(why = 'Stopped by you') {
     clearTimeout(this.retry);
     this.events.close();
     this.lost = 0;
     this.on = false;
-    this.say('idle', 'Stopped by you');
+    this.say('idle', why);
   }
 
   opened() {

@@ -49,6 +49,12 @@ export class ExportPanel extends Panel {
     this.progress = new Progress(section);
     this.file = section.querySelector('#export-file');
     this.rate = section.querySelector('#export-rate');
+    this.toggle.addEventListener('click', () => {
+      this.touched = true;
+    });
+    section.addEventListener('change', () => {
+      this.touched = true;
+    });
   }
 
   async start() {
@@ -69,17 +75,15 @@ export class ExportPanel extends Panel {
       );
     } catch (error) {
       const after = progress.total ? `, after ${progress.so}` : '';
-      this.say(
-        signal.aborted ? 'idle' : 'failed',
-        `${signal.aborted ? 'Stopped by you' : `Failed: ${error.message}`}${after}`,
-      );
+      this.say(signal.aborted ? 'idle' : 'failed', `${signal.aborted ? this.why : `Failed: ${error.message}`}${after}`);
     }
     progress.show();
     this.on = false;
   }
 
-  stop() {
-    this.controller.abort();
+  stop(why = 'Stopped by you') {
+    this.why = why;
+    this.controller?.abort();
   }
 
   async download(signal) {

@@ -27,10 +27,10 @@ export class FollowingPanel extends Panel {
     }
   }
 
-  stop() {
+  stop(why = 'Stopped by you') {
     this.controller.abort();
     this.on = false;
-    this.say('idle', 'Stopped by you');
+    this.say('idle', why);
   }
 
   connected(again) {

@@ -1,15 +1,13 @@
-import { open, records, StreamFailure } from './body.js';
-import { webSocketOrigin } from './curl.js';
+import { open, records } from './body.js';
 import { EventsPanel, laggedText, resetText } from './events.js';
 import { FollowingPanel } from './following.js';
+import { SocketPanel } from './socket.js';
 import { Tally } from './tally.js';
 
+// A lane passes all that it receives to a listener with the methods `machine`, `watching` and `sample`, and calls `changed` for every sample.
 const PATH = '/metrics';
-const SUBPROTOCOL = 'events.v1+json';
 const TYPES = ['machine', 'watching', 'sample'];
 const WORDS = { done: 'measured', one: 'event', several: 'events' };
-/** What a browser says of a WebSocket that ended without a word: RFC 6455, section 7.1.5. */
-const WITHOUT_A_WORD = 1006;
 
 const utf8 = new TextEncoder();
 const size = (text) => utf8.encode(text).byteLength;
@@ -18,9 +16,10 @@ const size = (text) => utf8.encode(text).byteLength;
 export class EventSourceLane extends EventsPanel {
   words = WORDS;
 
-  constructor(section, changed) {
+  constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, changed);
+    this.tally = new Tally(section, listener.changed);
+    this.listener = listener;
   }
 
   get path() {
@@ -38,17 +37,20 @@ export class EventSourceLane extends EventsPanel {
   received({ type, data, lastEventId }) {
     this.tally.weigh(size(data));
     this.tally.reached(lastEventId);
+    const value = JSON.parse(data);
+    this.listener[type](value);
     if (type === 'sample') {
-      this.tally.add(JSON.parse(data));
+      this.tally.add(value);
     }
   }
 }
 
 /** NDJSON has no place for an id: what comes again is told by what it says. */
 export class NdjsonLane extends FollowingPanel {
-  constructor(section, changed) {
+  constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, changed);
+    this.tally = new Tally(section, listener.changed);
+    this.listener = listener;
   }
 
   async follow(signal, again) {
@@ -59,45 +61,35 @@ export class NdjsonLane extends FollowingPanel {
       if (record.lagged) {
         this.note(laggedText(record.lagged, WORDS));
       } else if (record.n !== undefined) {
+        this.listener.sample(record);
         this.tally.add(record);
       }
     }
   }
 }
 
-/** A plain WebSocket. A page that comes back offers the last id it has received as a subprotocol. */
-export class WebSocketLane extends FollowingPanel {
-  constructor(section, changed) {
+/** A WebSocket. When it connects again, it offers the last id that it has received as a subprotocol. */
+export class WebSocketLane extends SocketPanel {
+  path = PATH;
+
+  constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, changed);
+    this.tally = new Tally(section, listener.changed);
+    this.listener = listener;
   }
 
-  async follow(signal, again) {
-    const last = `last-event-id.${encodeURIComponent(this.tally.id)}`;
-    const socket = new WebSocket(`${webSocketOrigin()}${PATH}`, [SUBPROTOCOL, last]);
-    signal.addEventListener('abort', () => socket.close());
-    return new Promise((resolve, reject) => {
-      let failure = 'no WebSocket could be opened';
-      socket.addEventListener('open', () => {
-        failure = 'the connection broke';
-        this.connected(again);
-        this.tally.opened();
-      });
-      socket.addEventListener('message', ({ data }) => this.received(data));
-      socket.addEventListener('close', ({ code, reason }) => {
-        if (code === WITHOUT_A_WORD) {
-          reject(new StreamFailure(failure));
-        } else {
-          resolve(`The server closed the connection (${[code, reason].filter(Boolean).join(', ')})`);
-        }
-      });
-    });
+  get id() {
+    return this.tally.id;
   }
 
-  received(message) {
-    const { id, type, data } = JSON.parse(message);
+  opened() {
+    this.tally.opened();
+  }
+
+  received({ id, type, data }, message) {
     this.tally.weigh(size(message));
     this.tally.reached(id);
+    this.listener[type]?.(data);
     if (type === 'sample') {
       this.tally.add(data);
     } else if (type === 'reset') {

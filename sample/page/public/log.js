@@ -1,36 +1,31 @@
-import { open, records } from './body.js';
-import { FollowingPanel } from './following.js';
 import { addAtEnd, bytes, clock } from './panel.js';
+import { SocketPanel } from './socket.js';
 
 const KEPT_ROWS = 200;
+const SWITCHING_PROTOCOLS = 101;
 
-/** NDJSON by fetch(). */
-export class LogPanel extends FollowingPanel {
+/** Lines that the server pushes. */
+export class LogPanel extends SocketPanel {
+  path = '/log?last=20';
+  /** Lines have no id: the last ones are sent again. */
+  id = '';
+
   constructor(section) {
     super(section);
     this.rows = section.querySelector('tbody');
     this.scroll = section.querySelector('.scroll');
-    section.querySelector('#log-request').addEventListener('click', () => this.request());
+    section.querySelector('#log-request').addEventListener('click', () => void fetch('/', { method: 'HEAD' }));
+    void this.start();
   }
 
-  async request() {
-    if (!this.running) {
-      void this.start();
-    }
-    await fetch('/', { method: 'HEAD' });
-  }
-
-  /** Until it ends, which it never does by itself. */
-  async follow(signal, again) {
-    const response = await open('/log?last=20', { signal });
-    this.connected(again);
+  opened() {
     this.rows.replaceChildren();
-    for await (const line of records(response)) {
-      const row = line.lagged
-        ? noteRow(`${line.lagged.dropped} lines were left out: the page was too slow`)
-        : lineRow(line);
-      addAtEnd(this.scroll, this.rows, row, KEPT_ROWS);
-    }
+  }
+
+  received({ type, data }) {
+    const row =
+      type === 'lagged' ? noteRow(`${data.dropped} lines were left out: the page was too slow`) : lineRow(data);
+    addAtEnd(this.scroll, this.rows, row, KEPT_ROWS);
   }
 }
 
@@ -43,7 +38,9 @@ function cell(text, className = '') {
 
 function lineRow({ at, method, path, status, bytes: count, ms, complete }) {
   const row = document.createElement('tr');
-  const outcome = complete ? cell(status, status < 400 ? '' : 'refused') : cell(`${status} unfinished`, 'cut');
+  // Of a WebSocket, the response is not finished but upgraded.
+  const whole = complete || status === SWITCHING_PROTOCOLS;
+  const outcome = whole ? cell(status, status < 400 ? '' : 'refused') : cell(`${status} unfinished`, 'cut');
   const took = ms < 1_000 ? `${ms} ms` : `${(ms / 1_000).toFixed(1)} s`;
   row.append(cell(clock(at)), cell(`${method} ${path}`), outcome, cell(bytes(count), 'number'), cell(took, 'number'));
   return row;

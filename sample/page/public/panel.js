@@ -25,6 +25,21 @@ export class Panel {
     this.say('live', `${this.live}. ${text}`);
   }
 
+  /** Stops while nobody looks. {@link resume} continues. */
+  suspend(why) {
+    this.suspended = this.running;
+    if (this.running) {
+      this.stop(why);
+    }
+  }
+
+  resume() {
+    if (this.suspended) {
+      this.suspended = false;
+      void this.start();
+    }
+  }
+
   set on(on) {
     this.running = on;
     if (this.toggle.hasAttribute('aria-checked')) {

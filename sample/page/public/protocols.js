@@ -1,4 +1,5 @@
 import { EventSourceLane, NdjsonLane, WebSocketLane } from './lanes.js';
+import { Metrics } from './metrics.js';
 import { Panel } from './panel.js';
 
 const LANES = { SSE: EventSourceLane, NDJSON: NdjsonLane, WebSocket: WebSocketLane };
@@ -9,11 +10,19 @@ export class ProtocolsPanel extends Panel {
   constructor(section) {
     super(section);
     this.detail = section.querySelector('.compared');
+    const metrics = new Metrics(section);
+    const listener = {
+      machine: (data) => metrics.machine(data),
+      watching: (data) => metrics.watching(data),
+      sample: (data) => metrics.sample(data),
+      changed: () => this.compare(),
+    };
     this.lanes = Object.entries(LANES).map(([name, Lane]) => ({
       name,
-      panel: new Lane(section.querySelector(`#${name.toLowerCase()}`), () => this.compare()),
+      panel: new Lane(section.querySelector(`#${name.toLowerCase()}`), listener),
     }));
     section.querySelector('.lanes').addEventListener('click', () => this.switched());
+    this.start();
   }
 
   start() {
@@ -23,9 +32,23 @@ export class ProtocolsPanel extends Panel {
     this.switched();
   }
 
-  stop() {
+  stop(why) {
     for (const { panel } of this.lanes) {
-      panel.stop();
+      panel.stop(why);
+    }
+    this.switched();
+  }
+
+  suspend(why) {
+    for (const { panel } of this.lanes) {
+      panel.suspend(why);
+    }
+    this.switched();
+  }
+
+  resume() {
+    for (const { panel } of this.lanes) {
+      panel.resume();
     }
     this.switched();
   }
@@ -35,7 +58,7 @@ export class ProtocolsPanel extends Panel {
     this.compare();
   }
 
-  /** From the first to the last sample that all of them had the time to bring. */
+  /** Compares from the first to the last sample that all lanes had the time to bring. */
   compare() {
     const lanes = this.lanes.filter(({ panel }) => panel.running && panel.tally.kept.length > 0);
     const kept = lanes.map(({ panel }) => panel.tally.kept);
@@ -46,15 +69,14 @@ export class ProtocolsPanel extends Panel {
   }
 
   judge(names, [one = [], ...others]) {
-    const compared = others.length > 0 && one.length > 0;
-    this.detail.textContent = compared ? `Compared: ${one.length} samples, #${one[0].n} to #${one.at(-1).n}` : '\u00a0';
-    if (!compared) {
+    if (others.length === 0 || one.length === 0) {
       const off = this.lanes.every(({ panel }) => !panel.running);
-      this.say('idle', off ? 'All are switched off' : 'There is something to compare when two of them have brought it');
+      this.say('idle', off ? 'All are switched off' : 'Waiting for two protocols to bring the same samples');
       return;
     }
     const same = others.every((other) => JSON.stringify(other) === JSON.stringify(one));
     const what = same ? 'bring the same samples in the same order' : 'do not bring the same samples';
     this.say(same ? 'live' : 'failed', `${names} ${what}`);
+    this.detail.textContent = `${one.length} compared`;
   }
 }

@@ -1,6 +1,6 @@
 import { bytes, clock } from './panel.js';
 
-const SHOWN = 5;
+const SHOWN = 3;
 /** To compare with what the others brought: some more than the server sends a newcomer. */
 const KEPT = 200;
 
