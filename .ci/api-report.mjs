@@ -42,9 +42,9 @@ function report(entry, types) {
       message.handled = message.logLevel !== 'error';
     },
   });
-  // The comments say which names have docstrings. Only signatures are reported.
+  // The comments say which names have docstrings, and a parameter with a docstring is on a line of its own. Only signatures are reported.
   const text = readFileSync(config.reportFilePath, 'utf8');
-  writeFileSync(config.reportFilePath, text.replace(/^ *\/\/.*\n/gm, ''));
+  writeFileSync(config.reportFilePath, text.replace(/^ *\/\/.*\n/gm, '').replace(/\(\n +(?=\w+\??:)/g, '('));
   return succeeded;
 }
 
