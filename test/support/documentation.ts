@@ -87,3 +87,12 @@ export function importedBy(block: Block, specifier: string, system: ModuleSystem
 export function slugOf(file: string): string {
   return basename(file, '.md').toLowerCase();
 }
+
+/** The block of a document that has this name. */
+export function blockNamed(file: string, name: string): Block {
+  const found = blocks.find((block) => block.file === file && block.name === name);
+  if (!found) {
+    throw new Error(`${file} has no block ${name}`);
+  }
+  return found;
+}
