@@ -38,10 +38,18 @@ export default defineConfig({
           ],
         },
         {
-          text: 'Streams',
+          text: 'Tasks',
           items: [
             page('Stream LLM tokens', 'llm-tokens'),
-            page('Export many rows', 'exports'),
+            page('Show a live board', 'live-board'),
+            page('Export rows', 'exports'),
+            page('Log in with a JWT', 'jwt'),
+            page('Run several processes', 'several-processes'),
+          ],
+        },
+        {
+          text: 'Streams',
+          items: [
             page('Return or push chunks', 'sources'),
             page('Choose a format, send events', 'formats'),
             page('Run code with hooks', 'lifecycle-and-hooks'),

@@ -25,6 +25,7 @@ function compilerOptions(): ts.CompilerOptions {
   return {
     ...options,
     // Code of clients runs in browsers.
+    jsx: ts.JsxEmit.ReactJSX,
     lib: [...(options.lib ?? []), 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
     paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
     // An example may show a parameter that it does not use, and client code runs in browsers.

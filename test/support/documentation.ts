@@ -73,14 +73,14 @@ export function moduleOf({ text }: Block, system: ModuleSystem): string {
 export function projectOf(file: string, system: ModuleSystem): Block[] {
   return blocks.filter(({ role, variant, ...block }) => {
     const only = role === 'client' ? 'ESM' : variant;
-    return block.file === file && block.language === 'ts' && (only ?? system) === system;
+    return block.file === file && ['ts', 'tsx'].includes(block.language) && (only ?? system) === system;
   });
 }
 
 /** The named block that a relative import of another block means. */
 export function importedBy(block: Block, specifier: string, system: ModuleSystem): Block | undefined {
   const path = normalize(join(dirname(pathOf(block)), specifier)).replace(/\.js$/, '');
-  return projectOf(block.file, system).find(({ name }) => name === `${path}.ts`);
+  return projectOf(block.file, system).find(({ name }) => name === `${path}.ts` || name === `${path}.tsx`);
 }
 
 /** The name of a document, for folders. */
