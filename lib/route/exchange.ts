@@ -4,6 +4,7 @@ import type { PushSource } from '../source/source.js';
 import { isObservable } from '../source/source-of.js';
 import { StreamError } from '../util/errors.js';
 import { isThenable } from '../util/thenable.js';
+import { expectSerializer } from './chunk-serializer.js';
 import { interceptable, originalOf } from './interceptable.js';
 import type { StreamParameter, StreamParameterKind } from './route-parameter.js';
 import type { StreamPlan } from './route-plan.js';
@@ -75,10 +76,12 @@ export class StreamExchange {
       if (this.live) {
         this.connection.expectChunks();
       }
-      return interceptable(value);
+      const result = interceptable(value);
+      expectSerializer(result);
+      return result;
     };
-    const result = invoke(this);
-    return isThenable(result) ? Promise.resolve(result).then(note) : note(result);
+    const returned = invoke(this);
+    return isThenable(returned) ? Promise.resolve(returned).then(note) : note(returned);
   }
 
   /** Sends the result of the handler or of the interceptors. Waits for it if it is a promise. */

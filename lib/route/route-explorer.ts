@@ -19,6 +19,7 @@ import type { StreamHooks } from '../connection/stream-connection.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamHooksLike } from '../options/streaming.options.js';
 import { StreamError } from '../util/errors.js';
+import { serializeChunks } from './chunk-serializer.js';
 import { instanceFromDI } from './instance-from-di.js';
 import type { RouteContext } from './route-context.js';
 import { checkMapping, checkNoStream, restoreParameters } from './route-decorator.js';
@@ -105,6 +106,7 @@ export class StreamRoutes {
    * response handling. Routes without interceptors do not need it, and are faster without it.
    */
   intercept(config: ApplicationConfig): void {
+    serializeChunks();
     const global = config.getGlobalInterceptors();
     if (this.routes.length > 0 && (global.length > 0 || config.getGlobalRequestInterceptors().length > 0)) {
       global.unshift(streamingInterceptor);

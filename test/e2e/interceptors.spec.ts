@@ -548,16 +548,57 @@ describe.each(PLATFORMS)('%s: the ClassSerializerInterceptor of Nest', (platform
     await client.until('\n{"a":1}\n');
   });
 
-  it('does not change a file or a Response', async () => {
-    const { url } = await start(platform, {
-      controllers: [controllerOf(() => new StreamableFile(Buffer.from('ab'), { type: 'text/csv' }))],
-      ...serialize,
-    });
+  it.each<[string, () => unknown]>([
+    ['a file', () => new StreamableFile(Buffer.from('ab'), { type: 'text/csv' })],
+    ['a Response', () => new Response('ab', { headers: { 'content-type': 'text/csv' } })],
+  ])('does not change %s', async (_what, feed) => {
+    const { url } = await start(platform, { controllers: [controllerOf(feed)], ...serialize });
 
     const response = await fetch(url('/source'));
 
     expect(response.headers.get('content-type')).toBe('text/csv');
     expect(await response.text()).toBe('ab');
+  });
+
+  it('stops a generator when the client leaves', async () => {
+    const stopped = new Recorder<string>();
+    const feed = async function* () {
+      try {
+        for (;;) {
+          yield new User('a');
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      } finally {
+        stopped.add('stopped');
+      }
+    };
+    const { get } = await start(platform, { controllers: [controllerOf(feed, { format: 'ndjson' })], ...serialize });
+    const client = await get('/source');
+    await client.until('{"name":"a"}');
+
+    client.disconnect();
+
+    expect(await stopped.count(1)).toEqual(['stopped']);
+  });
+
+  it('stops a generator whose chunk cannot be serialized, and the client receives the error', async () => {
+    const stopped = new Recorder<string>();
+    const unreadable = {
+      get name(): string {
+        throw new GoneException();
+      },
+    };
+    const feed = async function* () {
+      try {
+        yield unreadable;
+      } finally {
+        stopped.add('stopped');
+      }
+    };
+    const { url } = await start(platform, { controllers: [controllerOf(feed, { format: 'ndjson' })], ...serialize });
+
+    expect((await fetch(url('/source'))).status).toBe(410);
+    expect(await stopped.count(1)).toEqual(['stopped']);
   });
 });
 

@@ -42,6 +42,7 @@ import {
 } from 'rxjs';
 import { Sse } from '../../lib/index.js';
 import { PLATFORMS, startApp, type TestApp } from '../support/app.js';
+import { NEST_MAJOR } from '../support/nest.js';
 import { RawClient } from '../support/raw-client.js';
 
 /**
@@ -494,60 +495,63 @@ async function both(app: TestApp, path: string, method?: string, body?: string) 
 const headerIn = (head: string, name: string): string | undefined =>
   new RegExp(`\r\n${name}: (.*)\r\n`).exec(head)?.[1];
 
-describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/common', (platform) => {
-  let app: TestApp;
+// The guide describes the `@Sse()` of Nest 12. That of Nest 11 sends other bodies, and ends the process or hangs for some of these values.
+if (NEST_MAJOR > 11) {
+  describe.each(PLATFORMS)('%s: a controller written for the @Sse() of @nestjs/common', (platform) => {
+    let app: TestApp;
 
-  beforeAll(async () => {
-    app = await startApp(platform, { controllers: [controllerWith(Sse, 'ours'), controllerWith(NestSse, 'nest')] });
-  });
+    beforeAll(async () => {
+      app = await startApp(platform, { controllers: [controllerWith(Sse, 'ours'), controllerWith(NestSse, 'nest')] });
+    });
 
-  afterAll(() => app.close());
+    afterAll(() => app.close());
 
-  it.each(CASES.map((each, i) => [each.what, each, i] as const))(
-    'that sends %s causes the same bytes as with Nest, or those that the guide describes',
-    async (_what, { differs = [], ours: expected }, i) => {
-      const { ours, nest } = await both(app, `case${i}`);
+    it.each(CASES.map((each, i) => [each.what, each, i] as const))(
+      'that sends %s causes the same bytes as with Nest, or those that the guide describes',
+      async (_what, { differs = [], ours: expected }, i) => {
+        const { ours, nest } = await both(app, `case${i}`);
 
-      if (expected === undefined) {
-        expect(ours.body).toBe(differs.includes('ids') ? nest.body.replace(/^id: \d+\n/gm, '') : nest.body);
-        expect(ours.body === nest.body).toBe(differs.length === 0);
-        expect(ours.status).toBe(nest.status);
-        expect(headerIn(ours.head, 'content-type')).toBe(headerIn(nest.head, 'content-type'));
-        expect(headerIn(ours.head, 'x-feed')).toBe(headerIn(nest.head, 'x-feed'));
-      } else {
-        expect(ours.body).toMatch(expected instanceof RegExp ? expected : new RegExp(`^${escaped(expected)}$`));
-        expect(ours.body).not.toBe(nest.body);
-        expect(differs).not.toEqual([]);
+        if (expected === undefined) {
+          expect(ours.body).toBe(differs.includes('ids') ? nest.body.replace(/^id: \d+\n/gm, '') : nest.body);
+          expect(ours.body === nest.body).toBe(differs.length === 0);
+          expect(ours.status).toBe(nest.status);
+          expect(headerIn(ours.head, 'content-type')).toBe(headerIn(nest.head, 'content-type'));
+          expect(headerIn(ours.head, 'x-feed')).toBe(headerIn(nest.head, 'x-feed'));
+        } else {
+          expect(ours.body).toMatch(expected instanceof RegExp ? expected : new RegExp(`^${escaped(expected)}$`));
+          expect(ours.body).not.toBe(nest.body);
+          expect(differs).not.toEqual([]);
+        }
+      },
+    );
+
+    it.each([
+      ['7/of/me?q=x', 'GET', ''],
+      ['posted', 'POST', '{"a":1}'],
+      ['posted', 'GET', ''],
+      ['option', 'POST', '{"a":1}'],
+      ['one', 'GET', ''],
+      ['two', 'GET', ''],
+      ['', 'GET', ''],
+      ['neighbour', 'GET', ''],
+    ])('responds at the same paths and methods: %s %s', async (path, method, body) => {
+      const { ours, nest } = await both(app, path, method, body);
+
+      expect({ ...ours, head: '', body: ours.body.replaceAll('/ours/', '/nest/') }).toEqual({ ...nest, head: '' });
+    });
+
+    it('has the same headers, except those that the guide names', async () => {
+      const { ours, nest } = await both(app, 'case0');
+
+      for (const name of ['content-type', 'x-accel-buffering']) {
+        expect(headerIn(ours.head, name)).toBe(headerIn(nest.head, name));
       }
-    },
-  );
-
-  it.each([
-    ['7/of/me?q=x', 'GET', ''],
-    ['posted', 'POST', '{"a":1}'],
-    ['posted', 'GET', ''],
-    ['option', 'POST', '{"a":1}'],
-    ['one', 'GET', ''],
-    ['two', 'GET', ''],
-    ['', 'GET', ''],
-    ['neighbour', 'GET', ''],
-  ])('responds at the same paths and methods: %s %s', async (path, method, body) => {
-    const { ours, nest } = await both(app, path, method, body);
-
-    expect({ ...ours, head: '', body: ours.body.replaceAll('/ours/', '/nest/') }).toEqual({ ...nest, head: '' });
+      expect(headerIn(ours.head, 'cache-control')).toBe('no-cache, no-transform');
+      expect(['pragma', 'expires'].map((name) => headerIn(ours.head, name))).toEqual([undefined, undefined]);
+      expect(['pragma', 'expires'].map((name) => headerIn(nest.head, name))).toEqual(['no-cache', '0']);
+    });
   });
-
-  it('has the same headers, except those that the guide names', async () => {
-    const { ours, nest } = await both(app, 'case0');
-
-    for (const name of ['content-type', 'x-accel-buffering']) {
-      expect(headerIn(ours.head, name)).toBe(headerIn(nest.head, name));
-    }
-    expect(headerIn(ours.head, 'cache-control')).toBe('no-cache, no-transform');
-    expect(['pragma', 'expires'].map((name) => headerIn(ours.head, name))).toEqual([undefined, undefined]);
-    expect(['pragma', 'expires'].map((name) => headerIn(nest.head, name))).toEqual(['no-cache', '0']);
-  });
-});
+}
 
 describe('The migration guide', () => {
   const guide = readFileSync(new URL('../../docs/migrating.md', import.meta.url), 'utf8');
