@@ -1,14 +1,16 @@
 import 'reflect-metadata';
 import { deepStrictEqual, rejects, strictEqual } from 'node:assert';
-import { Controller, type INestApplication, Module, type Type } from '@nestjs/common';
-import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
+import type * as runner from 'node:test';
+import { Controller, type INestApplication, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import { ConnectedStream, Sse, Stream, StreamConnection, StreamingModule } from 'nestjs-streaming';
 import { expectNoOpenStreams, streamOf, useFakeClock } from 'nestjs-streaming/testing';
+import { Adapter } from './adapter.js';
 
-// Run by "node --test" and by Vitest, without fast-check, which only broker contracts need.
-const { afterEach, beforeEach, test } = (await import(
-  process.env.VITEST ? 'vitest' : 'node:test'
-)) as typeof import('node:test');
+// Run by "node --test", Vitest and Jest, without fast-check, which only broker contracts need.
+declare const test: typeof runner.test;
+declare const beforeEach: typeof runner.beforeEach;
+declare const afterEach: typeof runner.afterEach;
 
 @Controller('feed')
 class Feed {
@@ -31,13 +33,6 @@ class Feed {
 @Module({ imports: [StreamingModule.forRoot({ shutdown: { grace: 0 } })], controllers: [Feed] })
 class AppModule {}
 
-const platform = process.env.PLATFORM === 'fastify' ? 'Fastify' : 'Express';
-const adapters = (await import(`@nestjs/platform-${platform.toLowerCase()}`)) as Record<
-  string,
-  Type<AbstractHttpAdapter>
->;
-const Adapter = adapters[`${platform}Adapter`];
-if (!Adapter) throw new Error(`No adapter for ${platform}`);
 let app: INestApplication;
 
 beforeEach(async () => {

@@ -1,8 +1,8 @@
 import 'reflect-metadata';
-import { match, strictEqual } from 'node:assert';
+import { ok, strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
-import { Controller, Module, Param, ParseIntPipe, type Type } from '@nestjs/common';
-import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
+import { Controller, Module, Param, ParseIntPipe } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import {
   ConnectedStream,
   Hub,
@@ -18,6 +18,7 @@ import {
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
+import { Adapter } from './adapter.js';
 
 @Controller('feed')
 class Feed {
@@ -55,27 +56,25 @@ class Feed {
 })
 class AppModule {}
 
-const platform = process.argv[2] === 'fastify' ? 'Fastify' : 'Express';
-const adapters = (await import(`@nestjs/platform-${platform.toLowerCase()}`)) as Record<
-  string,
-  Type<AbstractHttpAdapter>
->;
-const Adapter = adapters[`${platform}Adapter`];
-if (!Adapter) throw new Error(`No adapter for ${platform}`);
-const app = await NestFactory.create(AppModule, new Adapter(), { logger: ['error', 'warn'] });
-await app.listen(0, '127.0.0.1');
-const base = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}/feed`;
-const text = async (path: string) => (await fetch(base + path)).text();
-strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
-strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
-strictEqual(await text('/pushed'), 'pushed');
-match(await text('/../console'), /<title>Streams<\/title>/);
-const { prices } = app.get(Feed);
-const first = await prices.publish(1);
-const second = await prices.publish(2);
-const watching = await fetch(`${base}/prices`, { headers: { 'Last-Event-ID': first } });
-const missed = await watching.body?.getReader().read();
-strictEqual(new TextDecoder().decode(missed?.value), `id: ${second}\ndata: 2\n\n`);
-for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
-await app.close();
-console.log(`the packed package streams on ${platform}`);
+// Without top-level await, which CommonJS does not have.
+async function main() {
+  const app = await NestFactory.create(AppModule, new Adapter(), { logger: ['error', 'warn'] });
+  await app.listen(0, '127.0.0.1');
+  const base = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}/feed`;
+  const text = async (path: string) => (await fetch(base + path)).text();
+  strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
+  strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
+  strictEqual(await text('/pushed'), 'pushed');
+  ok((await text('/../console')).includes('<title>Streams'));
+  const { prices } = app.get(Feed);
+  const first = await prices.publish(1);
+  const second = await prices.publish(2);
+  const watching = await fetch(`${base}/prices`, { headers: { 'Last-Event-ID': first } });
+  const missed = await watching.body?.getReader().read();
+  strictEqual(new TextDecoder().decode(missed?.value), `id: ${second}\ndata: 2\n\n`);
+  for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
+  await app.close();
+  console.log(`the packed package streams with ${Adapter.name}`);
+}
+
+void main();

@@ -124,8 +124,13 @@ export function restoreParameters(controller: object, key: string | symbol): voi
     const theirs = parameters.map(([name, parameter]) =>
       parameter[OURS] ? parameter[OURS].standsFor : ([name, parameter] as const),
     );
-    const restored = Object.fromEntries(theirs.filter((each) => each !== undefined));
-    Reflect.defineMetadata(ROUTE_ARGS_METADATA, restored, controller, key);
+    const restored = theirs.filter((each) => each !== undefined);
+    // Nest 11 keeps the decorator of a parameter before the one that replaces it in the overriding method.
+    const valid = restored.filter(
+      ([, parameter], i) =>
+        !streamKindOf(parameter) || !restored.slice(i + 1).some(([, later]) => later.index === parameter.index),
+    );
+    Reflect.defineMetadata(ROUTE_ARGS_METADATA, Object.fromEntries(valid), controller, key);
   }
 }
 
