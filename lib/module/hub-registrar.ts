@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, type OnApplicationShutdown, Optional } from '@nestjs/common';
+import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import { MemoryBroker } from '../broker/memory.broker.js';
 import { Hub } from '../hub/hub.js';
@@ -17,14 +17,14 @@ const BROKER_CLOSE_TIMEOUT_MS = 5_000;
 const applications = new WeakMap<Broker, number>();
 
 /** The hubs of one application, in the order in which they are registered, and the brokers that they use. */
-@Injectable()
 export class HubRegistrar implements OnApplicationShutdown {
   private readonly logger = new Logger('Hub');
   /** The hubs by name. `undefined` while a hub is being opened. */
   private readonly hubs = new Map<string, Hub | undefined>();
   private readonly brokers = new Set<Broker>();
+  private closed: Promise<void> | undefined;
 
-  constructor(@Optional() @Inject(DEFAULT_BROKER) private readonly defaultBroker: Broker = new MemoryBroker()) {
+  constructor(private readonly defaultBroker: Broker = new MemoryBroker()) {
     this.use(defaultBroker);
   }
 
@@ -66,7 +66,12 @@ export class HubRegistrar implements OnApplicationShutdown {
     }
   }
 
-  async onApplicationShutdown(): Promise<void> {
+  onApplicationShutdown(): Promise<void> {
+    this.closed ??= this.close();
+    return this.closed;
+  }
+
+  private async close(): Promise<void> {
     await this.closeAll('hub', [...this], (hub) => hub.close());
     await this.closeAll('broker', [...this.brokers].filter(release), (broker) => this.closeBroker(broker));
   }
@@ -93,6 +98,16 @@ export class HubRegistrar implements OnApplicationShutdown {
       applications.set(broker, (applications.get(broker) ?? 0) + 1);
     }
   }
+}
+
+/** The registrars of the applications in this process, by the modules of the application. */
+const registrars = new WeakMap<object, HubRegistrar>();
+
+/** Returns the registrar of an application. Some versions of Nest 11 create a module again for a module that is loaded later. */
+export function registrarOf(modules: object, defaultBroker: Broker | undefined): HubRegistrar {
+  const registrar = registrars.get(modules) ?? new HubRegistrar(defaultBroker);
+  registrars.set(modules, registrar);
+  return registrar;
 }
 
 /** Returns the error for a name that is registered twice. */

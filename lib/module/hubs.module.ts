@@ -1,13 +1,23 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { getHubToken } from '../decorators/inject-hub.decorator.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { checkHubOptions } from '../hub/hub-checks.js';
 import { markModule } from '../util/package-copy.js';
-import { duplicateHub, HubRegistrar } from './hub-registrar.js';
+import { DEFAULT_BROKER, duplicateHub, HubRegistrar, registrarOf } from './hub-registrar.js';
 
 /** Provides the registrar for all hubs of an application. */
 @Global()
-@Module({ providers: [HubRegistrar], exports: [HubRegistrar] })
+@Module({
+  providers: [
+    {
+      provide: HubRegistrar,
+      useFactory: registrarOf,
+      inject: [ModulesContainer, { token: DEFAULT_BROKER, optional: true }],
+    },
+  ],
+  exports: [HubRegistrar],
+})
 export class HubRegistrarModule {}
 
 /** Provides the hubs of one call of `registerHub()`. */

@@ -46,7 +46,7 @@ import { StreamingRuntime } from '../../lib/module/streaming.runtime.js';
 import { LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { deferred } from '../support/events.js';
 import { dataOf, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
-import { NEST_MAJOR } from '../support/nest.js';
+import { IS_NEST_11_0, NEST_MAJOR } from '../support/nest.js';
 import { turns, useApps } from '../support/running.js';
 
 const launch = useApps();
@@ -266,6 +266,11 @@ class HookedRoutes {
 const REQUEST_SCOPED: [string, string, Partial<DynamicModule>][] =
   NEST_MAJOR > 11 ? [['a request-scoped provider', 'PerRequest', { providers: [PerRequest] }]] : [];
 
+/** Nest 11.0 overflows the stack where its middleware cannot be created, whatever it lacks. */
+const MIDDLEWARE: [string, string, Partial<DynamicModule>][] = IS_NEST_11_0
+  ? []
+  : [['middleware', 'UnknownMiddleware', { imports: [StreamingModule.forRoot(), HUBS(), WithMiddleware] }]];
+
 describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
   const factory = { provide: 'FACTORY', useFactory: (hub: Hub) => hub.name, inject: [getHubToken(UNKNOWN)] };
 
@@ -285,7 +290,7 @@ describe.each(PLATFORMS)('%s: an unknown hub', (platform) => {
     ['a pipe', 'UnknownPipe', { controllers: [PipedRoutes] }],
     ['an exception filter', 'UnknownFilter', { controllers: [FilteredRoutes] }],
     ['stream hooks', 'UnknownHooks', { controllers: [HookedRoutes] }],
-    ['middleware', 'UnknownMiddleware', { imports: [StreamingModule.forRoot(), HUBS(), WithMiddleware] }],
+    ...MIDDLEWARE,
   ])('that is injected into %s is named by the error of Nest at start-up', async (_where, user, root) => {
     const starting = boot(platform, [StreamingModule.forRoot(), HUBS()], root);
 
