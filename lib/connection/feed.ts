@@ -139,7 +139,12 @@ export class Feed implements SharedPort, PushPort {
 
   /** Takes a chunk of the source. Returns a promise if the next chunk has to wait. */
   emit(chunk: unknown): void | PromiseLike<unknown> {
-    const gate = this.stream.opening?.gate;
+    const { opening, scope } = this.stream;
+    if (opening === undefined && typeof chunk === 'string' && scope.hooks.ofChunks.length === 0) {
+      // Most chunks: without this, the calls in between cost a fifth of such a chunk.
+      return this.write(chunk);
+    }
+    const gate = opening?.gate;
     if (gate === undefined) {
       return this.take(chunk);
     }

@@ -96,6 +96,11 @@ function encodeSse(event: StreamEvent, hasIds = false): string {
   return text === '' || (hasIds && isBare(event)) ? text : `${text}\n`;
 }
 
+/** Encodes an event that consists of a string as data. For most chunks, looking for other fields would cost more than the encoding. */
+export function encodeSseString(data: string): string {
+  return hasLineBreak(data) ? `${lines('data: ', data)}\n` : `data: ${data}\n\n`;
+}
+
 /** Server-Sent Events (WHATWG HTML §9.2). Heartbeats are comments. */
 export const sseFormat: StreamFormat = {
   name: 'sse',

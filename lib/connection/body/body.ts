@@ -101,7 +101,7 @@ export class Body {
   }
 
   /** The counts of dropped chunks, created at the first use, since most streams drop none. */
-  get losses(): Losses {
+  get losses(): LossCount {
     this.lost ??= new LossCount();
     return this.lost;
   }
@@ -160,13 +160,15 @@ export class Body {
   /** Encodes a chunk. Returns a promise if the chunk is an event with a promise as data. */
   encode(chunk: unknown): Encoded | Promise<Encoded> {
     try {
-      if (this.encoding?.counts) {
-        void this.encoding.head;
+      const { encoding } = this;
+      if (typeof chunk === 'string' && encoding?.encodeString !== undefined) {
+        return encoding.encodeString(chunk);
       }
+      encoding?.prepare();
       if (chunk instanceof HubEvent) {
         this.hasIds = true;
         const format = this.formatFor(chunk.data);
-        return !this.encoding?.counts ? encodeShared(chunk, format) : encodeHubEvent(chunk, format);
+        return this.encoding?.counts ? encodeHubEvent(chunk, format) : encodeShared(chunk, format);
       }
       const event = eventIn(chunk, this.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
@@ -329,13 +331,13 @@ export class Body {
     }
     while (overflow === 'drop-oldest' && full() && outbox.dropOldest()) {
       this.chunks--;
-      this.countDropped();
+      this.losses.count();
     }
     if (!full()) {
       return 'take';
     }
     // With `drop-oldest`, no queued chunk could be dropped: they are partly sent, or still in a hook.
-    this.countDropped();
+    this.losses.count();
     return 'drop';
   }
 
@@ -413,11 +415,6 @@ export class Body {
     if (begins) {
       outbox.keepOldest();
     }
-  }
-
-  private countDropped(): void {
-    this.lost ??= new LossCount();
-    this.lost.count();
   }
 
   private reportDropped(): void {

@@ -1,5 +1,6 @@
 import { type Encoded, type StreamFormat, type StreamFormatState, withState } from '../../format/format.js';
 import { JSON_FORMATS } from '../../format/formats.js';
+import { encodeSseString, sseFormat } from '../../format/sse.format.js';
 
 /** The encodings of formats without state: all bodies of a format share one. */
 const shared = new WeakMap<StreamFormat, Encoding>();
@@ -11,6 +12,8 @@ export class Encoding {
   readonly framed: boolean;
   /** Whether a string may end within a character that the next string continues. */
   readonly continues: boolean;
+  /** Encodes a string, where the format has a faster way than to encode an event. */
+  readonly encodeString: ((text: string) => string) | undefined;
   private opener: Encoded | undefined;
 
   private constructor(
@@ -19,6 +22,7 @@ export class Encoding {
   ) {
     this.format = state ? withState(format, state) : format;
     this.continues = !JSON_FORMATS.has(format);
+    this.encodeString = format === sseFormat ? encodeSseString : undefined;
     this.framed = format.open !== undefined || format.separator !== undefined || state?.open !== undefined;
   }
 
@@ -43,11 +47,15 @@ export class Encoding {
 
   /** The bytes before the first chunk. If the format has state, they are created once, before that chunk. */
   get head(): Encoded {
-    if (this.state?.open === undefined) {
-      return this.format.open ?? '';
+    this.prepare();
+    return this.opener ?? this.format.open ?? '';
+  }
+
+  /** Creates the bytes before the first chunk, if the format has state. */
+  prepare(): void {
+    if (this.state?.open !== undefined) {
+      this.opener ??= this.state.open();
     }
-    this.opener ??= this.state.open();
-    return this.opener;
   }
 
   /** The bytes after the last chunk. */
