@@ -8,11 +8,11 @@ export class HandlerCall extends AsyncResource {
 
   /**
    * @param beganAt when the handler was called
-   * @param admissions left when the stream has ended
+   * @param admission left when the stream has ended
    */
   constructor(
     readonly beganAt: number,
-    readonly admissions: readonly Admission[],
+    readonly admission: Admission | undefined,
   ) {
     super('StreamConnection');
   }

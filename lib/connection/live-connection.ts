@@ -159,11 +159,11 @@ export class LiveConnection
     this.transport.expect?.();
   }
 
-  /** Called before the handler is called. `admissions` are left when the stream has ended. */
-  begin(admissions: readonly Admission[] = []): void {
+  /** Called before the handler is called. `admission` is left when the stream has ended. */
+  begin(admission?: Admission): void {
     const { registry } = this.settings.services;
     this.lifecycle.call();
-    this.scope.call = new HandlerCall(registry.clock.read(), admissions);
+    this.scope.call = new HandlerCall(registry.clock.read(), admission);
     registry.add(this);
     this.body.progress();
     this.opening?.begin();
@@ -310,9 +310,7 @@ export class LiveConnection
 
   release(reason: StreamCloseReason): void {
     this.settings.services.registry.delete(this, reason);
-    for (const admission of this.scope.call?.admissions ?? []) {
-      admission.leave();
-    }
+    this.scope.call?.admission?.leave();
     this.body.release(() => this.closeError());
     this.opening?.settle();
     if (!this.opening?.refused) {

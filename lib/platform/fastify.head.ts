@@ -1,5 +1,6 @@
 import { type IncomingMessage, type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http';
 import { CONTENT_LENGTH } from '../transport/framing-headers.js';
+import { onceResponseCloses } from '../transport/response-close.js';
 import type { BodyType, CommittedHead, ResponseHead } from '../transport/response-head.js';
 import { onceSocketCloses } from '../transport/socket-close.js';
 import type { OutgoingHeaders } from '../transport/transport.js';
@@ -147,11 +148,11 @@ function completeWhenClosed(raw: ServerResponse<IncomingMessage>): void {
     // Fastify has added no listener, as it has neither hooks nor a log.
     return;
   }
-  raw.on('close', complete);
+  onceResponseCloses(raw, complete);
   if (raw.socket === null) {
     // The response waits behind another one on its connection. Node.js does not emit `close` on a waiting response.
     const stop = onceSocketCloses(raw.req.socket, () => complete.call(raw));
-    raw.on('close', stop);
+    onceResponseCloses(raw, stop);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { dropResponse } from '../transport/drop-response.js';
+import { onceResponseCloses } from '../transport/response-close.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { isEventSource } from './event-source.js';
 import { pathOf } from './path-matcher.js';
@@ -62,7 +63,7 @@ export class ServerClosing {
     server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
       this.silent.delete(socket);
       this.unanswered.add(response);
-      response.on('close', onResponseClose);
+      onceResponseCloses(response, onResponseClose);
       if (this.drops) {
         this.drop(response);
       }

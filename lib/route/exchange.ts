@@ -123,10 +123,10 @@ export class StreamExchange {
    */
   enter(): boolean {
     if (this.admitted === undefined) {
-      const admissions = this.plan.admit(this.connection, this.carrier);
-      this.admitted = admissions !== undefined;
-      if (admissions) {
-        this.connection.begin(admissions);
+      const admission = this.plan.admit(this.connection, this.carrier);
+      this.admitted = admission !== undefined;
+      if (admission) {
+        this.connection.begin(admission);
         if (this.claimed) {
           this.connection.expectMessages();
         }

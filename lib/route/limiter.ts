@@ -118,6 +118,31 @@ class CountedStream implements Admission {
   }
 }
 
+/** The admission of a stream that several limiters count. */
+class SeveralAdmissions implements Admission {
+  constructor(
+    private readonly first: Admission,
+    private readonly second: Admission,
+  ) {}
+
+  leave(): void {
+    this.first.leave();
+    this.second.leave();
+  }
+}
+
+const UNLIMITED: Admission = { leave: () => undefined };
+
+/** Counts a stream in all limiters. Most routes have one, whose admission needs no list around it. */
+export function enterAll(limiters: readonly StreamLimiter[], applicant: Applicant): Admission {
+  let admission = UNLIMITED;
+  for (const limiter of limiters) {
+    const next = limiter.enter(applicant);
+    admission = admission === UNLIMITED ? next : new SeveralAdmissions(admission, next);
+  }
+  return admission;
+}
+
 /** Returns the count of a key. Creates it if there is none. */
 function countOf<K>(counts: { get(key: K): Count | undefined; set(key: K, count: Count): unknown }, key: K): Count {
   let count = counts.get(key);

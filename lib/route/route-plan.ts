@@ -22,7 +22,7 @@ import { Http2Transport } from '../transport/http2.transport.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
-import { jittered, type OverLimit, type StreamLimiter } from './limiter.js';
+import { enterAll, jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
@@ -139,10 +139,10 @@ export class StreamPlan {
   /**
    * Counts a stream, or refuses it.
    * @param carrier the socket or the HTTP/2 session of the stream
-   * @returns its admissions, or `undefined` if its client has received a response that makes it reconnect later
+   * @returns its admission, or `undefined` if its client has received a response that makes it reconnect later
    * @throws {HttpException} the response for any other client
    */
-  admit(connection: LiveConnection, carrier: object): readonly Admission[] | undefined {
+  admit(connection: LiveConnection, carrier: object): Admission | undefined {
     const applicant = { request: connection.request, carrier };
     const { isDraining, limiters } = this.parts;
     if (isDraining()) {
@@ -154,7 +154,7 @@ export class StreamPlan {
         return this.refuse(connection, over, jittered(over.retryAfter));
       }
     }
-    return limiters.map((limiter) => limiter.enter(applicant));
+    return enterAll(limiters, applicant);
   }
 
   /** Makes an `EventSource` reconnect later instead of responding with 503. Throws for all other clients. */

@@ -5,6 +5,7 @@ import { dropResponse } from './drop-response.js';
 import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import { TRUNCATION_DELAY_MS } from './linger.js';
+import { onceResponseCloses } from './response-close.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import { declareLength, hasLength, STREAM_HEADERS } from './stream-headers.js';
@@ -82,7 +83,7 @@ export class Http1Transport implements Transport {
   listen(listener: TransportListener): void {
     this.listener = listener;
     this.response[TRANSPORT] = this;
-    this.response.on('close', onResponseClose);
+    onceResponseCloses(this.response, onResponseClose);
     this.lifted = liftIdleTimeout(this.response.req.socket);
     if (this.queued) {
       // When a socket closes, Node.js emits `close` only on the first response of the connection.
