@@ -1,11 +1,10 @@
 import { createReadStream, type ReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { BadRequestException, Injectable, NotFoundException } from '@nestjs/common';
 
-const ROOT = new URL('../../../', import.meta.url);
-/** The files that may be exported. A name that a client sends is never part of a path. */
+/** The files that may be exported, below the folder in which the sample is started. A name that a client sends is never part of a path. */
 const FILES = new Map([
   ['package-lock.json', 'package-lock.json'],
   ['corpus.txt', 'sample/chat/corpus.txt'],
@@ -28,7 +27,7 @@ export class ExportService {
     if (relative === undefined) {
       throw new BadRequestException(`file is one of ${[...FILES.keys()].join(', ')}`);
     }
-    const path = fileURLToPath(new URL(relative, ROOT));
+    const path = resolve(relative);
     const { size } = await stat(path).catch((error: Error) => {
       throw new NotFoundException(`${name} is not on this machine`, { cause: error });
     });

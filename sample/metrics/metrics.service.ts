@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { Injectable, Logger, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
 import { type Hub, InjectHub, StreamRegistry } from 'nestjs-streaming';
@@ -11,6 +12,8 @@ const SETTLED_MS = 100;
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
+  /** The versions of Nest and Node.js. */
+  readonly nest: string;
   readonly node: string;
   readonly platform: string;
 }
@@ -35,6 +38,7 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
   readonly machine: Machine = {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
+    nest: createRequire(import.meta.url)('@nestjs/core/package.json').version,
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
   };

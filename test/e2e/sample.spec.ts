@@ -63,7 +63,10 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
       const [machine, first, second] = await events(await fetch(sample.url('/metrics')), 3, 'machine', 'sample');
 
       expect(machine).toMatchObject({ event: 'machine', id: undefined });
-      expect(JSON.parse(machine?.data ?? '')).toMatchObject({ node: process.version });
+      expect(JSON.parse(machine?.data ?? '')).toMatchObject({
+        nest: expect.stringMatching(new RegExp(`^${process.env.NEST ?? '12'}\\.`)),
+        node: process.version,
+      });
       expect(first).toMatchObject({ event: 'sample', id: expect.stringMatching(/^[\w-]{4}\.\w+\.\w+$/) });
       const [one, two] = [JSON.parse(first?.data ?? ''), JSON.parse(second?.data ?? '')];
       expect(two.n).toBe(one.n + 1);

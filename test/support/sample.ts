@@ -114,7 +114,7 @@ export interface Sample {
 
 /** The built sample in a separate process, on a free port unless one is given. */
 export async function startSample(env: Readonly<Record<string, string>> = {}): Promise<Sample> {
-  const program = Program.start(process.execPath, ['sample/dist/main.js'], { PORT: '0', OPENAI_BASE_URL: '', ...env });
+  const program = Program.start(process.execPath, ['sample/start.mjs'], { PORT: '0', OPENAI_BASE_URL: '', ...env });
   const [, port] = await program.until(/Open http:\/\/localhost:(\d+)/);
   return { program, port: Number(port), url: (path) => `http://localhost:${port}${path}` };
 }

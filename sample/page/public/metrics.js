@@ -25,8 +25,8 @@ export class Metrics {
     this.subscribers = section.querySelector('.watching');
   }
 
-  machine({ cpu, cores, node, platform }) {
-    this.about = `${cores} × ${cpu} · Node.js ${node} on ${platform}`;
+  machine({ cpu, cores, nest, node, platform }) {
+    this.about = `${cores} × ${cpu} · Nest ${nest} · Node.js ${node} on ${platform}`;
   }
 
   watching({ watching }) {
