@@ -148,13 +148,12 @@ class StreamDescription {
       this.apply(this.swagger.ApiExtraModels(item.model));
     }
     const byDefault = this.negotiated ? 'A stream, in the format the `Accept` header asks for' : 'A stream';
-    const ofMethod = this.responsesOf(this.route.handler)[status]?.description;
-    this.respond({
-      status: status as '2XX',
-      // `@nestjs/swagger` would append this description to that of the method.
-      description: ofMethod ? '' : String(said?.description || byDefault),
-      content: streamContent(this.formats, item?.schema, this.application.openapi || undefined),
-    });
+    // Written directly: `@nestjs/swagger` 11.0 would replace the response of the method, and later versions would join the descriptions.
+    const own = this.responsesOf(this.route.handler);
+    const description = own[status]?.description || said?.description || byDefault;
+    const content = streamContent(this.formats, item?.schema, this.application.openapi || undefined);
+    const described = { ...own, [status]: { ...own[status], description, content } };
+    Reflect.defineMetadata(DECORATORS.API_RESPONSE, described, this.route.handler);
   }
 
   /** The responses that the method and its class describe already. */
