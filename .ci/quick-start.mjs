@@ -1,24 +1,29 @@
 // Follows docs/quick-start.md word by word in projects that the real `nest new` makes: runs its commands, writes its files, and
-// compares what its commands print with what the page says. The tarball takes the place of the published package.
+// compares what its commands print with what the page says. The tarball takes the place of the published package. Then it does
+// the same with the guides to the most common tasks, in the same project.
 //
 //   node .ci/quick-start.mjs <tarball> [11 | 12-esm | 12-cjs]…
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { isBuiltin } from 'node:module';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 
+const GUIDES = ['live-board', 'llm-tokens', 'exports', 'jwt', 'several-processes'];
 /**
- * The projects: the version of Nest, the module system of the page's blocks, and how the question of the CLI is answered: a
- * key for each text that it shows.
+ * The projects: the version of Nest, the module system of the page's blocks, the guides that are followed, and how the
+ * question of the CLI is answered: a key for each text that it shows.
  */
 const PROJECTS = {
-  11: { nest: 11, system: 'CommonJS', answers: [] },
-  '12-esm': { nest: 12, system: 'ESM', answers: [['Which module system', '\r']] },
+  11: { nest: 11, system: 'CommonJS', guides: GUIDES, answers: [] },
+  '12-esm': { nest: 12, system: 'ESM', guides: GUIDES, answers: [['Which module system', '\r']] },
   '12-cjs': {
     nest: 12,
     system: 'CommonJS',
+    guides: [],
     answers: [
       ['Which module system', '\x1b[B'],
       ['❯ CJS', '\r'],
@@ -33,9 +38,13 @@ const names = only.length > 0 ? only : Object.keys(PROJECTS);
 if (!tarball || names.some((name) => !(name in PROJECTS))) {
   throw new Error('Usage: node .ci/quick-start.mjs <tarball> [11 | 12-esm | 12-cjs]…');
 }
-const page = readFileSync(new URL('../docs/quick-start.md', import.meta.url), 'utf8');
 const BLOCK = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)[^\n]*\n([\s\S]*?)^```$/gm;
-const blocks = [...page.matchAll(BLOCK)].map(([, file, system, language, text]) => ({ file, system, language, text }));
+
+/** The blocks of a page. */
+function blocksOf(name) {
+  const page = readFileSync(new URL(`../docs/${name}.md`, import.meta.url), 'utf8');
+  return [...page.matchAll(BLOCK)].map(([, file, system, language, text]) => ({ file, system, language, text }));
+}
 
 /** Runs a command, answers its questions, and resolves to what it prints. `script` gives it a terminal, without which nothing is asked. */
 function run(command, { cwd, env, answers = [] }) {
@@ -68,6 +77,14 @@ function freePort() {
   });
 }
 
+function accepts(port) {
+  return new Promise((done) => {
+    const socket = connect(port, 'localhost');
+    socket.once('connect', () => done(true)).once('error', () => done(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
 /** What is printed, as it is compared: the middle of an id is drawn anew, and the wording of curl's errors changes. */
 const comparable = (text) =>
   text
@@ -93,17 +110,39 @@ class Reader {
     console.log(`quick start ${this.name}: ${line}`);
   }
 
-  async follow() {
-    for (const { file, system, language, text } of blocks) {
-      if (file !== undefined && (system ?? this.project.system) === this.project.system) {
+  async follow(name) {
+    const { system: own } = this.project;
+    for (const { file, system, language, text } of blocksOf(name)) {
+      if (file !== undefined && (system ?? own) === own) {
         mkdirSync(dirname(join(this.cwd, file)), { recursive: true });
-        writeFileSync(join(this.cwd, file), text);
+        writeFileSync(join(this.cwd, file), this.inProject(text));
       } else if (file === undefined && language === 'sh') {
         for (const command of text.trimEnd().split('\n')) await this.type(command);
       } else if (file === undefined && language === 'text') {
         await this.session(text);
       }
     }
+  }
+
+  /** Follows a guide, which begins with a project without controllers of its own. */
+  async followGuide(name) {
+    const lacking = blocksOf(name)
+      .flatMap(({ text }) => [...text.matchAll(/ from '(node:.+?)';$/gm)])
+      .find(([, module]) => !isBuiltin(module));
+    if (lacking) {
+      this.say(`skipped ${name}: Node.js ${process.version} has no ${lacking[1]}`);
+      return;
+    }
+    await this.stop();
+    for (const folder of ['src', 'public', 'web', 'dist'])
+      rmSync(join(this.cwd, folder), { recursive: true, force: true });
+    this.say(`docs/${name}.md`);
+    await this.follow(name);
+  }
+
+  /** A file as readers paste it: in a CommonJS project, without the `.js` of relative imports. */
+  inProject(text) {
+    return this.project.system === 'ESM' ? text : text.replace(/(from '\.{1,2}\/.*)\.js(?=';$)/gm, '$1');
   }
 
   async type(command) {
@@ -119,6 +158,7 @@ class Reader {
     } else {
       const own = command
         .replace(/^(npm install )nestjs-streaming$/, `$1${resolve(tarball)}`)
+        .replace(/^(npm install @nestjs\/jwt)$/, `$1@${this.project.nest}`)
         .replace(/^npx /, 'npx --yes ');
       const answers = nest === undefined ? [] : this.project.answers;
       await run(own, { cwd: this.cwd, env: this.env, answers });
@@ -128,6 +168,7 @@ class Reader {
   async session(text) {
     for (const step of text.split(/^(?=\$ |# restart$)/m)) {
       const [line, ...expected] = step.split('\n');
+      if (!/^(\$ |# restart$)/.test(line)) continue; // the output of a client
       this.say(line);
       if (line === '# restart') {
         await this.stop();
@@ -158,6 +199,7 @@ class Reader {
         });
       }
     });
+    while (this.server.exitCode === null && !(await accepts(this.port))) await setTimeout(50); // Nest says that it has started just before it listens
   }
 
   /** Stops it as Ctrl+C does: the signal reaches all processes of the command. */
@@ -166,9 +208,11 @@ class Reader {
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
     const ended = once(server, 'exit');
     process.kill(-server.pid, 'SIGINT');
-    const timer = setTimeout(() => process.kill(-server.pid, 'SIGKILL'), 20_000);
-    await ended;
-    clearTimeout(timer);
+    const inTime = await Promise.race([ended, setTimeout(20_000, undefined, { ref: false })]);
+    if (inTime === undefined) {
+      process.kill(-server.pid, 'SIGKILL');
+      throw new Error(`${this.starting} did not end within 20 s after Ctrl+C`);
+    }
     this.server = undefined;
   }
 }
@@ -205,8 +249,9 @@ async function quickStart(name) {
   const directory = mkdtempSync(join(tmpdir(), 'quick-start-'));
   const reader = new Reader(name, directory, await freePort());
   try {
-    await reader.follow();
+    await reader.follow('quick-start');
     await browse(reader);
+    for (const guide of reader.project.guides) await reader.followGuide(guide);
   } finally {
     await reader.stop();
     rmSync(directory, { recursive: true, force: true });
