@@ -6,8 +6,9 @@ export const INTERNAL_ERROR = 0x2;
 
 /** Drops a response at once: its connection, or over HTTP/2 only its stream. */
 export function dropResponse(response: ServerResponse | Http2ServerResponse): void {
-  if ('stream' in response) {
-    const { stream } = response;
+  // A property such as `stream` does not identify a response of HTTP/2, since middleware adds properties of its own.
+  if (response.req.httpVersionMajor === 2) {
+    const { stream } = response as Http2ServerResponse;
     stream.close(INTERNAL_ERROR);
     // The reset is queued behind other bytes of the connection, which the client may never read. destroy() does not wait for that.
     stream.destroy();

@@ -455,3 +455,29 @@ describe.each(PLATFORMS)('%s: an option', (platform) => {
     await expect(startApp(platform, { options: options as StreamingModuleOptions })).rejects.toThrow(problem);
   });
 });
+
+describe.each(PLATFORMS)('%s: a response to which middleware has added a property', (platform) => {
+  it('named stream is closed with its connection, if its client is too slow', async () => {
+    const { Feed, streams } = pushing({ format: 'text', queue: { items: 20 } });
+    const { get, logs, sockets } = await start(platform, {
+      controllers: [Feed],
+      configure: (app) => {
+        app.use((_request: unknown, response: object, next: () => void) => {
+          Object.assign(response, { stream: () => undefined });
+          next();
+        });
+      },
+    });
+    const client = await get('/feed');
+    const [stream] = await streams.count(1);
+    client.socket.pause();
+
+    for (let sent = 0; stream?.state !== 'closed' && sent < 10_000; sent++) {
+      void stream?.send(KIB);
+    }
+
+    expect(stream?.state).toBe('closed');
+    expect(sockets.seen[0]?.destroyed).toBe(true);
+    expect(logs.of('error')).toEqual([]);
+  });
+});
