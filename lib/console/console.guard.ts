@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import {
   type CanActivate,
   type ExecutionContext,
@@ -11,7 +11,7 @@ import { ModuleRef } from '@nestjs/core';
 import { isSameOrigin } from '../platform/same-origin.js';
 import { instanceFromDI } from '../route/instance-from-di.js';
 import { StreamError } from '../util/errors.js';
-import { incomingOf } from './incoming.js';
+import type { PlatformRequest } from './incoming.js';
 import { isGuard, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 export const CONSOLE_OPTIONS = Symbol('nestjs-streaming:console-options');
@@ -30,7 +30,7 @@ const LOCAL_NAME = /^((.+\.)?localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
  */
 const onlyThisMachine: CanActivate = {
   canActivate(context) {
-    const { headers, socket } = requestOf(context);
+    const { headers, socket } = context.switchToHttp().getRequest<PlatformRequest>();
     if (LOOPBACK.test(socket.remoteAddress ?? '') && LOCAL_NAME.test(hostnameOf(headers))) {
       return true;
     }
@@ -82,8 +82,4 @@ export class SameOriginGuard implements CanActivate {
 function hostnameOf(headers: IncomingHttpHeaders): string {
   const url = `http://${headers[':authority'] ?? headers.host}`;
   return URL.canParse(url) ? new URL(url).hostname : '';
-}
-
-function requestOf(context: ExecutionContext): IncomingMessage {
-  return incomingOf(context.switchToHttp().getRequest());
 }

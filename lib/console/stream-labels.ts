@@ -1,5 +1,5 @@
 import type { ObservedStream } from '../connection/registry/stream-observer.js';
-import { clientOf, incomingOf, pathOf } from './incoming.js';
+import { clientOf, type PlatformRequest, pathOf } from './incoming.js';
 
 /** The longest text that is kept or sent: clients choose their user agent and path. */
 const LONGEST_TEXT = 160;
@@ -33,7 +33,7 @@ export function labelsOf(stream: ObservedStream, client = clientOf(stream.reques
     protocol: PROTOCOLS[protocol],
     format,
     client: short(client),
-    agent: short(incomingOf(request).headers['user-agent'] ?? ''),
+    agent: short((request as PlatformRequest).headers['user-agent'] ?? ''),
   };
 }
 

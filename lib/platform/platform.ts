@@ -19,7 +19,8 @@ export function isResponse(value: unknown): value is PlatformResponse {
 }
 
 function isFastify(response: PlatformResponse): response is FastifyReplyLike {
-  return 'raw' in response;
+  // Its property `raw` is not enough: a middleware of Express may add one with that name.
+  return 'hijack' in response;
 }
 
 export function exchangeOn(response: PlatformResponse): PlatformExchange {

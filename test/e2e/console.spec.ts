@@ -288,6 +288,28 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await snapshot(app)).toMatchObject({ open: 1, bytes: 4 });
   });
 
+  it('shows streams, and lets them end, whatever properties middleware adds to requests and responses', async () => {
+    const app = await serve(platform, undefined, {
+      configure: (nest) => {
+        nest.use((request: object, response: object, next: () => void) => {
+          Object.assign(request, { raw: Buffer.alloc(1) });
+          Object.assign(response, { raw: Buffer.alloc(1) });
+          next();
+        });
+      },
+    });
+    const pushed = await app.get('/feed/push/ended', { 'User-Agent': 'tester/1' });
+    await pushed.until('ended');
+    await app.registry.close();
+    const open = await app.get('/feed/push/open', { 'User-Agent': 'tester/2' });
+    await open.until('open');
+
+    const { ended, rows } = await snapshot(app, '?filter=push');
+
+    expect(ended).toEqual([expect.objectContaining({ path: '/feed/push/ended', agent: 'tester/1' })]);
+    expect(rows).toEqual([expect.objectContaining({ path: '/feed/push/open', agent: 'tester/2' })]);
+  });
+
   it('shows the streams that ended before it was opened: route, client, figures and why, without the query', async () => {
     const app = await serve(platform);
     const left = await app.get('/feed/push/left?token=secret', { 'User-Agent': 'tester/1', Authorization: 'secret' });
