@@ -37,6 +37,7 @@ export function labelsOf(stream: ObservedStream, client = clientOf(stream.reques
   };
 }
 
+/** Returns the beginning of a text. It is a copy: a slice would keep the whole text in memory, such as that of a long error message. */
 export function short(text: string): string {
-  return text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text;
+  return text.length > LONGEST_TEXT ? Buffer.from(`${text.slice(0, LONGEST_TEXT)}…`).toString() : text;
 }
