@@ -28,8 +28,7 @@ export function slowClientsOf(
   const slow = streams.filter(
     (stream) => stalledFor(stream) >= SLOW_MS || stream.bufferedAmount >= LATE_BYTES || droppedFor(stream) > 0,
   );
-  const byTime = highest(slow, slow.length, ({ bufferedAmount }) => bufferedAmount);
-  const slowest = highest(byTime, SHOWN, stalledFor).map((stream) => ({
+  const slowest = highest(slow, SHOWN, stalledFor, ({ bufferedAmount }) => bufferedAmount).map((stream) => ({
     ...labelsOf(stream),
     queue: stream.bufferedAmount,
     stalled: Math.floor(stalledFor(stream) / 1000),
