@@ -142,7 +142,7 @@ export class Body {
 
   /** Whether bytes may be sent that are not from the application, since it has declared no length. */
   get extensible(): boolean {
-    return this.outbox.declared === Infinity;
+    return this.outbox.declared === undefined;
   }
 
   choose(chosen: ChosenFormat): void {

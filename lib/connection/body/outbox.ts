@@ -29,8 +29,8 @@ export class Outbox {
   private flow: Flow = 'free';
   /** The number of bytes that were written to the transport. */
   bytes = 0;
-  /** The length that the application has declared for the body, in bytes. */
-  declared = Infinity;
+  /** The length that the application has declared for the body, in bytes. `Infinity` would take 16 bytes in each stream. */
+  declared: number | undefined;
   /** When the client last read bytes, as far as known, on the clock of the streams. */
   progressAt = 0;
   /** The gathered chunks: a string, or a list of bytes if some of them are bytes. */
@@ -197,7 +197,7 @@ export class Outbox {
     }
     const rest = this.take();
     const length = this.bytes + Buffer.byteLength(rest);
-    if (this.declared !== Infinity) {
+    if (this.declared !== undefined) {
       if (!whole && length >= this.declared) {
         // With the declared number of bytes, the client would mistake it for a complete body.
         return '';
@@ -233,7 +233,7 @@ export class Outbox {
 
   /** Throws if more bytes were written than declared: the client would read the rest as the next response. */
   private demandRoom(size: number): void {
-    if (this.bytes + size > this.declared) {
+    if (this.declared !== undefined && this.bytes + size > this.declared) {
       throw this.wrongLength(`has more: ${this.bytes + size} bytes so far`);
     }
   }
