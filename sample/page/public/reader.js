@@ -45,8 +45,8 @@ export class ReaderPanel extends SocketPanel {
 
   compare() {
     const { behind, missed } = this;
-    const caughtUp = missed > 0 ? `, caught up on ${missed}` : '';
-    this.count.textContent = behind > 0 ? `${behind} behind` : `nothing missing${caughtUp}`;
+    const whole = missed > 0 ? `caught up on ${missed}` : 'nothing missing';
+    this.count.textContent = behind > 0 ? `${behind} behind` : whole;
     this.section.dataset.behind = String(behind > 0);
   }
 }
