@@ -37,7 +37,8 @@ export function duration(ms) {
 
 /** Returns the time of day. */
 export function time(at) {
-  return new Date(at).toLocaleTimeString([], { hour12: false });
+  // Not `hour12: false`, with which some locales count the hour after midnight as 24.
+  return new Date(at).toLocaleTimeString([], { hourCycle: 'h23' });
 }
 
 /** Returns the address of a client as text. IPv4 addresses have no IPv6 prefix. */
