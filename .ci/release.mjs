@@ -63,8 +63,11 @@ function ready() {
   }
 }
 
+/** Links of the changelog are relative to its folder. On the page of a release, they would be relative to that page. */
 function notes() {
-  console.log(sections().find(({ heading }) => heading.startsWith(`[${version}]`))?.body);
+  const { body } = sections().find(({ heading }) => heading.startsWith(`[${version}]`));
+  const folder = repository.url.replace(/^git\+(.*)\.git$/, `$1/blob/v${version}/`);
+  console.log(body.replace(/\]\((?!https?:)/g, `](${folder}`));
 }
 
 const [command] = process.argv.slice(2);
