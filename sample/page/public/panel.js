@@ -74,7 +74,7 @@ export function pause(ms, signal) {
 }
 
 export function clock(at = Date.now()) {
-  return new Date(at).toLocaleTimeString([], { hour12: false });
+  return new Date(at).toLocaleTimeString([], { hourCycle: 'h23' });
 }
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
