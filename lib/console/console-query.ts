@@ -6,7 +6,7 @@ const LONGEST_FILTER = 100;
 
 /** The filter and the order of the connections that a viewer has chosen. */
 export interface ConsoleQuery {
-  /** The text to search for, in lower case. Empty: all connections. */
+  /** The text to search for, in lower case, or `#` and the id of a stream. Empty: all connections. */
   readonly filter: string;
   readonly sort: (typeof SORTS)[number];
 }

@@ -33,9 +33,14 @@ export function rowsOf(
   { filter, sort }: ConsoleQuery,
   look: { readonly now: number; readonly isOwn: (stream: OpenStream) => boolean },
 ): { readonly matching: number; readonly rows: readonly ConsoleRow[] } {
-  const found = filter === '' ? streams : streams.filter((stream) => textOf(stream).toLowerCase().includes(filter));
+  const found = filter === '' ? streams : streams.filter((stream) => matches(stream, filter));
   const rows = highest(found, SHOWN, RANK[sort]).map((stream) => rowOf(stream, look.now, look.isOwn(stream)));
   return { matching: found.length, rows };
+}
+
+/** Returns whether a stream contains the text of a filter, or has the id after a `#`. */
+function matches(stream: OpenStream, filter: string): boolean {
+  return filter.startsWith('#') ? filter === `#${stream.id}` : textOf(stream).toLowerCase().includes(filter);
 }
 
 function textOf({ id, route, format, request, protocol }: OpenStream): string {

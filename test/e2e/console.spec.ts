@@ -497,6 +497,21 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(await response.json()).toMatchObject({ message });
   });
 
+  it('finds one stream by its id, and no other stream whose labels contain the id', async () => {
+    const app = await serve(platform);
+    const pushed = await app.get('/feed/push/text');
+    await pushed.until('text');
+    const { rows } = await snapshot(app, '?filter=feed.push');
+    const id = rows[0]?.id ?? '';
+    for (const path of [id, `${id}0`]) {
+      await (await app.get(`/feed/push/${path}`)).until(path);
+    }
+
+    const found = await snapshot(app, `?filter=%23${id}`);
+
+    expect(found).toMatchObject({ matching: 1, rows: [{ id, path: '/feed/push/text' }] });
+  });
+
   it('closes the stream with the given id', async () => {
     const app = await serve(platform);
     const one = await app.get('/feed/push/one');
@@ -818,6 +833,19 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
       await page.locator('.pause').click();
       await page.locator('.shown', { hasText: '3 open' }).waitFor();
       expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'shows the connection of a slow client whose name is clicked, and no other',
+    async () => {
+      const stalled = await app.get('/api/feed/flood');
+      stalled.socket.pause();
+      await page.locator('.slow tbody button', { hasText: 'Feed.flood' }).click();
+
+      await page.locator('.shown', { hasText: '1 that match, of 2 open' }).waitFor();
+      expect(await rows().locator('.second').first().textContent()).toBe('/api/feed/flood');
     },
     TEST_MS,
   );

@@ -26,7 +26,7 @@ export class SlowClients {
       {
         text: ({ route }) => route,
         second: ({ path, client }) => `${path} · ${address(client)}`,
-        press: (i) => filterFor(this.slowest[i].id),
+        press: (i) => filterFor(`#${this.slowest[i].id}`),
       },
       { label: 'Waiting', className: 'number', text: ({ queue }) => bytes(queue) },
       { label: 'Took nothing for', className: 'number', text: ({ stalled }) => age(stalled) },
