@@ -1,4 +1,4 @@
-// Makes the CommonJS build of the ESM build: dist/**/*.js becomes dist/cjs/**/*.js. Declarations and the files of the console are the same.
+// Makes the CommonJS build of the ESM build: dist/**/*.js becomes dist/cjs/**/*.js. Declarations are the same.
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import ts from 'typescript';
@@ -7,11 +7,8 @@ const FROM = 'dist';
 const TO = 'dist/cjs';
 const compilerOptions = { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022, esModuleInterop: true };
 
-/** What CommonJS has for `import.meta.url`. */
-const THIS_FILE = ts.factory.createIdentifier("require('node:url').pathToFileURL(__filename).href");
-
 /**
- * Replaces what TypeScript leaves alone or makes too much of. An `import()` of an optional package becomes a `require()` in the same `try`:
+ * Replaces what TypeScript makes too much of: an `import()` of an optional package becomes a `require()` in the same `try`:
  * only there do bundlers treat the package as optional, and not in a callback, where TypeScript would put it.
  */
 const replaceImports = (context) => (file) => {
@@ -19,11 +16,8 @@ const replaceImports = (context) => (file) => {
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       return ts.factory.createCallExpression(ts.factory.createIdentifier('require'), undefined, node.arguments);
     }
-    if (ts.isPropertyAccessExpression(node) && ts.isMetaProperty(node.expression) && node.name.text === 'url') {
-      return THIS_FILE;
-    }
     if (ts.isMetaProperty(node)) {
-      throw new Error(`${file.fileName}: CommonJS has no import.meta, and only import.meta.url is replaced`);
+      throw new Error(`${file.fileName}: CommonJS has no import.meta`);
     }
     return ts.visitEachChild(node, visit, context);
   };
@@ -38,8 +32,8 @@ function commonJsOf(name) {
 
 for (const name of readdirSync(FROM, { recursive: true })) {
   mkdirSync(dirname(join(TO, name)), { recursive: true });
-  if (name.startsWith(join('console', 'page')) || name.endsWith('.d.ts')) {
-    cpSync(join(FROM, name), join(TO, name), { recursive: true });
+  if (name.endsWith('.d.ts')) {
+    cpSync(join(FROM, name), join(TO, name));
   } else if (name.endsWith('.js')) {
     writeFileSync(join(TO, name), commonJsOf(name));
   }

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { pageFile } from './page-file.js';
 
-const FOLDER = new URL('./page/', import.meta.url);
 const STYLES = ['page.css', 'controls.css', 'tables.css'];
 /** Each script comes after those that it imports. */
 const SCRIPTS = [
@@ -16,21 +15,19 @@ const SCRIPTS = [
   'main.js',
 ];
 
-const read = (name: string): string => readFileSync(new URL(name, FOLDER), 'utf8');
-
 /** Joins the modules into one, which is possible as they declare no name twice. With a single response, the parts of the page always have the same version. */
 function oneModule(): string {
-  const whole = SCRIPTS.map(read).join('\n');
+  const whole = SCRIPTS.map(pageFile).join('\n');
   return whole.replace(/^import [^;]*;\n/gm, '').replace(/^export /gm, '');
 }
 
 const hashOf = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
 
-const style = STYLES.map(read).join('\n');
+const style = STYLES.map(pageFile).join('\n');
 const script = oneModule();
 
 /** The whole page. */
-export const CONSOLE_PAGE = read('index.html')
+export const CONSOLE_PAGE = pageFile('index.html')
   .replace('<style></style>', () => `<style>${style}</style>`)
   .replace('<script type="module"></script>', () => `<script type="module">${script}</script>`);
 

@@ -10,6 +10,7 @@ const PROGRAM = `
   import { Controller, Module } from '@nestjs/common';
   import { NestFactory } from '@nestjs/core';
   import { Stream, StreamingModule } from 'nestjs-streaming';
+  import { StreamingConsoleModule } from 'nestjs-streaming/console';
   import { brokerContract } from 'nestjs-streaming/testing';
   import { MemoryBroker } from 'nestjs-streaming';
 
@@ -21,11 +22,14 @@ const PROGRAM = `
 
   async function start(options) {
     class App {}
-    Module({ imports: [StreamingModule.forRoot(options)], controllers: [Feed] })(App);
+    const imports = [StreamingModule.forRoot(options), StreamingConsoleModule.forRoot({ path: 'console', development: true })];
+    Module({ imports, controllers: [Feed] })(App);
     const app = await NestFactory.create(App, { logger: false, abortOnError: false });
     try {
       await app.listen(0, '127.0.0.1');
-      console.log(await (await fetch('http://127.0.0.1:' + app.getHttpServer().address().port + '/stream')).text());
+      const ask = async (path) => (await fetch('http://127.0.0.1:' + app.getHttpServer().address().port + path)).text();
+      console.log(await ask('/stream'));
+      console.log((await ask('/console')).split('\\n').find((line) => line.includes('<title>')).trim());
     } finally {
       await app.close();
     }
@@ -45,6 +49,7 @@ const COMMONJS = PROGRAM.replace(/import (\{.*\}) from ('.*');/g, 'const $1 = re
 
 const OUTPUT = [
   '["a","stream"]',
+  '<title>Streams · nestjs-streaming</title>',
   'module-missing StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
   'module-missing brokerContract() needs the package fast-check: npm install --save-dev fast-check',
 ];
