@@ -5,6 +5,7 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 import { WebSocket } from 'ws';
 import { PLATFORMS } from '../support/app.js';
 import { ChatServer } from '../support/chat-server.js';
+import { NEST_MAJOR } from '../support/nest.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
 import { events, postJson, Reading } from '../support/sample-client.js';
 import { itWith } from '../support/tools.js';
@@ -64,7 +65,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
 
       expect(machine).toMatchObject({ event: 'machine', id: undefined });
       expect(JSON.parse(machine?.data ?? '')).toMatchObject({
-        nest: expect.stringMatching(new RegExp(`^${process.env.NEST ?? '12'}\\.`)),
+        nest: expect.stringMatching(new RegExp(`^${process.env.NEST ?? NEST_MAJOR}\\.`)),
         node: process.version,
       });
       expect(first).toMatchObject({ event: 'sample', id: expect.stringMatching(/^[\w-]{4}\.\w+\.\w+$/) });
