@@ -55,11 +55,17 @@ describe.each(PLATFORMS)('%s: the guide to several processes, behind its nginx',
     expect((await post('/internal/publish', { topic: 'orders', data: 'forged' })).status).toBe(404);
   });
 
-  itWith('nginx')('while the process with the hubs is away, an EventSource learns when to reconnect', async () => {
-    await running[0]?.close();
-    running = running.slice(1);
-    const response = await fetch(`http://127.0.0.1:${nginx.port}/live/orders`);
-    expect(response.status).toBe(200);
-    expect(await response.text()).toBe('event: shutdown\nretry: 2500\ndata: {}\n\n');
-  });
+  itWith('nginx')(
+    'while the process with the hubs is away, an EventSource learns when to reconnect, and others receive 502',
+    async () => {
+      await running[0]?.close();
+      running = running.slice(1);
+      const get = (accept: string) =>
+        fetch(`http://127.0.0.1:${nginx.port}/live/orders`, { headers: { Accept: accept } });
+      const response = await get('text/event-stream');
+      expect(response.status).toBe(200);
+      expect(await response.text()).toBe('event: shutdown\nretry: 2500\ndata: {}\n\n');
+      expect((await get('application/x-ndjson')).status).toBe(502);
+    },
+  );
 });
