@@ -10,8 +10,9 @@ import {
   type Type,
   UseInterceptors,
 } from '@nestjs/common';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Response as ExpressResponse, NextFunction } from 'express';
-import { type Observable, tap } from 'rxjs';
+import { type Observable, of, tap } from 'rxjs';
 import {
   ConnectedStream,
   getHubToken,
@@ -661,6 +662,49 @@ describe.each(PLATFORMS)('%s: a Content-Length that the application sets', (plat
     const response = await fetch(url('/source'));
 
     expect([response.status, response.headers.get('content-length'), await response.text()]).toEqual([206, '3', 'ell']);
+  });
+});
+
+describe('fastify: a Content-Length that the application sets, with an onSend hook that takes longer than the stream,', () => {
+  const slowly = (app: INestApplication): void => {
+    const fastify = (app as NestFastifyApplication).getHttpAdapter().getInstance();
+    fastify.addHook('onSend', async (_request, _reply, payload) => {
+      await turns();
+      return payload;
+    });
+  };
+
+  it('that is correct is sent once, and the next response follows', async () => {
+    const { get } = await start('fastify', { controllers: [sized('5', () => ['hel', 'lo'])], configure: slowly });
+
+    const client = await get('/source');
+    client.send(NEXT);
+    await client.closed();
+
+    expect(framingOf(client)).toBe('length 5');
+    expect(client.received).toMatch(/\r\n\r\nhelloHTTP\/1\.1 200 OK\r\n.*plain$/s);
+  });
+
+  it.each([
+    ['small', () => of('hello', ' world'), ''],
+    ['small for an array', () => ['hello', ' world'], 'hello'],
+    ['small for large bytes', () => of(Buffer.alloc(300_000)), ''],
+    ['large', () => of('hel'), 'hel'],
+    ['large for a body that is empty', () => [], ''],
+  ])('that is too %s makes the stream fail, and no byte follows', async (_how, produce, body) => {
+    const { get, logs, registry } = await start('fastify', {
+      controllers: [sized('5', produce)],
+      configure: slowly,
+    });
+
+    const client = await get('/source');
+    client.send(NEXT);
+    await client.closed();
+
+    expect(framingOf(client)).toBe('length 5');
+    expect(client.body).toBe(body);
+    expect(logs.of('error').join()).toMatch(/Sized\.source.*Content-Length is 5/s);
+    await eventually(() => registry.size === 0);
   });
 });
 

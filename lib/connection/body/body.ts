@@ -133,9 +133,12 @@ export class Body {
     this.outbox.clear();
   }
 
-  /** Sets the length of the body in bytes, if the application has declared it. Heartbeats and the like are then not sent. */
+  /**
+   * Sets the length of the body in bytes, if the application has declared it. Heartbeats and the like are then not sent. The body may have ended
+   * already, if the platform has taken longer to complete the head.
+   */
   declare(length: number | undefined): void {
-    if (length !== undefined && this.stage !== 'silent') {
+    if (length !== undefined && this.transport.hasBody) {
       this.outbox.declared = length;
     }
   }
