@@ -3,86 +3,24 @@
 // the same with the guides to the most common tasks, in the same project.
 //
 //   node .ci/quick-start.mjs <tarball> [11 | 12-esm | 12-cjs]…
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
-import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { ANSWERS, blocksOf, freePort, Project } from './project.mjs';
 
 const GUIDES = ['live-board', 'llm-tokens', 'exports', 'jwt', 'several-processes'];
-/**
- * The projects: the version of Nest, the module system of the page's blocks, the guides that are followed, and how the
- * question of the CLI is answered: a key for each text that it shows.
- */
+/** The projects: the version of Nest, the module system of the page's blocks, and the guides that are followed. */
 const PROJECTS = {
-  11: { nest: 11, system: 'CommonJS', guides: GUIDES, answers: [] },
-  '12-esm': { nest: 12, system: 'ESM', guides: GUIDES, answers: [['Which module system', '\r']] },
-  '12-cjs': {
-    nest: 12,
-    system: 'CommonJS',
-    guides: [],
-    answers: [
-      ['Which module system', '\x1b[B'],
-      ['❯ CJS', '\r'],
-    ],
-  },
+  11: { nest: 11, system: 'CommonJS', guides: GUIDES },
+  '12-esm': { nest: 12, system: 'ESM', guides: GUIDES },
+  '12-cjs': { nest: 12, system: 'CommonJS', guides: [] },
 };
-const STARTED = 'Nest application successfully started';
-const COMMAND_LIMIT_MS = 240_000;
 
 const [tarball, ...only] = process.argv.slice(2);
 const names = only.length > 0 ? only : Object.keys(PROJECTS);
 if (!tarball || names.some((name) => !(name in PROJECTS))) {
   throw new Error('Usage: node .ci/quick-start.mjs <tarball> [11 | 12-esm | 12-cjs]…');
-}
-const BLOCK = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)[^\n]*\n([\s\S]*?)^```$/gm;
-
-/** The blocks of a page. */
-function blocksOf(name) {
-  const page = readFileSync(new URL(`../docs/${name}.md`, import.meta.url), 'utf8');
-  return [...page.matchAll(BLOCK)].map(([, file, system, language, text]) => ({ file, system, language, text }));
-}
-
-/** Runs a command, answers its questions, and resolves to what it prints. `script` gives it a terminal, without which nothing is asked. */
-function run(command, { cwd, env, answers = [] }) {
-  const [program, ...parts] =
-    answers.length > 0 ? ['script', '-qec', `stty cols 120 rows 40; ${command}`, '/dev/null'] : ['sh', '-c', command];
-  const options = { cwd, env, timeout: COMMAND_LIMIT_MS, maxBuffer: 2 ** 24 };
-  return new Promise((done, fail) => {
-    const child = execFile(program, parts, options, (error, out, log) =>
-      error && !command.startsWith('curl')
-        ? fail(new Error(`${command} ended with ${error.code ?? error.signal}\n${out}${log}`))
-        : done(out + log),
-    );
-    const open = [...answers];
-    let shown = '';
-    child.stdout.on('data', (text) => {
-      shown += text;
-      while (open.length > 0 && shown.includes(open[0][0])) {
-        child.stdin.write(open[0][1]);
-        open.shift();
-      }
-    });
-  });
-}
-
-function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  return once(server, 'listening').then(() => {
-    const { port } = server.address();
-    return new Promise((done) => server.close(() => done(port)));
-  });
-}
-
-function accepts(port) {
-  return new Promise((done) => {
-    const socket = connect(port, 'localhost');
-    socket.once('connect', () => done(true)).once('error', () => done(false));
-    socket.once('connect', () => socket.destroy());
-  });
 }
 
 /** What is printed, as it is compared: the middle of an id is drawn anew, and the wording of curl's errors changes. */
@@ -94,20 +32,13 @@ const comparable = (text) =>
     .replace(/^(curl: \(\d+\)).*$/gm, '$1');
 
 /** One reader of the page, in one project. */
-class Reader {
-  server;
-
-  constructor(name, directory, port) {
-    this.name = name;
-    this.project = PROJECTS[name];
-    this.cwd = directory;
-    this.port = port;
-    const { CI, ...env } = process.env; // where CI is set, `nest new` asks nothing
-    this.env = { ...env, PORT: String(port), NO_COLOR: '1' };
+class Reader extends Project {
+  get project() {
+    return PROJECTS[this.name];
   }
 
   say(line) {
-    console.log(`quick start ${this.name}: ${line}`);
+    super.say(`quick start: ${line}`);
   }
 
   async follow(name) {
@@ -160,8 +91,8 @@ class Reader {
         .replace(/^(npm install )nestjs-streaming$/, `$1${resolve(tarball)}`)
         .replace(/^(npm install @nestjs\/jwt)$/, `$1@${this.project.nest}`)
         .replace(/^npx /, 'npx --yes ');
-      const answers = nest === undefined ? [] : this.project.answers;
-      await run(own, { cwd: this.cwd, env: this.env, answers });
+      const answers = nest === '12' ? ANSWERS[this.project.system] : [];
+      await this.run(own, answers);
     }
   }
 
@@ -179,41 +110,11 @@ class Reader {
         .slice(2)
         .replace('curl ', 'curl --silent --show-error ')
         .replaceAll(':3000', `:${this.port}`);
-      const printed = await run(command, { cwd: this.cwd, env: this.env });
+      const printed = await this.run(command);
       if (comparable(printed) !== comparable(expected.join('\n'))) {
         throw new Error(`${line}\nprinted\n${printed}\ninstead of\n${expected.join('\n')}`);
       }
     }
-  }
-
-  /** Starts the application, and waits until it listens. */
-  async start() {
-    this.server = spawn('sh', ['-c', this.starting], { cwd: this.cwd, env: this.env, detached: true });
-    let log = '';
-    await new Promise((done, fail) => {
-      this.server.once('exit', (code) => fail(new Error(`${this.starting} ended with ${code}\n${log}`)));
-      for (const output of [this.server.stdout, this.server.stderr]) {
-        output.on('data', (text) => {
-          log += text;
-          if (log.includes(STARTED)) done();
-        });
-      }
-    });
-    while (this.server.exitCode === null && !(await accepts(this.port))) await setTimeout(50); // Nest says that it has started just before it listens
-  }
-
-  /** Stops it as Ctrl+C does: the signal reaches all processes of the command. */
-  async stop() {
-    const { server } = this;
-    if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
-    const ended = once(server, 'exit');
-    process.kill(-server.pid, 'SIGINT');
-    const inTime = await Promise.race([ended, setTimeout(20_000, undefined, { ref: false })]);
-    if (inTime === undefined) {
-      process.kill(-server.pid, 'SIGKILL');
-      throw new Error(`${this.starting} did not end within 20 s after Ctrl+C`);
-    }
-    this.server = undefined;
   }
 }
 
