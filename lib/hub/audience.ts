@@ -12,6 +12,8 @@ export interface AudienceMember {
 export class Audience implements PageReader {
   /** The live subscribers: they have received everything that was delivered so far. */
   readonly members = new Set<AudienceMember>();
+  /** The state of its members: a state for each of them would take 40 bytes. */
+  readonly live: { readonly phase: 'live'; readonly audience: Audience } = { phase: 'live', audience: this };
   /** The number of members, and of subscribers that still read the history. */
   private users = 0;
   private readonly wanted: ReadonlySet<string> | undefined;

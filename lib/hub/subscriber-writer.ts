@@ -21,6 +21,7 @@ export interface SubscriberOptions {
 
 /** The part of a subscriber that reads events. */
 export interface SubscriberReader {
+  readonly hub: { readonly history: History };
   /** Called when a promise of the port has resolved, so that there may be room again. */
   resumeReader(): void;
   /** Called when a promise of the port has rejected. */
@@ -31,24 +32,22 @@ export interface SubscriberReader {
 export class SubscriberWriter {
   port: SharedPort | undefined;
   private backlog: Backlog | undefined;
-  /** Whether a promise of the port has to resolve before the next event. */
-  private waiting = false;
-  private closed = false;
+  /** In `waiting`, a promise of the port has to resolve before the next event. */
+  private state: 'free' | 'waiting' | 'closed' = 'free';
 
   constructor(
     readonly options: SubscriberOptions,
-    private readonly history: History,
     private readonly reader: SubscriberReader,
   ) {}
 
   /** Whether the port can accept an event now. */
   get ready(): boolean {
-    return !this.closed && !this.waiting && this.port?.ready === true;
+    return this.state === 'free' && this.port?.ready === true;
   }
 
   /** Whether all events that it has received are written. */
   get drained(): boolean {
-    return !this.backlog && !this.waiting;
+    return !this.backlog && this.state !== 'waiting';
   }
 
   /** Whether events wait in the backlog, so that newer events have to wait behind them. */
@@ -58,7 +57,7 @@ export class SubscriberWriter {
 
   /** Releases the waiting events. Nothing is written after this call. */
   close(): void {
-    this.closed = true;
+    this.state = 'closed';
     this.backlog = undefined;
   }
 
@@ -137,10 +136,14 @@ export class SubscriberWriter {
   private sendOne({ event, isNotice, weight }: LogEvent, port: SharedPort): void {
     const wait = isNotice ? port.notify(event) : port.emit(event, weight);
     if (isThenable(wait)) {
-      this.waiting = true;
+      if (this.state === 'free') {
+        this.state = 'waiting';
+      }
       Promise.resolve(wait).then(
         () => {
-          this.waiting = false;
+          if (this.state === 'waiting') {
+            this.state = 'free';
+          }
           this.reader.resumeReader();
         },
         (error: unknown) => this.reader.fail(error),
@@ -149,13 +152,13 @@ export class SubscriberWriter {
   }
 
   private hold(events: readonly LogEvent[], port: SharedPort): boolean {
-    if (this.closed) {
+    if (this.state === 'closed') {
       // A hook of the stream has closed the subscriber in the meantime.
       return true;
     }
     const { overflow, queue } = this.options;
     for (const event of events) {
-      this.backlog ??= new Backlog(overflow, queue, this.history.idAt(event.seq - 1), port.losses);
+      this.backlog ??= new Backlog(overflow, queue, this.reader.hub.history.idAt(event.seq - 1), port.losses);
       if (!this.backlog.push(event)) {
         return false;
       }

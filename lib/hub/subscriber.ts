@@ -26,7 +26,7 @@ type SubscriberState =
   /** Reads the history. `lost` is the reason why events are missing here. It is set until the client has been sent a `reset`. */
   | { readonly phase: 'reading'; audience: Audience; lost: HubResetReason | undefined }
   /** Receives new events together with its audience. */
-  | { readonly phase: 'live'; audience: Audience }
+  | { readonly phase: 'live'; readonly audience: Audience }
   | { readonly phase: 'closed' };
 
 const LOCATING: SubscriberState = { phase: 'locating' };
@@ -45,12 +45,12 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   private reached = 0;
 
   constructor(
-    private readonly hub: SubscriberHub,
+    readonly hub: SubscriberHub,
     options: SubscriberOptions,
     start: Start,
   ) {
     this.state = { phase: 'new', start };
-    this.writer = new SubscriberWriter(options, hub.history, this);
+    this.writer = new SubscriberWriter(options, this);
   }
 
   get kind(): 'shared' {
@@ -294,7 +294,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   }
 
   private goLive(audience: Audience, port: SharedPort): void {
-    this.state = { phase: 'live', audience };
+    this.state = audience.live;
     audience.join(this);
     this.refresh();
     port.onCaughtUp?.();
@@ -332,9 +332,12 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   private enterAgain(): void {
     const { state } = this;
     if ('audience' in state) {
-      state.audience = this.hub.fanOut.enter(this.options.topics, this.wantedFormat);
+      const audience = this.hub.fanOut.enter(this.options.topics, this.wantedFormat);
       if (state.phase === 'live') {
-        state.audience.join(this);
+        this.state = audience.live;
+        audience.join(this);
+      } else {
+        state.audience = audience;
       }
     }
   }
