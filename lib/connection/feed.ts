@@ -50,10 +50,11 @@ export class Feed implements SharedPort, PushPort {
   /** Created when a call of `send()` first has to wait for a promise or a hook. */
   private sends: InOrder | undefined;
 
-  constructor(
-    private readonly stream: FedStream,
-    private readonly body: Body,
-  ) {}
+  constructor(private readonly stream: FedStream) {}
+
+  private get body(): Body {
+    return this.stream.body;
+  }
 
   /** Whether there is room for a chunk of the source. */
   get ready(): boolean {

@@ -55,8 +55,8 @@ export class LiveConnection
     this.transport = transport;
     this.settings = settings;
     this.scope = new StreamScope(this, settings.hooks);
-    this.body = new Body(transport, settings, parts.chosen, this);
-    this.feed = new Feed(this, this.body);
+    this.body = new Body(this, parts.chosen);
+    this.feed = new Feed(this);
     this.opening = new Opening(parts, this);
     if (wait !== undefined) {
       this.opening.poll = new LongPoll(this, wait, settings.maxDuration);

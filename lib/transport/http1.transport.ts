@@ -39,7 +39,6 @@ function onResponseClose(this: FlushableResponse): void {
  * Node.js (RFC 9112).
  */
 export class Http1Transport implements Transport {
-  readonly protocol = 'http/1.1';
   private listener: TransportListener | undefined;
   private stopWatching: (() => void) | undefined;
   private awaitsDrain = false;
@@ -56,6 +55,10 @@ export class Http1Transport implements Transport {
   private direct: Socket | undefined | 'unsent' | 'unknown' = 'unsent';
 
   constructor(private readonly response: FlushableResponse) {}
+
+  get protocol(): 'http/1.1' {
+    return 'http/1.1';
+  }
 
   get headers(): Readonly<Record<string, string>> {
     return STREAM_HEADERS;

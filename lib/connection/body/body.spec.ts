@@ -27,7 +27,7 @@ function setup(flush: FlushPolicy = 'auto') {
   let now = 0;
   const registry = { clock: { now: () => now } };
   const settings = { flush, route: 'Feed.prices', services: { registry } } as unknown as BodySettings;
-  const body = new Body(transport, settings, chooseFormat(sseFormat), OWNER);
+  const body = new Body({ transport, settings, ...OWNER }, chooseFormat(sseFormat));
   const later = (): void => {
     now += 1_000;
   };

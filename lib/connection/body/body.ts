@@ -8,12 +8,10 @@ import { ndjsonFormat } from '../../format/ndjson.format.js';
 import { type ChosenFormat, type ContentType, chooseFormat } from '../../format/negotiate.js';
 import { PASSTHROUGH } from '../../format/passthrough.js';
 import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
-import type { Transport } from '../../transport/transport.js';
 import { isError, textOf } from '../../util/error-text.js';
 import { type StreamCloseError, StreamError } from '../../util/errors.js';
 import { type Losses, PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, markHandled } from '../../util/thenable.js';
-import type { BodySettings } from './body-settings.js';
 import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
@@ -56,12 +54,10 @@ export class Body {
 
   /** @param chosen the format, or `undefined` if the first chunk decides */
   constructor(
-    private readonly transport: Transport,
-    private readonly settings: BodySettings,
+    private readonly owner: OutboxOwner,
     chosen: ChosenFormat | undefined,
-    owner: OutboxOwner,
   ) {
-    this.outbox = new Outbox(transport, settings, owner);
+    this.outbox = new Outbox(owner);
     if (chosen) {
       this.choose(chosen);
     }
@@ -113,7 +109,7 @@ export class Body {
 
   /** Called when the head is fixed, so that it is known whether the response has a body. */
   open(): void {
-    if (!this.transport.hasBody) {
+    if (!this.owner.transport.hasBody) {
       this.stage = 'silent';
     }
   }
@@ -138,7 +134,7 @@ export class Body {
    * already, if the platform has taken longer to complete the head.
    */
   declare(length: number | undefined): void {
-    if (length !== undefined && this.transport.hasBody) {
+    if (length !== undefined && this.owner.transport.hasBody) {
       this.outbox.declared = length;
     }
   }
@@ -156,7 +152,7 @@ export class Body {
   /** Chooses the format of a stream that ends without a chunk, unless it is chosen already. */
   chooseEmpty(): void {
     if (this.format === undefined) {
-      this.choose(this.transport.hasBody ? EMPTY : PASSTHROUGH);
+      this.choose(this.owner.transport.hasBody ? EMPTY : PASSTHROUGH);
     }
   }
 
@@ -173,13 +169,15 @@ export class Body {
         const format = this.formatFor(chunk.data);
         return this.encoding?.counts ? encodeHubEvent(chunk, format) : encodeShared(chunk, format);
       }
-      const event = eventIn(chunk, this.settings.events);
+      const event = eventIn(chunk, this.owner.settings.events);
       return event === undefined ? this.encodeData(chunk) : this.encodeEvent(event);
     } catch (cause) {
       markHandled(chunk);
       const code = isError(cause) && cause instanceof StreamError ? cause.code : 'not-serializable';
       const how = this.format ? ` as ${this.format.name}` : '';
-      throw new StreamError(code, `${this.settings.route}: a chunk cannot be sent${how}: ${textOf(cause)}`, { cause });
+      throw new StreamError(code, `${this.owner.settings.route}: a chunk cannot be sent${how}: ${textOf(cause)}`, {
+        cause,
+      });
     }
   }
 
@@ -201,7 +199,7 @@ export class Body {
     if (data !== undefined || !format.fields) {
       return format.encode(format.fields ? { data } : data);
     }
-    if (this.settings.events === 'explicit') {
+    if (this.owner.settings.events === 'explicit') {
       throw noJson(data);
     }
     // Nest's own `@Sse()` sends events without data for the values of a `Subject<void>`, which clients ignore.
@@ -213,7 +211,7 @@ export class Body {
     if (this.format) {
       return this.format;
     }
-    const chosen = this.settings.formatOfChunk(data);
+    const chosen = this.owner.settings.formatOfChunk(data);
     this.choose(chosen);
     return chosen.format;
   }
@@ -257,7 +255,7 @@ export class Body {
   get shareable(): boolean {
     const { encoding } = this;
     const alike = encoding !== undefined && !encoding.counts && !encoding.framed;
-    return alike && this.stage !== 'silent' && this.settings.flush === 'auto';
+    return alike && this.stage !== 'silent' && this.owner.settings.flush === 'auto';
   }
 
   /** Writes a chunk that many connections share, after the waiting bytes. Returns whether the client can take more. */
@@ -269,7 +267,7 @@ export class Body {
     this.chunks += chunk.count;
     if (chunk.partial !== undefined || this.half !== '') {
       this.add(chunk.partial ?? chunk.bytes);
-    } else if (chunk.size <= LARGE || this.transport.whole) {
+    } else if (chunk.size <= LARGE || this.owner.transport.whole) {
       this.outbox.share(chunk);
     } else {
       for (const slice of chunk.slices) {
@@ -295,7 +293,7 @@ export class Body {
       this.reportDropped();
       this.addHalf();
       const before = this.opener;
-      record = format?.error?.(body, this.settings.errorEvent, error) ?? '';
+      record = format?.error?.(body, this.owner.settings.errorEvent, error) ?? '';
       this.insert(record.length > 0 ? joined(before, record) : '');
     }
     this.stage = 'silent';
@@ -308,7 +306,7 @@ export class Body {
     if (position !== undefined && this.format?.position && this.extensible) {
       this.putPosition(position);
     } else if (heartbeat === undefined || heartbeat === false || !this.extensible) {
-      this.transport.probe();
+      this.owner.transport.probe();
       this.progress();
     } else {
       this.insert(typeof heartbeat === 'string' ? heartbeat : heartbeat(this.hasIds));
@@ -322,13 +320,13 @@ export class Body {
     if (outbox.held) {
       return 'take';
     }
-    const { items, bytes } = this.settings.queue;
+    const { items, bytes } = this.owner.settings.queue;
     const full = (): boolean =>
       outbox.queuedItems + alsoWaiting >= items || outbox.queuedCost + alsoWaiting * PROMISE_COST >= bytes;
     if (!full()) {
       return 'take';
     }
-    const { overflow } = this.settings;
+    const { overflow } = this.owner.settings;
     if (overflow === 'disconnect') {
       return 'disconnect';
     }
@@ -428,8 +426,8 @@ export class Body {
     const { unreported: dropped } = lost;
     lost.unreported = 0;
     lost.lagged++;
-    this.settings.services.logger.warn(
-      `${this.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,
+    this.owner.settings.services.logger.warn(
+      `${this.owner.settings.route}: ${dropped} chunks were dropped for a client that is too slow`,
     );
     this.put(format?.lagged?.(dropped) ?? '');
   }

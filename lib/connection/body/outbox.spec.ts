@@ -14,8 +14,13 @@ function setup(flush: FlushPolicy = 'auto') {
   } as Transport;
   let time = 0;
   const registry = { clock: { now: () => ++time } };
-  const owner = { lifecycle: { headPending: false }, fail: (error: unknown) => client.failures.push(error) };
-  const outbox = new Outbox(transport, { flush, services: { registry } } as unknown as BodySettings, owner);
+  const owner = {
+    transport,
+    settings: { flush, services: { registry } } as unknown as BodySettings,
+    lifecycle: { headPending: false },
+    fail: (error: unknown) => client.failures.push(error),
+  };
+  const outbox = new Outbox(owner);
   return { outbox, client, owner };
 }
 

@@ -15,6 +15,8 @@ type Flow = 'free' | 'blocked' | 'held';
 
 /** The stream. */
 export interface OutboxOwner {
+  readonly transport: Transport;
+  readonly settings: BodySettings;
   /** Says whether the head is still to be written: no chunk is written before it. */
   readonly lifecycle: { readonly headPending: boolean };
   /** Called if a write at the end of a turn throws. */
@@ -39,17 +41,26 @@ export class Outbox {
   private queue: ChunkQueue | undefined;
   /** Whether a flush is scheduled: at the end of the turn (`true`), or by a timer. */
   private waiting: boolean | NodeJS.Timeout = false;
-  /** The number of gathered characters or bytes that are written without waiting for a flush. */
-  private readonly enough: number;
 
-  constructor(
-    private readonly transport: Transport,
-    private readonly settings: BodySettings,
-    private readonly owner: OutboxOwner,
-  ) {
-    const { flush } = settings;
-    this.enough = typeof flush === 'object' ? flush.bytes : flush === 'each' ? 1 : GATHER;
+  constructor(private readonly owner: OutboxOwner) {
     this.progress();
+  }
+
+  private get transport(): Transport {
+    return this.owner.transport;
+  }
+
+  private get settings(): BodySettings {
+    return this.owner.settings;
+  }
+
+  /** The number of gathered characters or bytes that are written without waiting for a flush. */
+  private get enough(): number {
+    const { flush } = this.settings;
+    if (flush === 'auto') {
+      return GATHER;
+    }
+    return flush === 'each' ? 1 : flush.bytes;
   }
 
   /** Whether chunks have to wait, because the client can take no more, or because the head is not written yet. */

@@ -38,10 +38,13 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
     events: 'explicit',
     services,
   } as unknown as BodySettings;
-  const body = new Body(transport, settings, chooseFormat(FORMATS[name]), {
+  const owner = {
+    transport,
+    settings,
     lifecycle: { headPending: false },
-    fail: (error) => Promise.reject(error),
-  });
+    fail: (error: unknown) => Promise.reject(error),
+  };
+  const body = new Body(owner, chooseFormat(FORMATS[name]));
   const put = (chunk: unknown): void => body.put(body.encode(chunk) as Encoded);
   for (const step of steps) {
     if (step === 'heartbeat') {
