@@ -85,7 +85,10 @@ export class Project {
   async start() {
     this.server = spawn('sh', ['-c', this.starting], { cwd: this.cwd, env: this.env, detached: true });
     let log = '';
+    let timer;
     await new Promise((done, fail) => {
+      const giveUp = () => fail(new Error(`${this.starting} did not start within ${COMMAND_LIMIT_MS} ms\n${log}`));
+      timer = globalThis.setTimeout(giveUp, COMMAND_LIMIT_MS);
       this.server.once('exit', (code) => fail(new Error(`${this.starting} ended with ${code}\n${log}`)));
       for (const output of [this.server.stdout, this.server.stderr]) {
         output.on('data', (text) => {
@@ -93,7 +96,7 @@ export class Project {
           if (log.includes(STARTED)) done();
         });
       }
-    });
+    }).finally(() => clearTimeout(timer));
     while (this.server.exitCode === null && !(await accepts(this.port))) await setTimeout(50); // Nest says that it has started just before it listens
   }
 
