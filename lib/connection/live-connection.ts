@@ -310,7 +310,7 @@ export class LiveConnection
 
   release(reason: StreamCloseReason): void {
     this.settings.services.registry.delete(this, reason);
-    this.scope.call?.admission?.leave();
+    this.scope.call?.admission?.leave(this.transport.carrier);
     this.body.release(() => this.closeError());
     this.opening?.settle();
     if (!this.opening?.refused) {

@@ -37,7 +37,8 @@ export interface StreamServices {
 
 /** Counts a stream against limits until it is left. */
 export interface Admission {
-  leave(): void;
+  /** @param carrier the socket or the HTTP/2 session of the stream */
+  leave(carrier: object): void;
 }
 
 /** The parts of a new stream. Only its first phase keeps all of them. */

@@ -22,16 +22,13 @@ export class StreamExchange {
   private admitted: boolean | undefined;
   /** Whether the handler has a parameter with the connection, and so may send chunks itself. */
   private readonly claimed: boolean;
-  private readonly carrier: object;
 
   constructor(
     private readonly plan: StreamPlan,
     parameters: readonly StreamParameter[],
     response: PlatformResponse,
   ) {
-    const { connection, carrier } = plan.connect(response);
-    this.connection = connection;
-    this.carrier = carrier;
+    this.connection = plan.connect(response);
     this.claimed = parameters.some(({ kind }) => kind === 'connection');
   }
 
@@ -123,7 +120,7 @@ export class StreamExchange {
    */
   enter(): boolean {
     if (this.admitted === undefined) {
-      const admission = this.plan.admit(this.connection, this.carrier);
+      const admission = this.plan.admit(this.connection);
       this.admitted = admission !== undefined;
       if (admission) {
         this.connection.begin(admission);

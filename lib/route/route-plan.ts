@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { Http2ServerResponse } from 'node:http2';
 import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
 import { HookChain } from '../connection/hooks.js';
 import { LiveConnection } from '../connection/live-connection.js';
@@ -63,13 +63,6 @@ export interface PlanParts {
   readonly websocket: WebSocketPlan | undefined;
 }
 
-/** A stream, and the connection that carries it. */
-interface Connected {
-  readonly connection: LiveConnection;
-  /** The socket or the HTTP/2 session that carries the stream, and may carry others. */
-  readonly carrier: object;
-}
-
 /** Serves the requests to one route. */
 export class StreamPlan {
   private settings: StreamSettings;
@@ -101,13 +94,12 @@ export class StreamPlan {
   }
 
   /** Creates the connection for a request. Throws if the request is refused, for example because its `Accept` matches no format of the route. */
-  connect(response: PlatformResponse): Connected {
+  connect(response: PlatformResponse): LiveConnection {
     const { raw, request, head } = exchangeOn(response);
     const { settings } = this;
     const webSocket = this.parts.websocket?.connect(raw, request);
     if (webSocket) {
-      const connection = new LiveConnection({ id: ++connections, request, head, settings, ...webSocket });
-      return { connection, carrier: raw.req.socket };
+      return new LiveConnection({ id: ++connections, request, head, settings, ...webSocket });
     }
     if (!this.parts.http) {
       throw upgradeRequired(raw.req, head);
@@ -133,17 +125,16 @@ export class StreamPlan {
       reconnects:
         this.parts.refusesWithRetry && chosen !== 'auto' && chosen.format === sseFormat && isEventSource(raw.req),
     };
-    return { connection: new LiveConnection(parts, wait), carrier: carrierOf(raw.req) };
+    return new LiveConnection(parts, wait);
   }
 
   /**
    * Counts a stream, or refuses it.
-   * @param carrier the socket or the HTTP/2 session of the stream
    * @returns its admission, or `undefined` if its client has received a response that makes it reconnect later
    * @throws {HttpException} the response for any other client
    */
-  admit(connection: LiveConnection, carrier: object): Admission | undefined {
-    const applicant = { request: connection.request, carrier };
+  admit(connection: LiveConnection): Admission | undefined {
+    const applicant = { request: connection.request, carrier: connection.transport.carrier };
     const { isDraining, limiters } = this.parts;
     if (isDraining()) {
       return this.refuse(connection, CLOSING, this.settings.services.retryDelay());
@@ -228,11 +219,6 @@ function transportOf(response: ServerResponse): Transport {
 /** Returns whether a browser navigates to the stream, for example from its address bar (https://www.w3.org/TR/fetch-metadata/#sec-fetch-mode-header). */
 function isNavigation({ method, headers }: IncomingMessage): boolean {
   return method === 'GET' && headers['sec-fetch-mode'] === 'navigate' && headers.accept?.includes('text/html') === true;
-}
-
-/** Returns the socket or the HTTP/2 session that carries a request, and may carry others. */
-function carrierOf(request: IncomingMessage | Http2ServerRequest): object {
-  return 'stream' in request ? (request.stream.session ?? request.stream) : request.socket;
 }
 
 function notAcceptable(what: string, acceptable: readonly string[]): NotAcceptableException {

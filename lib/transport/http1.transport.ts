@@ -77,6 +77,10 @@ export class Http1Transport implements Transport {
     return this.response.destroyed || this.response.req.socket.destroyed;
   }
 
+  get carrier(): object {
+    return this.response.req.socket;
+  }
+
   get queued(): boolean {
     // A response that is the first of its connection stays the first. The result is kept, as the stream clock reads this often.
     this.waits &&= this.response.socket === null;

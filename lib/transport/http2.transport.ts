@@ -12,11 +12,16 @@ import { saysAborted } from './upload.js';
 export class Http2Transport implements Transport {
   readonly protocol = 'http/2';
   readonly queued = false;
+  readonly carrier: object;
   private listener: TransportListener | undefined;
   private head: OutgoingHeaders | undefined;
   private checkedAt = 0;
 
-  constructor(private readonly response: Http2ServerResponse) {}
+  constructor(private readonly response: Http2ServerResponse) {
+    const { stream } = response;
+    // Kept, since a stream that is destroyed no longer knows its session.
+    this.carrier = stream.session ?? stream;
+  }
 
   get headers(): Readonly<Record<string, string>> {
     return STREAM_HEADERS;

@@ -36,6 +36,8 @@ export interface Transport {
   readonly closed: boolean;
   /** Whether the data of one write must not be divided, whatever its size. Default: `false`. */
   readonly whole?: boolean;
+  /** The socket or the HTTP/2 session that carries the stream, and may carry others. It stays the same after the end. */
+  readonly carrier: object;
   /** Whether an earlier response on the same connection holds this one back (HTTP/1.1 pipelining). */
   readonly queued: boolean;
   listen(listener: TransportListener): void;

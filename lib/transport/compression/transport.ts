@@ -52,6 +52,10 @@ export class CompressedTransport implements Transport, TransportListener {
     return this.inner.closed;
   }
 
+  get carrier(): object {
+    return this.inner.carrier;
+  }
+
   get queued(): boolean {
     return this.inner.queued;
   }

@@ -64,6 +64,10 @@ export class WebSocketTransport implements Transport {
     return this.upgrade.socket.writableLength;
   }
 
+  get carrier(): object {
+    return this.upgrade.socket;
+  }
+
   get closed(): boolean {
     return this.upgrade.socket.destroyed;
   }
