@@ -90,7 +90,8 @@ function isCloseError(error: unknown): boolean {
 /** Returns whether an error only says that an operation was aborted, as operations with the signal of a stream do. */
 function isAbortError(error: unknown): boolean {
   try {
-    return isError(error) && error.name === 'AbortError';
+    // A `DOMException` of another realm is not recognized as an error.
+    return (error as { readonly name?: unknown } | null | undefined)?.name === 'AbortError';
   } catch {
     return false;
   }

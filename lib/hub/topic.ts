@@ -37,8 +37,12 @@ export function topicsOf(topic: string | readonly string[]): readonly string[] {
       { statusCode: 400 },
     );
   }
-  for (const each of given.length > 0 ? given : ['']) {
-    checkTopic(each);
+  if (given.length === 0) {
+    // Not advised to leave "topic" out: the client would receive the events of all topics.
+    throw new StreamError('invalid-topic', 'A subscription needs at least one topic, and its list is empty', {
+      statusCode: 400,
+    });
   }
+  given.forEach(checkTopic);
   return [...new Set(given)].sort();
 }

@@ -30,8 +30,12 @@ export function streamContent(
       (mediaType) => [mediaType, mediaTypeObject(format, mediaType, item, version)] as const,
     ),
   );
-  // If two formats have the same media type, the first one is sent.
-  return Object.fromEntries(offers.reverse());
+  const content: Record<string, StreamMediaType> = {};
+  for (const [mediaType, object] of offers) {
+    // If two formats have the same media type, the first one is sent. The order is kept: tools select the first media type.
+    content[mediaType] ??= object;
+  }
+  return content;
 }
 
 function mediaTypeObject(

@@ -36,7 +36,7 @@ function refuse(value: unknown, why: string): never {
     'invalid-source',
     `a stream cannot be read from ${kindOf(value)}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
       'a web ReadableStream or Response, a StreamableFile, a hub subscription, a string, binary, or a promise of one of these; or inject ' +
-      '@ConnectedStream() and return nothing',
+      '@ConnectedStream() and return nothing. If the method returns one of these, an interceptor has replaced it',
   );
 }
 

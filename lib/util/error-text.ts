@@ -1,4 +1,4 @@
-import { inspect } from 'node:util';
+import { inspect, types } from 'node:util';
 
 const INDESCRIBABLE = 'a value that cannot be described';
 
@@ -14,10 +14,10 @@ function attempt(describe: () => unknown): string | undefined {
   }
 }
 
-/** Returns whether a thrown value is an error. */
+/** Returns whether a thrown value is an error, also one of another realm: in Jest, those of Node.js are not instances of the `Error` of the tests. */
 export function isError(thrown: unknown): thrown is Error {
   try {
-    return thrown instanceof Error;
+    return thrown instanceof Error || types.isNativeError(thrown);
   } catch {
     return false;
   }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
 import { Body, type CanActivate, Controller, Get, Param, type PipeTransform, Post, UseGuards } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import {
@@ -448,6 +449,32 @@ describe.each(PLATFORMS)('%s: a client that disconnects', (platform) => {
         expect(logs.of('error')).toEqual([]);
       },
     );
+
+    it('waits for a timer of Node.js that its signal aborts logs no error', async () => {
+      const calls = new CallRecorder();
+      @Controller()
+      class Feed {
+        @Stream('feed')
+        async *feed(@StreamSignal() signal: AbortSignal) {
+          try {
+            yield 'x';
+            // The errors of Node.js are those of its own realm, which is another than that of a test in Jest.
+            await setTimeout(86_400_000, undefined, { signal });
+          } finally {
+            calls.add('finally');
+          }
+        }
+      }
+      const { get, logs } = await start(platform, { controllers: [Feed] });
+      const client = await get('/feed');
+      await client.until('x');
+
+      client.disconnect();
+
+      await calls.count(1);
+      await turns();
+      expect(logs.of('error')).toEqual([]);
+    });
 
     it('throws in its finally causes only a warning', async () => {
       const calls = new CallRecorder();

@@ -1066,6 +1066,15 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
     expect(hub.size()).toBe(1);
   });
 
+  it('an empty list of topics is refused by subscribe(), without the advice to subscribe to all topics', async () => {
+    const { hub } = await start();
+
+    const { code, message } = await refusal(() => hub.subscribe({ topic: [] }));
+
+    expect(code).toBe('invalid-topic');
+    expect(message).toBe('A subscription needs at least one topic, and its list is empty');
+  });
+
   it('an array of topics is refused by publish()', async () => {
     const { hub } = await start();
 
