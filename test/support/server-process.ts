@@ -59,6 +59,13 @@ export class ServerProcess {
     }
   }
 
+  /** Waits until a number of streams is open, and less than a number of bytes is in use. On a busy machine, V8 frees byte arrays late. */
+  async below(streams: number, bytes: number): Promise<void> {
+    while ((await this.settled(streams)) >= bytes) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
   /** Resolves to the exit code, when nothing keeps the process alive any more. */
   async exited(): Promise<number | null> {
     const over = once(this.child, 'exit');
