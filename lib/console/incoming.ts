@@ -22,6 +22,7 @@ export function clientOf(request: unknown): string {
 /** Returns the path of a request without its query, which may contain a token. */
 export function pathOf(request: unknown): string {
   const { originalUrl, url } = request as PlatformRequest;
-  const [path = ''] = (originalUrl ?? url ?? '').split('?', 1);
+  // A middleware may have replaced them with any value, and what throws here would fail the stream.
+  const [path = ''] = [originalUrl, url].find((each) => typeof each === 'string')?.split('?', 1) ?? [];
   return path;
 }

@@ -310,6 +310,23 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     expect(rows).toEqual([expect.objectContaining({ path: '/feed/push/open', agent: 'tester/2' })]);
   });
 
+  it('lets a stream end whose request has an object in place of its URL', async () => {
+    const app = await serve(platform, undefined, {
+      configure: (nest) => {
+        nest.use((request: { originalUrl?: unknown }, _response: object, next: () => void) => {
+          request.originalUrl = new URL('http://test/other');
+          next();
+        });
+      },
+    });
+    const pushed = await app.get('/feed/push/ended');
+    await pushed.until('ended');
+
+    await app.registry.close();
+
+    expect(app.registry.size).toBe(0);
+  });
+
   it('shows the streams that ended before it was opened: route, client, figures and why, without the query', async () => {
     const app = await serve(platform);
     const left = await app.get('/feed/push/left?token=secret', { 'User-Agent': 'tester/1', Authorization: 'secret' });
