@@ -1,9 +1,11 @@
 export type {
   Broker,
   BrokerEntry,
+  BrokerListener,
   BrokerPosition,
   BrokerRecord,
   BrokerRetention,
+  BrokerStatus,
   BrokerTail,
 } from './broker/broker.js';
 export { MemoryBroker } from './broker/memory.broker.js';

@@ -12,6 +12,11 @@ export interface BrokerEntry {
   readonly type?: string;
   /** The key that it was published with. Absent if it has none. */
   readonly key?: string;
+  /**
+   * Identifies the entry, so that a caller who does not know whether it was appended can append it again: see `onceWindow` of {@link Broker}.
+   * It is not part of the record.
+   */
+  readonly once?: string;
 }
 
 /** A position in a log. */
@@ -26,7 +31,7 @@ export interface BrokerPosition {
 }
 
 /** An entry with its position in the log. */
-export interface BrokerRecord extends BrokerEntry, BrokerPosition {
+export interface BrokerRecord extends Omit<BrokerEntry, 'once'>, BrokerPosition {
   /** The time at which it was appended, in milliseconds since 1970. */
   readonly time: number;
 }
@@ -46,12 +51,36 @@ export interface BrokerTail extends BrokerPosition {
 }
 
 /**
+ * Receives the records of a log, in order.
+ * @param position where the log ends now. A broker passes it, with no records, if the log ends elsewhere than after the last record that it
+ * delivered: the log has begun a new epoch, or it has records that the broker did not deliver
+ */
+export type BrokerListener = (records: readonly BrokerRecord[], position?: BrokerPosition) => void;
+
+/** Whether a broker can reach its store. */
+export interface BrokerStatus {
+  /** Whether the store can be reached. */
+  readonly connected: boolean;
+  /** Since when, in milliseconds since 1970. */
+  readonly since: number;
+  /** The age, in milliseconds, of the oldest record that is known to be in a log and was not delivered to its tails yet. 0: there is none. */
+  readonly behindMs: number;
+}
+
+/**
  * Stores the logs of hubs, either in the memory of the process ({@link MemoryBroker}), or on a server that several processes share. Each hub
  * has one log, with the name of the hub.
  *
  * To write your own, implement these five methods, and test them with `brokerContract()` of `nestjs-streaming/testing`.
  */
 export interface Broker {
+  /**
+   * How long the broker remembers `once` of an entry, in milliseconds. If an entry has the same `once` as an earlier one of its log, the broker
+   * does not append it, and `append()` resolves to the position of the earlier one. `undefined`: the broker cannot do this, and receives no entries with
+   * `once`.
+   */
+  readonly onceWindow?: number;
+
   /**
    * Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method for this log.
    * @param log the name of the log
@@ -72,7 +101,7 @@ export interface Broker {
    * @param listener never throws. Its return value is ignored
    * @returns the position of the last record before the first one that the listener receives
    */
-  tail(log: string, listener: (records: readonly BrokerRecord[]) => void): Promise<BrokerTail>;
+  tail(log: string, listener: BrokerListener): Promise<BrokerTail>;
 
   /**
    * Returns the records after an offset, oldest first and without gaps: at most `count`, and at least one if there is one. If the record
@@ -82,9 +111,18 @@ export interface Broker {
 
   /** Releases everything: connections, timers, listeners. Called once, after all other methods. */
   close(): Promise<void>;
+
+  /** Returns whether the store can be reached. Not needed for a broker without a connection. */
+  status?(): BrokerStatus;
 }
 
-const METHODS: Readonly<Record<keyof Broker, true>> = { open: true, append: true, tail: true, read: true, close: true };
+const METHODS: Readonly<Record<'open' | 'append' | 'tail' | 'read' | 'close', true>> = {
+  open: true,
+  append: true,
+  tail: true,
+  read: true,
+  close: true,
+};
 
 /** Returns an error message for a value without the methods of a broker, or `undefined`. */
 export const broker: Check = (value) =>

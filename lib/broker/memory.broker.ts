@@ -1,14 +1,25 @@
 import { randomBytes } from 'node:crypto';
-import type { Broker, BrokerEntry, BrokerPosition, BrokerRecord, BrokerRetention, BrokerTail } from './broker.js';
+import type {
+  Broker,
+  BrokerEntry,
+  BrokerListener,
+  BrokerPosition,
+  BrokerRecord,
+  BrokerRetention,
+  BrokerTail,
+} from './broker.js';
 import { RecordWindow } from './record-window.js';
 
-type Listener = (records: readonly BrokerRecord[]) => void;
+/** How long `once` of an entry is remembered, in milliseconds. */
+const ONCE_WINDOW_MS = 120_000;
 
 /** One log in the memory of this process. It does not outlive the process, so its epoch is random. */
 class MemoryLog {
   readonly epoch = randomBytes(5).toString('hex');
-  readonly listeners = new Set<Listener>();
+  readonly listeners = new Set<BrokerListener>();
   readonly window: RecordWindow<BrokerRecord>;
+  /** The entries with `once`, by its value. */
+  private readonly appended = new Map<string, { readonly position: BrokerPosition; readonly time: number }>();
 
   constructor(retention: BrokerRetention) {
     this.window = new RecordWindow(retention);
@@ -18,14 +29,33 @@ class MemoryLog {
     return { epoch: this.epoch, offset: this.window.last };
   }
 
-  append(entry: BrokerEntry): BrokerPosition {
+  append({ once, ...entry }: BrokerEntry): BrokerPosition {
+    const earlier = once === undefined ? undefined : this.earlier(once);
+    if (earlier) {
+      return earlier;
+    }
     const position = { epoch: this.epoch, offset: this.window.last + 1 };
     const record: BrokerRecord = { ...entry, ...position, time: Date.now() };
     this.window.push(record, record.time);
+    if (once !== undefined) {
+      this.appended.set(once, { position, time: record.time });
+    }
     for (const listener of this.listeners) {
       listener([record]);
     }
     return position;
+  }
+
+  /** Returns the position of an earlier entry with the same `once`. */
+  private earlier(once: string): BrokerPosition | undefined {
+    // The oldest are first.
+    for (const [each, { time }] of this.appended) {
+      if (time > Date.now() - ONCE_WINDOW_MS) {
+        break;
+      }
+      this.appended.delete(each);
+    }
+    return this.appended.get(once)?.position;
   }
 }
 
@@ -40,6 +70,8 @@ class MemoryLog {
  * ```
  */
 export class MemoryBroker implements Broker {
+  /** 2 minutes. */
+  readonly onceWindow = ONCE_WINDOW_MS;
   private readonly logs = new Map<string, MemoryLog>();
 
   open(log: string, retention: BrokerRetention): Promise<void> {
@@ -53,10 +85,10 @@ export class MemoryBroker implements Broker {
     return this.log(log).append(entry);
   }
 
-  async tail(log: string, listener: Listener): Promise<BrokerTail> {
+  async tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
     const { listeners, position } = this.log(log);
     // A new function, so that the same listener can be added twice.
-    const deliver: Listener = (records) => listener(records);
+    const deliver: BrokerListener = (records) => listener(records);
     listeners.add(deliver);
     return { ...position, stop: () => void listeners.delete(deliver) };
   }

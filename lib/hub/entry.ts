@@ -14,7 +14,7 @@ const RESERVED = new Set(['reset', 'lagged', 'position', 'shutdown']);
  *
  * @throws {StreamError} `not-serializable`, `invalid-topic` or `invalid-event`
  */
-export function entryOf(data: unknown, { topic, type, key }: PublishOptions): BrokerEntry {
+export function entryOf(data: unknown, { topic, type, key, once }: PublishOptions): BrokerEntry {
   if (topic !== undefined) {
     checkTopic(topic);
   }
@@ -22,7 +22,8 @@ export function entryOf(data: unknown, { topic, type, key }: PublishOptions): Br
   if (key !== undefined && typeof key !== 'string') {
     throw new StreamError('invalid-event', `The key of an event is a string, not ${typeof key}`);
   }
-  return { ...encoded(data), topic, type, key };
+  const entry = { ...encoded(data), topic, type, key };
+  return once === undefined ? entry : { ...entry, once };
 }
 
 function checkType(type: unknown): void {

@@ -1,10 +1,11 @@
-import { broker } from '../broker/broker.js';
+import { type Broker, broker } from '../broker/broker.js';
 import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../util/checks.js';
 import { StreamError } from '../util/errors.js';
 import type { HubOptions, PublishOptions, SubscribeOptions } from './hub.options.js';
 import { CONTROL } from './topic.js';
 
 const LONGEST_NAME = 128;
+const LONGEST_ONCE = 256;
 
 const BEHAVIOR = {
   overflow: oneOf('disconnect', 'drop-oldest', 'drop-newest', 'latest'),
@@ -36,7 +37,15 @@ const SUBSCRIBE = keys<SubscribeOptions>({
   signal: (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal'),
 });
 
-const PUBLISH = keys<PublishOptions>({ topic: () => undefined, type: () => undefined, key: () => undefined });
+const PUBLISH = keys<PublishOptions>({
+  topic: () => undefined,
+  type: () => undefined,
+  key: () => undefined,
+  once: (value) =>
+    typeof value === 'string' && value !== '' && value.length <= LONGEST_ONCE
+      ? undefined
+      : `must be 1 to ${LONGEST_ONCE} characters`,
+});
 
 export function checkHubOptions(options: unknown): void {
   const name = (options as { readonly name?: unknown } | undefined)?.name;
@@ -56,6 +65,12 @@ export function checkSubscribeOptions(hub: string, options: { readonly after?: u
   }
 }
 
-export function checkPublishOptions(hub: string, options: unknown): void {
+export function checkPublishOptions(hub: string, options: PublishOptions, { onceWindow }: Broker): void {
   demand(PUBLISH, options, `publish() to the hub "${hub}"`);
+  if (options.once !== undefined && onceWindow === undefined) {
+    throw new StreamError(
+      'invalid-option',
+      `publish() to the hub "${hub}": its broker has no "onceWindow", so it cannot publish an event "once"`,
+    );
+  }
 }

@@ -35,6 +35,12 @@ export interface PublishOptions {
   readonly type?: string;
   /** With the overflow policy `latest`, the event replaces waiting events of its topic that have the same key. Default: none. */
   readonly key?: string;
+  /**
+   * Publishes the event only once: if an event with the same value was published to the hub in the last 2 minutes (`onceWindow` of the broker), no
+   * event is published, and `publish()` resolves to the id of the earlier one. So a caller can publish again after the error `publish-unknown`. 1 to
+   * 256 characters. Default: the event is always published.
+   */
+  readonly once?: string;
 }
 
 /** Options of `hub.subscribe()`. */

@@ -63,7 +63,7 @@ export class Hub<T = unknown> {
 
   private constructor(
     options: HubOptions,
-    broker: Broker,
+    private readonly broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
     const { members } = this;
@@ -132,12 +132,12 @@ export class Hub<T = unknown> {
    * @param data a string is sent as it is, binary data as base64 in text formats, any other value as JSON
    * @returns the id of the event. The promise resolves once the event is in the log
    * @throws {@link StreamError} with the code `not-serializable`, `invalid-topic`, `invalid-event`, `invalid-option` or `hub-closed`. An error of the broker is
-   * passed on
+   * passed on: `broker-unavailable` or `broker-busy` if the event was not published, `publish-unknown` if it may or may not have been
    */
   async publish(data: T, options: PublishOptions = {}): Promise<string> {
     try {
       this.requireOpen('publish');
-      checkPublishOptions(this.name, options);
+      checkPublishOptions(this.name, options, this.broker);
       return this.publisher.publish(entryOf(data, options));
     } catch (error) {
       markHandled(data);

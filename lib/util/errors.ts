@@ -25,6 +25,9 @@ export type StreamErrorCode =
   | 'invalid-id'
   | 'duplicate-hub'
   | 'hub-closed'
+  | 'broker-unavailable'
+  | 'broker-busy'
+  | 'publish-unknown'
   | 'module-missing'
   | 'module-duplicate'
   | 'unknown-route';

@@ -1162,6 +1162,9 @@ describe.each(PLATFORMS)('%s: with invalid input,', (platform) => {
   it.each<[unknown, string]>([
     [{ topics: 'a' }, 'has an unknown option "topics". Did you mean "topic"? Known: topic, type, key'],
     [{ id: '1' }, 'has an unknown option "id"'],
+    [{ once: '' }, '"once" must be 1 to 256 characters'],
+    [{ once: 'x'.repeat(257) }, '"once" must be 1 to 256 characters'],
+    [{ once: 7 }, '"once" must be 1 to 256 characters'],
     [null, 'must be an object with topic, type, key'],
     ['topic', 'must be an object with topic, type, key'],
     [['topic'], 'must be an object with topic, type, key'],
