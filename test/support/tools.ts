@@ -36,3 +36,11 @@ export function itWith(tool: string): (name: string, run: () => Promise<void>, t
     it.skip(name, run);
   };
 }
+
+/** `describe`, for tests that need a program. If the program is missing, the tests are skipped or fail as with {@link itWith}. */
+export function describeWith(tool: string): (name: string, tests: () => void) => void {
+  if (toolPath(tool) !== undefined) {
+    return (name, tests) => describe(name, tests);
+  }
+  return (name) => describe(name, () => itWith(tool)(`is tested with ${tool}`, async () => undefined));
+}
