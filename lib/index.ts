@@ -9,6 +9,7 @@ export type {
   BrokerTail,
 } from './broker/broker.js';
 export { MemoryBroker } from './broker/memory.broker.js';
+export type { BrokerRoster } from './broker/roster.js';
 export type { StreamState } from './connection/lifecycle.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
 export type { StreamHooks } from './connection/stream-connection.js';

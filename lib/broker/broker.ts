@@ -1,4 +1,5 @@
 import type { Check } from '../util/checks.js';
+import type { BrokerRoster } from './roster.js';
 
 /** A published event as a broker stores it: strings only, so that any store can hold it. */
 export interface BrokerEntry {
@@ -80,6 +81,9 @@ export interface Broker {
    * `once`.
    */
   readonly onceWindow?: number;
+
+  /** Keeps figures of every process. `undefined`: processes exchange them through a log. */
+  readonly roster?: BrokerRoster;
 
   /**
    * Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method for this log.

@@ -7,6 +7,7 @@ import { GAP_CASES } from './gap.cases.js';
 import { HUB_CASES } from './hub.cases.js';
 import { INTERLEAVING_CASES } from './interleaving.cases.js';
 import { READ_CASES } from './read.cases.js';
+import { ROSTER_CASES } from './roster.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
@@ -42,6 +43,7 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
     ...epochCases(setup),
     ...HUB_CASES,
     ...GAP_CASES,
+    ...ROSTER_CASES,
     ...INTERLEAVING_CASES,
   ];
   return cases.map(([name, run]) => ({
