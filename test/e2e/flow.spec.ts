@@ -95,8 +95,8 @@ describe.each(PLATFORMS)('%s: a client that stops reading', (platform) => {
 
     const stalledAt = await untilStable(() => counter.pulled, 150);
 
-    // Kernel buffers of a loopback connection take a few MiB.
-    expect(stalledAt).toBeLessThan(20);
+    // The buffers of the kernel grow up to tens of MiB.
+    expect(stalledAt).toBeLessThan(100);
     expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
     // A Readable emits its buffered chunks at once: two chunks.
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * MIB + 2 * 65_536);

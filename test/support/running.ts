@@ -59,6 +59,8 @@ export async function untilStable(figure: () => number, ms = 60): Promise<number
   let last = figure();
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, ms));
+    // If the machine was busy, the time may have passed without a turn in which the figure could change.
+    await turns();
     const now = figure();
     if (now === last) {
       return now;

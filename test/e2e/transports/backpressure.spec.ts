@@ -94,8 +94,8 @@ describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
     const had = client.records.length;
     const stalledAt = await untilStable(() => counter.pulled, 150);
 
-    // Kernel buffers of a loopback connection take a few MiB, and the client's own library some chunks.
-    expect(stalledAt - had).toBeLessThan(20);
+    // The buffers of the kernel grow up to tens of MiB, and the client's own library takes some chunks.
+    expect(stalledAt - had).toBeLessThan(100);
     expect(streams[0]?.bufferedAmount).toBeGreaterThan(0);
     expect(streams[0]?.bufferedAmount).toBeLessThanOrEqual(2 * MIB + 2 * 65_536);
     client.resume();
