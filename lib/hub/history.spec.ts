@@ -1,5 +1,6 @@
 import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { EVENT_COST } from '../util/queue-limits.js';
+import type { HeldRecords } from './held-records.js';
 import { History } from './history.js';
 import type { LogEvent } from './log-event.js';
 
@@ -98,7 +99,7 @@ function historyOf(server: Server, limit = 10_000) {
 
 /** How many bytes of data wait for the broker to answer, with those that hold each record. */
 function held(history: History): number {
-  const records = (Reflect.get(history, 'held') as BrokerRecord[] | undefined) ?? [];
+  const records = ((Reflect.get(history, 'held') as HeldRecords | undefined)?.all ?? []) as readonly BrokerRecord[];
   return records.reduce((sum, { data }) => sum + data.length + EVENT_COST, 0);
 }
 

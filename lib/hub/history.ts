@@ -9,15 +9,16 @@ import type {
 import { RecordWindow } from '../broker/record-window.js';
 import type { HubReset, HubResetReason } from '../event/hub-event.js';
 import { atMost } from '../util/at-most.js';
-import { EVENT_COST } from '../util/queue-limits.js';
+import { inLaterTurn } from '../util/scheduler.js';
 import { ByteBudget } from './byte-budget.js';
+import { type Delivered, endBefore, HeldRecords, isRecord } from './held-records.js';
 import { LogEvent } from './log-event.js';
+import { LogReader } from './log-reader.js';
+import { PastEpochs } from './past-epochs.js';
 import { idOf, offsetOf, tagOf } from './position.js';
 
 /** The number of records that are read from the broker at once. */
 const PAGE = 512;
-/** About how many bytes of memory held records may take. If they take more, the oldest are dropped, and read from the broker later. */
-const HELD = 1024 * 1024;
 /** How many bytes of values derived from the records of a hub are cached: encoded events, decoded data, pages of the history. */
 const BUDGET = 16 * 1024 * 1024;
 /** How long a broker may take to end a tail, in milliseconds. */
@@ -43,14 +44,15 @@ export class History {
   /** Limits the memory for values that are derived from the records, and that can be derived again. */
   readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
+  private readonly reader: LogReader;
+  private readonly past = new PastEpochs();
   private epoch = '';
   private offset = 0;
   /** The sequence number at which the epoch starts: that of its `reset`. */
   floor = 0;
   private tail: BrokerTail | undefined;
-  /** Records that arrived while earlier ones still have to be read. `undefined` if there are no earlier ones to read. */
-  private held: BrokerRecord[] | undefined = [];
-  private heldCost = 0;
+  /** What was delivered while earlier records still have to be read. `undefined` if there are no earlier ones to read. */
+  private held: HeldRecords | undefined;
 
   /**
    * @param onEvent called with every event, once
@@ -64,6 +66,7 @@ export class History {
     readonly warn: (message: string, error?: unknown) => void,
   ) {
     this.tag = tagOf(name);
+    this.reader = new LogReader(name, broker);
     this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
   }
 
@@ -74,8 +77,10 @@ export class History {
 
   /** Starts to receive records, and reads the existing ones from the broker. The existing ones are not passed to `onEvent`. */
   async open(): Promise<void> {
+    const held = new HeldRecords();
+    this.held = held;
     await this.broker.open(this.name, this.retention);
-    this.tail = await this.broker.tail(this.name, (records) => this.onRecords(records));
+    this.tail = await this.broker.tail(this.name, (records, position) => this.onDelivered(records, position));
     this.epoch = this.tail.epoch;
     this.offset = Math.max(0, this.tail.offset - this.retention.limit);
     if (this.retention.limit > 0) {
@@ -85,7 +90,7 @@ export class History {
       this.window.clear();
       this.offset = this.tail.offset;
     }
-    this.release();
+    this.release(held, false);
   }
 
   append(entry: BrokerEntry): Promise<BrokerPosition> {
@@ -99,6 +104,11 @@ export class History {
 
   id(position: BrokerPosition): string {
     return idOf(this.tag, position);
+  }
+
+  /** Stops repeating reads that fail. */
+  stopRetrying(): void {
+    this.reader.close();
   }
 
   /** Stops receiving records. The records in memory can still be read. */
@@ -162,44 +172,48 @@ export class History {
   }
 
   /** Never throws, since the broker calls it. A record that cannot be read is treated as missing when the next record arrives. */
-  private onRecords(records: readonly BrokerRecord[]): void {
+  private onDelivered(records: readonly BrokerRecord[], position: BrokerPosition | undefined): void {
     try {
-      this.receive(records);
+      for (const record of records) {
+        this.receive(record);
+      }
+      if (position) {
+        this.receive({ epoch: position.epoch, offset: position.offset });
+      }
     } catch (error) {
       this.warn(`The hub "${this.name}" cannot read what its broker sent`, error);
     }
   }
 
-  private receive(records: readonly BrokerRecord[]): void {
-    for (const record of records) {
-      if (this.held) {
-        this.hold(record, this.held);
-      } else if (this.follows(record)) {
-        this.onEvent(this.add(record));
-      } else if (this.isAhead(record)) {
-        this.held = [];
-        this.hold(record, this.held);
-        void this.recover();
-      } else if (!this.knows(record)) {
-        this.startEpoch(record, 'epoch');
+  private receive(delivered: Delivered): void {
+    if (this.held) {
+      this.held.push(delivered);
+    } else if (this.isAhead(delivered)) {
+      this.held = new HeldRecords();
+      this.held.push(delivered);
+      void this.recover(this.held);
+    } else if (delivered.epoch !== this.epoch) {
+      if (!this.past.isLate(delivered.epoch)) {
+        this.startEpoch(delivered, 'epoch');
+      }
+    } else if (isRecord(delivered)) {
+      if (delivered.offset === this.offset + 1) {
+        this.onEvent(this.add(delivered));
+      } else if (!this.knows(delivered)) {
+        this.startEpoch(delivered, 'epoch');
       }
     }
   }
 
-  private hold(record: BrokerRecord, held: BrokerRecord[]): void {
-    const cost = Buffer.byteLength(record.data) + EVENT_COST;
-    this.heldCost += cost;
-    if (this.heldCost > HELD) {
-      held.length = 0;
-      this.heldCost = cost;
-    }
-    held.push(record);
+  /** Returns whether the log has records before this one, or up to this position, that were not delivered. */
+  private isAhead(delivered: Delivered): boolean {
+    const { epoch } = delivered;
+    return endBefore(delivered) > (epoch === this.epoch ? this.offset : 0) && !this.past.isLate(epoch);
   }
 
   /** Returns whether a record was delivered already: brokers may redeliver. A different record at the same offset means a new epoch. */
   private knows(record: BrokerRecord): boolean {
-    const event = this.window.at(this.last - (this.offset - record.offset));
-    return record.epoch === this.epoch && (event?.is(record) ?? true);
+    return this.window.at(this.last - (this.offset - record.offset))?.is(record) ?? true;
   }
 
   private follows({ epoch, offset }: BrokerPosition): boolean {
@@ -213,72 +227,107 @@ export class History {
     return event;
   }
 
-  /** Sends a `reset` to all subscribers, since events before this record are missing, and continues with the record. */
-  private startEpoch(record: BrokerRecord, reason: HubResetReason): void {
+  /** Sends a `reset` to all subscribers, since events before this record or position are missing, and continues from there. */
+  private startEpoch(delivered: Delivered, reason: HubResetReason): void {
     this.warn(`The hub "${this.name}" has missed events (${reason}): its subscribers are sent a reset`);
+    const { epoch } = delivered;
+    const record = isRecord(delivered) ? delivered : undefined;
     this.window.clear();
-    this.epoch = record.epoch;
-    this.offset = record.offset - 1;
+    if (epoch !== this.epoch) {
+      this.past.leave(this.epoch, epoch);
+    }
+    this.epoch = epoch;
+    this.offset = endBefore(delivered);
     this.floor = this.last + 1;
-    const event = LogEvent.reset(this.floor, this.id({ ...record, offset: this.offset }), {
+    const event = LogEvent.reset(this.floor, this.id({ epoch, offset: this.offset }), {
       reason,
-      oldest: this.id(record),
+      oldest: record ? this.id(record) : null,
     });
-    this.window.push(event, record.time);
+    this.window.push(event, record?.time ?? Date.now());
     this.onEvent(event);
-    this.onEvent(this.add(record));
+    if (record) {
+      this.onEvent(this.add(record));
+    }
   }
 
   /** Reads the records of the broker up to an offset. If a gap is found, the records before the gap are dropped. */
   private async load(upTo: number): Promise<void> {
     while (this.offset < upTo) {
-      const records = (await this.broker.read(this.name, this.offset, PAGE)).filter(({ offset }) => offset <= upTo);
-      if (records.length === 0) {
-        return;
+      const records = await this.reader.read(this.offset, PAGE);
+      const last = records.at(-1);
+      if (last && last.epoch !== this.epoch) {
+        // The log was lost since its position was read.
+        this.receive({ epoch: last.epoch, offset: last.offset });
       }
-      for (const record of records) {
+      const wanted = records.filter(({ epoch, offset }) => epoch === this.epoch && offset <= upTo);
+      for (const record of wanted) {
         if (!this.follows(record)) {
           this.window.clear();
         }
         this.add(record);
       }
+      if (wanted.length === 0) {
+        return;
+      }
     }
   }
 
   /** Reads the records that the broker has not delivered. */
-  private async recover(): Promise<void> {
+  private async recover(held: HeldRecords): Promise<void> {
     try {
-      for (let next = this.held?.[0]; next && this.isAhead(next); next = this.held?.[0]) {
-        const { offset } = next;
-        const records = await this.broker.read(this.name, this.offset, Math.min(PAGE, offset - 1 - this.offset));
-        const [first] = records;
-        if (!first || !this.follows(first)) {
+      for (let next = held.first; next && this.isAhead(next); next = held.first) {
+        if (!(await this.readTowards(next, held))) {
           break;
         }
-        for (const record of records) {
-          this.onEvent(this.add(record));
-        }
+        // Lets subscribers take this page before the next one.
+        await new Promise<void>(inLaterTurn);
       }
     } catch (error) {
+      if (this.reader.closed) {
+        // No reset: the records still exist, so that clients can resume in another process.
+        held.replace();
+        return;
+      }
       this.warn(`The hub "${this.name}" could not read what it has missed`, error);
     }
-    this.release('evicted');
+    this.release(held, true);
   }
 
-  /** Returns whether records before this one, of the same epoch, were not delivered. */
-  private isAhead({ epoch, offset }: BrokerPosition): boolean {
-    return epoch === this.epoch && offset > this.offset + 1;
+  /** Reads a page of the records that precede a held one, and passes it on. Returns `false` if the broker has none. */
+  private async readTowards(next: Delivered, held: HeldRecords): Promise<boolean> {
+    const after = next.epoch === this.epoch ? this.offset : 0;
+    const records = await this.reader.read(after, Math.min(PAGE, endBefore(next) - after));
+    const [first] = records;
+    if (first && first.epoch !== next.epoch && next.epoch === this.epoch) {
+      // The log has begun another life. It is read from its start.
+      held.replace({ epoch: first.epoch, offset: first.offset });
+      return true;
+    }
+    if (first?.epoch !== next.epoch || first.offset <= after) {
+      return false;
+    }
+    if (!this.follows(first)) {
+      this.startEpoch(first, first.epoch === this.epoch ? 'evicted' : 'epoch');
+    }
+    for (const record of records) {
+      if (this.follows(record)) {
+        this.onEvent(this.add(record));
+      }
+    }
+    return true;
   }
 
-  private release(reason?: HubResetReason): void {
-    const [first, ...rest] = this.held ?? [];
+  /** Continues with what was held. If records before it are lost, subscribers are sent a `reset`. */
+  private release(held: HeldRecords, lost: boolean): void {
+    const [first, ...rest] = held.all;
     this.held = undefined;
-    this.heldCost = 0;
-    if (first && reason && !this.follows(first)) {
-      this.startEpoch(first, first.epoch === this.epoch ? reason : 'epoch');
-      this.receive(rest);
+    if (first && lost && this.isAhead(first)) {
+      this.startEpoch(first, first.epoch === this.epoch ? 'evicted' : 'epoch');
     } else if (first) {
-      this.receive([first, ...rest]);
+      this.receive(first);
+    }
+    for (const delivered of rest) {
+      this.receive(delivered);
     }
   }
 }

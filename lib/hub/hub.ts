@@ -198,20 +198,27 @@ export class Hub<T = unknown> {
   /** @internal Ends every subscriber, also a future one, as soon as everything is written to it. Events can still be published to other processes. */
   async endSubscriptions(): Promise<void> {
     await this.settled();
-    this.ending = true;
-    for (const subscriber of this.members.subscribers) {
-      subscriber.finish();
-    }
+    this.finishSubscribers();
   }
 
   private async end(): Promise<void> {
+    this.history.stopRetrying();
     try {
       await this.publisher.settled();
       await this.history.close();
     } finally {
-      await this.endSubscriptions();
+      // Not settled(): the broker delivers nothing any more.
+      await this.fanOut.finished();
+      this.finishSubscribers();
       this.members.changes.complete();
       this.releaseHistory();
+    }
+  }
+
+  private finishSubscribers(): void {
+    this.ending = true;
+    for (const subscriber of this.members.subscribers) {
+      subscriber.finish();
     }
   }
 

@@ -1,0 +1,70 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Broker, BrokerRecord } from '../broker/broker.js';
+import { StreamError } from '../util/errors.js';
+
+/** How long a read that fails is repeated, and how long the pauses between are, in milliseconds. Tests make them shorter. */
+export const READ_RETRIES = { totalMs: 10_000, firstPauseMs: 50, longestPauseMs: 1_000 };
+
+/**
+ * Reads a log from its broker. A store may be away for some seconds, for example while a replica takes over, and its records still exist after
+ * that. So a read that fails, or that is not answered, is repeated for about 10 seconds.
+ */
+export class LogReader {
+  private readonly closing = new AbortController();
+
+  constructor(
+    readonly log: string,
+    private readonly broker: Broker,
+  ) {}
+
+  /** Whether {@link close} was called. */
+  get closed(): boolean {
+    return this.closing.signal.aborted;
+  }
+
+  /** Ends all repetitions. From now on, a read is tried once. */
+  close(): void {
+    this.closing.abort();
+  }
+
+  /**
+   * Returns the records after an offset, like `read()` of a broker.
+   * @throws the error of the broker, if it still fails after the last repetition
+   */
+  read(after: number, count: number): Promise<readonly BrokerRecord[]> {
+    return this.repeat(() => this.broker.read(this.log, after, count));
+  }
+
+  private async repeat<R>(ask: () => Promise<R>): Promise<R> {
+    const { totalMs, firstPauseMs, longestPauseMs } = READ_RETRIES;
+    const end = performance.now() + totalMs;
+    for (let wait = firstPauseMs; ; wait = Math.min(2 * wait, longestPauseMs)) {
+      try {
+        return await this.within(end - performance.now(), ask);
+      } catch (error) {
+        // At random, so that many processes do not ask a store all at once that is just back.
+        const time = wait * (0.5 + Math.random() / 2);
+        if (this.closed || performance.now() + time >= end) {
+          throw error;
+        }
+        await pause(time, undefined, { signal: this.closing.signal, ref: false }).catch(() => undefined);
+        if (this.closed) {
+          throw error;
+        }
+      }
+    }
+  }
+
+  private async within<R>(ms: number, ask: () => Promise<R>): Promise<R> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const message = `The broker has not answered within ${READ_RETRIES.totalMs} ms: check the connection to its store`;
+      timer = setTimeout(() => reject(new StreamError('broker-unavailable', message)), ms).unref();
+    });
+    try {
+      return await Promise.race([ask(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
