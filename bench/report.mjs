@@ -35,7 +35,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own'} base
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script'} base
  * @param {string} what
  * @returns {Column}
  */
@@ -108,6 +108,33 @@ const COLUMNS = {
     ...LOSSES,
   ],
   'fanout-gzip-idle': [...SLOPES, times('× gzip each resident', 'own', 'rss'), sum('missing', 'missing')],
+  'cluster-append': [
+    value('application µs/append', 'cpu', 1_000, hundredths),
+    value('Redis µs/append', 'redis', 1_000, hundredths),
+    value('appends/s', 'rate'),
+    times('× XADD, application', 'xadd', 'cpu'),
+    times('× XADD, Redis', 'xadd', 'redis'),
+    times('× script, Redis', 'script', 'redis'),
+  ],
+  'cluster-receipt': [
+    value('received p50 ms', 'p50', 1_000, hundredths),
+    value('p99 ms', 'p99', 1_000, hundredths),
+    value('appended p50 ms', 'ack50', 1_000, hundredths),
+    value('p99 ms', 'ack99', 1_000, hundredths),
+    value('Redis µs/event', 'redis', 1_000, hundredths),
+    value('publisher µs/event', 'publisher', 1_000, hundredths),
+    value('listener µs/event', 'listener', 1_000, hundredths),
+    sum('missing', 'missing'),
+  ],
+  'cluster-fleet': [
+    value('CPU µs/delivery', 'cpu', 1_000, hundredths),
+    value('deliveries/s', 'rate'),
+    value('p50 ms', 'p50', 1_000, hundredths),
+    value('p99 ms', 'p99', 1_000, hundredths),
+    value('Redis µs/message', 'redis', 1_000, hundredths),
+    times('× raw', 'floor', 'cpu'),
+    ...LOSSES,
+  ],
 };
 
 /** @param {readonly (readonly string[])[]} rows the first of them the head */

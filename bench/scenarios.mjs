@@ -1,3 +1,4 @@
+import { cluster } from './cluster/scenario.mjs';
 import { FAST, IDLE, SHORT } from './contestants.mjs';
 import { fanout, fanoutIdle } from './fanout/scenario.mjs';
 import { startServer } from './processes.mjs';
@@ -14,6 +15,7 @@ import { startServer } from './processes.mjs';
  * @property {number} [clients]
  * @property {'paced' | 'saturated'} [pace]
  * @property {number} [perTurn]
+ * @property {number} [perSecond]
  */
 
 const MANY = 50;
@@ -150,4 +152,5 @@ export const SCENARIOS = {
   'fanout-ws-idle': fanoutIdle('fanout-ws'),
   'fanout-gzip': fanout('fanout-gzip'),
   'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
+  cluster,
 };

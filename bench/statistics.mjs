@@ -6,6 +6,15 @@ export function median(values) {
 }
 
 /**
+ * @param {readonly number[]} values
+ * @param {number} share between 0 and 1
+ */
+export function quantile(values, share) {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+/**
  * Returns the median, lowest and highest value of the rounds.
  * @param {readonly Record<string, number>[]} rounds
  * @param {string} what

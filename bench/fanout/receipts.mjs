@@ -1,3 +1,4 @@
+import { quantile } from '../statistics.mjs';
 import { MARK, now, publishedAt } from './message.mjs';
 
 const READ = 65_536;
@@ -67,7 +68,6 @@ export class Latencies {
 
   /** @param {number} share between 0 and 1 */
   quantile(share) {
-    const sorted = this.#all.toSorted((a, b) => a - b);
-    return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+    return quantile(this.#all, share);
   }
 }

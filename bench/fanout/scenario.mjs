@@ -22,7 +22,7 @@ import { contestants } from './contestants.mjs';
 /** With 5,000 clients, a gzip stream for each of them takes more than a gigabyte. */
 const CLIENTS = { fanout: [1_000, 5_000], 'fanout-ws': [1_000, 5_000], 'fanout-gzip': [1_000] };
 /** The deliveries per second of paced runs. */
-const PACE = 25_000;
+export const PACE = 25_000;
 /** The minimum number of turns, however long they take with many clients and messages. */
 const FEWEST_TURNS = 4;
 const WARM_UP_MS = 300;
@@ -34,7 +34,7 @@ const IDLE_WARM_UP = 200;
 const OTHER_FILES = 200;
 
 /** @param {number} clients */
-function demandFiles(clients) {
+export function demandFiles(clients) {
   const limit =
     process.platform === 'linux' && /open files +(\d+)/.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
   if (limit && Number(limit) < clients + OTHER_FILES) {
@@ -49,7 +49,7 @@ async function startServer({ server }) {
   return { worker, port, ackPort };
 }
 
-async function startLoad() {
+export async function startLoad() {
   const load = new Worker('fanout/load.mjs');
   await load.nextMessage();
   return load;
