@@ -50,4 +50,5 @@ export {
   type StreamErrorCode,
   StreamStateError,
 } from './util/errors.js';
+export type { StreamLabels } from './util/labels.js';
 export type { OverflowPolicy, QueueLimits } from './util/queue-limits.js';

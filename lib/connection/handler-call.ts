@@ -1,10 +1,13 @@
 import { AsyncResource } from 'node:async_hooks';
+import type { StreamLabels } from '../util/labels.js';
 import type { Admission } from './stream-settings.js';
 
 /** The call of the handler of a stream. Its source and hooks run in the async context of this call, which interceptors may have changed. */
 export class HandlerCall extends AsyncResource {
   /** When the head was sent. */
   openedAt: number | undefined;
+  /** The labels of the stream. Not a field, so that the object of a stream without labels has no place for them. */
+  declare labels?: StreamLabels;
 
   /**
    * @param beganAt when the handler was called

@@ -74,12 +74,13 @@ const OPERATIONS = {
   header: ['new'],
   open: ['new'],
   hooks: ['new', 'open'],
+  label: ['new', 'open'],
   send: ['new', 'open', 'closing'],
   flush: ['new', 'open', 'closing', 'finishing'],
   close: ['new', 'open'],
 } satisfies Readonly<Record<string, readonly Step[]>>;
 
-/** A method of a stream. In other steps, `flush()` and `close()` do nothing, and all other methods throw. */
+/** A method of a stream. In other steps, `flush()`, `close()` and `label()` do nothing, and all other methods throw. */
 export type StreamOperation = keyof typeof OPERATIONS;
 
 // Most streams are in one of these phases for nearly all of the time, so they share the objects.

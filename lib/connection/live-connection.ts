@@ -4,6 +4,7 @@ import type { Transport, TransportListener, WireProtocol } from '../transport/tr
 import { closeErrorOf, type StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
 import { DONE } from '../util/iteration.js';
+import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
 import { onRejection } from '../util/thenable.js';
 import { Body } from './body/body.js';
 import { Closing, type ClosingStream } from './closing.js';
@@ -88,6 +89,10 @@ export class LiveConnection
     return this.transport.protocol;
   }
 
+  get labels(): StreamLabels {
+    return this.scope.call?.labels ?? NO_LABELS;
+  }
+
   get bufferedAmount(): number {
     return this.transport.bufferedAmount + this.body.size;
   }
@@ -142,6 +147,16 @@ export class LiveConnection
     return this.end({ code: 'completed' });
   }
 
+  label(labels: StreamLabels): this {
+    const { call } = this.scope;
+    const all = addLabels(this.labels, labels, `stream.label() in ${this.route}`);
+    if (call && this.lifecycle.allows('label')) {
+      call.labels = all;
+      this.settings.services.registry.labelled(this);
+    }
+    return this;
+  }
+
   hooks(hooks: StreamHooks): this {
     this.demand('hooks');
     this.scope.hooks = this.scope.hooks.with(hooks);
@@ -160,10 +175,14 @@ export class LiveConnection
   }
 
   /** Called before the handler is called. `admission` is left when the stream has ended. */
-  begin(admission?: Admission): void {
+  begin(admission?: Admission, labels?: StreamLabels): void {
     const { registry } = this.settings.services;
     this.lifecycle.call();
-    this.scope.call = new HandlerCall(registry.clock.read(), admission);
+    const call = new HandlerCall(registry.clock.read(), admission);
+    if (labels) {
+      call.labels = labels;
+    }
+    this.scope.call = call;
     registry.add(this);
     this.body.progress();
     this.opening?.begin();

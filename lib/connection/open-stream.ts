@@ -1,4 +1,5 @@
 import type { StreamCloseReason } from '../util/close-reason.js';
+import type { StreamLabels } from '../util/labels.js';
 import type { Losses } from '../util/queue-limits.js';
 import type { StreamConnection } from './stream-connection.js';
 
@@ -46,8 +47,12 @@ export interface RegistryPort {
     /** Makes the clock tick often enough for a duration. */
     observe(duration: number): void;
   };
+  /** Returns whether a new stream with these labels is refused, because such streams were just closed. */
+  refuses(labels: StreamLabels): boolean;
   /** Called before the handler is called. */
   add(stream: OpenStream): void;
+  /** Called when a stream has received labels. Closes it if the streams with these labels were just closed. */
+  labelled(stream: OpenStream): void;
   /** Called when the head is fixed. Returns the time. */
   opened(stream: OpenStream): number;
   /** Called when the stream has ended. */

@@ -2,6 +2,7 @@ import type { StreamEvent } from '../event/event.js';
 import type { FlushMark } from '../source/flush.js';
 import type { WireProtocol } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
+import type { StreamLabels } from '../util/labels.js';
 import type { StreamState } from './lifecycle.js';
 
 /**
@@ -41,6 +42,9 @@ export abstract class StreamConnection<T = unknown> {
 
   /** The `Last-Event-ID` of the client, or `undefined` if it has sent none. */
   abstract readonly lastEventId: string | undefined;
+
+  /** The labels of the stream: those of the option `labels`, and those that were added with `label()`. */
+  abstract readonly labels: StreamLabels;
 
   /** The number of bytes that wait in this process to be sent. It grows while the client is slow. */
   abstract readonly bufferedAmount: number;
@@ -100,6 +104,22 @@ export abstract class StreamConnection<T = unknown> {
 
   /** Ends the stream cleanly, after the chunks that were sent so far. Resolves once the stream has ended. Do not await it in a hook. */
   abstract close(): Promise<void>;
+
+  /**
+   * Adds labels to this stream, so that `StreamRegistry.close()` can close all streams with a label, in this process or in all. A label replaces an
+   * earlier one with the same name. Does nothing after the end.
+   *
+   * If the streams with these labels were closed in the last 5 seconds, this stream is closed too, with the code `server-closed`.
+   *
+   * @param labels at most 16 texts, by name. A name and a text have 1 to 256 characters
+   * @throws {@link StreamError} with the code `invalid-argument` for anything else
+   *
+   * @example
+   * ```ts
+   * stream.label({ user: user.id, room });
+   * ```
+   */
+  abstract label(labels: StreamLabels): this;
 
   /**
    * Adds hooks to this stream. They run after all other hooks.

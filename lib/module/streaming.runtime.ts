@@ -26,7 +26,7 @@ interface RunningHubs {
 
 /** The objects that all streams of one application share. */
 export class StreamingRuntime implements RouteContext {
-  readonly registry = new StreamRegistry();
+  readonly registry: StreamRegistry;
   readonly services: RouteContext['services'];
   readonly plans = new RoutePlans();
   /** Counts all streams of the application. */
@@ -42,6 +42,7 @@ export class StreamingRuntime implements RouteContext {
     logger: StreamLogger,
   ) {
     const { websocket } = options;
+    this.registry = new StreamRegistry(logger);
     this.limiter = new StreamLimiter({ ...DEFAULTS.limits, ...given(options.limits) });
     this.webSockets = websocket
       ? new WebSocketSupport(completeWebSocketOptions(websocket === true ? {} : websocket), logger)

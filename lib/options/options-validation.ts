@@ -110,6 +110,7 @@ const BEHAVIOR: Checks<StreamBehavior> = {
     clientOf: callable,
     retryAfter: milliseconds,
   }),
+  labels: callable,
 };
 
 const method: Check = (value) => (Number.isInteger(value) ? undefined : 'must be a RequestMethod');

@@ -5,6 +5,7 @@ import type { StreamHooks } from '../connection/stream-connection.js';
 import type { StreamFormat } from '../format/format.js';
 import type { StreamFormatName } from '../format/formats.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';
+import type { StreamLabels } from '../util/labels.js';
 import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 
 /** Limits for the number of streams that are open at the same time. A request over a limit is refused before its handler is called. */
@@ -102,6 +103,12 @@ export interface StreamBehavior {
   readonly browser?: boolean;
   /** Limits for the streams of the route, or for all streams of the application together. */
   readonly limits?: StreamLimits;
+  /**
+   * Returns the labels of a stream, by which {@link StreamRegistry} can close it, or `undefined` for none. Called with the request of the platform, after the guards and
+   * before the handler. The labels of a route are added to those of the application. See also `stream.label()`. Default: none.
+   * @example labels: (request: AuthenticatedRequest) => ({ user: request.user.id })
+   */
+  labels?(request: unknown): StreamLabels | undefined;
 }
 
 type StreamItemClass = Type<unknown> | readonly [Type<unknown>];

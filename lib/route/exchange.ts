@@ -120,10 +120,11 @@ export class StreamExchange {
    */
   enter(): boolean {
     if (this.admitted === undefined) {
-      const admission = this.plan.admit(this.connection);
+      const labels = this.plan.labelsOf(this.connection.request);
+      const admission = this.plan.admit(this.connection, labels);
       this.admitted = admission !== undefined;
       if (admission) {
-        this.connection.begin(admission);
+        this.connection.begin(admission, labels);
         if (this.claimed) {
           this.connection.expectMessages();
         }

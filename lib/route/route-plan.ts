@@ -11,6 +11,7 @@ import { type ChosenFormat, chooseFormat, negotiateFormat } from '../format/nego
 import { PAGE_FORMAT } from '../format/page.format.js';
 import { sseFormat } from '../format/sse.format.js';
 import { DEFAULTS } from '../options/defaults.js';
+import type { StreamBehavior } from '../options/streaming.options.js';
 import { isEventSource } from '../platform/event-source.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
 import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
@@ -21,6 +22,7 @@ import { Http1Transport } from '../transport/http1.transport.js';
 import { Http2Transport } from '../transport/http2.transport.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
+import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { enterAll, jittered, type OverLimit, type StreamLimiter } from './limiter.js';
 
@@ -36,6 +38,13 @@ const CLOSING: OverLimit = {
   retryAfter: DEFAULTS.limits.retryAfter,
 };
 
+/** The refusal of a stream whose labels were closed while its request was on its way to the handler. */
+const JUST_CLOSED: OverLimit = {
+  status: 503,
+  message: 'The server has just closed this stream: try again later',
+  retryAfter: DEFAULTS.limits.retryAfter,
+};
+
 let connections = 0;
 
 /** All settings of a route that are known before a request arrives. */
@@ -48,6 +57,8 @@ export interface PlanParts {
   readonly defaultStatus: number | undefined;
   /** `undefined`: bodies are not compressed. */
   readonly compression: CompressionSettings | undefined;
+  /** The options `labels` of the application and of the route. */
+  readonly labels: readonly NonNullable<StreamBehavior['labels']>[];
   /** The limiter of the application, and that of the route if it has one. */
   readonly limiters: readonly StreamLimiter[];
   readonly isDraining: () => boolean;
@@ -128,16 +139,29 @@ export class StreamPlan {
     return new LiveConnection(parts, wait);
   }
 
+  /** Returns the labels that the options give to the stream of a request, or `undefined` if it has none. */
+  labelsOf(request: unknown): StreamLabels | undefined {
+    let labels = NO_LABELS;
+    for (const labelsOf of this.parts.labels) {
+      const more = labelsOf(request);
+      labels = more === undefined ? labels : addLabels(labels, more, `"labels" of ${this.settings.route}`);
+    }
+    return labels === NO_LABELS ? undefined : labels;
+  }
+
   /**
    * Counts a stream, or refuses it.
    * @returns its admission, or `undefined` if its client has received a response that makes it reconnect later
    * @throws {HttpException} the response for any other client
    */
-  admit(connection: LiveConnection): Admission | undefined {
+  admit(connection: LiveConnection, labels: StreamLabels | undefined): Admission | undefined {
     const applicant = { request: connection.request, carrier: connection.transport.carrier };
     const { isDraining, limiters } = this.parts;
     if (isDraining()) {
       return this.refuse(connection, CLOSING, this.settings.services.retryDelay());
+    }
+    if (labels && this.settings.services.registry.refuses(labels)) {
+      return this.refuse(connection, JUST_CLOSED, this.settings.services.retryDelay());
     }
     for (const limiter of limiters) {
       const over = limiter.over(applicant);

@@ -50,6 +50,7 @@ export function planSettings(context: RouteContext, mark: StreamMark, route: Map
     formats,
     defaultStatus: defaultStatusOf(route),
     compression: compressionOf(application.compression, options.compression, services.logger),
+    labels: [application.labels, options.labels].filter((each) => each !== undefined),
     limiters: options.limits ? [limiter, new StreamLimiter(options.limits)] : [limiter],
     isDraining: () => context.isDraining(),
     versionParameter,

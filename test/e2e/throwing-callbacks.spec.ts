@@ -147,6 +147,21 @@ describe.each(PLATFORMS)('%s: a callback of the application', (platform) => {
     await client.until('data: a\n\n');
   });
 
+  it('that observes streams does not fail them, and its errors are logged', async () => {
+    const { get, hub, logs, registry } = await start(platform);
+    registry.observe({ began: boom, opened: boom, ended: boom });
+    const client = await get('/feed', { ...SSE, Connection: 'close' });
+    await joined(hub, 1);
+    await hub.publish('a');
+    await client.until('data: a\n\n');
+
+    expect(await registry.close()).toBe(1);
+
+    await client.closed();
+    expect(registry.size).toBe(0);
+    expect(logs.of('error').filter((line) => line.includes('An observer of streams threw'))).toHaveLength(3);
+  });
+
   it('of a broker to which an invalid record is passed logs that, and the next records are read', async () => {
     let send: ((records: readonly BrokerRecord[]) => void) | undefined;
     class Careless extends MemoryBroker {

@@ -1,8 +1,12 @@
 import { atMost } from '../../util/at-most.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
+import { StreamError } from '../../util/errors.js';
+import { checkLabels, includes, type StreamLabels } from '../../util/labels.js';
+import type { StreamLogger } from '../../util/stream-logger.js';
 import { syncResult } from '../../util/thenable.js';
 import type { OpenStream } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
+import { RecentCloses } from './recent-closes.js';
 import { StreamClock } from './stream-clock.js';
 import type { StreamObserver } from './stream-observer.js';
 import { type StreamSnapshot, StreamTally } from './stream-tally.js';
@@ -15,7 +19,7 @@ import { type StreamSnapshot, StreamTally } from './stream-tally.js';
  * constructor(private readonly streams: StreamRegistry) {}
  *
  * logout(user: User) {
- *   return this.streams.close((stream) => userOf(stream.request) === user.id);
+ *   return this.streams.close({ user: user.id });
  * }
  * ```
  */
@@ -27,6 +31,10 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   readonly clock = new StreamClock(this.connections);
   /** Telemetry and the console, if they are used. */
   private readonly observers: StreamObserver[] = [];
+  private readonly recent = new RecentCloses();
+
+  /** @internal */
+  constructor(private readonly logger: StreamLogger) {}
 
   /** The number of open streams. */
   get size(): number {
@@ -46,10 +54,25 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    * @returns the number of closed streams. The promise resolves once all of them have ended
    * @throws {@link StreamError} with the code `invalid-argument` if `match` returns a promise
    */
-  async close(match: (stream: StreamConnection) => boolean = () => true): Promise<number> {
-    const matching = [...this.connections].filter((stream) =>
-      syncResult(match(stream), 'The function given to StreamRegistry.close()', 'invalid-argument'),
-    );
+  close(match?: (stream: StreamConnection) => boolean): Promise<number>;
+  /**
+   * Closes the streams that have all of these labels. A stream that receives these labels in the next 5 seconds is closed too: its request may have
+   * passed its guards before. A request whose labels come from the option `labels` is refused before its handler is called.
+   *
+   * Clients reconnect after that: to keep them out, their guard has to refuse them.
+   *
+   * @param labels at least one label
+   * @returns the number of closed streams. The promise resolves once all of them have ended
+   * @throws {@link StreamError} with the code `invalid-argument` if the labels are invalid
+   *
+   * @example
+   * ```ts
+   * await this.streams.close({ user: user.id });
+   * ```
+   */
+  close(labels: StreamLabels): Promise<number>;
+  async close(match: StreamLabels | ((stream: StreamConnection) => boolean) = () => true): Promise<number> {
+    const matching = typeof match === 'function' ? this.matching(match) : this.labelledWith(match);
     await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
     return matching.length;
   }
@@ -88,9 +111,21 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     }
     this.connections.add(connection);
     for (const observer of this.observers) {
-      observer.began(connection);
+      this.guard(() => observer.began(connection));
     }
     this.clock.start();
+  }
+
+  /** @internal */
+  refuses(labels: StreamLabels): boolean {
+    return this.recent.include(labels);
+  }
+
+  /** @internal */
+  labelled(stream: OpenStream): void {
+    if (this.recent.include(stream.labels)) {
+      void stream.end({ code: 'server-closed' });
+    }
   }
 
   /** @internal Waits until all streams have ended, for at most `within` milliseconds. Resolves to whether they have. */
@@ -112,7 +147,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     // A stream that was refused without calling its handler was never added.
     if (this.connections.has(stream)) {
       for (const observer of this.observers) {
-        observer.opened?.(stream, now - stream.beganAt);
+        this.guard(() => observer.opened?.(stream, now - stream.beganAt));
       }
     }
     return now;
@@ -126,11 +161,43 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     const duration = this.clock.read() - stream.beganAt;
     this.tally.ended(stream, reason.code, duration);
     for (const observer of this.observers) {
-      observer.ended(stream, reason, duration);
+      this.guard(() => observer.ended(stream, reason, duration));
     }
     if (this.connections.size === 0) {
       this.onEmpty?.();
       this.onEmpty = undefined;
     }
+  }
+
+  /** Logs the error of an observer, which must not fail the stream that it observes. */
+  private guard(notify: () => void): void {
+    try {
+      notify();
+    } catch (error) {
+      this.logger.error('An observer of streams threw', error);
+    }
+  }
+
+  private matching(match: (stream: StreamConnection) => boolean): OpenStream[] {
+    return [...this.connections].filter((stream) =>
+      syncResult(match(stream), 'The function given to StreamRegistry.close()', 'invalid-argument'),
+    );
+  }
+
+  private labelledWith(labels: StreamLabels): OpenStream[] {
+    checkWanted(labels);
+    this.recent.add(labels, Date.now());
+    const match = includes(labels);
+    return [...this.connections].filter((stream) => match(stream.labels));
+  }
+}
+
+function checkWanted(labels: unknown): asserts labels is StreamLabels {
+  checkLabels(labels, 'StreamRegistry.close()');
+  if (Object.keys(labels).length === 0) {
+    throw new StreamError(
+      'invalid-argument',
+      'StreamRegistry.close(): an object without labels would match all streams: to close all, call close() without an argument',
+    );
   }
 }
