@@ -130,13 +130,13 @@ describe.each(DRIVERS)('$name: streams with labels', (driver) => {
         await NEVER;
       },
     });
-    const clients = ['a', 'b'].map((name) => open(`/feed/${name}`));
-    await Promise.all(clients.map((client) => client.until(1)));
+    const client = open('/feed/a');
+    await Promise.all([client, open('/feed/b')].map((each) => each.until(1)));
 
     expect(await registry.close({ user: 'a' })).toBe(0);
     labelled.resolve();
 
-    await expectEnd(driver, clients[0], 'server-closed');
+    await expectEnd(driver, client, 'server-closed');
     expect(seen.seen).toEqual(['server-closed']);
     expect(registry.size).toBe(1);
   });
