@@ -1,12 +1,16 @@
 import { AssertionError } from 'node:assert';
 import { randomUUID } from 'node:crypto';
-import type { Broker, BrokerRecord, BrokerRetention, BrokerTail } from '../../broker/broker.js';
+import type { Broker, BrokerRetention } from '../../broker/broker.js';
 import { Hub } from '../../hub/hub.js';
 import type { HubOptions } from '../../hub/hub.options.js';
 import type { BrokerContractSetup } from './contract-setup.js';
+import { TailRecorder } from './tail-recorder.js';
 
 /** The name of a case, and the function that runs it. */
 export type Case = readonly [name: string, run: (context: ContractContext) => Promise<void>];
+
+/** The functions of the setup that let the store stop to answer, and answer again. */
+export type Freezing = Required<Pick<BrokerContractSetup, 'freeze' | 'thaw'>>;
 
 /** Keeps every record that a case appends, for longer than the case runs. */
 const KEEP_ALL: BrokerRetention = { limit: 10_000, ttl: 3_600_000 };
@@ -63,7 +67,7 @@ export class ContractContext {
 
   /** Tails a log, and records everything that the listener receives. */
   async recordTail(broker: Broker, log: string): Promise<TailRecorder> {
-    const recorder = new TailRecorder(this);
+    const recorder = new TailRecorder((promise, what) => this.within(promise, what));
     await recorder.begin(broker, log);
     return recorder;
   }
@@ -115,6 +119,16 @@ export class ContractContext {
     return pause(this.setup.settle ?? 20);
   }
 
+  /** Calls a function while the store does not answer. */
+  async whileFrozen<R>({ freeze, thaw }: Freezing, run: () => Promise<R>): Promise<R> {
+    await freeze();
+    try {
+      return await run();
+    } finally {
+      await thaw();
+    }
+  }
+
   /** Closes everything. */
   async end(): Promise<void> {
     await Promise.all(this.hubs.splice(0).map((hub) => hub.close()));
@@ -124,43 +138,6 @@ export class ContractContext {
   private keep(broker: Broker): Broker {
     this.brokers.push(broker);
     return broker;
-  }
-}
-
-/** Records everything that the listener of a tail receives. */
-export class TailRecorder {
-  readonly records: BrokerRecord[] = [];
-  private tail: BrokerTail | undefined;
-  private wake: (() => void) | undefined;
-
-  constructor(private readonly context: ContractContext) {}
-
-  /** The tail, with the position at which it began. */
-  get start(): BrokerTail {
-    if (!this.tail) {
-      throw new Error('Call begin() before start is read');
-    }
-    return this.tail;
-  }
-
-  async begin(broker: Broker, log: string): Promise<void> {
-    this.tail = await broker.tail(log, (records) => {
-      this.records.push(...records);
-      this.wake?.();
-    });
-  }
-
-  /** Waits until at least `count` records were received. */
-  async count(count: number): Promise<readonly BrokerRecord[]> {
-    const there = new Promise<void>((resolve) => {
-      this.wake = () => this.records.length >= count && resolve();
-      this.wake();
-    });
-    await this.context.within(there, `A tail receives ${count} records`).catch((error: Error) => {
-      error.message += ` (it received ${this.records.length})`;
-      throw error;
-    });
-    return this.records;
   }
 }
 

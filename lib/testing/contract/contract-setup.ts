@@ -1,4 +1,4 @@
-import type { Broker } from '../../broker/broker.js';
+import type { Broker, BrokerEntry } from '../../broker/broker.js';
 
 /** Options of {@link brokerContract}: how it creates and controls brokers. Only `create` is required. */
 export interface BrokerContractSetup {
@@ -16,7 +16,33 @@ export interface BrokerContractSetup {
   restart?(): Broker | Promise<Broker>;
   /** Deletes a log in the store while brokers are open. Without this function, the cases for such a loss are left out. */
   lose?(log: string): void | Promise<void>;
-  /** How long to wait for an expected result, in milliseconds. Default: 5000. */
+  /**
+   * Closes all connections of a broker to its store, as a failure of the network does. Resolves once they are closed, and does not wait until
+   * the broker has connected again, which it must do by itself. Without this function, the cases for a lost connection are left out.
+   */
+  cut?(broker: Broker): void | Promise<void>;
+  /**
+   * Makes the store forget the newest `count` records of a log, and closes the connections of all brokers, as a failover to a replica that lags
+   * behind does, or a restart from a snapshot. The log itself, with its epoch, must still exist. Without this function, the cases for such a loss
+   * are left out.
+   */
+  rewind?(log: string, count: number): void | Promise<void>;
+  /**
+   * Makes the store stop to answer, without closing a connection. What it receives until `thaw()` is called may be executed then. Without this
+   * function and `thaw`, the cases for such a store are left out.
+   */
+  freeze?(): void | Promise<void>;
+  /** Lets the store answer again. Called after each call of `freeze()`. */
+  thaw?(): void | Promise<void>;
+  /**
+   * Appends an entry without the broker, by the command that its documentation shows to programs in other languages. Without this function, the
+   * case for such entries is left out.
+   */
+  appendRaw?(log: string, entry: BrokerEntry): void | Promise<void>;
+  /**
+   * How long to wait for an expected result, in milliseconds. It must be longer than the broker takes to connect again, and longer than its own
+   * time limit for `append()`. Default: 5000.
+   */
   readonly timeout?: number;
   /** How long to wait before a check that something has not happened, in milliseconds. A remote store may need a longer time. Default: 20. */
   readonly settle?: number;
