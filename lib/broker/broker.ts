@@ -86,7 +86,8 @@ export interface Broker {
   readonly roster?: BrokerRoster;
 
   /**
-   * Opens a log, and creates it if it does not exist. Does nothing for a log that is open. Called before any other method for this log.
+   * Opens a log, and creates it if it does not exist. Called before any other method for this log. If the log is open, also in another process,
+   * the retention of the newest call applies from now on.
    * @param log the name of the log
    */
   open(log: string, retention: BrokerRetention): Promise<void>;

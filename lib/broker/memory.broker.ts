@@ -75,7 +75,10 @@ export class MemoryBroker implements Broker {
   private readonly logs = new Map<string, MemoryLog>();
 
   open(log: string, retention: BrokerRetention): Promise<void> {
-    if (!this.logs.has(log)) {
+    const open = this.logs.get(log);
+    if (open) {
+      open.window.retain(retention);
+    } else {
       this.logs.set(log, new MemoryLog(retention));
     }
     return Promise.resolve();

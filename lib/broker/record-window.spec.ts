@@ -47,6 +47,18 @@ describe('A record window', () => {
     expect([2, 3, 5, 6].map((number) => window.at(number))).toEqual([undefined, 'r3', 'r5', undefined]);
   });
 
+  it('keeps records by the limit that it was given last', () => {
+    const window = filled(10, 10);
+
+    window.retain({ limit: 3, ttl: FOREVER });
+    expect(window.after(0, 10)).toEqual(['r8', 'r9', 'r10']);
+    window.retain({ limit: 4, ttl: FOREVER });
+    window.push('r11', Date.now());
+    window.push('r12', Date.now());
+
+    expect(window.after(0, 10)).toEqual(['r9', 'r10', 'r11', 'r12']);
+  });
+
   it('keeps only the newest records up to its limit', () => {
     const window = filled(3, 3);
     for (let n = 4; n <= 5_000; n++) {
@@ -118,6 +130,19 @@ describe('A record window with a maximum age', () => {
     window.push('r2', Date.now());
 
     expect(window.after(0, 10)).toEqual(['r2']);
+  });
+
+  it('evicts records by the age that it was given last, even if it is not read', () => {
+    const window = filled(2, 1_000, 100_000);
+    const { records } = window as unknown as { records: unknown[] };
+
+    window.retain({ limit: 1_000, ttl: 100 });
+    jest.advanceTimersByTime(99);
+    expect(records.length).toBe(2);
+    jest.advanceTimersByTime(1);
+
+    expect(records.length).toBe(0);
+    expect(jest.getTimerCount()).toBe(0);
   });
 
   it('evicts older records even if it is not read, and stops its timer after the last of them', () => {

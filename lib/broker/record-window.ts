@@ -14,7 +14,7 @@ export class RecordWindow<R> {
    * @param onEvicted called with every record that is evicted
    */
   constructor(
-    private readonly retention: BrokerRetention,
+    private retention: BrokerRetention,
     private newest = 0,
     private readonly onEvicted?: (record: R) => void,
   ) {}
@@ -28,6 +28,14 @@ export class RecordWindow<R> {
   get oldest(): number {
     this.evict();
     return this.newest - (this.records.length - this.start) + 1;
+  }
+
+  /** Keeps records by another retention from now on. */
+  retain(retention: BrokerRetention): void {
+    this.retention = retention;
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.evict();
   }
 
   /** @param time the time of the record, in milliseconds since 1970 */

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import type { BrokerEntry } from '../../broker/broker.js';
 import type { Case, ContractContext } from './contract-context.js';
+import type { BrokerContractSetup } from './contract-setup.js';
 import { appendAll, assertPlain, entry, entryOf, range, readAll } from './entries.js';
+
+type AppendRaw = NonNullable<BrokerContractSetup['appendRaw']>;
 
 /** Entries with every field and encoding, and with characters that a store may mishandle. */
 const ENTRIES: readonly BrokerEntry[] = [
@@ -147,7 +150,30 @@ async function keepsLogsApart(context: ContractContext): Promise<void> {
   );
 }
 
-export const APPEND_CASES: readonly Case[] = [
+async function acceptsRawEntries(context: ContractContext, appendRaw: AppendRaw): Promise<void> {
+  const { broker, log } = await context.openLog();
+  const recorder = await context.recordTail(broker, log);
+  const all = [entry(1), ...ENTRIES, entry(2)];
+  const began = Date.now();
+
+  await broker.append(log, entry(1));
+  for (const each of ENTRIES) {
+    await appendRaw(log, each);
+  }
+  const { offset } = await broker.append(log, entry(2));
+
+  assert.equal(offset, all.length);
+  for (const records of [await recorder.count(all.length), await readAll(broker, log)]) {
+    assert.deepEqual(records.map(entryOf), all.map(entryOf));
+    assert.deepEqual(
+      records.map((record) => record.offset),
+      range(1, all.length),
+    );
+    assert.ok(records.every(({ epoch, time }) => epoch === recorder.start.epoch && Math.abs(time - began) < 60_000));
+  }
+}
+
+const CASES: readonly Case[] = [
   ['append() resolves to the position of the entry: offsets count up from 1 within one epoch', resolvesToPositions],
   ['append() keeps the order of calls that do not await each other', keepsOrderOfCalls],
   [
@@ -161,3 +187,15 @@ export const APPEND_CASES: readonly Case[] = [
   ['append() stores large data unchanged', storesLargeData],
   ['a log contains only the entries that were appended to it', keepsLogsApart],
 ];
+
+export function appendCases({ appendRaw }: BrokerContractSetup): readonly Case[] {
+  return appendRaw
+    ? [
+        ...CASES,
+        [
+          'an entry that another program has appended by the documented command is a record like any other',
+          (context) => acceptsRawEntries(context, appendRaw),
+        ],
+      ]
+    : CASES;
+}

@@ -1,12 +1,18 @@
 import { checkedTimeout } from '../client/checked-timeout.js';
-import { APPEND_CASES } from './append.cases.js';
+import { appendCases } from './append.cases.js';
+import { connectionCases } from './connection.cases.js';
 import { ContractContext } from './contract-context.js';
 import type { BrokerContractSetup, ContractCase } from './contract-setup.js';
 import { epochCases } from './epoch.cases.js';
+import { freezeCases } from './freeze.cases.js';
 import { GAP_CASES } from './gap.cases.js';
 import { HUB_CASES } from './hub.cases.js';
+import { hubFaultCases } from './hub-faults.cases.js';
 import { INTERLEAVING_CASES } from './interleaving.cases.js';
+import { onceCases } from './once.cases.js';
 import { READ_CASES } from './read.cases.js';
+import { RETENTION_CASES } from './retention.cases.js';
+import { rewindCases } from './rewind.cases.js';
 import { ROSTER_CASES } from './roster.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
@@ -14,7 +20,7 @@ import { TAIL_CASES } from './tail.cases.js';
  * Returns the contract of a broker as test cases for any test runner. With a broker that passes all of them, hubs keep all their
  * guarantees. The package `fast-check` must be installed.
  *
- * The cases may run in any order, and concurrently. The last case tries many interleavings, and needs a longer timeout than the others.
+ * The cases may run in any order, and concurrently if `setup` has neither `freeze` nor `rewind`, which concern the whole store. The last case tries many interleavings, and needs a longer timeout than the others.
  *
  * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
  *
@@ -37,11 +43,17 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
     checkedTimeout(setup[name] ?? 0, name);
   }
   const cases = [
-    ...APPEND_CASES,
+    ...appendCases(setup),
     ...TAIL_CASES,
     ...READ_CASES,
+    ...RETENTION_CASES,
+    ...onceCases(setup),
     ...epochCases(setup),
+    ...connectionCases(setup),
+    ...rewindCases(setup),
+    ...freezeCases(setup),
     ...HUB_CASES,
+    ...hubFaultCases(setup),
     ...GAP_CASES,
     ...ROSTER_CASES,
     ...INTERLEAVING_CASES,

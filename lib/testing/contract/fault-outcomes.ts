@@ -60,5 +60,9 @@ export function assertOutcomes(records: readonly BrokerRecord[], outcomes: reado
     }
   }
   const order = outcomes.flatMap(({ n }) => offsets.get(entry(n).data) ?? []);
-  assert.deepEqual(order, order.toSorted((a, b) => a - b), 'The entries of one caller must stay in the order of its calls');
+  assert.deepEqual(
+    order,
+    order.toSorted((a, b) => a - b),
+    'The entries of one caller must stay in the order of its calls',
+  );
 }

@@ -1,13 +1,11 @@
 import assert from 'node:assert/strict';
-import type { Broker, BrokerRecord } from '../../broker/broker.js';
+import type { Broker, BrokerListener, BrokerRecord } from '../../broker/broker.js';
 import type { Case, ContractContext } from './contract-context.js';
 import { range } from './entries.js';
 import { Listener, publishAll } from './hub-listener.js';
 
-type Listening = Parameters<Broker['tail']>[1];
-
 /** A broker whose tails are unreliable: `pass` decides which records reach the listener, and when. */
-function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], deliver: Listening) => void): Broker {
+function withTails(broker: Broker, pass: (records: readonly BrokerRecord[], deliver: BrokerListener) => void): Broker {
   return {
     open: (log, retention) => broker.open(log, retention),
     append: (log, entry) => broker.append(log, entry),

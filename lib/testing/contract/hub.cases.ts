@@ -143,8 +143,8 @@ async function closesWhileReplaying(context: ContractContext): Promise<void> {
 
   assert.deepEqual(replaying.data, range(2, 303));
   assert.deepEqual(notBegun.data, range(2, 303));
-  // A record that was on its way when the subscription began may be delivered too.
-  assert.deepEqual(live.data, range(live.data[0] === 300 ? 300 : 301, 303));
+  // Records that were on their way when the subscription began may be delivered too.
+  assert.deepEqual(live.data, range(Math.min(301, live.data[0] as number), 303));
   assert.equal(hub.size(), 0);
 }
 

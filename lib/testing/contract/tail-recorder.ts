@@ -29,7 +29,7 @@ export class TailRecorder {
   }
 
   async begin(broker: Broker, log: string): Promise<void> {
-    this.tail = await broker.tail(log, (records: readonly BrokerRecord[], position?: BrokerPosition) => {
+    this.tail = await broker.tail(log, (records, position) => {
       this.records.push(...records);
       if (position) {
         this.positions.push(position);
