@@ -1,0 +1,225 @@
+import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
+import type { StreamError } from '../util/errors.js';
+import { Append, type AppendOwner, type PendingAppends } from './append.js';
+import type { Connection } from './connection.js';
+import type { KnownLog } from './known-log.js';
+import { isOtherEpoch, unavailable, unknownOutcome } from './redis-errors.js';
+import { APPEND } from './scripts.js';
+import { addFields, positionOf } from './stream-id.js';
+
+export interface AppenderOptions {
+  readonly server: string;
+  readonly pending: PendingAppends;
+  /** How long `once` of an entry is remembered, in milliseconds. */
+  readonly onceWindow: number;
+  /** How many records a stream keeps at least, so that tails can read them. */
+  readonly tailBuffer: number;
+  /** Whether a message is published with every record. */
+  readonly publishes: boolean;
+}
+
+/**
+ * Appends to one log, in the order of the calls. An entry is sent again only if it is known that it was not appended: if the log was lost before,
+ * or if the server was not the right one.
+ */
+export class Appender implements AppendOwner {
+  /** The epoch that entries are appended to. `undefined` until the log was found on the present connection. */
+  private epoch: string | undefined;
+  /** Entries that wait to be sent. */
+  private queue: Append[] = [];
+  /** Entries that were sent and not appended. They are sent again before `queue`, once all others that were sent are answered. */
+  private refused: Append[] = [];
+  private inFlight = 0;
+  /** Whether Redis knows the script by its digest, as far as is known. */
+  private scriptLoaded = true;
+  private finding = false;
+
+  constructor(
+    readonly log: KnownLog,
+    private readonly options: AppenderOptions,
+    /** Returns the connection, if there is one, and why there is none. */
+    private readonly link: { readonly connection: Connection | undefined; readonly failure: StreamError | undefined },
+    /** Called when the log has begun another epoch. */
+    private readonly onEpoch: (position: BrokerPosition) => void,
+  ) {}
+
+  append(entry: BrokerEntry): Promise<BrokerPosition> {
+    const { pending } = this.options;
+    return new Promise((resolve, reject) => {
+      const append = new Append(this, pending, entry, Buffer.byteLength(entry.data), resolve, reject);
+      pending.admit(append);
+      if (this.queue.length > 0 || !this.send(append)) {
+        this.queue.push(append);
+        this.flush();
+      }
+    });
+  }
+
+  /** Finds the log on a new connection. */
+  async adopt(connection: Connection): Promise<void> {
+    this.epoch = undefined;
+    const position = await this.log.adopt(connection);
+    this.epoch = position.epoch;
+    this.onEpoch(position);
+  }
+
+  /** Sends what waits. Called when there is a connection, and when entries were answered. */
+  flush(): void {
+    if (this.inFlight === 0 && this.refused.length > 0) {
+      this.queue = [...this.refused.splice(0), ...this.queue];
+    }
+    if (this.queue.length === 0 || this.refused.length > 0) {
+      return;
+    }
+    if (this.epoch === undefined) {
+      this.find();
+      return;
+    }
+    let sent = 0;
+    for (const append of this.queue) {
+      if (!append.settled && !this.send(append)) {
+        break;
+      }
+      sent++;
+    }
+    this.queue.splice(0, sent);
+  }
+
+  onAnswer(append: Append, answer: unknown): void {
+    this.inFlight--;
+    append.sent = false;
+    if (typeof answer === 'string') {
+      const position = positionOf(answer);
+      this.log.saw(position);
+      append.resolve(position);
+      this.scriptLoaded = true;
+    } else {
+      this.onLostLog(append);
+    }
+    this.afterAnswer();
+  }
+
+  onError(append: Append, message: string): void {
+    this.inFlight--;
+    append.sent = false;
+    if (isOtherEpoch(message)) {
+      this.onLostLog(append);
+    } else if (message.startsWith('NOSCRIPT')) {
+      this.scriptLoaded = false;
+      this.refused.push(append);
+    } else {
+      append.reject(unavailable(this.options.server, message));
+    }
+    this.afterAnswer();
+  }
+
+  onRefused(append: Append): void {
+    this.inFlight--;
+    append.sent = false;
+    this.epoch = undefined;
+    this.refused.push(append);
+  }
+
+  onLost(append: Append, message: string): void {
+    this.inFlight--;
+    append.sent = false;
+    this.epoch = undefined;
+    append.reject(unknownOutcome(this.options.server, message));
+  }
+
+  onExpired(append: Append): void {
+    const { server } = this.options;
+    append.reject(
+      append.sent
+        ? unknownOutcome(server, 'did not answer in time')
+        : (this.link.failure ?? unavailable(server, new Error('it did not answer in time'))),
+    );
+    while (this.queue[0]?.settled) {
+      this.queue.shift();
+    }
+  }
+
+  /** The log does not exist in this epoch: the entry was not appended. */
+  private onLostLog(append: Append): void {
+    this.epoch = undefined;
+    append.losses++;
+    if (append.losses > 1) {
+      append.reject(unavailable(this.options.server, new Error('the log was lost twice')));
+    } else {
+      this.refused.push(append);
+    }
+  }
+
+  private afterAnswer(): void {
+    if (this.inFlight === 0 && (this.refused.length > 0 || this.queue.length > 0)) {
+      this.flush();
+    }
+  }
+
+  /** Sends an entry. Returns `false` if it cannot be sent yet. */
+  private send(append: Append): boolean {
+    const { connection } = this.link;
+    if (this.epoch === undefined || this.refused.length > 0 || !connection?.usable) {
+      return false;
+    }
+    append.sent = true;
+    this.inFlight++;
+    connection.send(this.commandOf(append.entry, this.epoch), append);
+    return true;
+  }
+
+  private commandOf(entry: BrokerEntry, epoch: string): string[] {
+    const { keys, retention } = this.log;
+    const kept = `${Math.max(retention.limit, this.options.tailBuffer)}`;
+    if (entry.once === undefined && !this.options.publishes) {
+      const args = ['XADD', keys.stream, 'NOMKSTREAM', 'MAXLEN', '~', kept, `${epoch}-*`];
+      addFields(args, entry);
+      return args;
+    }
+    return this.scriptOf(entry, epoch, kept);
+  }
+
+  private scriptOf(entry: BrokerEntry, epoch: string, kept: string): string[] {
+    const { keys } = this.log;
+    const { publishes, onceWindow } = this.options;
+    const fields: string[] = [];
+    addFields(fields, entry);
+    // Where only some entries need the script, it is sent with them: if Redis did not know its digest, those behind would overtake them.
+    const args = publishes && this.scriptLoaded ? ['EVALSHA', APPEND.sha] : ['EVAL', APPEND.text];
+    args.push(entry.once === undefined ? '1' : '2', keys.stream);
+    if (entry.once !== undefined) {
+      args.push(keys.once(entry.once));
+    }
+    args.push(epoch, kept, publishes ? keys.stream : '', `${fields.length}`, ...fields);
+    if (entry.once !== undefined) {
+      args.push(`${onceWindow}`);
+    }
+    return args;
+  }
+
+  /** Finds the log again after it was lost, once everything that was sent is answered. */
+  private find(): void {
+    const { connection } = this.link;
+    if (this.finding || this.inFlight > 0 || !connection?.usable) {
+      return;
+    }
+    this.finding = true;
+    this.adopt(connection)
+      .catch((error: unknown) => this.onNotFound(connection, error))
+      .finally(() => {
+        this.finding = false;
+        this.flush();
+      });
+  }
+
+  /** Redis does not say where the log is: what waits for it cannot be appended. */
+  private onNotFound(connection: Connection, error: unknown): void {
+    if (connection.usable) {
+      for (const append of this.queue.splice(0)) {
+        if (!append.settled) {
+          append.reject(unavailable(this.options.server, error));
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,26 @@
+/** A connection of a driver to one server. It is used until it is lost, and never connects again. */
+export interface Wire {
+  /** Sends a command. Redis answers commands in their order. */
+  send(args: string[]): Promise<unknown>;
+  /** Receives the messages of a channel, which belongs to the slot of its name as a key does. */
+  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /** Closes the socket at once. */
+  destroy(): void;
+}
+
+/** Called when a connection is lost, perhaps more than once. */
+export type OnLost = (error: unknown) => void;
+
+/** Opens connections to the servers that the client of an application uses, with options of the broker. */
+export interface Driver {
+  /** Whether keys live on different servers. */
+  readonly cluster: boolean;
+  /** Names the server in messages. Contains no password. */
+  readonly server: string;
+  /**
+   * Connects to the server that has a key, and accepts writes.
+   * @param timeout how long the driver may wait for the server, in milliseconds
+   * @param track called with a function that ends the attempt and the connection, as soon as there is one
+   */
+  connect(key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire>;
+}

@@ -1,0 +1,68 @@
+import type { BrokerPosition, BrokerRetention } from '../broker/broker.js';
+import type { Connection } from './connection.js';
+import type { LogKeys } from './log-keys.js';
+import { ADOPT } from './scripts.js';
+import { isLater, positionOf } from './stream-id.js';
+
+/** What this process knows of a log that is open. */
+export class KnownLog {
+  /** The newest position that is known. The epoch is empty if none is. */
+  private newest: BrokerPosition = { epoch: '', offset: 0 };
+  /** The position up to which tails have received the log. `undefined` without a tail. */
+  private delivered: BrokerPosition | undefined;
+  /** Since when tails have not received the newest record, in milliseconds since 1970. */
+  private behindSince: number | undefined;
+
+  constructor(
+    readonly name: string,
+    readonly keys: LogKeys,
+    public retention: BrokerRetention,
+    private readonly trustRestarts: boolean,
+  ) {}
+
+  /** Called with every position that the log is known to have. */
+  saw(position: BrokerPosition): void {
+    const { epoch, offset } = this.newest;
+    if (position.epoch === epoch ? position.offset > offset : isLater(position.epoch, epoch)) {
+      this.newest = position;
+    }
+    this.compare();
+  }
+
+  /** Called when tails have received the log up to a position; with `undefined` if there are no tails. */
+  reached(position: BrokerPosition | undefined): void {
+    this.delivered = position;
+    if (position) {
+      this.saw(position);
+    }
+    this.compare();
+  }
+
+  /** How long tails have not received the newest record, in milliseconds. */
+  get behindMs(): number {
+    return this.behindSince === undefined ? 0 : Math.max(0, Date.now() - this.behindSince);
+  }
+
+  /**
+   * Returns the end of the log. If the log is lost, or may have lost its newest records, it begins a new epoch. Called on every new connection before
+   * anything is appended on it.
+   */
+  async adopt(connection: Connection): Promise<BrokerPosition> {
+    const { epoch, offset } = this.newest;
+    const random = `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0');
+    const trust = this.trustRestarts ? '1' : '0';
+    const { stream, run } = this.keys;
+    const position = positionOf(String(await connection.run(ADOPT, [stream, run], epoch, `${offset}`, random, trust)));
+    this.saw(position);
+    return position;
+  }
+
+  private compare(): void {
+    const { newest, delivered } = this;
+    if (delivered && (delivered.epoch !== newest.epoch || delivered.offset < newest.offset)) {
+      this.behindSince ??= Date.now();
+    } else {
+      this.behindSince = undefined;
+    }
+  }
+}

@@ -1,0 +1,45 @@
+/** The number of slots of a Redis Cluster. */
+const SLOTS = 16_384;
+
+/** The keys of one log. All of them live in one slot of a Cluster: their names contain the same text in braces. */
+export class LogKeys {
+  readonly stream: string;
+  /** Has the `run_id` of the server that last had the stream. */
+  readonly run: string;
+
+  constructor(prefix: string, log: string) {
+    // Redis does not use empty braces, so that the name of a log may not begin with "}".
+    const tag = /^[}%]/.test(log) ? `%${log}` : log;
+    this.stream = `${prefix}:{${tag}}`;
+    this.run = `${this.stream}:run`;
+  }
+
+  /** Has the id of the record that was appended with this `once`. */
+  once(once: string): string {
+    return `${this.stream}:once:${once}`;
+  }
+
+  /** A stream that ends a blocking read of one process. */
+  wake(process: string): string {
+    return `${this.stream}:wake:${process}`;
+  }
+}
+
+/** Returns the slot of a key in a Redis Cluster, as the specification of Redis Cluster defines it. */
+export function slotOf(key: string): number {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  return crc16(Buffer.from(close > open + 1 ? key.slice(open + 1, close) : key)) % SLOTS;
+}
+
+/** CRC-16/XMODEM. */
+function crc16(bytes: Uint8Array): number {
+  let crc = 0;
+  for (const byte of bytes) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit++) {
+      crc = crc & 0x8000 ? (crc << 1) ^ 0x1021 : crc << 1;
+    }
+  }
+  return crc & 0xffff;
+}

@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import type {
+  Broker,
+  BrokerEntry,
+  BrokerListener,
+  BrokerPosition,
+  BrokerRecord,
+  BrokerRetention,
+  BrokerStatus,
+  BrokerTail,
+} from '../broker/broker.js';
+import { PendingAppends } from './append.js';
+import type { Driver } from './driver.js';
+import { driverOf } from './drivers.js';
+import { KnownLog } from './known-log.js';
+import { LogKeys, slotOf } from './log-keys.js';
+import { type RedisBrokerOptions, type RedisBrokerSettings, settingsOf } from './redis-broker.options.js';
+import { Shard } from './shard.js';
+
+/** A log that is open, and the shard that it lives in. */
+interface Place {
+  readonly log: KnownLog;
+  readonly shard: Shard;
+}
+
+/**
+ * Keeps the logs of hubs in Redis 7.0 or Valkey 7.2, or newer, so that the processes of an application share them. The log of each hub is one stream
+ * of Redis.
+ *
+ * @example
+ * ```ts
+ * StreamingModule.forRoot({ broker: new RedisBroker({ url: 'redis://localhost:6379' }) });
+ * ```
+ */
+export class RedisBroker implements Broker {
+  /** How long Redis remembers `once` of an event, in milliseconds. */
+  readonly onceWindow: number;
+  private readonly settings: RedisBrokerSettings;
+  private readonly driver: Driver;
+  private readonly pending: PendingAppends;
+  private readonly process = randomBytes(6).toString('hex');
+  private readonly shards = new Map<string, Shard>();
+  private readonly places = new Map<string, Place>();
+  private readonly opening = new Map<string, Promise<void>>();
+  private readonly createdAt = Date.now();
+
+  /** @throws {@link StreamError} with the code `invalid-option` */
+  constructor(options: RedisBrokerOptions) {
+    this.settings = settingsOf(options);
+    this.driver = driverOf(options);
+    const { pending, timeout, onceWindow } = this.settings;
+    this.pending = new PendingAppends(pending, timeout, this.driver.server);
+    this.onceWindow = onceWindow;
+  }
+
+  /**
+   * Opens the log of a hub. The newest call decides how many records are kept.
+   * @throws {@link StreamError} with the code `broker-unavailable` if Redis cannot be reached within `timeout`, refuses the user or a command, or is too old
+   */
+  open(name: string, retention: BrokerRetention): Promise<void> {
+    const place = this.places.get(name);
+    if (place) {
+      place.log.retention = retention;
+      return Promise.resolve();
+    }
+    const opening = this.opening.get(name) ?? this.openFirst(name, retention);
+    this.opening.set(name, opening);
+    return opening;
+  }
+
+  append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
+    const place = this.places.get(log);
+    return place ? place.shard.append(place.log, entry) : Promise.reject(notOpen(log));
+  }
+
+  tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
+    const place = this.places.get(log);
+    return place ? place.shard.tail(place.log, listener) : Promise.reject(notOpen(log));
+  }
+
+  read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
+    const place = this.places.get(log);
+    return place ? place.shard.read(place.log, after, count) : Promise.reject(notOpen(log));
+  }
+
+  /** Closes all connections at once. What waits to be appended is rejected. */
+  close(): Promise<void> {
+    this.pending.close();
+    for (const shard of this.shards.values()) {
+      shard.close();
+    }
+    this.shards.clear();
+    this.places.clear();
+    return Promise.resolve();
+  }
+
+  status(): BrokerStatus {
+    const shards = [...this.shards.values()];
+    const lost = shards.filter(({ connected }) => !connected);
+    const connected = shards.length > 0 && lost.length === 0;
+    const times = (connected ? shards : lost).map(({ since }) => since);
+    return {
+      connected,
+      // Connected since the last of them was, and not connected since the first of them was lost.
+      since: times.length === 0 ? this.createdAt : connected ? Math.max(...times) : Math.min(...times),
+      behindMs: Math.max(0, ...shards.map(({ behindMs }) => behindMs)),
+    };
+  }
+
+  private async openFirst(name: string, retention: BrokerRetention): Promise<void> {
+    const { prefix, trustRestarts } = this.settings;
+    const keys = new LogKeys(prefix, name);
+    const log = new KnownLog(name, keys, retention, trustRestarts);
+    const place = this.driver.cluster ? `${slotOf(keys.stream)}` : '';
+    const shard = this.shards.get(place) ?? this.newShard(keys);
+    this.shards.set(place, shard);
+    try {
+      await shard.open(log);
+      this.places.set(name, { log, shard });
+    } catch (error) {
+      if (shard.idle) {
+        shard.close();
+        this.shards.delete(place);
+      }
+      throw error;
+    } finally {
+      this.opening.delete(name);
+    }
+  }
+
+  private newShard(keys: LogKeys): Shard {
+    const { driver, pending } = this;
+    const { timeout, onceWindow, tailBuffer, tail } = this.settings;
+    const publishes = tail === 'pubsub';
+    const options = { driver, pending, timeout, onceWindow, tailBuffer, publishes, server: driver.server };
+    return new Shard(options, keys.wake(this.process));
+  }
+}
+
+function notOpen(log: string): Error {
+  return new Error(`The log "${log}" is not open`);
+}

@@ -1,0 +1,173 @@
+import { createHash } from 'node:crypto';
+
+/** A Lua script, and the digest by which Redis knows it once it has run. */
+export interface Script {
+  readonly text: string;
+  readonly sha: string;
+}
+
+function script(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') };
+}
+
+/**
+ * Says where a log is, and begins a new epoch if there is none, or if the log may have lost its newest records. A server gets a new `run_id` whenever
+ * it starts, and a replica that was promoted has another one: the newest records may be missing then.
+ *
+ * KEYS: the stream; the key with the `run_id` of the server that last had it.
+ * ARGV: the newest epoch and offset that the caller knows, empty if it knows none; three random digits; 1: a restart loses no records.
+ * Returns the id of the newest entry.
+ */
+export const ADOPT = script(`
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local last = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if last.err and not string.find(last.err, 'no such key', 1, true) then return last end
+local epoch, offset = '0', '0'
+for i = 1, #last - 1, 2 do
+  if last[i] == 'last-generated-id' then epoch, offset = string.match(last[i + 1], '(%d+)-(%d+)') end
+end
+
+local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
+local known = padded(ARGV[1])
+local lost = epoch == '0' or padded(epoch) < known or (padded(epoch) == known and tonumber(offset) < tonumber(ARGV[2]))
+if not lost then
+  if redis.call('GET', KEYS[2]) == run then return epoch .. '-' .. offset end
+  if ARGV[4] == '1' then
+    redis.call('SET', KEYS[2], run)
+    return epoch .. '-' .. offset
+  end
+end
+
+-- Numbers of Lua are too small for an epoch.
+local time = redis.call('TIME')
+local new = time[1] .. string.format('%06d', time[2]) .. ARGV[3]
+local highest = padded(epoch)
+if known > highest then highest = known end
+if padded(new) <= highest then
+  local low = tonumber(string.sub(highest, -9)) + 1
+  local high = tonumber(string.sub(highest, 1, -10))
+  if low == 1000000000 then low, high = 0, high + 1 end
+  new = string.gsub(string.format('%.0f%09d', high, low), '^0+', '')
+end
+redis.call('XADD', KEYS[1], 'MAXLEN', 0, new .. '-0', 'd', '')
+redis.call('SET', KEYS[2], run)
+return new .. '-0'
+`);
+
+/**
+ * Appends a record to the log of a hub. Programs in other languages can use it, too.
+ *
+ * KEYS: the stream; optionally the key that stands for the record: if it was used before, nothing is appended.
+ * ARGV: the epoch, or empty for the present one; how many records the stream keeps; the channel to publish the record on, or empty;
+ * the number of the arguments that follow with fields and values; these; with the second key, how long to remember it, in milliseconds.
+ * Returns the id of the record: epoch, hyphen, offset. Nil if the log does not exist in this epoch.
+ */
+export const APPEND = script(`
+local epoch = ARGV[1]
+if epoch == '' or KEYS[2] then
+  local state = redis.pcall('XINFO', 'STREAM', KEYS[1])
+  if state.err then
+    if string.find(state.err, 'no such key', 1, true) then return false end
+    return state
+  end
+  local present
+  for i = 1, #state - 1, 2 do
+    if state[i] == 'last-generated-id' then present = string.match(state[i + 1], '%d+') end
+  end
+  if epoch ~= '' and epoch ~= present then return false end
+  epoch = present
+end
+
+if KEYS[2] then
+  local earlier = redis.call('GET', KEYS[2])
+  -- If the log was lost since then, so was the record.
+  if earlier and string.match(earlier, '%d+') == epoch then return earlier end
+end
+
+local count = tonumber(ARGV[4])
+local fields = {}
+local timed = false
+for i = 5, 4 + count do
+  fields[#fields + 1] = ARGV[i]
+  if i % 2 == 1 and ARGV[i] == 's' then timed = true end
+end
+if not timed then
+  local time = redis.call('TIME')
+  fields[#fields + 1] = 's'
+  fields[#fields + 1] = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
+end
+
+local id = redis.pcall('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[2], epoch .. '-*', unpack(fields))
+if type(id) == 'table' then
+  -- A later epoch has begun.
+  if string.find(id.err, 'equal or smaller', 1, true) then return false end
+  return id
+end
+if not id then return false end
+if KEYS[2] then redis.call('SET', KEYS[2], id, 'PX', ARGV[5 + count] or 120000) end
+if ARGV[3] ~= '' then
+  table.insert(fields, 1, id)
+  redis.pcall('SPUBLISH', ARGV[3], cjson.encode(fields))
+end
+return id
+`);
+
+/**
+ * Reads a page of records that are kept: not more than the newest ones, and not those that are too old.
+ *
+ * KEYS: the stream.
+ * ARGV: the offset to read after; the number of records to return; how many records are kept; the time, in milliseconds, up to which a record
+ * is too old; how many characters to return about.
+ * Returns entries of the stream.
+ */
+export const READ = script(`
+local state = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if state.err then
+  if string.find(state.err, 'no such key', 1, true) then return {} end
+  return state
+end
+local epoch, last
+for i = 1, #state - 1, 2 do
+  if state[i] == 'last-generated-id' then epoch, last = string.match(state[i + 1], '(%d+)-(%d+)') end
+end
+last = tonumber(last)
+
+local function page(first, count)
+  return redis.call('XRANGE', KEYS[1], epoch .. '-' .. string.format('%.0f', first), '+', 'COUNT', count)
+end
+local function expired(entry)
+  for i = #entry[2] - 1, 1, -2 do
+    if entry[2][i] == 's' then return (tonumber(entry[2][i + 1]) or 0) <= tonumber(ARGV[4]) end
+  end
+  return false
+end
+
+local first = math.max(tonumber(ARGV[1]) + 1, last - tonumber(ARGV[3]) + 1)
+if first > last then return {} end
+local oldest = page(first, 1)[1]
+if not oldest then return {} end
+if expired(oldest) then
+  -- Times increase with the offsets, so the first record that is young enough can be searched by halves.
+  local low, high = first, last + 1
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    local entry = page(middle, 1)[1]
+    if entry and expired(entry) then low = middle + 1 else high = middle end
+  end
+  first = low
+end
+
+local found, count, size = {}, tonumber(ARGV[2]), 0
+while #found < count and size < tonumber(ARGV[5]) do
+  local wanted = math.min(64, count - #found)
+  local entries = page(first, wanted)
+  for _, entry in ipairs(entries) do
+    found[#found + 1] = entry
+    for _, value in ipairs(entry[2]) do size = size + #value end
+    if size >= tonumber(ARGV[5]) then break end
+  end
+  if #entries < wanted then break end
+  first = tonumber(string.match(entries[#entries][1], '-(%d+)')) + 1
+end
+return found
+`);

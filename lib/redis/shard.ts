@@ -1,0 +1,208 @@
+import type { BrokerEntry, BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import { atMost } from '../util/at-most.js';
+import { StreamError } from '../util/errors.js';
+import { Appender, type AppenderOptions } from './appender.js';
+import type { Connection } from './connection.js';
+import type { Driver } from './driver.js';
+import type { KnownLog } from './known-log.js';
+import { Link } from './link.js';
+import { LogTail, type Tails } from './log-tail.js';
+import { checkPermissions } from './permissions.js';
+import { PubSubTail } from './pubsub-tail.js';
+import { unavailable } from './redis-errors.js';
+import { READ } from './scripts.js';
+import { recordsOf, type StreamEntries } from './stream-id.js';
+import { TailReader } from './tail-reader.js';
+
+/** How often the logs are looked for on a connection that works, in milliseconds: a proxy may hide that another server has taken over. */
+const CHECK_MS = 5_000;
+/** How long the stream that ends a read of this process exists after its last use, in milliseconds. */
+const WAKE_TTL_MS = 60_000;
+/** About how many characters the records of one answer have at most. */
+const PAGE_CHARACTERS = 1024 * 1024;
+
+export interface ShardOptions extends AppenderOptions {
+  readonly driver: Driver;
+  readonly timeout: number;
+}
+
+/** One log with its parts. */
+interface OpenLog {
+  readonly log: KnownLog;
+  readonly appender: Appender;
+  tail: LogTail | undefined;
+}
+
+/** All logs of one server, or those of one slot of a Cluster, with one connection to append and one to receive. */
+export class Shard {
+  private readonly logs = new Map<string, OpenLog>();
+  private readonly link: Link;
+  private readonly tails: Tails;
+  private timer: NodeJS.Timeout | undefined;
+  /** The logs that are open, or being opened. */
+  private users = 0;
+  private wasConnected = false;
+  private changedAt = Date.now();
+
+  /** @param wakeKey the stream that ends a read of this process. It is in the slot of the shard */
+  constructor(
+    private readonly options: ShardOptions,
+    private readonly wakeKey: string,
+  ) {
+    const { driver, timeout, publishes } = options;
+    this.link = new Link({
+      driver,
+      key: wakeKey,
+      timeout,
+      prepare: (connection) => this.prepare(connection),
+      onChange: (connection) => this.onChange(connection),
+    });
+    this.tails = publishes
+      ? new PubSubTail({ driver, key: wakeKey, timeout, commands: this.link, onChange: this.noteStatus })
+      : new TailReader({ driver, wakeKey, wake: () => this.wake(), onChange: this.noteStatus });
+  }
+
+  get connected(): boolean {
+    return this.link.connection !== undefined && this.tails.connected;
+  }
+
+  /** Since when it is connected, or not, in milliseconds since 1970. */
+  get since(): number {
+    return this.changedAt;
+  }
+
+  get behindMs(): number {
+    return Math.max(0, ...[...this.logs.values()].map(({ log }) => log.behindMs));
+  }
+
+  /** Whether no log is open, or being opened. */
+  get idle(): boolean {
+    return this.users === 0;
+  }
+
+  /** @throws {StreamError} if Redis cannot be reached in time, or refuses a command */
+  async open(log: KnownLog): Promise<void> {
+    const appender = new Appender(log, this.options, this.link, (position) => this.onFound(log, position));
+    this.users++;
+    try {
+      const connection = await this.connection();
+      await checkPermissions(connection, log.keys, this.options.publishes);
+      this.logs.set(log.name, { log, appender, tail: undefined });
+      await appender.adopt(connection);
+    } catch (error) {
+      this.logs.delete(log.name);
+      this.users--;
+      throw this.errorOf(error);
+    }
+    this.timer ??= setTimeout(this.check, CHECK_MS);
+  }
+
+  append({ name }: KnownLog, entry: BrokerEntry): Promise<BrokerPosition> {
+    const open = this.logs.get(name);
+    return open ? open.appender.append(entry) : Promise.reject(new Error(`The log "${name}" is not open`));
+  }
+
+  async tail(log: KnownLog, listener: BrokerListener): Promise<BrokerTail> {
+    const connection = await this.connection();
+    const position = await log.adopt(connection).catch((error: unknown) => Promise.reject(this.errorOf(error)));
+    const open = this.logs.get(log.name);
+    if (!open) {
+      throw this.errorOf(new Error('the broker is closed'));
+    }
+    const tail = open.tail ?? new LogTail(log, position, () => this.onUnused(open));
+    const started = tail.add(listener, position);
+    if (!open.tail) {
+      open.tail = tail;
+      this.tails.add(tail);
+    }
+    return started;
+  }
+
+  async read({ keys, retention }: KnownLog, after: number, count: number): Promise<readonly BrokerRecord[]> {
+    const expired = Number.isFinite(retention.ttl) ? Date.now() - retention.ttl : 0;
+    const args = [after, count, retention.limit, expired, PAGE_CHARACTERS].map(String);
+    try {
+      const connection = await this.connection();
+      return recordsOf((await connection.run(READ, [keys.stream], ...args)) as StreamEntries);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.tails.close();
+    this.link.close();
+    this.logs.clear();
+  }
+
+  /** Resolves to a connection; rejects if there is none within the time limit. */
+  private async connection(): Promise<Connection> {
+    const ready = this.link.ready();
+    if (await atMost(this.options.timeout, ready)) {
+      return ready;
+    }
+    throw this.link.failure ?? this.errorOf(new Error(`it did not answer within ${this.options.timeout} ms`));
+  }
+
+  private async prepare(connection: Connection): Promise<void> {
+    await Promise.all([...this.logs.values()].map(({ appender }) => appender.adopt(connection)));
+  }
+
+  private onChange(connection: Connection | undefined): void {
+    this.noteStatus();
+    if (connection) {
+      for (const { appender } of this.logs.values()) {
+        appender.flush();
+      }
+    }
+  }
+
+  private readonly noteStatus = (): void => {
+    if (this.connected !== this.wasConnected) {
+      this.wasConnected = this.connected;
+      this.changedAt = Date.now();
+    }
+  };
+
+  private onFound({ name }: KnownLog, position: BrokerPosition): void {
+    this.logs.get(name)?.tail?.announce(position);
+  }
+
+  private onUnused(open: OpenLog): void {
+    if (open.tail) {
+      this.tails.remove(open.tail);
+      open.tail = undefined;
+    }
+  }
+
+  private readonly check = (): void => {
+    this.timer = setTimeout(this.check, CHECK_MS);
+    const { connection } = this.link;
+    if (connection?.usable) {
+      const found = [...this.logs.values()].map(async ({ log }) => this.onFound(log, await log.adopt(connection)));
+      // If the connection is lost, the next one finds the logs.
+      Promise.all(found).then(
+        () => this.tails.check(),
+        () => undefined,
+      );
+    }
+  };
+
+  private wake(): void {
+    const { connection } = this.link;
+    if (connection?.usable) {
+      const ended = [
+        connection.request(['XADD', this.wakeKey, 'MAXLEN', '1', '*', 'w', '']),
+        connection.request(['PEXPIRE', this.wakeKey, `${WAKE_TTL_MS}`]),
+      ];
+      // Without it, the read ends by itself after a while.
+      Promise.all(ended).catch(() => undefined);
+    }
+  }
+
+  private errorOf(error: unknown): StreamError {
+    return error instanceof StreamError ? error : unavailable(this.options.driver.server, error);
+  }
+}
