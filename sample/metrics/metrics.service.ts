@@ -1,6 +1,8 @@
+import type { Server } from 'node:http';
 import { createRequire } from 'node:module';
-import { cpus } from 'node:os';
+import { cpus, hostname } from 'node:os';
 import { Injectable, Logger, type OnModuleDestroy, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
 import { type Hub, InjectHub, StreamRegistry } from 'nestjs-streaming';
 import { auditTime, type Subscription } from 'rxjs';
 import { type Figures, Meter } from './meter.js';
@@ -10,6 +12,8 @@ const EVERY_MS = 1_000;
 const SETTLED_MS = 100;
 
 export interface Machine {
+  /** The process that the client is connected to. */
+  readonly process: string;
   readonly cpu: string;
   readonly cores: number;
   /** The versions of Nest and Node.js. */
@@ -19,11 +23,13 @@ export interface Machine {
 }
 
 export interface Sample extends Figures {
-  /** Counts from 1. */
+  /** The host and the port of the process that was measured. */
+  readonly process: string;
+  /** Counts from 1 in each process. */
   readonly n: number;
   /** The time of the sample, in milliseconds since 1970. */
   readonly at: number;
-  /** The number of open streams of the application. */
+  /** The number of open streams of the process. */
   readonly streams: number;
 }
 
@@ -32,10 +38,10 @@ export interface Audience {
   readonly watching: number;
 }
 
-/** Measures once a second, and publishes the sample to all clients: one meter and one history, for any number of clients. */
+/** Measures once a second, and publishes the sample to all clients. Each process has one meter, for any number of clients. */
 @Injectable()
 export class MetricsService implements OnModuleInit, OnModuleDestroy {
-  readonly machine: Machine = {
+  private readonly about: Omit<Machine, 'process'> = {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
     nest: createRequire(import.meta.url)('@nestjs/core/package.json').version,
@@ -51,7 +57,12 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
   constructor(
     @InjectHub('figures') private readonly hub: Hub<Sample | Audience>,
     private readonly streams: StreamRegistry,
+    private readonly adapters: HttpAdapterHost,
   ) {}
+
+  get machine(): Machine {
+    return { ...this.about, process: this.name ?? '' };
+  }
 
   onModuleInit(): void {
     this.meter.start();
@@ -68,7 +79,18 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
   }
 
   private take(): void {
-    this.publish('sample', { n: ++this.taken, at: Date.now(), streams: this.streams.size, ...this.meter.read() });
+    const { name } = this;
+    if (name !== undefined) {
+      const counts = { n: ++this.taken, at: Date.now(), process: name, streams: this.streams.size };
+      this.publish('sample', { ...counts, ...this.meter.read() });
+    }
+  }
+
+  /** The name of this process. `undefined` until the application listens. */
+  private get name(): string | undefined {
+    const server: Server = this.adapters.httpAdapter.getHttpServer();
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? `${hostname()}:${address.port}` : undefined;
   }
 
   private publish(type: string, data: Sample | Audience): void {

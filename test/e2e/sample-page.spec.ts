@@ -369,6 +369,7 @@ describe('the page of the sample', () => {
           await seen.promise;
         }
         const data = {
+          process: 'host:3000',
           n,
           at: n,
           streams: 1,
@@ -376,7 +377,7 @@ describe('the page of the sample', () => {
           memory: { used: 1, total: 2, rss: 3 },
           loop: { p99: 4 },
         };
-        socket.send(JSON.stringify({ type: 'machine', data: {} }));
+        socket.send(JSON.stringify({ type: 'machine', data: { process: data.process } }));
         socket.send(JSON.stringify({ id: `id-${n}`, type: 'sample', data }));
         if (n === 1) {
           await watching.promise;

@@ -4,7 +4,8 @@ import { FollowingPanel } from './following.js';
 import { SocketPanel } from './socket.js';
 import { Tally } from './tally.js';
 
-// A lane passes all that it receives to a listener with the methods `machine`, `watching` and `sample`, and calls `changed` for every sample.
+// A lane passes all that it receives to a listener with the methods `machine`, `watching` and `sample`. The tally of the lane calls `changed` for
+// every sample, and `label` for the name of its process.
 const PATH = '/metrics';
 const TYPES = ['machine', 'watching', 'sample'];
 const WORDS = { done: 'measured', one: 'event', several: 'events' };
@@ -18,7 +19,7 @@ export class EventSourceLane extends EventsPanel {
 
   constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, listener.changed);
+    this.tally = new Tally(section, listener);
     this.listener = listener;
   }
 
@@ -49,7 +50,7 @@ export class EventSourceLane extends EventsPanel {
 export class NdjsonLane extends FollowingPanel {
   constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, listener.changed);
+    this.tally = new Tally(section, listener);
     this.listener = listener;
   }
 
@@ -74,7 +75,7 @@ export class WebSocketLane extends SocketPanel {
 
   constructor(section, listener) {
     super(section);
-    this.tally = new Tally(section, listener.changed);
+    this.tally = new Tally(section, listener);
     this.listener = listener;
   }
 

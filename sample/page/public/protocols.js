@@ -16,6 +16,7 @@ export class ProtocolsPanel extends Panel {
       watching: (data) => metrics.watching(data),
       sample: (data) => metrics.sample(data),
       changed: () => this.compare(),
+      label: (process) => metrics.processes.label(process),
     };
     this.lanes = Object.entries(LANES).map(([name, Lane]) => ({
       name,
@@ -58,13 +59,14 @@ export class ProtocolsPanel extends Panel {
     this.compare();
   }
 
-  /** Compares from the first to the last sample that all lanes had the time to bring. */
+  /** Compares from the first to the last sample that all lanes had the time to bring. The clocks of several processes may differ. */
   compare() {
     const lanes = this.lanes.filter(({ panel }) => panel.running && panel.tally.kept.length > 0);
-    const kept = lanes.map(({ panel }) => panel.tally.kept);
-    const from = Math.max(...kept.map(([first]) => first.at));
-    const to = Math.min(...kept.map((samples) => samples.at(-1).at));
-    const common = kept.map((samples) => samples.filter(({ at }) => at >= from && at <= to));
+    const kept = lanes.map(({ panel }) => panel.tally.kept.map((sample) => ({ key: keyOf(sample), sample })));
+    const inAll = ({ key }) => kept.every((samples) => samples.some((other) => other.key === key));
+    const from = kept.map(([first]) => first).find(inAll);
+    const to = kept.map((samples) => samples.at(-1)).find(inAll);
+    const common = from && to ? kept.map((samples) => between(samples, from.key, to.key)) : [];
     this.judge(list.format(lanes.map(({ name }) => name)), common);
   }
 
@@ -79,4 +81,13 @@ export class ProtocolsPanel extends Panel {
     this.say(same ? 'live' : 'failed', `${names} ${what}`);
     this.detail.textContent = `${one.length} compared`;
   }
+}
+
+function keyOf({ process, n, at }) {
+  return `${process} ${n} ${at}`;
+}
+
+function between(samples, from, to) {
+  const keys = samples.map(({ key }) => key);
+  return samples.slice(keys.indexOf(from), keys.indexOf(to) + 1).map(({ sample }) => sample);
 }

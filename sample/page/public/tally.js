@@ -12,9 +12,11 @@ export class Tally {
   id = '';
   /** The last samples, without a gap between them. */
   kept = [];
+  /** The last sample of each process. */
+  last = new Map();
 
-  constructor(section, changed) {
-    this.changed = changed;
+  constructor(section, listener) {
+    this.listener = listener;
     this.parts = Object.fromEntries(
       ['samples', 'id', 'bytes', 'went-on', 'newest'].map((name) => [name, section.querySelector(`.${name}`)]),
     );
@@ -22,7 +24,7 @@ export class Tally {
 
   /** The stream is open, for the first time or again. */
   opened() {
-    this.resuming = this.last !== undefined;
+    this.resuming = this.last.size > 0;
     this.known = 0;
   }
 
@@ -37,7 +39,7 @@ export class Tally {
   }
 
   add(sample) {
-    const { last } = this;
+    const last = this.last.get(sample.process);
     if (last && sample.n <= last.n && sample.at <= last.at) {
       this.known++;
       return;
@@ -46,17 +48,17 @@ export class Tally {
       this.join(last, sample);
     }
     this.count++;
-    this.last = sample;
+    this.last.set(sample.process, sample);
     this.kept = [...this.kept, sample].slice(-KEPT);
     this.parts.samples.textContent = String(this.count);
-    this.parts.newest.append(row(sample));
+    this.parts.newest.append(row(sample, this.listener.label(sample.process)));
     if (this.parts.newest.childElementCount > SHOWN) {
       this.parts.newest.firstElementChild.remove();
     }
-    this.changed();
+    this.listener.changed();
   }
 
-  /** Says how the stream went on. The samples are numbered: whether one is missing can be seen. */
+  /** Says how the stream went on. The samples of a process are numbered: whether one is missing can be seen. */
   join(last, { n }) {
     const missing = n - last.n - 1;
     if (missing !== 0) {
@@ -77,8 +79,8 @@ export class Tally {
   }
 }
 
-function row({ n, at, cpu }) {
+function row({ n, at, cpu }, process) {
   const item = document.createElement('li');
-  item.textContent = `#${n}  ${clock(at)}  CPU ${cpu.machine.toFixed(1)} %`;
+  item.textContent = [`#${n}`, clock(at), `CPU ${cpu.machine.toFixed(1)} %`, process].filter(Boolean).join('  ');
   return item;
 }
