@@ -555,7 +555,8 @@ describe('the page of the sample', () => {
       await page.routeWebSocket('**/board', (socket) =>
         socket.send(JSON.stringify({ type: 'lagged', data: { dropped: 3 } })),
       );
-      await page.route('**/metrics', (route) =>
+      // With the id of the last event, if there has been one.
+      await page.route(/\/metrics(\?after=.*)?$/, (route) =>
         route.fulfill({ contentType: 'text/event-stream', body: 'event: lagged\ndata: {"dropped":1}\n\n' }),
       );
       const told = page.evaluate(`new Promise((resolve) => {
