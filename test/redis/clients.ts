@@ -1,10 +1,16 @@
 import { Redis } from 'ioredis';
+import { Redis as OlderRedis } from 'ioredis-older';
+import { Redis as Valkey } from 'iovalkey';
 import { createClient } from 'redis';
+import { createClient as createOlderClient } from 'redis-older';
 import type { RedisBrokerOptions } from '../../lib/redis/index.js';
 
-/** The options of a broker for the URL of a server, with each driver. */
-export const CLIENTS: Readonly<Record<'url' | 'redis' | 'ioredis', (url: string) => RedisBrokerOptions>> = {
-  url: (url) => ({ url }),
-  redis: (url) => ({ client: createClient({ url }) }),
-  ioredis: (url) => ({ client: new Redis(url, { lazyConnect: true }) }),
-};
+/** Returns what a broker needs to connect to the server at a URL, for each kind of client. */
+export const CLIENTS = {
+  'a URL': (url: string) => ({ url }),
+  'a client of redis': (url: string) => ({ client: createClient({ url }) }),
+  'a client of redis 5': (url: string) => ({ client: createOlderClient({ url }) }),
+  'a client of ioredis': (url: string) => ({ client: new Redis(url, { lazyConnect: true }) }),
+  'a client of ioredis 5': (url: string) => ({ client: new OlderRedis(url, { lazyConnect: true }) }),
+  'a client of iovalkey': (url: string) => ({ client: new Valkey(url, { lazyConnect: true }) }),
+} satisfies Readonly<Record<string, (url: string) => RedisBrokerOptions>>;
