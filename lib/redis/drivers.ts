@@ -2,7 +2,14 @@ import { isNotInstalled } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 import type { Driver, OnLost, Wire } from './driver.js';
 import { type IoRedis, type IoRedisCluster, IoRedisClusterDriver, IoRedisDriver } from './ioredis.js';
-import { type NodeRedis, type NodeRedisCluster, NodeRedisClusterDriver, NodeRedisDriver } from './node-redis.js';
+import {
+  type NodeRedis,
+  type NodeRedisCluster,
+  NodeRedisClusterDriver,
+  NodeRedisDriver,
+  type NodeRedisSentinel,
+  NodeRedisSentinelDriver,
+} from './node-redis.js';
 
 const CLIENT = 'the package redis (version 5 or newer), ioredis (version 5 or newer) or iovalkey';
 
@@ -16,8 +23,11 @@ export function driverOf({ client, url }: { readonly client?: object; readonly u
     return has('nodes') ? new IoRedisClusterDriver(client as IoRedisCluster) : new IoRedisDriver(client as IoRedis);
   }
   if (has('sendCommand') && has('duplicate') && has('destroy')) {
-    return has('nodeClient')
-      ? new NodeRedisClusterDriver(client as NodeRedisCluster)
+    if (has('nodeClient')) {
+      return new NodeRedisClusterDriver(client as NodeRedisCluster);
+    }
+    return has('getMasterNode')
+      ? new NodeRedisSentinelDriver(client as NodeRedisSentinel)
       : new NodeRedisDriver(client as NodeRedis);
   }
   throw new StreamError('invalid-option', `new RedisBroker(): "client" must be a client of ${CLIENT}`);

@@ -32,6 +32,16 @@ export interface NodeRedisCluster {
   on(event: string, listener: (...args: never[]) => void): unknown;
 }
 
+/** The used part of a client for Sentinels of node-redis. */
+export interface NodeRedisSentinel {
+  duplicate(options: object): NodeRedisSentinel;
+  connect(): Promise<unknown>;
+  destroy(): Promise<unknown>;
+  /** Calls a function with a client that is connected to the master. */
+  _execute<T>(isReadonly: boolean, use: (client: NodeRedis) => Promise<T>): Promise<T>;
+  on(event: string, listener: (...args: never[]) => void): unknown;
+}
+
 /** Nothing is queued, sent again or connected again by the driver: the broker has to know what became of every command. */
 const OPTIONS = {
   disableOfflineQueue: true,
@@ -60,6 +70,28 @@ export class NodeRedisDriver implements Driver {
 
   connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {
     return connected(this.client, timeout, onLost, track);
+  }
+}
+
+/** The master that Sentinels name. They are asked again for every connection, since another server may be the master. */
+export class NodeRedisSentinelDriver implements Driver {
+  readonly cluster = false;
+  readonly server = 'Redis of the Sentinels';
+
+  constructor(private readonly client: NodeRedisSentinel) {}
+
+  async connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {
+    const sentinel = this.client.duplicate({ masterPoolSize: 1, replicaPoolSize: 0, reserveClient: false });
+    sentinel.on('error', () => undefined);
+    const release = (): void => void sentinel.destroy().catch(() => undefined);
+    track(release);
+    try {
+      await sentinel.connect();
+      const master = await sentinel._execute(false, (client) => Promise.resolve(client));
+      return await connected(master, timeout, onLost, track);
+    } finally {
+      release();
+    }
   }
 }
 
