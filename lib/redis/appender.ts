@@ -25,6 +25,8 @@ export interface AppenderOptions {
 export class Appender implements AppendOwner {
   /** The epoch that entries are appended to. `undefined` until the log was found on the present connection. */
   private epoch: string | undefined;
+  /** The newest position that is known on the present connection. */
+  private newest: BrokerPosition = { epoch: '', offset: 0 };
   /** Entries that wait to be sent. */
   private queue: Append[] = [];
   /** Entries that were sent and not appended. They are sent again before `queue`, once all others that were sent are answered. */
@@ -60,6 +62,7 @@ export class Appender implements AppendOwner {
     this.epoch = undefined;
     const position = await this.log.adopt(connection);
     this.epoch = position.epoch;
+    this.newest = position;
     this.onEpoch(position);
   }
 
@@ -88,13 +91,17 @@ export class Appender implements AppendOwner {
   onAnswer(append: Append, answer: unknown): void {
     this.inFlight--;
     append.sent = false;
-    if (typeof answer === 'string') {
+    if (typeof answer !== 'string') {
+      this.onLostLog(append);
+    } else if (append.entry.once === undefined && !this.isNext(positionOf(answer))) {
+      this.log.forget();
+      this.onLostLog(append);
+    } else {
       const position = positionOf(answer);
+      this.newest = this.isNext(position) ? position : this.newest;
       this.log.saw(position);
       append.resolve(position);
       this.scriptLoaded = true;
-    } else {
-      this.onLostLog(append);
     }
     this.afterAnswer();
   }
@@ -137,6 +144,14 @@ export class Appender implements AppendOwner {
     while (this.queue[0]?.settled) {
       this.queue.shift();
     }
+  }
+
+  /**
+   * Returns whether a record is behind all others that are known. If it is not, the log was lost, and another process has begun an earlier epoch, by a
+   * clock that was set back: `XADD` has changed it to this epoch, with small offsets. Tails do not receive these records, so a new epoch has to begin.
+   */
+  private isNext({ epoch, offset }: BrokerPosition): boolean {
+    return epoch !== this.newest.epoch || offset > this.newest.offset;
   }
 
   /** The log does not exist in this epoch: the entry was not appended. */

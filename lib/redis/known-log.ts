@@ -29,6 +29,11 @@ export class KnownLog {
     this.compare();
   }
 
+  /** Called when the log has lost records of its present epoch, wherever it ends now: adopt() then begins another one. */
+  forget(): void {
+    this.newest = { epoch: this.newest.epoch, offset: Number.MAX_SAFE_INTEGER };
+  }
+
   /** Called when tails have received the log up to a position; with `undefined` if there are no tails. */
   reached(position: BrokerPosition | undefined): void {
     this.delivered = position;
