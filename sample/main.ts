@@ -1,4 +1,4 @@
-import { Logger } from '@nestjs/common';
+import { ConsoleLogger, Logger } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -11,20 +11,29 @@ import { AppModule } from './app.module.js';
  * before these connections are closed.
  */
 const CLOSING = { forceCloseConnections: true };
-/** The code below says in one sentence why the sample does not start. */
-const FAILING = { abortOnError: false };
 
-const logger = new Logger('Sample');
+/** Logs an error of the package without its stack: the message says what to do, for example about REDIS_URL. */
+class SampleLogger extends ConsoleLogger {
+  override error(message: unknown, ...rest: unknown[]): void {
+    if (message instanceof StreamError) {
+      super.error(message.message, 'Sample');
+    } else {
+      super.error(message, ...rest);
+    }
+  }
+}
+
+const OPTIONS = { logger: new SampleLogger() };
 
 type App = NestExpressApplication | NestFastifyApplication;
 
 async function create(platform: string): Promise<App> {
   if (platform === 'fastify') {
     const { FastifyAdapter } = await import('@nestjs/platform-fastify');
-    return NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter(CLOSING), FAILING);
+    return NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter(CLOSING), OPTIONS);
   }
   if (platform === 'express') {
-    return NestFactory.create<NestExpressApplication>(AppModule, { ...CLOSING, ...FAILING });
+    return NestFactory.create<NestExpressApplication>(AppModule, { ...CLOSING, ...OPTIONS });
   }
   throw new Error(`PLATFORM is "express" or "fastify", not "${platform}"`);
 }
@@ -37,20 +46,12 @@ function portOf(text: string): number {
   return port;
 }
 
-async function start(): Promise<void> {
-  const port = portOf(process.env.PORT ?? '3000');
-  const app = await create(process.env.PLATFORM ?? 'express');
-  // SIGINT and SIGTERM close the application, and with it every stream.
-  app.enableShutdownHooks();
-  const description = new DocumentBuilder().setTitle('nestjs-streaming: sample').setVersion('1').build();
-  SwaggerModule.setup('api', app, () => SwaggerModule.createDocument(app, description));
-  await app.listen(port);
-  const { port: listening } = app.getHttpServer().address() as { port: number };
-  logger.log(`Open http://localhost:${listening}`);
-}
-
-await start().catch((error: Error) => {
-  // Errors of this package say what to do, for example about REDIS_URL. The place in the code helps only with others.
-  logger.error(error instanceof StreamError ? error.message : error.stack);
-  process.exit(1);
-});
+const port = portOf(process.env.PORT ?? '3000');
+const app = await create(process.env.PLATFORM ?? 'express');
+// SIGINT and SIGTERM close the application, and with it every stream.
+app.enableShutdownHooks();
+const description = new DocumentBuilder().setTitle('nestjs-streaming: sample').setVersion('1').build();
+SwaggerModule.setup('api', app, () => SwaggerModule.createDocument(app, description));
+await app.listen(port);
+const { port: listening } = app.getHttpServer().address() as { port: number };
+new Logger('Sample').log(`Open http://localhost:${listening}`);
