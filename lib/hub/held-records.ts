@@ -30,6 +30,12 @@ export class HeldRecords {
   }
 
   push(delivered: Delivered): void {
+    const last = this.items.at(-1);
+    if (last && !isRecord(last) && !isRecord(delivered)) {
+      // Only the newest position counts.
+      this.items.pop();
+      this.cost -= EVENT_COST;
+    }
     const cost = isRecord(delivered) ? Buffer.byteLength(delivered.data) + EVENT_COST : EVENT_COST;
     this.cost += cost;
     if (this.cost > HELD) {

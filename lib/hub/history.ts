@@ -15,7 +15,7 @@ import { type Delivered, endBefore, HeldRecords, isRecord } from './held-records
 import { LogEvent } from './log-event.js';
 import { LogReader } from './log-reader.js';
 import { PastEpochs } from './past-epochs.js';
-import { idOf, offsetOf, tagOf } from './position.js';
+import { idOf, tagOf } from './position.js';
 
 /** The number of records that are read from the broker at once. */
 const PAGE = 512;
@@ -25,14 +25,10 @@ const BUDGET = 16 * 1024 * 1024;
 const STOP_TIMEOUT_MS = 2_000;
 
 /**
- * Where a subscriber starts: after a sequence number, after an offset that the broker has not delivered to this process yet, or with a
- * `reset`. `liveFrom` is set for a client that sent no id. It is the last sequence number when the client subscribed: for this client, it is no
- * gap if events up to that number are evicted.
+ * Where a subscriber starts: after a sequence number, or with a `reset`. `liveFrom` is set for a client that sent no id. It is the last
+ * sequence number when the client subscribed: for this client, it is no gap if events up to that number are evicted.
  */
-export type Start =
-  | { readonly after: number; readonly liveFrom?: number }
-  | { readonly ahead: number }
-  | { readonly reason: HubResetReason };
+export type Start = { readonly after: number; readonly liveFrom?: number } | { readonly reason: HubResetReason };
 
 /**
  * The log of a hub in this process, with every record in order. The records of the history are kept in memory, so that the broker is not
@@ -44,15 +40,17 @@ export class History {
   /** Limits the memory for values that are derived from the records, and that can be derived again. */
   readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
-  private readonly reader: LogReader;
+  readonly reader: LogReader;
   private readonly past = new PastEpochs();
-  private epoch = '';
+  epoch = '';
   private offset = 0;
   /** The sequence number at which the epoch starts: that of its `reset`. */
   floor = 0;
   private tail: BrokerTail | undefined;
   /** What was delivered while earlier records still have to be read. `undefined` if there are no earlier ones to read. */
   private held: HeldRecords | undefined;
+  /** Resolves when the earlier ones are read. */
+  recovering: Promise<void> | undefined;
 
   /**
    * @param onEvent called with every event, once
@@ -97,9 +95,27 @@ export class History {
     return this.broker.append(this.name, entry);
   }
 
-  /** Returns whether the record at a position was delivered to this process. A position of another epoch counts as delivered. */
+  /** Returns whether the log is in the epoch of a position, and the record there was delivered to this process. */
   hasReached({ epoch, offset }: BrokerPosition): boolean {
-    return epoch !== this.epoch || this.offset >= offset;
+    return epoch === this.epoch && this.offset >= offset;
+  }
+
+  /** Returns whether the log has left an epoch for another one. */
+  hasLeft(epoch: string): boolean {
+    return epoch !== this.epoch && this.past.has(epoch);
+  }
+
+  /** Returns whether the record at a position was delivered to this process, or never will be, because the log has another epoch. */
+  isDelivered(position: BrokerPosition): boolean {
+    return this.hasReached(position) || this.hasLeft(position.epoch);
+  }
+
+  /** Reads the records up to the position at which the log ends, if they were not delivered. Resolves when this is done. */
+  async advance(position: BrokerPosition): Promise<void> {
+    this.receive(position);
+    while (this.recovering) {
+      await this.recovering;
+    }
   }
 
   id(position: BrokerPosition): string {
@@ -132,38 +148,22 @@ export class History {
     return start < number && this.window.at(start + 1)?.isNotice ? start + 1 : start;
   }
 
-  /** Returns the start of a client that has received every event up to an id. */
-  startAfter(id: string): Start {
-    const offset = offsetOf(id, this.tag, this.epoch);
-    if (typeof offset !== 'number') {
-      return { reason: offset };
-    }
-    const after = this.last - (this.offset - offset);
-    return offset > this.offset ? { ahead: offset } : { after };
+  /** Returns the sequence number of the event at an offset of the current epoch. */
+  numberAt(offset: number): number {
+    return this.last - (this.offset - offset);
   }
 
-  /** Returns the start of a client that is to receive the newest `count` events of its topics. */
-  startWithLast(count: number, topics: readonly string[] | undefined): Start {
-    const { last, oldest } = this.window;
-    if (count === 0 || oldest > last) {
-      return { after: last, liveFrom: last };
+  /** Returns the start of a client that is to receive the newest `count` events of its topics up to a sequence number, and all after it. */
+  startWithLast(count: number, topics: readonly string[] | undefined, upTo: number): Start {
+    const { oldest } = this.window;
+    if (count === 0 || oldest > upTo) {
+      return { after: upTo, liveFrom: upTo };
     }
     const wanted = topics && new Set(topics);
-    const matching = this.window.after(oldest - 1, last).filter((event) => event.isFor(wanted) && !event.isNotice);
+    const events = this.window.after(oldest - 1, upTo - oldest + 1);
+    const matching = events.filter((event) => event.isFor(wanted) && !event.isNotice);
     const first = matching[Math.max(0, matching.length - count)];
-    return { after: first ? first.seq - 1 : last, liveFrom: last };
-  }
-
-  /**
-   * Returns the start of a client whose last event was delivered by another process, but not by this one yet. The broker is asked whether
-   * that event is in the log.
-   */
-  async startAhead(offset: number): Promise<Start> {
-    const { epoch } = this;
-    const [record] = await this.broker.read(this.name, offset - 1, 1);
-    // The record may be evicted already. Without a history, the broker does not know, and the id is trusted.
-    const known = record ? record.offset >= offset && record.epoch === epoch : this.retention.limit === 0;
-    return known && epoch === this.epoch ? { after: this.last + (offset - this.offset) } : { reason: 'epoch' };
+    return { after: first ? first.seq - 1 : upTo, liveFrom: upTo };
   }
 
   /** Returns the data of the `reset` for a client that starts after a sequence number. */
@@ -191,7 +191,7 @@ export class History {
     } else if (this.isAhead(delivered)) {
       this.held = new HeldRecords();
       this.held.push(delivered);
-      void this.recover(this.held);
+      this.recovering = this.recover(this.held);
     } else if (delivered.epoch !== this.epoch) {
       if (!this.past.isLate(delivered.epoch)) {
         this.startEpoch(delivered, 'epoch');
@@ -213,7 +213,7 @@ export class History {
 
   /** Returns whether a record was delivered already: brokers may redeliver. A different record at the same offset means a new epoch. */
   private knows(record: BrokerRecord): boolean {
-    return this.window.at(this.last - (this.offset - record.offset))?.is(record) ?? true;
+    return this.window.at(this.numberAt(record.offset))?.is(record) ?? true;
   }
 
   private follows({ epoch, offset }: BrokerPosition): boolean {
@@ -286,6 +286,7 @@ export class History {
       if (this.reader.closed) {
         // No reset: the records still exist, so that clients can resume in another process.
         held.replace();
+        this.recovering = undefined;
         return;
       }
       this.warn(`The hub "${this.name}" could not read what it has missed`, error);
@@ -321,6 +322,7 @@ export class History {
   private release(held: HeldRecords, lost: boolean): void {
     const [first, ...rest] = held.all;
     this.held = undefined;
+    this.recovering = undefined;
     if (first && lost && this.isAhead(first)) {
       this.startEpoch(first, first.epoch === this.epoch ? 'evicted' : 'epoch');
     } else if (first) {

@@ -7,7 +7,7 @@ import { markHandled } from '../util/thenable.js';
 import { entryOf } from './entry.js';
 import { FanOut } from './fan-out.js';
 import { GuardedObservable } from './guarded-observable.js';
-import { History, type Start } from './history.js';
+import { History } from './history.js';
 import {
   HUB_DEFAULTS,
   type HubOptions,
@@ -18,6 +18,7 @@ import {
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
 import { Presence } from './presence.js';
 import { Publisher } from './publisher.js';
+import { type Request, StartFinder } from './start-finder.js';
 import { Subscriber, type SubscriberHub } from './subscriber.js';
 import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
@@ -53,6 +54,7 @@ export class Hub<T = unknown> {
   readonly name: string;
   private readonly members = new Presence();
   private readonly history: History;
+  private readonly starts: StartFinder;
   private readonly fanOut: FanOut;
   private readonly shared: SubscriberHub;
   private readonly common: SubscriberOptions;
@@ -78,13 +80,16 @@ export class Hub<T = unknown> {
       (event) => {
         this.fanOut.send(event);
         this.publisher.onDelivered();
+        this.starts.onDelivered();
       },
       warn,
     );
+    this.starts = new StartFinder(this.history);
     this.publisher = new Publisher(this.history);
     this.fanOut = new FanOut(this.history.window, this.history.budget);
     this.shared = {
       history: this.history,
+      starts: this.starts,
       fanOut: this.fanOut,
       isClosed: () => this.ending,
       onSubscribed: (subscriber) => members.add(subscriber),
@@ -154,7 +159,7 @@ export class Hub<T = unknown> {
     this.requireOpen('subscribe');
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
-    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.startOf(options, topics));
+    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.requestOf(options, topics));
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
@@ -207,6 +212,7 @@ export class Hub<T = unknown> {
       await this.publisher.settled();
       await this.history.close();
     } finally {
+      this.starts.close();
       // Not settled(): the broker delivers nothing any more.
       await this.fanOut.finished();
       this.finishSubscribers();
@@ -246,10 +252,10 @@ export class Hub<T = unknown> {
       : common;
   }
 
-  private startOf({ after, last = 0 }: SubscribeOptions<T>, topics: readonly string[] | undefined): Start {
+  private requestOf({ after, last = 0 }: SubscribeOptions<T>, topics: readonly string[] | undefined): Request {
     return after === undefined || after === ''
-      ? this.history.startWithLast(last, topics)
-      : this.history.startAfter(after);
+      ? this.starts.newest(last, topics, this.publisher.newest)
+      : this.starts.after(after);
   }
 
   private requireOpen(what: string): void {

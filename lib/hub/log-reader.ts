@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Broker, BrokerRecord } from '../broker/broker.js';
+import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { StreamError } from '../util/errors.js';
 
 /** How long a read that fails is repeated, and how long the pauses between are, in milliseconds. Tests make them shorter. */
@@ -33,6 +33,19 @@ export class LogReader {
    */
   read(after: number, count: number): Promise<readonly BrokerRecord[]> {
     return this.repeat(() => this.broker.read(this.log, after, count));
+  }
+
+  /**
+   * Returns the position at which the log ends: where a new tail would begin. For most stores, this takes one round trip. It transfers no
+   * records, and works for a log that has none.
+   * @throws the same as {@link read}
+   */
+  end(): Promise<BrokerPosition> {
+    return this.repeat(async () => {
+      const tail = await this.broker.tail(this.log, () => undefined);
+      await tail.stop();
+      return { epoch: tail.epoch, offset: tail.offset };
+    });
   }
 
   private async repeat<R>(ask: () => Promise<R>): Promise<R> {

@@ -15,14 +15,12 @@ export function idOf(tag: string, { epoch, offset }: BrokerPosition): string {
   return `${tag}.${epoch}.${offset.toString(36)}`;
 }
 
-/** Returns the offset of an id in the current epoch of the log, or the reason why it has none. */
-export function offsetOf(id: string, tag: string, epoch: string): number | HubResetReason {
-  const [, hub, life, offset] = ID.exec(id) ?? [];
-  if (offset === undefined || !Number.isSafeInteger(Number.parseInt(offset, 36))) {
+/** Returns the position that an id names, or the reason why the hub does not know it. */
+export function positionOf(id: string, tag: string): BrokerPosition | HubResetReason {
+  const [, hub, epoch, digits = ''] = ID.exec(id) ?? [];
+  const offset = Number.parseInt(digits, 36);
+  if (epoch === undefined || !Number.isSafeInteger(offset)) {
     return 'malformed';
   }
-  if (hub !== tag) {
-    return 'hub';
-  }
-  return life === epoch ? Number.parseInt(offset, 36) : 'epoch';
+  return hub === tag ? { epoch, offset } : 'hub';
 }

@@ -25,7 +25,7 @@ export class Publisher {
   count = 0;
   private readonly inFlight = new Set<Pending>();
   /** The position of the last event in the log that was published in this process. */
-  private newest: BrokerPosition | undefined;
+  newest: BrokerPosition | undefined;
   private echo: Deferred<void> | undefined;
   /** Whether `append()` of the broker has a time limit. */
   private closing = false;
@@ -107,6 +107,6 @@ export class Publisher {
   }
 
   private get allDelivered(): boolean {
-    return this.newest === undefined || this.history.hasReached(this.newest);
+    return this.newest === undefined || this.history.isDelivered(this.newest);
   }
 }

@@ -1,16 +1,20 @@
 import { HubEvent, type HubResetReason } from '../event/hub-event.js';
 import type { SharedPort, SharedSource } from '../source/shared-source.js';
+import { StreamError } from '../util/errors.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import { inLaterTurn } from '../util/scheduler.js';
+import { isThenable } from '../util/thenable.js';
 import type { Audience, AudienceMember } from './audience.js';
 import type { Batch } from './batch.js';
 import type { FanOut } from './fan-out.js';
 import type { History, Start } from './history.js';
+import type { Request, StartFinder } from './start-finder.js';
 import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
 
 /** The part of a hub that its subscribers share. */
 export interface SubscriberHub {
   readonly history: History;
+  readonly starts: StartFinder;
   readonly fanOut: FanOut;
   /** Returns whether the hub is closed, so that a subscriber ends as soon as everything is written to it. */
   isClosed(): boolean;
@@ -20,7 +24,7 @@ export interface SubscriberHub {
 
 type SubscriberState =
   /** The subscription was created, but is not read yet. */
-  | { readonly phase: 'new'; readonly start: Start }
+  | { readonly phase: 'new'; readonly request: Request }
   /** Waits for the broker, which determines the start. */
   | { readonly phase: 'locating' }
   /** Reads the history. `lost` is the reason why events are missing here. It is set until the client has been sent a `reset`. */
@@ -47,9 +51,9 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   constructor(
     readonly hub: SubscriberHub,
     options: SubscriberOptions,
-    start: Start,
+    request: Request,
   ) {
-    this.state = { phase: 'new', start };
+    this.state = { phase: 'new', request };
     this.writer = new SubscriberWriter(options, this);
   }
 
@@ -95,7 +99,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.attempt((port) => {
       const { state } = this;
       if (state.phase === 'new') {
-        this.begin(state.start, port);
+        this.begin(state.request, port);
       } else if (state.phase === 'reading') {
         this.read(port);
       } else if (state.phase === 'live') {
@@ -228,17 +232,20 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     }
   }
 
-  private begin(start: Start, port: SharedPort): void {
+  private begin(request: Request, port: SharedPort): void {
     this.state = LOCATING;
     this.hub.onSubscribed(this);
     if (this.closed) {
       // A listener of hub.presence may have closed it.
       return;
     }
-    if ('ahead' in start) {
-      this.hub.history.startAhead(start.ahead).then(
+    const start = this.hub.starts.find(request, this.options.topics);
+    if (isThenable(start)) {
+      start.then(
         (found) => this.attempt(() => this.startAt(found, port)),
-        (error: unknown) => this.fail(error),
+        // A client that has received nothing can resume elsewhere.
+        (error: unknown) =>
+          error instanceof StreamError && error.code === 'hub-closed' ? this.end() : this.fail(error),
       );
     } else {
       this.startAt(start, port);
@@ -323,7 +330,8 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   /** Sends a `reset`, and continues with the oldest event of the history. */
   private reset(reason: HubResetReason, port: SharedPort): void {
     const { fanOut, history } = this.hub;
-    this.reached = history.oldestStart(fanOut.delivered);
+    // If the log is about to be replaced, the client is sent only this reset, and not the one for live subscribers.
+    this.reached = history.oldestStart(Math.max(fanOut.delivered, history.floor));
     const data = history.resetAt(this.reached, reason);
     port.notify(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
   }

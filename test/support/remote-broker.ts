@@ -6,7 +6,7 @@ export class RemoteBroker extends SharedStoreBroker {
   /** The number of calls of `read()`, and of `tail()`. */
   reads = 0;
   tails = 0;
-  /** Whether reads fail, or are not answered. */
+  /** Whether reads, and all but the first tail, fail, or reads are not answered. */
   reading: 'answered' | 'refused' | 'unanswered' = 'answered';
   /** Whether records reach the listeners of tails, are lost on the way, or wait until a test delivers them. */
   telling: 'at once' | 'never' | 'late' = 'at once';
@@ -19,6 +19,9 @@ export class RemoteBroker extends SharedStoreBroker {
 
   override tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
     this.tails++;
+    if (this.tails > 1 && this.reading === 'refused') {
+      return Promise.reject(new Error('The store is away'));
+    }
     this.listeners.push(listener);
     return super.tail(log, (records) => {
       if (this.telling === 'at once') {
