@@ -3,7 +3,7 @@ import type { BrokerEntry, BrokerPosition, BrokerRecord, BrokerRetention } from 
 
 type Push = (records: readonly BrokerRecord[]) => void;
 
-interface StoredLog {
+export interface StoredLog {
   epoch: string;
   /** The server on which the epoch was created, or last confirmed. */
   run: number;
@@ -29,7 +29,7 @@ export class SharedStore {
   private answerAgain = (): void => undefined;
   private readonly logs = new Map<string, StoredLog>();
   /** Identifies the server: another one after a failover. */
-  private run = 1;
+  protected run = 1;
 
   /** Creates a log, or begins its next epoch if it comes from another server, whose newest records may be lost. */
   open(name: string, retention?: BrokerRetention): void {
@@ -107,6 +107,10 @@ export class SharedStore {
 
   thaw(): void {
     this.answerAgain();
+  }
+
+  has(name: string): boolean {
+    return this.logs.has(name);
   }
 
   log(name: string): StoredLog {

@@ -20,7 +20,7 @@ const TIMEOUT_MS = 2_000;
 const MOST_PENDING = 5_000;
 const MOST_SENT = 100;
 
-interface Tail {
+export interface Tail {
   readonly log: string;
   readonly receive: (records: readonly BrokerRecord[], position?: BrokerPosition) => void;
   /** The position up to which the broker has received the log. */
@@ -41,12 +41,15 @@ export class SharedStoreBroker implements Broker {
   /** The appends that the connection has not sent yet. */
   private waiting: Append[] = [];
   private sent = 0;
-  private connection: Connection;
+  protected connection: Connection;
   private isReady = true;
   private isClosed = false;
   private since = Date.now();
 
-  constructor(protected readonly store: SharedStore) {
+  constructor(
+    protected readonly store: SharedStore,
+    private readonly timeout = TIMEOUT_MS,
+  ) {
     this.connection = new Connection(store, () => this.onLost());
   }
 
@@ -125,7 +128,7 @@ export class SharedStoreBroker implements Broker {
 
   /** Calls a function if the store takes too long. Returns a function that stops the time. */
   protected limit(late: () => void): () => void {
-    const timer = setTimeout(late, TIMEOUT_MS);
+    const timer = setTimeout(late, this.timeout);
     return () => clearTimeout(timer);
   }
 
@@ -159,7 +162,7 @@ export class SharedStoreBroker implements Broker {
   }
 
   private async command<R>(command: (connection: Connection) => R): Promise<R> {
-    for (const end = Date.now() + TIMEOUT_MS; !this.isReady; ) {
+    for (const end = Date.now() + this.timeout; !this.isReady; ) {
       if (this.isClosed || Date.now() > end) {
         throw unavailable();
       }
