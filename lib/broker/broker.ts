@@ -24,7 +24,7 @@ export interface BrokerEntry {
 export interface BrokerPosition {
   /**
    * Identifies the log as long as its offsets are valid: 1 to 32 characters of `A–Z a–z 0–9 _`. A log that has lost its newest records,
-   * or its offset, starts a new epoch.
+   * or its offset, starts a new epoch: without the records of the earlier one, and with a name that it never had before.
    */
   readonly epoch: string;
   /** Increases by one with every record of the epoch, from 1, without gaps. 0: the epoch has no record yet. */
@@ -39,7 +39,7 @@ export interface BrokerRecord extends Omit<BrokerEntry, 'once'>, BrokerPosition 
 
 /** How many records of a log are kept, and for how long, so that clients can resume. */
 export interface BrokerRetention {
-  /** The maximum number of records; older ones are removed. 0: none are kept. */
+  /** The maximum number of records that `read()` returns; older ones are removed. 0: none. A broker may keep more, for its tails. */
   readonly limit: number;
   /** The time after which a record is removed, in milliseconds. */
   readonly ttl: number;
@@ -72,13 +72,15 @@ export interface BrokerStatus {
  * Stores the logs of hubs, either in the memory of the process ({@link MemoryBroker}), or on a server that several processes share. Each hub
  * has one log, with the name of the hub.
  *
- * To write your own, implement these five methods, and test them with `brokerContract()` of `nestjs-streaming/testing`.
+ * To write your own, implement the five required methods, and test them with `brokerContract()` of `nestjs-streaming/testing`. The guide "Write a
+ * broker" says what a broker on another machine has to take care of.
  */
 export interface Broker {
   /**
    * How long the broker remembers `once` of an entry, in milliseconds. If an entry has the same `once` as an earlier one of its log, the broker
-   * does not append it, and `append()` resolves to the position of the earlier one. `undefined`: the broker cannot do this, and receives no entries with
-   * `once`.
+   * does not append it, and `append()` resolves to the position of the earlier one, also if another process has appended that one, or if its record
+   * was removed because of the retention. A log that begins a new epoch forgets them all. `undefined`: the broker cannot do this, and receives no
+   * entries with `once`.
    */
   readonly onceWindow?: number;
 
@@ -93,15 +95,21 @@ export interface Broker {
   open(log: string, retention: BrokerRetention): Promise<void>;
 
   /**
-   * Appends an entry. Entries of one caller keep their order, also if the caller does not wait for each promise before the next call.
+   * Appends an entry, at most once. Entries of one caller keep their order, also if the caller does not wait for each promise before the next
+   * call. Rejects after a time limit of the broker if its store does not answer.
    * @returns the position of the record
-   * @throws if the entry was not appended, or if the broker cannot know whether it was
+   * @throws `StreamError` with the code `broker-unavailable`, if the entry was not appended and will not be; `broker-busy`, at once, if too many
+   * entries wait; `publish-unknown`, if the entry may or may not be appended
    */
   append(log: string, entry: BrokerEntry): Promise<BrokerPosition>;
 
   /**
    * Calls a listener with every record that any process appends from now on, in order and once. If a record has another epoch, or an
    * offset that is not one more than the offset before, the listener knows that it has missed records.
+   *
+   * If the connection to the store is lost, the tail continues once there is another, and delivers the records that were appended in between, or
+   * calls the listener with the position where the log ends: without waiting for the next record, since there may be none for a long time. A tail
+   * may skip records only if they were removed because of the retention when it was more than 256 records behind.
    *
    * @param listener never throws. Its return value is ignored
    * @returns the position of the last record before the first one that the listener receives
@@ -110,11 +118,11 @@ export interface Broker {
 
   /**
    * Returns the records after an offset, oldest first and without gaps: at most `count`, and at least one if there is one. If the record
-   * that follows `after` was removed, the result starts with the oldest record that is kept.
+   * that follows `after` was removed, the result starts with the oldest record that is kept. All records belong to the current epoch.
    */
   read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]>;
 
-  /** Releases everything: connections, timers, listeners. Called once, after all other methods. */
+  /** Releases everything: connections, timers, listeners. Called once, after all other methods. Does not wait for a store that does not answer. */
   close(): Promise<void>;
 
   /** Returns whether the store can be reached. Not needed for a broker without a connection. */
