@@ -3,6 +3,7 @@ import type { Encoded, StreamFormat } from '../format/format.js';
 import { isFlushMark } from '../source/flush.js';
 import type { SharedPort } from '../source/shared-source.js';
 import type { Source } from '../source/source.js';
+import { discard } from '../source/source-of.js';
 import type { SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
@@ -93,6 +94,32 @@ export class Feed implements SharedPort, PushPort {
         stream.opening?.commit();
       }
       this.resume();
+    }
+  }
+
+  /** Releases the result of a handler that will not be read. */
+  discard(value: unknown): void {
+    const { scope } = this.stream;
+    try {
+      onRejection(
+        scope.within(() => discard(value)),
+        (error) => scope.late(error),
+      );
+    } catch (error) {
+      scope.late(error);
+    }
+  }
+
+  /** Sends the event `shutdown`, if the format has events, and the chunks of `onShutdown` hooks. */
+  announceShutdown(retry: number | undefined): void {
+    const { stream, body } = this;
+    if (stream.state === 'open') {
+      stream.scope.attempt(() => {
+        if (retry !== undefined && body.extensible) {
+          body.putNotice({ type: 'shutdown', retry, data: {} });
+        }
+        return stream.scope.runHooks('onShutdown', (hooks) => this.sendHookResult(hooks.onShutdown?.(stream)));
+      });
     }
   }
 

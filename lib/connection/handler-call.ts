@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { StreamLabels } from '../util/labels.js';
+import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
 import type { Admission } from './stream-settings.js';
 
 /** The call of the handler of a stream. Its source and hooks run in the async context of this call, which interceptors may have changed. */
@@ -16,7 +16,20 @@ export class HandlerCall extends AsyncResource {
   constructor(
     readonly beganAt: number,
     readonly admission: Admission | undefined,
+    labels?: StreamLabels,
   ) {
     super('StreamConnection');
+    if (labels) {
+      this.labels = labels;
+    }
+  }
+
+  /** Checks labels, and adds them if the stream accepts any. Returns whether it does. */
+  label(labels: StreamLabels, accepts: boolean, route: string): boolean {
+    const all = addLabels(this.labels ?? NO_LABELS, labels, `stream.label() in ${route}`);
+    if (accepts) {
+      this.labels = all;
+    }
+    return accepts;
   }
 }

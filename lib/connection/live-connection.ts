@@ -1,11 +1,8 @@
-import type { Source } from '../source/source.js';
-import { discard } from '../source/source-of.js';
 import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
 import { closeErrorOf, type StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
 import { DONE } from '../util/iteration.js';
-import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
-import { onRejection } from '../util/thenable.js';
+import { NO_LABELS, type StreamLabels } from '../util/labels.js';
 import { Body } from './body/body.js';
 import { Closing, type ClosingStream } from './closing.js';
 import { warnOfDropped } from './dropped-headers.js';
@@ -148,10 +145,8 @@ export class LiveConnection
   }
 
   label(labels: StreamLabels): this {
-    const { call } = this.scope;
-    const all = addLabels(this.labels, labels, `stream.label() in ${this.route}`);
-    if (call && this.lifecycle.allows('label')) {
-      call.labels = all;
+    const added = this.scope.call?.label(labels, this.lifecycle.allows('label'), this.route);
+    if (added) {
       this.settings.services.registry.labelled(this);
     }
     return this;
@@ -178,11 +173,7 @@ export class LiveConnection
   begin(admission?: Admission, labels?: StreamLabels): void {
     const { registry } = this.settings.services;
     this.lifecycle.call();
-    const call = new HandlerCall(registry.clock.read(), admission);
-    if (labels) {
-      call.labels = labels;
-    }
-    this.scope.call = call;
+    this.scope.call = new HandlerCall(registry.clock.read(), admission, labels);
     registry.add(this);
     this.body.progress();
     this.opening?.begin();
@@ -201,26 +192,9 @@ export class LiveConnection
     if (this.state === 'new' || this.state === 'open') {
       this.feed.attach(value);
     } else {
-      this.discard(value);
+      this.feed.discard(value);
     }
     opening?.poll?.continueAsStream();
-  }
-
-  /** Reads a source that calls the handler only when it starts. */
-  attachSource(source: Source): void {
-    this.feed.start(source);
-  }
-
-  /** Releases the result of a handler that will not be read. */
-  discard(value: unknown): void {
-    try {
-      onRejection(
-        this.scope.within(() => discard(value)),
-        (error) => this.scope.late(error),
-      );
-    } catch (error) {
-      this.scope.late(error);
-    }
   }
 
   get beganAt(): number {
@@ -244,14 +218,7 @@ export class LiveConnection
   }
 
   announceShutdown(retry: number | undefined): void {
-    if (this.state === 'open') {
-      this.scope.attempt(() => {
-        if (retry !== undefined && this.body.extensible) {
-          this.body.putNotice({ type: 'shutdown', retry, data: {} });
-        }
-        return this.scope.runHooks('onShutdown', (hooks) => this.feed.sendHookResult(hooks.onShutdown?.(this)));
-      });
-    }
+    this.feed.announceShutdown(retry);
   }
 
   /** Ends the stream cleanly. Resolves once it has ended. */

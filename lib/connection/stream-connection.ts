@@ -106,18 +106,11 @@ export abstract class StreamConnection<T = unknown> {
   abstract close(): Promise<void>;
 
   /**
-   * Adds labels to this stream, so that `StreamRegistry.close()` can close all streams with a label, in this process or in all. A label replaces an
-   * earlier one with the same name. Does nothing after the end.
-   *
-   * If the streams with these labels were closed in the last 5 seconds, this stream is closed too, with the code `server-closed`.
+   * Adds labels such as `{ user: 'u1' }`, by which `StreamRegistry.close()` closes streams, in this process or in all. A label replaces an earlier one with
+   * the same name. Does nothing after the end. A stream whose labels were closed in the last 5 seconds is closed, with the code `server-closed`.
    *
    * @param labels at most 16 texts, by name. A name and a text have 1 to 256 characters
    * @throws {@link StreamError} with the code `invalid-argument` for anything else
-   *
-   * @example
-   * ```ts
-   * stream.label({ user: user.id, room });
-   * ```
    */
   abstract label(labels: StreamLabels): this;
 

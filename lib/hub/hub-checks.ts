@@ -15,7 +15,9 @@ const BEHAVIOR = {
 const HUB = keys<HubOptions>({
   name: (value) =>
     typeof value === 'string' && value !== '' && value.length <= LONGEST_NAME && !CONTROL.test(value)
-      ? undefined
+      ? value.startsWith('~')
+        ? 'must not begin with "~": such logs belong to this package'
+        : undefined
       : 'must be 1 to 128 characters without control characters',
   history: (value) =>
     value === false

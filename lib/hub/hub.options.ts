@@ -13,7 +13,7 @@ interface HubBehavior {
 
 /** Options of a hub: see `StreamingModule.registerHub()`. */
 export interface HubOptions extends HubBehavior {
-  /** The name of the hub for `@InjectHub()`, and of its log in the broker: 1 to 128 characters, without control characters. */
+  /** The name of the hub for `@InjectHub()`, and of its log in the broker: 1 to 128 characters, without control characters, and not `~` as the first. */
   readonly name: string;
   /**
    * Which events are kept for clients that resume: the newest `limit` events (default: 1000), each for `ttl` milliseconds (default: 300 000), in

@@ -22,7 +22,7 @@ import { type Request, StartFinder } from './start-finder.js';
 import { Subscriber, type SubscriberHub } from './subscriber.js';
 import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
-import { topicsOf } from './topic.js';
+import { checkTopic, topicsOf } from './topic.js';
 
 /** After this time, in milliseconds, a warning says that a hub waits for its broker to open. */
 const OPEN_WARNING_MS = 5_000;
@@ -61,6 +61,8 @@ export class Hub<T = unknown> {
   /** Whether subscribers end once everything is written to them. */
   private ending = false;
   private closing: Promise<void> | undefined;
+  /** @internal Counts the subscribers in other processes. `undefined` if no other process can have any. */
+  countElsewhere: ((topic: string | undefined) => Promise<number>) | undefined;
   private readonly publisher: Publisher;
 
   private constructor(
@@ -168,6 +170,24 @@ export class Hub<T = unknown> {
     return this.members.size(topic);
   }
 
+  /**
+   * Returns the number of subscribers in all processes that share the broker. With a topic, counts only the subscribers that receive events of that topic.
+   * With a `MemoryBroker`, this is the same as `size()`.
+   *
+   * The figures of other processes are up to 5 seconds old. A process that has crashed is counted for about 10 seconds more, and a process that was
+   * closed is not. The first call makes the other processes store their figures, and waits for them, for at most 2 seconds. They continue for one minute after the last
+   * call.
+   *
+   * @throws {@link StreamError} with the code `invalid-topic`. An error of the broker is passed on
+   */
+  async count(topic?: string): Promise<number> {
+    if (topic !== undefined) {
+      checkTopic(topic);
+    }
+    const elsewhere = await this.countElsewhere?.(topic);
+    return this.size(topic) + (elsewhere ?? 0);
+  }
+
   /** The topics to which clients are subscribed in this process. Subscribers of all topics do not count. */
   get topics(): string[] {
     return this.members.topics;
@@ -181,6 +201,16 @@ export class Hub<T = unknown> {
   close(): Promise<void> {
     this.closing ??= this.end();
     return this.closing;
+  }
+
+  /** @internal Returns whether the log of the hub is in a broker. */
+  uses(broker: Broker): boolean {
+    return this.broker === broker;
+  }
+
+  /** @internal The numbers of subscribers in this process, by the names in `presence.ts`. */
+  get figures(): ReadonlyMap<string, number> {
+    return this.members.figures;
   }
 
   /** @internal The number of events that were published in this process. */

@@ -1,6 +1,8 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import { MemoryBroker } from '../broker/memory.broker.js';
+import { Cluster } from '../cluster/cluster.js';
+import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { Hub } from '../hub/hub.js';
 import type { HubOptions } from '../hub/hub.options.js';
 import { atMost } from '../util/at-most.js';
@@ -22,6 +24,8 @@ export class HubRegistrar implements OnApplicationShutdown {
   /** The hubs by name. `undefined` while a hub is being opened. */
   private readonly hubs = new Map<string, Hub | undefined>();
   private readonly brokers = new Set<Broker>();
+  /** The other processes that share a broker, by the broker. A broker in memory has none. */
+  private readonly clusters = new Map<Broker, Promise<Cluster>>();
   private closed: Promise<void> | undefined;
 
   constructor(private readonly defaultBroker: Broker = new MemoryBroker()) {
@@ -39,11 +43,21 @@ export class HubRegistrar implements OnApplicationShutdown {
     }
     this.hubs.set(name, undefined);
     this.use(broker);
-    const hub = await Hub.open(options, broker, (message, error) =>
-      this.logger.warn(error === undefined ? message : `${message}: ${stackOf(error)}`),
-    );
+    const [hub, cluster] = await Promise.all([Hub.open(options, broker, this.warn), this.clusterOf(broker)]);
+    if (cluster) {
+      hub.countElsewhere = (topic) => cluster.countElsewhere(name, topic);
+    }
     this.hubs.set(name, hub);
     return hub;
+  }
+
+  /** Makes the streams of this application closeable by other processes, and theirs by this one. */
+  async connect(registry: StreamRegistry): Promise<void> {
+    const cluster = await this.clusterOf(this.defaultBroker);
+    if (cluster) {
+      cluster.closeStreams = (labels) => registry.closeLabelled(labels).length;
+      registry.closeElsewhere = (labels) => cluster.closeElsewhere(labels);
+    }
   }
 
   *[Symbol.iterator](): Iterator<Hub> {
@@ -72,7 +86,13 @@ export class HubRegistrar implements OnApplicationShutdown {
   }
 
   private async close(): Promise<void> {
-    await this.closeAll('hub', [...this], (hub) => hub.close());
+    const clusters = (await Promise.allSettled(this.clusters.values())).flatMap((joined) =>
+      joined.status === 'fulfilled' ? [joined.value] : [],
+    );
+    await Promise.all([
+      this.closeAll('hub', [...this], (hub) => hub.close()),
+      this.closeAll('roster', clusters, (cluster) => cluster.leave()),
+    ]);
     await this.closeAll('broker', [...this.brokers].filter(release), (broker) => this.closeBroker(broker));
   }
 
@@ -90,6 +110,27 @@ export class HubRegistrar implements OnApplicationShutdown {
       const { name } = broker.constructor;
       this.logger.warn(`${name} was not closed in time: its close() took more than ${BROKER_CLOSE_TIMEOUT_MS} ms`);
     }
+  }
+
+  private readonly warn = (message: string, error?: unknown): void => {
+    this.logger.warn(error === undefined ? message : `${message}: ${stackOf(error)}`);
+  };
+
+  private clusterOf(broker: Broker): Promise<Cluster> | undefined {
+    if (broker instanceof MemoryBroker) {
+      return undefined;
+    }
+    const known = this.clusters.get(broker);
+    if (known) {
+      return known;
+    }
+    const hubOf = (name: string): Hub | undefined => {
+      const hub = this.hubs.get(name);
+      return hub?.uses(broker) ? hub : undefined;
+    };
+    const joined = Cluster.join(broker, hubOf, this.warn);
+    this.clusters.set(broker, joined);
+    return joined;
   }
 
   private use(broker: Broker): void {

@@ -169,6 +169,7 @@ export class StreamingModule
   async onModuleInit(): Promise<void> {
     await this.routes?.resolveHooks(this.moduleRef);
     const { registry } = this.runtime;
+    await this.hubs.connect(registry);
     const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
     this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
   }

@@ -105,13 +105,13 @@ export class StreamExchange {
   /** Sends the values that the interceptors emit. */
   read(source: PushSource): void {
     if (this.connection.state === 'new') {
-      this.connection.attachSource(source);
+      this.connection.feed.start(source);
     }
   }
 
   /** Releases a result that is not sent. */
   discard(value: unknown): void {
-    this.connection.discard(originalOf(value));
+    this.connection.feed.discard(originalOf(value));
   }
 
   /**

@@ -8,37 +8,44 @@ const start = useHubApps();
 
 /** A broker whose server loses its log and begins a new one, while this process stays connected. */
 class Losing implements Broker {
-  private records: BrokerRecord[] = [];
+  private readonly logs = new Map<string, BrokerRecord[]>();
   private epoch = 'first';
-  private listener: (records: readonly BrokerRecord[]) => void = () => undefined;
+  private readonly listeners = new Map<string, (records: readonly BrokerRecord[]) => void>();
 
-  async open(): Promise<void> {
-    this.records = [];
+  async open(log: string): Promise<void> {
+    this.logs.set(log, []);
   }
 
-  async append(_log: string, entry: Parameters<Broker['append']>[1]): Promise<BrokerPosition> {
-    const record = { ...entry, epoch: this.epoch, offset: this.records.length + 1, time: Date.now() };
-    this.records.push(record);
-    this.listener([record]);
+  async append(log: string, entry: Parameters<Broker['append']>[1]): Promise<BrokerPosition> {
+    const records = this.recordsOf(log);
+    const record = { ...entry, epoch: this.epoch, offset: records.length + 1, time: Date.now() };
+    records.push(record);
+    this.listeners.get(log)?.([record]);
     return record;
   }
 
-  async tail(_log: string, listener: (records: readonly BrokerRecord[]) => void) {
-    this.listener = listener;
-    return { epoch: this.epoch, offset: this.records.length, stop: () => undefined };
+  async tail(log: string, listener: (records: readonly BrokerRecord[]) => void) {
+    this.listeners.set(log, listener);
+    return { epoch: this.epoch, offset: this.recordsOf(log).length, stop: () => undefined };
   }
 
-  async read(_log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
-    return this.records.slice(after, after + count);
+  async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
+    return this.recordsOf(log).slice(after, after + count);
   }
 
   async close(): Promise<void> {
-    this.records = [];
+    this.logs.clear();
   }
 
   lose(epoch: string): void {
     this.epoch = epoch;
-    this.records = [];
+    for (const log of this.logs.keys()) {
+      this.logs.set(log, []);
+    }
+  }
+
+  private recordsOf(log: string): BrokerRecord[] {
+    return this.logs.get(log) ?? [];
   }
 }
 

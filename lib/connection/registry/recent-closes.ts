@@ -12,13 +12,9 @@ const KEPT = 1_000;
 export class RecentCloses {
   private closes: { readonly match: (labels: StreamLabels) => boolean; readonly until: number }[] = [];
 
-  /** @param at when the streams were closed, in milliseconds since 1970 */
-  add(labels: StreamLabels, at: number): void {
+  add(labels: StreamLabels): void {
     const now = Date.now();
-    const until = Math.min(at, now) + REFUSED_MS;
-    if (until > now) {
-      this.closes = [...this.current(now), { match: includes(labels), until }].slice(-KEPT);
-    }
+    this.closes = [...this.current(now), { match: includes(labels), until: now + REFUSED_MS }].slice(-KEPT);
   }
 
   /** Returns whether the streams with these labels were closed. */

@@ -1,4 +1,5 @@
 import { atMost } from '../../util/at-most.js';
+import { demand, keys } from '../../util/checks.js';
 import type { StreamCloseReason } from '../../util/close-reason.js';
 import { StreamError } from '../../util/errors.js';
 import { checkLabels, includes, type StreamLabels } from '../../util/labels.js';
@@ -11,6 +12,13 @@ import { StreamClock } from './stream-clock.js';
 import type { StreamObserver } from './stream-observer.js';
 import { type StreamSnapshot, StreamTally } from './stream-tally.js';
 
+/** How long a close of the streams in all processes may take, in milliseconds. */
+const EVERYWHERE_MS = 2_000;
+
+const CLOSE_OPTIONS = keys<{ everywhere?: boolean }>({
+  everywhere: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
+});
+
 /**
  * The open streams of the application. Inject it like any provider, and iterate over it.
  *
@@ -19,7 +27,7 @@ import { type StreamSnapshot, StreamTally } from './stream-tally.js';
  * constructor(private readonly streams: StreamRegistry) {}
  *
  * logout(user: User) {
- *   return this.streams.close({ user: user.id });
+ *   return this.streams.close({ user: user.id }, { everywhere: true });
  * }
  * ```
  */
@@ -32,6 +40,8 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   /** Telemetry and the console, if they are used. */
   private readonly observers: StreamObserver[] = [];
   private readonly recent = new RecentCloses();
+  /** @internal Closes the streams of other processes. `undefined` if there are none. */
+  closeElsewhere: ((labels: StreamLabels) => Promise<number>) | undefined;
 
   /** @internal */
   constructor(private readonly logger: StreamLogger) {}
@@ -61,20 +71,43 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    *
    * Clients reconnect after that: to keep them out, their guard has to refuse them.
    *
+   * With `everywhere`, the streams of all processes are closed that share the `broker` of `StreamingModule.forRoot()`. If that is a `MemoryBroker`, this process is
+   * alone. A process without a connection to the broker closes its streams when it is connected again, if that takes less than a minute.
+   *
    * @param labels at least one label
-   * @returns the number of closed streams. The promise resolves once all of them have ended
-   * @throws {@link StreamError} with the code `invalid-argument` if the labels are invalid
+   * @returns the number of closed streams. The promise resolves once all of them have ended. With `everywhere`, it resolves once the other processes have
+   * said how many they close, and after 2 seconds at the latest: processes that have not answered by then are not counted
+   * @throws {@link StreamError} with the code `invalid-argument` if the labels are invalid. With `everywhere`, an error of the broker is passed on: the streams of
+   * this process are closed then, and those of others perhaps not
    *
    * @example
    * ```ts
-   * await this.streams.close({ user: user.id });
+   * await this.streams.close({ user: user.id }, { everywhere: true });
    * ```
    */
-  close(labels: StreamLabels): Promise<number>;
-  async close(match: StreamLabels | ((stream: StreamConnection) => boolean) = () => true): Promise<number> {
-    const matching = typeof match === 'function' ? this.matching(match) : this.labelledWith(match);
-    await Promise.all(matching.map((stream) => stream.end({ code: 'server-closed' })));
-    return matching.length;
+  close(labels: StreamLabels, options?: { readonly everywhere?: boolean }): Promise<number>;
+  async close(
+    match: StreamLabels | ((stream: StreamConnection) => boolean) = () => true,
+    options: { readonly everywhere?: boolean } = {},
+  ): Promise<number> {
+    demand(CLOSE_OPTIONS, options, 'StreamRegistry.close()');
+    const { everywhere = false } = options;
+    if (typeof match !== 'function') {
+      checkWanted(match);
+    } else if (everywhere) {
+      throw new StreamError(
+        'invalid-argument',
+        'StreamRegistry.close(): other processes cannot call a function of this one. Close by labels, such as { user: \'u1\' }, which stream.label() or the option "labels" give to streams',
+      );
+    }
+    const ends = typeof match === 'function' ? this.end(this.matching(match)) : this.closeLabelled(match);
+    const ended = Promise.all(ends);
+    if (typeof match === 'function' || !everywhere || !this.closeElsewhere) {
+      await ended;
+      return ends.length;
+    }
+    const [elsewhere] = await Promise.all([this.closeElsewhere(match), atMost(EVERYWHERE_MS, ended)]);
+    return ends.length + elsewhere;
   }
 
   /**
@@ -114,6 +147,13 @@ export class StreamRegistry implements Iterable<StreamConnection> {
       this.guard(() => observer.began(connection));
     }
     this.clock.start();
+  }
+
+  /** @internal Closes the streams of this process that have labels. Returns a promise for each, which resolves once it has ended. */
+  closeLabelled(labels: StreamLabels): Promise<void>[] {
+    this.recent.add(labels);
+    const match = includes(labels);
+    return this.end([...this.connections].filter((stream) => match(stream.labels)));
   }
 
   /** @internal */
@@ -184,11 +224,8 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     );
   }
 
-  private labelledWith(labels: StreamLabels): OpenStream[] {
-    checkWanted(labels);
-    this.recent.add(labels, Date.now());
-    const match = includes(labels);
-    return [...this.connections].filter((stream) => match(stream.labels));
+  private end(streams: readonly OpenStream[]): Promise<void>[] {
+    return streams.map((stream) => stream.end({ code: 'server-closed' }));
   }
 }
 
