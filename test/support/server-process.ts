@@ -6,6 +6,8 @@ import type { Commands } from './server.js';
 
 /** Ends the process even if a test hangs. */
 const LONGEST_MS = 240_000;
+/** How many times memory is measured again if too much is in use. */
+const MEASUREMENTS = 20;
 
 /** The application of `server.ts` in a separate process, to measure its memory or to suspend it. */
 export class ServerProcess {
@@ -59,10 +61,18 @@ export class ServerProcess {
     }
   }
 
-  /** Waits until a number of streams is open, and less than a number of bytes is in use. On a busy machine, V8 frees byte arrays late. */
+  /**
+   * Waits until a number of streams is open, and less than a number of bytes is in use. On a busy machine, V8 counts byte arrays for some time after
+   * nothing refers to them.
+   */
   async below(streams: number, bytes: number): Promise<void> {
-    while ((await this.settled(streams)) >= bytes) {
+    let memory = await this.settled(streams);
+    for (let i = 0; memory >= bytes; i++) {
+      if (i === MEASUREMENTS) {
+        throw new Error(`${memory} bytes are in use, and not less than ${bytes}`);
+      }
       await new Promise((resolve) => setTimeout(resolve, 100));
+      memory = await this.settled(streams);
     }
   }
 
