@@ -44,6 +44,8 @@ const OPTIONS = {
   // The broker finds out itself whether the server is loading, or a replica.
   enableReadyCheck: false,
   maxRetriesPerRequest: null,
+  // The broker closes the socket itself. After that, the timer of ioredis would keep the process running.
+  disconnectTimeout: 1,
   retryStrategy: () => null,
   sentinelRetryStrategy: () => null,
   reconnectOnError: null,
