@@ -128,8 +128,8 @@ export class Load {
   readonly when = async (what: string, check: () => boolean): Promise<void> => {
     const end = performance.now() + LONGEST_MS;
     while (!check()) {
-      if (performance.now() > end) {
-        throw new Error(`It did not happen that ${what}: ${this}`);
+      if (performance.now() > end || this.unexpected.length > 0) {
+        throw new Error(`It did not happen that ${what}: ${this}`, { cause: this.unexpected[0] });
       }
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, 1_000);
@@ -228,8 +228,14 @@ class Client {
   async roam(places: readonly Place[], leaving: AbortSignal): Promise<void> {
     const [from, to] = STAY_MS;
     while (!leaving.aborted) {
-      const moving = AbortSignal.timeout(randomInt(from, to));
-      await this.visit(places[randomInt(places.length)], AbortSignal.any([leaving, moving]));
+      // Node.js 20 may free a signal of AbortSignal.any() before it aborts.
+      const moving = new AbortController();
+      const move = (): void => moving.abort();
+      const timer = setTimeout(move, randomInt(from, to));
+      leaving.addEventListener('abort', move, { once: true });
+      await this.visit(places[randomInt(places.length)], moving.signal);
+      leaving.removeEventListener('abort', move);
+      clearTimeout(timer);
     }
   }
 

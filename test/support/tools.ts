@@ -20,14 +20,10 @@ export function toolPath(name: string): string | undefined {
 /**
  * `it`, for a test that needs a program. If the program is missing, the test is skipped, and the output says so. In CI the
  * test then fails, because nobody reads there which tests were skipped.
- * @param define `it.concurrent` for tests that run at the same time as others of their file
  */
-export function itWith(
-  tool: string,
-  define: typeof it | typeof it.concurrent = it,
-): (name: string, run: () => Promise<void>, timeout?: number) => void {
+export function itWith(tool: string): (name: string, run: () => Promise<void>, timeout?: number) => void {
   if (toolPath(tool) !== undefined) {
-    return (name, run, timeout) => define(name, run, timeout);
+    return (name, run, timeout) => it(name, run, timeout);
   }
   if (process.env.CI === 'true') {
     return (name) =>

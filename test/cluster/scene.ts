@@ -1,0 +1,86 @@
+import { appendFileSync } from 'node:fs';
+import { Redis } from 'ioredis';
+import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
+import type { RedisServer } from '../support/redis-server.js';
+import type { Published, Verdict } from './delivery.audit.js';
+import { HubPlace, type HubPlaceOptions } from './hub.place.js';
+import { Load, type LoadOptions } from './load.js';
+
+/** The key of the log of the hub of a scene. */
+export const LOG = 'ns:{feed}';
+
+export interface SceneOptions extends LoadOptions, HubPlaceOptions {
+  /** Creates the broker of an application, by its index. Default: the second uses ioredis, and the others node-redis. */
+  broker?(index: number): RedisBroker;
+  /** Options of the default brokers. */
+  readonly options?: Partial<RedisBrokerOptions>;
+}
+
+const NAMES = ['one', 'two', 'three'];
+
+/** Three applications with one hub on a Redis, clients that stay with one of them, clients that roam between them, and publishers. */
+export class Scene {
+  private constructor(
+    readonly places: readonly HubPlace[],
+    readonly load: Load,
+  ) {}
+
+  static async start(url: string, { broker, options, hub, once, ...load }: SceneOptions): Promise<Scene> {
+    const create = broker ?? ((index: number) => redisBroker(url, index === 1, options));
+    const places = await Promise.all(NAMES.map((name, index) => HubPlace.start(name, create(index), { hub, once })));
+    return new Scene(places, new Load(places, load));
+  }
+
+  async stop(): Promise<void> {
+    await this.load.stop();
+    await Promise.all(this.places.map((place) => place.close()));
+  }
+}
+
+/** A broker for one process. With `ioredis`, the client is only a model for connections, and never connects itself. */
+export function redisBroker(url: string, ioredis: boolean, options?: Partial<RedisBrokerOptions>): RedisBroker {
+  return new RedisBroker({ ...(ioredis ? { client: new Redis(url, { lazyConnect: true }) } : { url }), ...options });
+}
+
+/** What came of a fault. */
+export interface Outcome extends Verdict {
+  readonly published: readonly Published[];
+  /** How long it took from the begin of the fault until new events reached every client, in milliseconds. */
+  readonly backMs: number;
+}
+
+/** Makes a fault while events are published and received, and waits until they are received again. */
+export async function underLoad(
+  url: string,
+  options: SceneOptions,
+  fault: (scene: Scene) => Promise<unknown>,
+): Promise<Outcome> {
+  const scene = await Scene.start(url, options);
+  const { load } = scene;
+  try {
+    await load.running();
+    const since = performance.now();
+    await fault(scene);
+    await load.delivering();
+    const backMs = performance.now() - since;
+    return { ...(await load.verdict()), published: load.published, backMs };
+  } finally {
+    await scene.stop();
+  }
+}
+
+/** Returns the events that are in the log although publish() rejected them as not taken. */
+export async function rejectedInLog(server: RedisServer, { published }: Outcome): Promise<string[]> {
+  const log = new Set((await server.cli('-c', 'XRANGE', LOG, '-', '+')).split('\n'));
+  return published.flatMap(({ key, outcome }) => (outcome === 'rejected' && log.has(key) ? [key] : []));
+}
+
+/** Writes a row of the table in docs/redis.md, if the environment names a file for it. */
+export function record(fault: string, { acknowledged, rejected, unknown, resets, backMs }: Outcome): void {
+  const { FAULT_TABLE } = process.env;
+  if (FAULT_TABLE) {
+    const perClient = [...new Set(resets)].join(' or ');
+    const columns = [fault, acknowledged, rejected, unknown, 0, 0, perClient, `${(backMs / 1_000).toFixed(1)} s`];
+    appendFileSync(FAULT_TABLE, `| ${columns.join(' | ')} |\n`);
+  }
+}
