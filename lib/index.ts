@@ -32,6 +32,7 @@ export type { HubOptions, HubPresence, PublishOptions, SubscribeOptions } from '
 export type { HubOverflowPolicy } from './hub/overflow.js';
 export { HubSubscription } from './hub/subscription.js';
 export { StreamingModule } from './module/streaming.module.js';
+export { StreamingHealth } from './module/streaming-health.js';
 export type {
   SseOptions,
   StreamingModuleOptions,

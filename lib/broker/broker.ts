@@ -129,6 +129,15 @@ export interface Broker {
   status?(): BrokerStatus;
 }
 
+/** Returns the status of a broker, or `undefined` if it has none. A broker that cannot say its status is not connected. */
+export function statusOf(broker: Broker): BrokerStatus | undefined {
+  try {
+    return broker.status?.();
+  } catch {
+    return { connected: false, since: Date.now(), behindMs: 0 };
+  }
+}
+
 const METHODS: Readonly<Record<'open' | 'append' | 'tail' | 'read' | 'close', true>> = {
   open: true,
   append: true,

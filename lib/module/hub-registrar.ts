@@ -68,6 +68,12 @@ export class HubRegistrar implements OnApplicationShutdown {
     }
   }
 
+  /** Returns the brokers that are used, with the names of their hubs. */
+  brokersInUse(): ReadonlyMap<Broker, readonly string[]> {
+    const hubsOf = (broker: Broker): string[] => [...this].filter((hub) => hub.uses(broker)).map(({ name }) => name);
+    return new Map([...this.brokers].map((broker) => [broker, hubsOf(broker)]));
+  }
+
   /** Resolves when the published events are delivered to all live subscribers, or wait in their backlogs. */
   settled(): Promise<unknown> {
     return Promise.all([...this].map((hub) => hub.settled()));

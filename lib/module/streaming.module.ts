@@ -35,6 +35,7 @@ import { safeLogger } from '../util/stream-logger.js';
 import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
 import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';
 import { StreamingRuntime } from './streaming.runtime.js';
+import { StreamingHealth } from './streaming-health.js';
 
 /** How error messages name this module. */
 const PART = 'StreamingModule.forRoot()';
@@ -80,6 +81,12 @@ function createRuntime(options: StreamingModuleOptions | undefined): StreamingRu
       inject: [StreamingRuntime],
     },
     {
+      provide: StreamingHealth,
+      useFactory: (runtime: StreamingRuntime, hubs: HubRegistrar) =>
+        new StreamingHealth({ isDraining: () => runtime.isDraining(), brokers: () => hubs.brokersInUse() }),
+      inject: [StreamingRuntime, HubRegistrar],
+    },
+    {
       provide: DEFAULT_BROKER,
       useFactory: ({ options }: StreamingRuntime) => options.broker,
       inject: [StreamingRuntime],
@@ -91,7 +98,7 @@ function createRuntime(options: StreamingModuleOptions | undefined): StreamingRu
       inject: [StreamingRuntime, DiscoveryService],
     },
   ],
-  exports: [StreamRegistry, DEFAULT_BROKER],
+  exports: [StreamRegistry, StreamingHealth, DEFAULT_BROKER],
 })
 export class StreamingModule
   extends ConfigurableModuleClass
