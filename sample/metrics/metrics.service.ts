@@ -33,7 +33,7 @@ export interface Sample extends Figures {
   readonly streams: number;
 }
 
-/** The number of clients that receive the figures. */
+/** The number of clients that receive the figures, in all processes. */
 export interface Audience {
   readonly watching: number;
 }
@@ -53,6 +53,7 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
   private timer: NodeJS.Timeout | undefined;
   private presence: Subscription | undefined;
   private taken = 0;
+  private watching = 0;
 
   constructor(
     @InjectHub('figures') private readonly hub: Hub<Sample | Audience>,
@@ -67,9 +68,7 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
   onModuleInit(): void {
     this.meter.start();
     this.timer = setInterval(() => this.take(), EVERY_MS);
-    this.presence = this.hub.presence
-      .pipe(auditTime(SETTLED_MS))
-      .subscribe(() => this.publish('watching', { watching: this.hub.size() }));
+    this.presence = this.hub.presence.pipe(auditTime(SETTLED_MS)).subscribe(() => this.countViewers(true));
   }
 
   onModuleDestroy(): void {
@@ -83,7 +82,21 @@ export class MetricsService implements OnModuleInit, OnModuleDestroy {
     if (name !== undefined) {
       const counts = { n: ++this.taken, at: Date.now(), process: name, streams: this.streams.size };
       this.publish('sample', { ...counts, ...this.meter.read() });
+      // Those of other processes come and go, too.
+      this.countViewers(false);
     }
+  }
+
+  private countViewers(always: boolean): void {
+    this.hub.count().then(
+      (watching) => {
+        if (always || watching !== this.watching) {
+          this.watching = watching;
+          this.publish('watching', { watching });
+        }
+      },
+      (error: Error) => this.logger.error(`Not counted: ${error.message}`),
+    );
   }
 
   /** The name of this process. `undefined` until the application listens. */

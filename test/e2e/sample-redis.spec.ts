@@ -80,6 +80,22 @@ describeWith('redis-server')('two processes of the sample with one Redis', () =>
   );
 
   it(
+    'counts the viewers of both processes',
+    async () => {
+      const viewers = await Promise.all(
+        processes
+          .flatMap(({ url }) => [url('/metrics'), url('/metrics')])
+          .map(async (url) => new Reading(await fetch(url))),
+      );
+
+      await Promise.all(viewers.map((viewer) => viewer.until(/"watching":4\}\n\n/)));
+
+      await Promise.all(viewers.map((viewer) => viewer.leave()));
+    },
+    TEST_MS,
+  );
+
+  it(
     'an EventSource that moves from one process to the other resumes there, without a gap',
     async () => {
       const [staying] = processes;
