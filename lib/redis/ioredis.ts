@@ -71,7 +71,9 @@ export class IoRedisDriver implements Driver {
   }
 
   connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {
-    return connected(this.client, timeout, onLost, track);
+    // All Sentinels are asked within the time, also if some do not answer.
+    const share = Math.ceil(timeout / ((this.client.options.sentinels?.length ?? 0) + 1));
+    return connected(this.client, share, onLost, track);
   }
 }
 
@@ -119,7 +121,7 @@ async function connected(
   onLost: OnLost,
   track: (destroy: () => void) => void,
 ): Promise<Wire> {
-  const copy = client.duplicate({ ...OPTIONS, connectTimeout: timeout });
+  const copy = client.duplicate({ ...OPTIONS, connectTimeout: timeout, sentinelCommandTimeout: timeout });
   let reason: unknown;
   copy.on('error', (error: unknown) => {
     reason = error;

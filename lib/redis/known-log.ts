@@ -16,6 +16,7 @@ export class KnownLog {
   constructor(
     readonly name: string,
     readonly keys: LogKeys,
+    /** How many records are kept, and how long: as the newest process that has opened the log wants it. */
     public retention: BrokerRetention,
     private readonly trustRestarts: boolean,
   ) {}
@@ -51,13 +52,18 @@ export class KnownLog {
   /**
    * Returns the end of the log. If the log is lost, or may have lost its newest records, it begins a new epoch. Called on every new connection before
    * anything is appended on it.
+   * @param opens whether the retention of this process becomes that of all. Otherwise, this process takes over that of the newest one that has opened the log
    */
-  async adopt(connection: Connection): Promise<BrokerPosition> {
+  async adopt(connection: Connection, opens = false): Promise<BrokerPosition> {
     const { epoch, offset } = this.newest;
-    const random = `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0');
-    const trust = this.trustRestarts ? '1' : '0';
     const { stream, run } = this.keys;
-    const position = positionOf(String(await connection.run(ADOPT, [stream, run], epoch, `${offset}`, random, trust)));
+    const { limit, ttl } = this.retention;
+    const random = `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0');
+    const args = [epoch, offset, random, Number(this.trustRestarts), limit, ttl, Number(opens)].map(String);
+    const answer = await connection.run(ADOPT, [stream, run], ...args);
+    const [id, newestLimit, newestTtl] = answer as [string, string, string];
+    this.retention = { limit: Number(newestLimit), ttl: Number(newestTtl) };
+    const position = positionOf(id);
     this.saw(position);
     return position;
   }

@@ -117,7 +117,7 @@ export class Link {
       driver
         .connect(key, timeout, onLost, track)
         .finally(() => clearTimeout(timer))
-        .then(resolve, reject);
+        .then((wire) => (abandoned ? wire.destroy() : resolve(wire)), reject);
     });
   }
 

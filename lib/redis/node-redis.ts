@@ -32,16 +32,6 @@ export interface NodeRedisCluster {
   on(event: string, listener: (...args: never[]) => void): unknown;
 }
 
-/** The used part of a client for Sentinels of node-redis. */
-export interface NodeRedisSentinel {
-  duplicate(options: object): NodeRedisSentinel;
-  connect(): Promise<unknown>;
-  destroy(): Promise<unknown>;
-  /** Calls a function with a client that is connected to the master. */
-  _execute<T>(isReadonly: boolean, use: (client: NodeRedis) => Promise<T>): Promise<T>;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-}
-
 /** Nothing is queued, sent again or connected again by the driver: the broker has to know what became of every command. */
 const OPTIONS = {
   disableOfflineQueue: true,
@@ -73,28 +63,6 @@ export class NodeRedisDriver implements Driver {
   }
 }
 
-/** The master that Sentinels name. They are asked again for every connection, since another server may be the master. */
-export class NodeRedisSentinelDriver implements Driver {
-  readonly cluster = false;
-  readonly server = 'Redis of the Sentinels';
-
-  constructor(private readonly client: NodeRedisSentinel) {}
-
-  async connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {
-    const sentinel = this.client.duplicate({ masterPoolSize: 1, replicaPoolSize: 0, reserveClient: false });
-    sentinel.on('error', () => undefined);
-    const release = (): void => void sentinel.destroy().catch(() => undefined);
-    track(release);
-    try {
-      await sentinel.connect();
-      const master = await sentinel._execute(false, (client) => Promise.resolve(client));
-      return await connected(master, timeout, onLost, track);
-    } finally {
-      release();
-    }
-  }
-}
-
 /** A Cluster. Its servers are asked again for every connection, since slots move. */
 export class NodeRedisClusterDriver implements Driver {
   readonly cluster = true;
@@ -120,25 +88,42 @@ export class NodeRedisClusterDriver implements Driver {
   }
 }
 
-async function connected(
+/** Connects a copy of a client. */
+export async function connected(
   client: NodeRedis,
   timeout: number,
   onLost: OnLost,
   track: (destroy: () => void) => void,
 ): Promise<Wire> {
+  const { signal, abort } = abortable();
   const copy = client.duplicate({
     ...OPTIONS,
-    socket: { ...client.options?.socket, reconnectStrategy: false, connectTimeout: timeout, socketTimeout: undefined },
+    socket: {
+      ...client.options?.socket,
+      reconnectStrategy: false,
+      connectTimeout: timeout,
+      socketTimeout: undefined,
+      signal,
+    },
   });
   copy.on('error', onLost);
   copy.on('end', () => onLost(new Error('the connection was closed')));
-  track(() => destroyed(copy));
+  track(abort);
   await copy.connect();
-  return new NodeRedisWire(copy);
+  return new NodeRedisWire(copy, abort);
+}
+
+/** Returns a signal that destroys a socket. The driver itself does not end a socket that is connecting. */
+function abortable(): { signal: AbortSignal; abort: () => void } {
+  const controller = new AbortController();
+  return { signal: controller.signal, abort: () => controller.abort() };
 }
 
 class NodeRedisWire implements Wire {
-  constructor(private readonly client: NodeRedis) {}
+  constructor(
+    private readonly client: NodeRedis,
+    private readonly abort: () => void,
+  ) {}
 
   send(args: string[]): Promise<unknown> {
     return this.client.sendCommand(args);
@@ -150,6 +135,7 @@ class NodeRedisWire implements Wire {
 
   destroy(): void {
     destroyed(this.client);
+    this.abort();
   }
 }
 

@@ -60,8 +60,7 @@ export class RedisBroker implements Broker {
   open(name: string, retention: BrokerRetention): Promise<void> {
     const place = this.places.get(name);
     if (place) {
-      place.log.retention = retention;
-      return Promise.resolve();
+      return place.shard.reopen(place.log, retention);
     }
     const opening = this.opening.get(name) ?? this.openFirst(name, retention);
     this.opening.set(name, opening);

@@ -12,11 +12,13 @@ function script(text: string): Script {
 
 /**
  * Says where a log is, and begins a new epoch if there is none, or if the log may have lost its newest records. A server gets a new `run_id` whenever
- * it starts, and a replica that was promoted has another one: the newest records may be missing then.
+ * it starts, and a replica that was promoted has another one: the newest records may be missing then. The retention is that of the newest process
+ * that has opened the log.
  *
- * KEYS: the stream; the key with the `run_id` of the server that last had it.
- * ARGV: the newest epoch and offset that the caller knows, empty if it knows none; three random digits; 1: a restart loses no records.
- * Returns the id of the newest entry.
+ * KEYS: the stream; the key with the `run_id` of the server that last had it, and the retention.
+ * ARGV: the newest epoch and offset that the caller knows, empty if it knows none; three random digits; 1: a restart loses no records; the limit and the ttl
+ * of the caller; 1: the caller opens the log.
+ * Returns the id of the newest entry, the limit and the ttl.
  */
 export const ADOPT = script(`
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -26,22 +28,23 @@ local epoch, offset = '0', '0'
 for i = 1, #last - 1, 2 do
   if last[i] == 'last-generated-id' then epoch, offset = string.match(last[i + 1], '(%d+)-(%d+)') end
 end
+local stored = redis.call('GET', KEYS[2]) or ''
+local owner, limit, ttl = string.match(stored, '^(%x+) (%S+) (%S+)$')
+if not owner or ARGV[7] == '1' then limit, ttl = ARGV[5], ARGV[6] end
+local function found(id)
+  local state = run .. ' ' .. limit .. ' ' .. ttl
+  if state ~= stored then redis.call('SET', KEYS[2], state) end
+  return {id, limit, ttl}
+end
 
 local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
-local known = padded(ARGV[1])
-local lost = epoch == '0' or padded(epoch) < known or (padded(epoch) == known and tonumber(offset) < tonumber(ARGV[2]))
-if not lost then
-  if redis.call('GET', KEYS[2]) == run then return epoch .. '-' .. offset end
-  if ARGV[4] == '1' then
-    redis.call('SET', KEYS[2], run)
-    return epoch .. '-' .. offset
-  end
-end
+local highest, known = padded(epoch), padded(ARGV[1])
+local lost = epoch == '0' or highest < known or (highest == known and tonumber(offset) < tonumber(ARGV[2]))
+if not lost and (owner == run or ARGV[4] == '1') then return found(epoch .. '-' .. offset) end
 
 -- Numbers of Lua are too small for an epoch.
 local time = redis.call('TIME')
 local new = time[1] .. string.format('%06d', time[2]) .. ARGV[3]
-local highest = padded(epoch)
 if known > highest then highest = known end
 if padded(new) <= highest then
   local low = tonumber(string.sub(highest, -9)) + 1
@@ -50,8 +53,7 @@ if padded(new) <= highest then
   new = string.gsub(string.format('%.0f%09d', high, low), '^0+', '')
 end
 redis.call('XADD', KEYS[1], 'MAXLEN', 0, new .. '-0', 'd', '')
-redis.call('SET', KEYS[2], run)
-return new .. '-0'
+return found(new .. '-0')
 `);
 
 /**

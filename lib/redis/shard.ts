@@ -1,4 +1,11 @@
-import type { BrokerEntry, BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import type {
+  BrokerEntry,
+  BrokerListener,
+  BrokerPosition,
+  BrokerRecord,
+  BrokerRetention,
+  BrokerTail,
+} from '../broker/broker.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { Appender, type AppenderOptions } from './appender.js';
@@ -88,6 +95,7 @@ export class Shard {
       const connection = await this.connection();
       await checkPermissions(connection, log.keys, this.options.publishes);
       this.logs.set(log.name, { log, appender, tail: undefined });
+      await log.adopt(connection, true);
       await appender.adopt(connection);
     } catch (error) {
       this.logs.delete(log.name);
@@ -95,6 +103,16 @@ export class Shard {
       throw this.errorOf(error);
     }
     this.timer ??= setTimeout(this.check, CHECK_MS);
+  }
+
+  /** Opens a log again, with another retention. */
+  async reopen(log: KnownLog, retention: BrokerRetention): Promise<void> {
+    log.retention = retention;
+    try {
+      await log.adopt(await this.connection(), true);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
   }
 
   append({ name }: KnownLog, entry: BrokerEntry): Promise<BrokerPosition> {

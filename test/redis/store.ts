@@ -96,6 +96,13 @@ export class Store {
   }
 }
 
+/** Waits until a condition holds. */
+export async function eventually(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
 function streamOf(log: string): string {
   return `ns:{${log}}`;
 }

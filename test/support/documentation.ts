@@ -42,6 +42,7 @@ export const FILES = ['README.md', SKILL, ...readdirSync(join(ROOT, 'docs')).map
 export const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
   'nestjs-streaming/console': 'lib/console/index',
+  'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };
 const FENCE = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
