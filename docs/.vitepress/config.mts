@@ -66,6 +66,7 @@ export default defineConfig({
             page('Resume after a reconnect', 'resume'),
             page('Handle slow subscribers', 'slow-consumers'),
             page('Use long polling', 'long-polling'),
+            page('Share hubs with Redis', 'redis'),
             page('Write a broker', 'brokers'),
           ],
         },
