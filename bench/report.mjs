@@ -1,6 +1,6 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant>} Measured */
 /** @typedef {{ title: string, cell: (each: Measured, all: readonly Measured[]) => string }} Column */
 
 /** @param {number} value */

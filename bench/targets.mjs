@@ -1,6 +1,6 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant>} Measured */
 /** @typedef {import('./scenarios.mjs').Outcome} Outcome */
 /** @typedef {{ what: string, limit: number, measured: number, met: boolean }} Target */
 
@@ -12,6 +12,10 @@ const IDLE_KB = { express: 9, fastify: 6 };
 const OF_GATHERED = 1.15;
 const OF_NCHAN = 1;
 const OF_SHARED_FRAME = 1.2;
+/** Microseconds of CPU time per append, and their ratios to a plain XADD. */
+const APPEND = { application: 8, redis: 4, applicationOfXadd: 1.25, redisOfXadd: 1.4 };
+/** Milliseconds from publishing to receipt in another process, if no event waits for another one. */
+const QUIET = { perSecond: 50, p50: 0.5, p99: 3 };
 /** The factors for Nest's `@Sse` and for better-sse, with one message in a turn and with several. */
 const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
@@ -61,6 +65,26 @@ const idle =
     target(`${title}, ${name}: KB of heap`, IDLE_KB[platform ?? 'express'], summary(rounds, 'heap').median / KB),
   ];
 
+/** @type {(each: Measured, all: readonly Measured[]) => Target[]} */
+const append = (each, all) =>
+  each.name.includes('append()')
+    ? [
+        target('append: µs of the application', APPEND.application, summary(each.rounds, 'cpu').median / 1_000),
+        target('append: µs of Redis', APPEND.redis, summary(each.rounds, 'redis').median / 1_000),
+        target('append: application × raw XADD', APPEND.applicationOfXadd, ratio(all, each, each.xadd, 'cpu')),
+        target('append: Redis × raw XADD', APPEND.redisOfXadd, ratio(all, each, each.xadd, 'redis')),
+      ]
+    : [];
+
+/** @type {(each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]} */
+const receipt = ({ name, rounds }, _all, { perSecond }) =>
+  perSecond === QUIET.perSecond
+    ? [
+        target(`receipt in another process, ${name}: p50 ms`, QUIET.p50, summary(rounds, 'p50').median / 1_000),
+        target(`receipt in another process, ${name}: p99 ms`, QUIET.p99, summary(rounds, 'p99').median / 1_000),
+      ]
+    : [];
+
 /** @type {Record<string, (each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]>} */
 const TARGETS = {
   fast: streams('one stream'),
@@ -75,6 +99,8 @@ const TARGETS = {
   idle: idle('idle stream'),
   fanout,
   'fanout-idle': idle('idle client of a hub'),
+  'cluster-append': append,
+  'cluster-receipt': receipt,
   'fanout-ws': (each, all, { title }) => [
     target(
       `${title}, ${each.name}: CPU × ws with one shared frame`,

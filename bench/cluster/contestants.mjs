@@ -16,7 +16,7 @@ export const APPENDERS = [
   { name: XADD, program: /** @type {const} */ (['raw', 'xadd']) },
   { name: SCRIPT, program: /** @type {const} */ (['raw', 'script']) },
   { name: 'ours, RedisBroker.append()', program: /** @type {const} */ (['ours', 'broker']) },
-  { name: 'ours, hub.publish()', program: /** @type {const} */ (['ours', 'publisher']) },
+  { name: 'ours, hub.publish()', program: /** @type {const} */ (['ours', 'hub']) },
 ].map((each) => ({ xadd: XADD, script: SCRIPT, ...each }));
 
 const XREAD = 'raw XADD and XREAD';
@@ -32,13 +32,13 @@ export const PAIRS = [
   },
   {
     name: 'ours',
-    program: /** @type {const} */ (['ours', 'publisher']),
+    program: /** @type {const} */ (['ours', 'hub']),
     listener: /** @type {const} */ (['ours', 'hub']),
   },
   {
     name: "ours, tail: 'pubsub'",
-    program: /** @type {const} */ (['ours', 'pubsubPublisher']),
-    listener: /** @type {const} */ (['ours', 'pubsubHub']),
+    program: /** @type {const} */ (['ours', 'pubsub']),
+    listener: /** @type {const} */ (['ours', 'pubsub']),
   },
 ].map((each) => ({ xadd: XREAD, script: SUBSCRIBE, ...each }));
 

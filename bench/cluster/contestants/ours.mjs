@@ -36,16 +36,15 @@ export async function broker(url, log) {
  * A hub in an application without HTTP.
  * @param {string} url
  * @param {string} name
- * @param {object} options
- * @param {ConstructorParameters<typeof RedisBroker>[0]} [redis]
+ * @param {ConstructorParameters<typeof RedisBroker>[0]} [options] of the broker
  * @returns {Promise<import('../worker.mjs').Contestant>}
  */
-async function application(url, name, options = {}, redis = {}) {
+async function application(url, name, options = {}) {
   class App {}
   Module({
     imports: [
-      StreamingModule.forRoot({ broker: new RedisBroker({ url, ...redis }) }),
-      StreamingModule.registerHub({ name, ...options }),
+      StreamingModule.forRoot({ broker: new RedisBroker({ url, ...options }) }),
+      StreamingModule.registerHub({ name }),
     ],
   })(App);
   const app = await NestFactory.createApplicationContext(App, { logger: ['error', 'warn'] });
@@ -67,14 +66,7 @@ async function application(url, name, options = {}, redis = {}) {
   };
 }
 
-const PUBSUB = { tail: /** @type {const} */ ('pubsub') };
-const PUBLISHER = { role: /** @type {const} */ ('publisher') };
-
 /** @type {(url: string, name: string) => Promise<import('../worker.mjs').Contestant>} */
 export const hub = (url, name) => application(url, name);
 /** @type {typeof hub} */
-export const publisher = (url, name) => application(url, name, PUBLISHER);
-/** @type {typeof hub} */
-export const pubsubHub = (url, name) => application(url, name, {}, PUBSUB);
-/** @type {typeof hub} */
-export const pubsubPublisher = (url, name) => application(url, name, PUBLISHER, PUBSUB);
+export const pubsub = (url, name) => application(url, name, { tail: 'pubsub' });

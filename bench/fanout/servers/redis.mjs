@@ -80,7 +80,7 @@ export async function ours() {
 /** An application without HTTP. */
 export async function oursPublisher() {
   class App {}
-  Module({ imports: [broker(), StreamingModule.registerHub({ name: HUB, role: 'publisher' })] })(App);
+  Module({ imports: [broker(), StreamingModule.registerHub({ name: HUB })] })(App);
   const app = await NestFactory.createApplicationContext(App, { logger: ['error', 'warn'] });
   const hub = app.get(getHubToken(HUB));
   return { publish: (/** @type {object} */ message) => hub.publish(message), handedOver: () => Promise.resolve() };
