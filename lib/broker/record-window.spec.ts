@@ -12,6 +12,10 @@ function filled(count: number, limit = 1_000, ttl = FOREVER): RecordWindow<strin
   return window;
 }
 
+function range(from: number, to: number): string[] {
+  return Array.from({ length: to - from + 1 }, (_, index) => `r${from + index}`);
+}
+
 describe('A record window', () => {
   it('that is empty has no record, and its oldest number is that of the next record', () => {
     const window = filled(0);
@@ -45,6 +49,49 @@ describe('A record window', () => {
     const window = filled(5, 3);
 
     expect([2, 3, 5, 6].map((number) => window.at(number))).toEqual([undefined, 'r3', 'r5', undefined]);
+  });
+
+  it('grows at its old end, as far as its limit and the age of the records allow', () => {
+    const evicted: string[] = [];
+    const window = new RecordWindow<string>({ limit: 8, ttl: 60_000 }, 100, (record) => evicted.push(record));
+    const now = Date.now();
+    window.prepend(['r99', 'r100'], [now, now]);
+    expect([window.oldest, window.last, window.after(0, 10)]).toEqual([99, 100, ['r99', 'r100']]);
+
+    window.push('r101', now);
+    window.prepend(['r97', 'r98'], [now, now]);
+    window.prepend(['r95', 'r96'], [now - 60_000, now]);
+    expect([window.oldest, window.after(96, 2), window.at(101)]).toEqual([96, ['r97', 'r98'], 'r101']);
+    expect(evicted).toEqual(['r95']);
+
+    window.prepend(['r93', 'r94', 'r95'], [now, now, now]);
+    expect([window.oldest, window.after(0, 10)]).toEqual([94, range(94, 101)]);
+    window.push('r102', now);
+    expect([window.oldest, window.at(94), window.at(102)]).toEqual([95, undefined, 'r102']);
+    window.clear();
+    window.startAfter(200);
+    expect([window.last, window.oldest, window.after(0, 10)]).toEqual([200, 201, []]);
+  });
+
+  it('grows at its old end in many small steps in linear time', () => {
+    const window = new RecordWindow<number>({ limit: 200_000, ttl: FOREVER }, 200_000);
+    let moved = 0;
+    const concat = jest.spyOn(Array.prototype, 'concat').mockImplementation(function (this: unknown[], ...rest) {
+      const all = [...this, ...rest.flat()];
+      moved += all.length;
+      return all;
+    });
+    try {
+      for (let n = 200_000; n > 0; n -= 100) {
+        const page = Array.from({ length: 100 }, (_, index) => n - 99 + index);
+        window.prepend(page, page);
+      }
+    } finally {
+      concat.mockRestore();
+    }
+
+    expect([window.oldest, window.at(1), window.at(77_777), window.at(200_000)]).toEqual([1, 1, 77_777, 200_000]);
+    expect(moved).toBeLessThan(8 * 200_000);
   });
 
   it('keeps records by the limit that it was given last', () => {

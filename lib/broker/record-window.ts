@@ -46,6 +46,30 @@ export class RecordWindow<R> {
     this.evict();
   }
 
+  /** Sets the number of the newest record of a window that has none yet. */
+  startAfter(number: number): void {
+    this.newest = number;
+  }
+
+  /**
+   * Adds the records that precede the oldest one. Of those, the oldest are evicted if they are too many or too old.
+   * @param times the times of the records
+   */
+  prepend(records: readonly R[], times: readonly number[]): void {
+    if (this.start < records.length) {
+      this.makeRoom(records.length);
+    }
+    this.start -= records.length;
+    for (const [index, record] of records.entries()) {
+      this.records[this.start + index] = record;
+      this.times[this.start + index] = times[index] as number;
+    }
+    // The timer waits for a record that is newer.
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.evict();
+  }
+
   /** Returns the records after a number, at most `count`. If the first of them is evicted, the result starts with the oldest record. */
   after(number: number, count: number): readonly R[] {
     // Read first: reading it evicts expired records, which changes `start`.
@@ -104,6 +128,15 @@ export class RecordWindow<R> {
       },
       Math.min(Math.max(oldest - end, 1), LONGEST_MS),
     ).unref();
+  }
+
+  /** Adds empty places before the oldest record: as many as there are records, so that many calls take linear time in total. */
+  private makeRoom(count: number): void {
+    const records = this.records.slice(this.start);
+    const room = Math.max(count, records.length);
+    this.times = new Array<number>(room).fill(0).concat(this.times.slice(this.start));
+    this.records = new Array<R | undefined>(room).fill(undefined).concat(records);
+    this.start = room;
   }
 
   private cut(count: number): void {

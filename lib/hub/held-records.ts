@@ -1,5 +1,6 @@
 import type { BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { EVENT_COST } from '../util/queue-limits.js';
+import { deferred } from '../util/thenable.js';
 
 /** About how many bytes of memory held records may take. If they take more, the oldest are dropped, and read from the broker later. */
 const HELD = 1024 * 1024;
@@ -18,6 +19,8 @@ export function endBefore(delivered: Delivered): number {
 
 /** What a tail has delivered while earlier records are being read, in order. */
 export class HeldRecords {
+  /** Resolves when they are held no longer. */
+  readonly released = deferred();
   private items: Delivered[] = [];
   private cost = 0;
 

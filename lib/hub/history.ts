@@ -10,10 +10,12 @@ import { RecordWindow } from '../broker/record-window.js';
 import type { HubReset, HubResetReason } from '../event/hub-event.js';
 import { atMost } from '../util/at-most.js';
 import { inLaterTurn } from '../util/scheduler.js';
+import { Backfill } from './backfill.js';
 import { ByteBudget } from './byte-budget.js';
 import { type Delivered, endBefore, HeldRecords, isRecord } from './held-records.js';
 import { LogEvent } from './log-event.js';
 import { LogReader } from './log-reader.js';
+import { NewestSearch } from './newest-search.js';
 import { PastEpochs } from './past-epochs.js';
 import { idOf, tagOf } from './position.js';
 
@@ -41,6 +43,7 @@ export class History {
   readonly budget = new ByteBudget(BUDGET);
   private readonly tag: string;
   readonly reader: LogReader;
+  readonly backfill: Backfill;
   private readonly past = new PastEpochs();
   epoch = '';
   private offset = 0;
@@ -49,8 +52,8 @@ export class History {
   private tail: BrokerTail | undefined;
   /** What was delivered while earlier records still have to be read. `undefined` if there are no earlier ones to read. */
   private held: HeldRecords | undefined;
-  /** Resolves when the earlier ones are read. */
-  recovering: Promise<void> | undefined;
+  /** The sequence number of the last event before this process opened the log. */
+  private opened = 0;
 
   /**
    * @param onEvent called with every event, once
@@ -65,6 +68,7 @@ export class History {
   ) {
     this.tag = tagOf(name);
     this.reader = new LogReader(name, broker);
+    this.backfill = new Backfill(this, this.reader);
     this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
   }
 
@@ -73,21 +77,37 @@ export class History {
     return this.window.last;
   }
 
-  /** Starts to receive records, and reads the existing ones from the broker. The existing ones are not passed to `onEvent`. */
+  /** The number of events that this process has received. */
+  get received(): number {
+    return this.last - this.opened;
+  }
+
+  /** The sequence number of the oldest event in memory; if there is none, that of the next event. */
+  get oldest(): number {
+    return this.window.oldest;
+  }
+
+  /** The number of older records for which there is room in memory. */
+  get room(): number {
+    return this.retention.limit - (this.last - this.oldest + 1);
+  }
+
+  /** Resolves when the records that this process has missed are read. `undefined` if it has missed none. */
+  get recovering(): Promise<void> | undefined {
+    return this.held?.released.promise;
+  }
+
+  /** Starts to receive records. Nothing is read: see {@link Backfill}. */
   async open(): Promise<void> {
     const held = new HeldRecords();
     this.held = held;
     await this.broker.open(this.name, this.retention);
     this.tail = await this.broker.tail(this.name, (records, position) => this.onDelivered(records, position));
     this.epoch = this.tail.epoch;
-    this.offset = Math.max(0, this.tail.offset - this.retention.limit);
-    if (this.retention.limit > 0) {
-      await this.load(this.tail.offset);
-    }
-    if (this.offset !== this.tail.offset) {
-      this.window.clear();
-      this.offset = this.tail.offset;
-    }
+    this.offset = this.tail.offset;
+    this.opened = this.offset;
+    this.window.startAfter(this.offset);
+    this.backfill.startAt(this.offset + 1);
     this.release(held, false);
   }
 
@@ -138,7 +158,7 @@ export class History {
 
   /** Returns the id of the event with a sequence number. For an event before the current epoch, returns the id of its start. */
   idAt(number: number): string {
-    return this.id({ epoch: this.epoch, offset: this.offset - (this.last - Math.max(number, this.floor)) });
+    return this.id({ epoch: this.epoch, offset: this.offsetAt(Math.max(number, this.floor)) });
   }
 
   /** Returns the sequence number to start after in order to replay the whole window, but never later than `number`. */
@@ -153,17 +173,25 @@ export class History {
     return this.last - (this.offset - offset);
   }
 
-  /** Returns the start of a client that is to receive the newest `count` events of its topics up to a sequence number, and all after it. */
-  startWithLast(count: number, topics: readonly string[] | undefined, upTo: number): Start {
-    const { oldest } = this.window;
-    if (count === 0 || oldest > upTo) {
-      return { after: upTo, liveFrom: upTo };
-    }
-    const wanted = topics && new Set(topics);
-    const events = this.window.after(oldest - 1, upTo - oldest + 1);
-    const matching = events.filter((event) => event.isFor(wanted) && !event.isNotice);
-    const first = matching[Math.max(0, matching.length - count)];
-    return { after: first ? first.seq - 1 : upTo, liveFrom: upTo };
+  /** Returns the offset of the event with a sequence number of the current epoch. */
+  offsetAt(number: number): number {
+    return this.offset - (this.last - number);
+  }
+
+  /** Adds the records that precede the oldest one in memory. They are not passed to `onEvent`. */
+  prepend(records: readonly BrokerRecord[]): void {
+    const events = records.map(
+      (record) => new LogEvent(this.numberAt(record.offset), this.id(record), record, this.budget),
+    );
+    this.window.prepend(
+      events,
+      records.map(({ time }) => time),
+    );
+  }
+
+  /** Returns a search for the newest `count` events of some topics, up to a sequence number. */
+  search(count: number, topics: readonly string[] | undefined, upTo: number): NewestSearch {
+    return new NewestSearch(this.window, count, topics && new Set(topics), upTo);
   }
 
   /** Returns the data of the `reset` for a client that starts after a sequence number. */
@@ -187,11 +215,11 @@ export class History {
 
   private receive(delivered: Delivered): void {
     if (this.held) {
-      this.held.push(delivered);
+      this.hold(delivered, this.held);
     } else if (this.isAhead(delivered)) {
       this.held = new HeldRecords();
       this.held.push(delivered);
-      this.recovering = this.recover(this.held);
+      void this.recover(this.held);
     } else if (delivered.epoch !== this.epoch) {
       if (!this.past.isLate(delivered.epoch)) {
         this.startEpoch(delivered, 'epoch');
@@ -202,6 +230,18 @@ export class History {
       } else if (!this.knows(delivered)) {
         this.startEpoch(delivered, 'epoch');
       }
+    }
+  }
+
+  private hold(delivered: Delivered, held: HeldRecords): void {
+    if (!isRecord(delivered) || !this.follows(delivered)) {
+      held.push(delivered);
+      return;
+    }
+    // The tail was only late.
+    this.onEvent(this.add(delivered));
+    if (held.first && !this.isAhead(held.first)) {
+      this.release(held, false);
     }
   }
 
@@ -250,28 +290,6 @@ export class History {
     }
   }
 
-  /** Reads the records of the broker up to an offset. If a gap is found, the records before the gap are dropped. */
-  private async load(upTo: number): Promise<void> {
-    while (this.offset < upTo) {
-      const records = await this.reader.read(this.offset, PAGE);
-      const last = records.at(-1);
-      if (last && last.epoch !== this.epoch) {
-        // The log was lost since its position was read.
-        this.receive({ epoch: last.epoch, offset: last.offset });
-      }
-      const wanted = records.filter(({ epoch, offset }) => epoch === this.epoch && offset <= upTo);
-      for (const record of wanted) {
-        if (!this.follows(record)) {
-          this.window.clear();
-        }
-        this.add(record);
-      }
-      if (wanted.length === 0) {
-        return;
-      }
-    }
-  }
-
   /** Reads the records that the broker has not delivered. */
   private async recover(held: HeldRecords): Promise<void> {
     try {
@@ -286,20 +304,26 @@ export class History {
       if (this.reader.closed) {
         // No reset: the records still exist, so that clients can resume in another process.
         held.replace();
-        this.recovering = undefined;
-        return;
+      } else if (this.held === held) {
+        this.warn(`The hub "${this.name}" could not read what it has missed`, error);
       }
-      this.warn(`The hub "${this.name}" could not read what it has missed`, error);
     }
-    this.release(held, true);
+    if (this.held === held) {
+      this.release(held, true);
+    }
   }
 
   /** Reads a page of the records that precede a held one, and passes it on. Returns `false` if the broker has none. */
   private async readTowards(next: Delivered, held: HeldRecords): Promise<boolean> {
-    const after = next.epoch === this.epoch ? this.offset : 0;
+    const { epoch } = this;
+    const after = next.epoch === epoch ? this.offset : 0;
     const records = await this.reader.read(after, Math.min(PAGE, endBefore(next) - after));
+    if (this.held !== held || this.epoch !== epoch) {
+      // The tail has delivered them in the meantime.
+      return this.held === held;
+    }
     const [first] = records;
-    if (first && first.epoch !== next.epoch && next.epoch === this.epoch) {
+    if (first && first.epoch !== next.epoch && next.epoch === epoch) {
       // The log has begun another life. It is read from its start.
       held.replace({ epoch: first.epoch, offset: first.offset });
       return true;
@@ -307,8 +331,8 @@ export class History {
     if (first?.epoch !== next.epoch || first.offset <= after) {
       return false;
     }
-    if (!this.follows(first)) {
-      this.startEpoch(first, first.epoch === this.epoch ? 'evicted' : 'epoch');
+    if (epoch !== next.epoch || first.offset > this.offset + 1) {
+      this.startEpoch(first, first.epoch === epoch ? 'evicted' : 'epoch');
     }
     for (const record of records) {
       if (this.follows(record)) {
@@ -322,7 +346,7 @@ export class History {
   private release(held: HeldRecords, lost: boolean): void {
     const [first, ...rest] = held.all;
     this.held = undefined;
-    this.recovering = undefined;
+    held.released.resolve();
     if (first && lost && this.isAhead(first)) {
       this.startEpoch(first, first.epoch === this.epoch ? 'evicted' : 'epoch');
     } else if (first) {

@@ -16,8 +16,8 @@ export interface HubOptions extends HubBehavior {
   /** The name of the hub for `@InjectHub()`, and of its log in the broker: 1 to 128 characters, without control characters, and not `~` as the first. */
   readonly name: string;
   /**
-   * Which events are kept for clients that resume: the newest `limit` events (default: 1000), each for `ttl` milliseconds (default: 300 000), in
-   * the memory of every process. `false`: none are kept; a client that has missed events receives a `reset`.
+   * Which events are kept for clients that resume: the newest `limit` events (default: 1000), each for `ttl` milliseconds (default: 300 000). A
+   * process keeps them in memory from its start; older ones are read from the broker when a client needs them. `false`: none are kept; a client that has missed events receives a `reset`.
    */
   readonly history?: { readonly limit?: number; readonly ttl?: number } | false;
   /** Stores the log. Default: the `broker` of `StreamingModule.forRoot()`, or a {@link MemoryBroker} if it has none. */

@@ -161,7 +161,7 @@ export class Hub<T = unknown> {
     this.requireOpen('subscribe');
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
-    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.requestOf(options, topics));
+    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.requestOf(options));
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
@@ -218,10 +218,10 @@ export class Hub<T = unknown> {
     return this.publisher.count;
   }
 
-  /** @internal The number of events that this process has received, and how many of them the history keeps. */
+  /** @internal The number of events that this process has received, and how many events are in its memory. */
   get log(): { readonly received: number; readonly kept: number } {
-    const { last, oldest } = this.history.window;
-    return { received: last, kept: last - oldest + 1 };
+    const { last, oldest, received } = this.history;
+    return { received, kept: last - oldest + 1 };
   }
 
   /** @internal Resolves when the events that were published in this process are delivered to all live subscribers, or wait in their backlogs. */
@@ -282,9 +282,9 @@ export class Hub<T = unknown> {
       : common;
   }
 
-  private requestOf({ after, last = 0 }: SubscribeOptions<T>, topics: readonly string[] | undefined): Request {
+  private requestOf({ after, last = 0 }: SubscribeOptions<T>): Request {
     return after === undefined || after === ''
-      ? this.starts.newest(last, topics, this.publisher.newest)
+      ? this.starts.newest(last, this.publisher.newest)
       : this.starts.after(after);
   }
 

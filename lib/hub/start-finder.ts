@@ -4,10 +4,13 @@ import { Locator } from './locator.js';
 import { positionOf, tagOf } from './position.js';
 
 /**
- * What a client asks for when it subscribes. It is a {@link Start}, or a position that this process has not reached yet: it then starts after that
- * position, or with the newest `last` events up to it if the client sent no id.
+ * What a client asks for when it subscribes: a {@link Start}, or the newest `last` events of its topics up to a sequence number, or up to a position
+ * that this process has not reached yet. With a position and no `last`, it starts after that position, from whose id it resumes.
  */
-export type Request = Start | { readonly position: BrokerPosition; readonly last?: number };
+export type Request =
+  | Start
+  | { readonly last: number; readonly upTo: number }
+  | { readonly position: BrokerPosition; readonly last?: number };
 
 /** Finds out where the subscribers of a hub start. */
 export class StartFinder {
@@ -43,25 +46,68 @@ export class StartFinder {
   }
 
   /**
-   * Returns the request of a client that is to receive the newest `count` events of its topics, and then new ones.
+   * Returns the request of a client that is to receive the newest `last` events of its topics, and then new ones.
    * @param published the newest event that this process has published: the client starts after it, also if the tail has not delivered it yet
    */
-  newest(count: number, topics: readonly string[] | undefined, published: BrokerPosition | undefined): Request {
+  newest(last: number, published: BrokerPosition | undefined): Request {
     const { history } = this;
-    return !published || history.isDelivered(published)
-      ? history.startWithLast(count, topics, history.last)
-      : { position: published, last: count };
+    if (published && !history.isDelivered(published)) {
+      return { position: published, last };
+    }
+    const upTo = history.last;
+    return last === 0 ? { after: upTo, liveFrom: upTo } : { last, upTo };
   }
 
   /**
-   * Returns where a client starts that has made a request.
+   * Returns where a client starts that has made a request. If it needs events that were in the log before this process opened it, they are read.
    * @throws {StreamError} `hub-closed` if the hub closes before this is known
    */
   find(request: Request, topics: readonly string[] | undefined): Start | Promise<Start> {
     if ('position' in request) {
       return this.locate(request.position, request.last, topics);
     }
-    return 'reason' in request && this.history.recovering ? this.afterRecovery(request) : request;
+    if ('last' in request) {
+      return this.findNewest(request.last, topics, request.upTo);
+    }
+    return 'reason' in request ? this.beforeReset(request) : this.findAfter(request);
+  }
+
+  private findAfter(start: { readonly after: number }): Start | Promise<Start> {
+    const { history } = this;
+    const isEnough = (): boolean => history.oldest - 1 <= start.after;
+    if (isEnough() || history.backfill.complete) {
+      return start;
+    }
+    const { epoch } = history;
+    return history.backfill
+      .load(isEnough)
+      .then(() => (history.epoch === epoch ? start : this.beforeReset({ reason: 'epoch' })));
+  }
+
+  private findNewest(last: number, topics: readonly string[] | undefined, upTo: number): Start | Promise<Start> {
+    const { backfill } = this.history;
+    const search = this.history.search(last, topics, upTo);
+    const found = (): Start => ({ after: search.continue().first - 1, liveFrom: upTo });
+    return search.continue().found || backfill.complete
+      ? found()
+      : backfill.load(() => search.continue().found).then(found);
+  }
+
+  /**
+   * A client with a `reset` receives the whole history, so that it has to be read. And if the hub is just reading the records of a new epoch, the
+   * client waits for them, since it would otherwise receive another reset.
+   */
+  private beforeReset(start: Start): Start | Promise<Start> {
+    const { backfill, recovering } = this.history;
+    return backfill.complete && !recovering ? start : this.readBeforeReset(start);
+  }
+
+  private async readBeforeReset(start: Start): Promise<Start> {
+    await this.history.backfill.load(() => false);
+    while (this.history.recovering) {
+      await this.history.recovering;
+    }
+    return start;
   }
 
   private async locate(
@@ -73,16 +119,8 @@ export class StartFinder {
     const found = await this.locator.reaches(position);
     const number = found ? history.numberAt(position.offset) : history.last;
     if (last !== undefined) {
-      return history.startWithLast(last, topics, number);
+      return this.findNewest(last, topics, number);
     }
-    return found ? { after: number } : this.afterRecovery({ reason: 'epoch' });
-  }
-
-  /** A client that receives a `reset` would otherwise receive another one when the recovery begins a new epoch. */
-  private async afterRecovery(start: Start): Promise<Start> {
-    while (this.history.recovering) {
-      await this.history.recovering;
-    }
-    return start;
+    return found ? this.findAfter({ after: number }) : this.beforeReset({ reason: 'epoch' });
   }
 }

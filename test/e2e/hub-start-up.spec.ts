@@ -731,18 +731,14 @@ describe.each(PLATFORMS)('%s: the broker of a hub', (platform) => {
     },
   );
 
-  it.each(['tail', 'read'] as const)('that fails to %s makes the start-up fail with its error', async (method) => {
+  it('that fails to tail makes the start-up fail with its error', async () => {
     const broker: Broker = Object.assign(new MemoryBroker(), {
-      [method]: () => Promise.reject(new Error(`no ${method}`)),
+      tail: () => Promise.reject(new Error('no tail')),
     });
-    if (method === 'read') {
-      await broker.open('a', { limit: 10, ttl: 60_000 });
-      await broker.append('a', { data: 'x', encoding: 'text' });
-    }
 
     await expect(
       boot(platform, [StreamingModule.forRoot(), StreamingModule.registerHub({ name: 'a', broker })]),
-    ).rejects.toThrow(`no ${method}`);
+    ).rejects.toThrow('no tail');
   });
 
   it('that opens slowly delays the start-up', async () => {

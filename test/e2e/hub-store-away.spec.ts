@@ -1,4 +1,5 @@
 import { READ_RETRIES } from '../../lib/hub/log-reader.js';
+import type { BrokerListener } from '../../lib/index.js';
 import { SharedStore } from '../contract/shared-store.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { eventsOf, joined, publishAll, SSE } from '../support/hub.js';
@@ -180,5 +181,42 @@ describe.each(PLATFORMS)('%s: a hub whose broker says where the log ends', (plat
     await client.until('data: b\n\n');
 
     expect(told(client.body)).toEqual(['1', 'reset: epoch', 'a', 'b']);
+  });
+});
+/** A broker whose store loses the log after a tail has begun, and before anything is read. */
+class LosesAfterTail extends RemoteBroker {
+  override async tail(log: string, listener: BrokerListener) {
+    const tail = await super.tail(log, listener);
+    if (this.tails === 1) {
+      this.telling = 'never';
+      this.server.lose(log);
+      for (const data of ['a', 'b']) {
+        this.server.append(log, { data, encoding: 'text' });
+      }
+      await turns(3);
+      this.telling = 'at once';
+    }
+    return tail;
+  }
+}
+
+describe.each(PLATFORMS)('%s: a log that is lost while a hub opens', (platform) => {
+  it('is not mixed with the new one: all events and ids are of the new epoch', async () => {
+    const store = new SharedStore();
+    store.open('feed', { limit: 1_000, ttl: 300_000 });
+    for (const data of ['1', '2', '3', '4', '5']) {
+      store.append('feed', { data, encoding: 'text' });
+    }
+    const broker = new LosesAfterTail(store);
+    const { get, hub } = await start(platform, [Feed], { hub: { broker } });
+    const { epoch } = broker.end('feed');
+
+    const client = await get('/returned', { ...SSE, 'Last-Event-ID': 'unknown' });
+    await client.until('data: b\n\n');
+    await hub.publish('c');
+    await client.until('data: c\n\n');
+
+    expect(told(client.body)).toEqual(['reset: malformed', 'a', 'b', 'c']);
+    expect(eventsOf(client.body).map(({ id }) => id?.split('.')[1])).toEqual(Array(4).fill(epoch));
   });
 });
