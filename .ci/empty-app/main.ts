@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { ok, strictEqual } from 'node:assert';
+import { ok, rejects, strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
 import { Controller, Module, Param, ParseIntPipe } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -16,6 +16,7 @@ import {
   StreamSignal,
 } from 'nestjs-streaming';
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
+import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
 import { Adapter } from './adapter.js';
@@ -74,6 +75,10 @@ async function main() {
   strictEqual(new TextDecoder().decode(missed?.value), `id: ${second}\ndata: 2\n\n`);
   for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
   await app.close();
+  // No package for Redis is installed.
+  const broker = new RedisBroker({ url: 'redis://127.0.0.1:1' });
+  await rejects(broker.open('prices', { limit: 1, ttl: 1 }), { code: 'module-missing' });
+  await broker.close();
   console.log(`the packed package streams with ${Adapter.name}`);
 }
 

@@ -16,6 +16,7 @@ async function main() {
   await check('nestjs-streaming', 'require');
   await check('nestjs-streaming/testing', 'import');
   await check('nestjs-streaming/console', 'require');
+  await check('nestjs-streaming/redis', 'import');
   console.log('import and require() load one copy');
 }
 

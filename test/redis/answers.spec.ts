@@ -1,0 +1,259 @@
+import { Redis } from 'ioredis';
+import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
+import { slotOf } from '../../lib/redis/log-keys.js';
+import { range } from '../support/hub.js';
+import { RedisServer, startRedisCluster } from '../support/redis-server.js';
+import { describeWith } from '../support/tools.js';
+import { eventually } from './store.js';
+
+import.meta.jest.setTimeout(60_000);
+
+const RETENTION = { limit: 1_000, ttl: 3_600_000 };
+const STREAM = 'ns:{log}';
+
+/** A broker with an open log, and what its tail receives. */
+interface Scene {
+  readonly broker: RedisBroker;
+  readonly received: string[];
+  /** The epochs that the tail was in, the first one first. */
+  readonly epochs: string[];
+  append(data: number | string, once?: string): Promise<{ readonly epoch: string; readonly offset: number }>;
+}
+
+describeWith('redis-server')('RedisBroker', () => {
+  let server: RedisServer;
+  const brokers: RedisBroker[] = [];
+  beforeAll(async () => {
+    server = await RedisServer.start();
+  });
+  afterAll(() => server.stop());
+  afterEach(async () => {
+    await Promise.all(brokers.splice(0).map((broker) => broker.close()));
+    await server.cli('config', 'set', 'maxmemory', '0');
+    await server.cli('flushall');
+  });
+
+  async function open(options: RedisBrokerOptions = {}, log = 'log'): Promise<Scene> {
+    const broker = new RedisBroker({ url: server.url, ...options });
+    brokers.push(broker);
+    await broker.open(log, RETENTION);
+    const received: string[] = [];
+    const { epoch } = await broker.tail(log, (records, position) => {
+      received.push(...records.map(({ data }) => data));
+      if (position) {
+        epochs.push(position.epoch);
+      }
+    });
+    const epochs = [epoch];
+    const append: Scene['append'] = (data, once) => broker.append(log, { data: `${data}`, encoding: 'json', once });
+    return { broker, received, epochs, append };
+  }
+
+  const idsOf = async (type: string): Promise<string[]> =>
+    (await server.cli('client', 'list'))
+      .split('\n')
+      .filter((line) => line.includes(`cmd=${type}`))
+      .map((line) => /id=(\d+)/.exec(line)?.[1] ?? '');
+
+  it('rejects an entry that Redis refuses because its memory is full, and appends the next ones when it is not', async () => {
+    const { append, received } = await open();
+    await append(1);
+    await server.cli('config', 'set', 'maxmemory', '1');
+
+    const refused = await append(2).catch((error: unknown) => error);
+    await server.cli('config', 'set', 'maxmemory', '0');
+    await append(3);
+
+    expect(refused).toMatchObject({ code: 'broker-unavailable', statusCode: 503 });
+    expect((refused as Error).message).toContain('answered "OOM command not allowed');
+    await eventually(() => received.length === 2);
+    expect(received).toEqual(['1', '3']);
+  });
+
+  it('appends an entry once the server is no replica any more, and rejects it if that takes too long', async () => {
+    const { append, received, epochs } = await open({ timeout: 1_000 });
+    await append(1);
+    await server.cli('replicaof', '127.0.0.1', '1');
+
+    const late = await append(2).catch((error: unknown) => error);
+    const waiting = Promise.all(range(3, 5).map((n) => append(n)));
+    await server.cli('replicaof', 'no', 'one');
+
+    expect(late).toMatchObject({ code: 'broker-unavailable' });
+    expect((late as Error).message).toContain('READONLY');
+    await waiting;
+    await eventually(() => received.includes('5'));
+    expect(received).toEqual(['1', '3', '4', '5']);
+    expect(new Set(epochs).size).toBe(1);
+  });
+
+  it('rejects an entry if the user has lost the permission to append', async () => {
+    await server.cli('acl', 'setuser', 'limited', 'on', 'nopass', '~*', '&*', '+@all');
+    const client = new Redis(server.port, { username: 'limited', password: 'any', lazyConnect: true });
+    const { append } = await open({ client, url: undefined });
+    await server.cli('acl', 'setuser', 'limited', '-xadd');
+
+    await expect(append(1)).rejects.toMatchObject({
+      code: 'broker-unavailable',
+      message: expect.stringContaining("NOPERM this user has no permissions to run the 'xadd' command"),
+    });
+  });
+
+  it.each(['read', 'pubsub'] as const)(
+    'keeps the order of entries when Redis has forgotten its scripts (tail: "%s")',
+    async (tail) => {
+      const { append, received } = await open({ tail });
+      await append(0, 'zero');
+      await server.cli('script', 'flush');
+
+      await Promise.all(range(1, 100).map((n) => append(n, n % 10 === 0 ? `once ${n}` : undefined)));
+
+      await eventually(() => received.length === 101);
+      expect(received).toEqual(range(0, 100).map(String));
+    },
+  );
+
+  it('continues a tail whose read was ended by another client', async () => {
+    const { append, received } = await open();
+    await append(1);
+    await eventually(async () => received.length === 1 && (await idsOf('xread')).length === 1);
+
+    for (const id of await idsOf('xread')) {
+      await server.cli('client', 'unblock', id, 'error');
+    }
+    await append(2);
+
+    await eventually(() => received.length === 2);
+    expect(received).toEqual(['1', '2']);
+  });
+
+  it('appends an entry again with the same once after onceWindow', async () => {
+    const { append, broker } = await open({ onceWindow: 50 });
+    const first = await append(1, 'key');
+    expect(await append(1, 'key')).toEqual(first);
+
+    await eventually(async () => (await append(1, 'key')).offset > first.offset);
+    expect(broker.onceWindow).toBe(50);
+  });
+
+  it('begins a new epoch within seconds if a proxy hides that another server has taken over', async () => {
+    const { append, epochs, received } = await open();
+    const { epoch } = await append(1);
+    await eventually(() => received.length === 1);
+
+    // Another server has another run_id.
+    await server.cli('set', `${STREAM}:run`, 'f00 1000 3600000');
+
+    await eventually(() => epochs.length === 2);
+    expect(epochs[1]).not.toBe(epoch);
+    expect(await append(2)).toMatchObject({ epoch: epochs[1], offset: 1 });
+  });
+
+  it('begins an epoch that is later than all others, also if the clock of Redis was set back', async () => {
+    await server.cli('xadd', STREAM, '1899999999999999999-7', 'd', '1');
+    const first = await open();
+    expect(first.epochs).toEqual(['1900000000000000000']);
+
+    await server.cli('del', STREAM);
+    await server.cli('xadd', STREAM, '18446744073709551000-7', 'd', '1');
+    await server.cli('del', `${STREAM}:run`);
+    const second = await open();
+    expect(second.epochs).toEqual(['18446744073709551001']);
+
+    // The first one learns it, too.
+    await eventually(() => first.epochs.length === 2);
+    expect(first.epochs[1]).toBe('18446744073709551001');
+  });
+
+  it('says whether it is connected, and since when', async () => {
+    const own = await RedisServer.start();
+    const before = Date.now();
+    const { broker } = await open({ url: own.url });
+    await eventually(() => broker.status().connected);
+    const { since } = broker.status();
+    expect(since).toBeGreaterThanOrEqual(before);
+
+    await own.kill();
+    await eventually(() => !broker.status().connected);
+    const lost = broker.status();
+    await own.restart();
+    await eventually(() => broker.status().connected);
+
+    expect(lost.since).toBeGreaterThanOrEqual(since);
+    expect(broker.status().since).toBeGreaterThanOrEqual(lost.since);
+    await broker.close();
+    await own.stop();
+  });
+
+  it.each([
+    [false, 2],
+    [true, 1],
+  ])('with trustRestarts: %s has a log that was restored completely in %i epochs', async (trustRestarts, count) => {
+    const own = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always');
+    const { append, epochs, received } = await open({ url: own.url, trustRestarts });
+    await append(1);
+    await eventually(() => received.length === 1);
+
+    await own.restart();
+    const { epoch } = await append(2);
+
+    await eventually(() => received.length === 2);
+    expect(new Set([...epochs, epoch]).size).toBe(count);
+    await Promise.all(brokers.splice(0).map((broker) => broker.close()));
+    await own.stop();
+  });
+
+  it('with trustRestarts begins a new epoch if records are missing', async () => {
+    const own = await RedisServer.start();
+    const { append, epochs } = await open({ url: own.url, trustRestarts: true });
+    await append(1);
+    await own.cli('save');
+    await append(2);
+
+    await own.restart();
+    const { epoch, offset } = await append(3);
+
+    expect(epoch).not.toBe(epochs[0]);
+    expect(offset).toBe(1);
+    await Promise.all(brokers.splice(0).map((broker) => broker.close()));
+    await own.stop();
+  });
+
+  it('receives the records of many logs, also of those that are tailed while it waits', async () => {
+    const { broker } = await open();
+    const received = new Set<string>();
+    for (const n of range(1, 30)) {
+      await broker.open(`log ${n}`, RETENTION);
+      await broker.tail(`log ${n}`, (records) => records.forEach(({ data }) => void received.add(data)));
+    }
+
+    await Promise.all(range(1, 30).map((n) => broker.append(`log ${n}`, { data: `${n}`, encoding: 'json' })));
+
+    await eventually(() => received.size === 30);
+    // One connection appends, and one receives, whatever the number of logs.
+    expect((await server.cli('client', 'list')).split('\n')).toHaveLength(3);
+  });
+});
+
+describeWith('redis-server')('The slot of a key', () => {
+  it('is the one that Redis Cluster computes', async () => {
+    const nodes = await startRedisCluster();
+    const keys = [
+      'ns:{log}',
+      'ns:{log}:run',
+      'ns:{}x',
+      'ns:{a}{b}',
+      'ns:{}}',
+      '{ns}:{log}',
+      'ns:{ü 😀}',
+      'plain',
+      '{',
+      '',
+    ];
+
+    for (const key of keys) {
+      expect([key, slotOf(key)]).toEqual([key, Number(await nodes[0]?.cli('cluster', 'keyslot', key))]);
+    }
+    await Promise.all(nodes.map((node) => node.stop()));
+  });
+});
