@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Observable } from 'rxjs';
-import type { Broker } from '../broker/broker.js';
+import { type Broker, type BrokerStatus, statusOf } from '../broker/broker.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { StreamError } from '../util/errors.js';
 import { markHandled } from '../util/thenable.js';
@@ -211,6 +211,16 @@ export class Hub<T = unknown> {
   /** @internal The numbers of subscribers in this process, by the names in `presence.ts`. */
   get figures(): ReadonlyMap<string, number> {
     return this.members.figures;
+  }
+
+  /** @internal The number of events that wait for the broker, and the number of those that it has not appended, or not confirmed. */
+  get appends(): { readonly pending: number; readonly failed: number } {
+    return this.publisher;
+  }
+
+  /** @internal The status of the broker, if it can have no connection. */
+  get brokerStatus(): BrokerStatus | undefined {
+    return statusOf(this.broker);
   }
 
   /** @internal The number of events that were published in this process. */

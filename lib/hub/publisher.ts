@@ -23,6 +23,8 @@ interface Pending {
 export class Publisher {
   /** The number of events that were published in this process. */
   count = 0;
+  /** The number of events that the broker has not appended, or not confirmed. */
+  failed = 0;
   private readonly inFlight = new Set<Pending>();
   /** The position of the last event in the log that was published in this process. */
   newest: BrokerPosition | undefined;
@@ -45,7 +47,8 @@ export class Publisher {
           resolve(this.history.id(position));
         },
         (error: unknown) => {
-          this.inFlight.delete(pending);
+          // If it is not in flight any more, its promise was rejected before.
+          this.failed += this.inFlight.delete(pending) ? 1 : 0;
           reject(error);
         },
       );
@@ -53,6 +56,11 @@ export class Publisher {
         void this.awaitPending([pending]);
       }
     });
+  }
+
+  /** The number of events that wait for the broker to confirm them. */
+  get pending(): number {
+    return this.inFlight.size;
   }
 
   /** Called when the broker has delivered an event to this process. */
@@ -82,6 +90,7 @@ export class Publisher {
       return;
     }
     const late = pending.filter((each) => this.inFlight.delete(each));
+    this.failed += late.length;
     const { name } = this.history;
     for (const { reject } of late) {
       reject(

@@ -3,10 +3,12 @@ import { SpanStatusCode, trace } from '@opentelemetry/api';
 import { PrometheusExporter, PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { MetricReader } from '@opentelemetry/sdk-metrics';
 import {
+  type BrokerStatus,
   ConnectedStream,
   Hub,
   InjectHub,
   LastEventId,
+  MemoryBroker,
   Sse,
   Stream,
   type StreamConnection,
@@ -14,9 +16,9 @@ import {
 } from '../../lib/index.js';
 import { useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS } from '../support/app.js';
-import { Recorder } from '../support/events.js';
+import { deferred, Recorder } from '../support/events.js';
 import { eventsUntil, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
-import { useApps } from '../support/running.js';
+import { turns, useApps } from '../support/running.js';
 import { type Histogram, useTelemetry } from '../support/telemetry.js';
 
 const streams = new Recorder<StreamConnection>();
@@ -80,6 +82,24 @@ const attributesOf = (method: string, format?: string) => ({
 });
 const NUMBERS = attributesOf('numbers', 'ndjson');
 const LIVE = attributesOf('live', 'sse');
+/** A broker whose connection and whose appends a test controls. */
+class RemoteBroker extends MemoryBroker {
+  state: BrokerStatus = { connected: true, since: 1, behindMs: 0 };
+
+  constructor(public held: Promise<void> | undefined) {
+    super();
+  }
+
+  override async append(...args: Parameters<MemoryBroker['append']>) {
+    await this.held;
+    return super.append(...args);
+  }
+
+  status(): BrokerStatus {
+    return this.state;
+  }
+}
+
 const HUB = { 'nestjs_streaming.hub': 'feed' };
 const CLOSE_CODE = 'nestjs_streaming.close_code';
 
@@ -365,6 +385,42 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect(await exported.points('hub.history')).toEqual([{ attributes, value: 4 }]);
   });
 
+  it('hubs report what waits for their broker, what it has refused, and whether it is connected', async () => {
+    const exported = telemetry();
+    const held = deferred();
+    const broker = new RemoteBroker(held.promise);
+    const { app, close } = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed', broker })],
+    });
+    const hub = hubOf({ app });
+    const figures = () =>
+      Promise.all(
+        ['appends.pending', 'appends.failed', 'published', 'broker.connected', 'broker.behind'].map(async (name) =>
+          (await exported.points(`hub.${name}`)).map(({ attributes, value }) => {
+            expect(attributes).toEqual(HUB);
+            return value;
+          }),
+        ),
+      );
+    const published = publishAll(hub, [1, 2]);
+    await turns(1);
+    expect(await figures()).toEqual([[2], [], [], [1], [0]]);
+
+    broker.state = { connected: false, since: 17, behindMs: 2_500 };
+    held.reject(new Error('The store is down'));
+    await expect(published).rejects.toThrow('The store is down');
+    expect(await figures()).toEqual([[0], [2], [], [0], [2.5]]);
+
+    broker.state = { connected: true, since: 18, behindMs: 10 };
+    broker.held = undefined;
+    await hub.publish(3);
+    expect(await figures()).toEqual([[0], [2], [1], [1], [0.01]]);
+
+    await close();
+    expect(await figures()).toEqual([[0], [2], [1], [0], [0]]);
+  });
+
   it('instruments have units', async () => {
     const { get, text, exported, ended, hub } = await start();
     const id = await hub.publish('before');
@@ -387,6 +443,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
       'nestjs_streaming.hub.subscribers': '{subscriber}',
       'nestjs_streaming.hub.published': '{event}',
       'nestjs_streaming.hub.history': '{event}',
+      'nestjs_streaming.hub.appends.pending': '{event}',
     });
   });
 
@@ -405,6 +462,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
       'nestjs_streaming_bytes_sent_total counter',
       'nestjs_streaming_chunks_dropped_total counter',
       'nestjs_streaming_chunks_sent_total counter',
+      'nestjs_streaming_hub_appends_pending gauge',
       'nestjs_streaming_hub_history gauge',
       'nestjs_streaming_hub_published_total counter',
       'nestjs_streaming_hub_subscribers gauge',
