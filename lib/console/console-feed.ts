@@ -2,6 +2,7 @@ import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { StreamConnection } from '../connection/stream-connection.js';
 import { event } from '../event/event.js';
 import type { Hub } from '../hub/hub.js';
+import { HubCounts } from './console-hubs.js';
 import type { ConsoleQuery } from './console-query.js';
 import { type ConsoleSample, ConsoleSnapshot, type ConsoleSubject } from './console-snapshot.js';
 import { RecentStreams } from './recent-streams.js';
@@ -32,7 +33,7 @@ export class ConsoleFeed {
   constructor(registry: StreamRegistry, hubs: Iterable<Hub>) {
     const isOwn = ({ id }: { readonly id: string }): boolean => this.viewers.has(id);
     const recent = new RecentStreams(isOwn);
-    this.subject = { registry, hubs, recent, isOwn };
+    this.subject = { registry, hubs, counts: new HubCounts(), recent, isOwn };
     registry.observe(recent);
   }
 

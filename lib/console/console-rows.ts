@@ -2,13 +2,13 @@ import type { OpenStream } from '../connection/open-stream.js';
 import type { ConsoleQuery } from './console-query.js';
 import { highest } from './highest.js';
 import { clientOf, pathOf } from './incoming.js';
-import { labelsOf, PROTOCOLS, type StreamLabels, short } from './stream-labels.js';
+import { descriptionOf, labelsText, PROTOCOLS, type StreamDescription, short } from './stream-description.js';
 
 /** The maximum number of connections that are shown. It limits the size of a snapshot. */
 const SHOWN = 50;
 
 /** One connection in the form that the page shows. */
-interface ConsoleRow extends StreamLabels {
+interface ConsoleRow extends StreamDescription {
   readonly state: string;
   /** In seconds. */
   readonly age: number;
@@ -43,14 +43,15 @@ function matches(stream: OpenStream, filter: string): boolean {
   return filter.startsWith('#') ? filter === `#${stream.id}` : textOf(stream).toLowerCase().includes(filter);
 }
 
-function textOf({ id, route, format, request, protocol }: OpenStream): string {
-  return `${id} ${route} ${format} ${pathOf(request)} ${PROTOCOLS[protocol]} ${clientOf(request)}`;
+function textOf(stream: OpenStream): string {
+  const { id, route, format, request, protocol } = stream;
+  return `${id} ${route} ${format} ${pathOf(request)} ${PROTOCOLS[protocol]} ${clientOf(request)} ${labelsText(stream)}`;
 }
 
 function rowOf(stream: OpenStream, now: number, own: boolean): ConsoleRow {
   const { state, beganAt, body, bufferedAmount, reader, lastEventId } = stream;
   return {
-    ...labelsOf(stream),
+    ...descriptionOf(stream),
     state,
     age: Math.max(0, Math.round((now - beganAt) / 1000)),
     bytes: body.bytes,

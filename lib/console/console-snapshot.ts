@@ -1,12 +1,12 @@
 import type { OpenStream } from '../connection/open-stream.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
-import { type ConsoleHub, hubsOf, type RateOf, shownHubs } from './console-hubs.js';
+import { type ConsoleHub, type HubCounts, hubsOf, type RateOf, shownHubs } from './console-hubs.js';
 import type { ConsoleQuery } from './console-query.js';
 import { rowsOf } from './console-rows.js';
 import type { EndedStream, RecentStreams } from './recent-streams.js';
 import { slowClientsOf } from './slow-clients.js';
-import { PROTOCOLS } from './stream-labels.js';
+import { PROTOCOLS } from './stream-description.js';
 
 /** How many routes and formats are listed by name. The others are only counted. */
 const NAMED = 8;
@@ -30,6 +30,7 @@ export interface ConsoleSample {
 export interface ConsoleSubject {
   readonly registry: StreamRegistry;
   readonly hubs: Iterable<Hub>;
+  readonly counts: HubCounts;
   readonly recent: RecentStreams;
   /** Returns whether a stream is a feed of the console itself. */
   readonly isOwn: (stream: OpenStream) => boolean;
@@ -59,7 +60,7 @@ export class ConsoleSnapshot {
     this.ended = recent.newest();
     this.now = registry.clock.read();
     const rateOf = rateSince(before && (at - before.sample.at) / 1000);
-    this.hubs = hubsOf(subject.hubs, before?.hubs, rateOf);
+    this.hubs = hubsOf(subject.hubs, before?.hubs, { rateOf, counts: subject.counts });
     const { bytes, ended } = registry.snapshot().totals;
     this.sample = {
       at,

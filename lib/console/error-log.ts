@@ -1,5 +1,5 @@
 import { kindOf, textOf } from '../util/error-text.js';
-import { short } from './stream-labels.js';
+import { short } from './stream-description.js';
 
 /** How many kinds of errors are kept. */
 const KEPT = 20;

@@ -4,14 +4,14 @@ import type { StreamCloseReason } from '../util/close-reason.js';
 import { kindOf, textOf } from '../util/error-text.js';
 import { ErrorLog } from './error-log.js';
 import { clientOf } from './incoming.js';
-import { labelsOf, type StreamLabels, short } from './stream-labels.js';
+import { descriptionOf, type StreamDescription, short } from './stream-description.js';
 
 const KEPT = 50;
 /** The lowest status of errors that the client has not caused. */
 const SERVER_ERROR = 500;
 
 /** A stream that has ended, as the page shows it. */
-export interface EndedStream extends StreamLabels {
+export interface EndedStream extends StreamDescription {
   /** Counts the streams that have ended, from 1. */
   readonly n: number;
   /** When it ended, in milliseconds since 1970. */
@@ -57,7 +57,7 @@ export class RecentStreams implements StreamObserver {
     this.count++;
     this.kept.push({
       n: this.count,
-      ...labelsOf(stream, client),
+      ...descriptionOf(stream, client),
       at: Date.now(),
       duration: Math.max(0, Math.round(duration)),
       chunks: stream.body.chunks,

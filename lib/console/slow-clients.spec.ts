@@ -12,7 +12,8 @@ interface Client {
 function streamOf({ id, queue, blockedSince, dropped = 0 }: Client): OpenStream {
   const body = { blocked: blockedSince !== undefined, progressAt: blockedSince ?? 0, lost: { dropped } };
   const request = { url: '/', headers: {} };
-  return { id, route: 'Feed.all', protocol: 'http/1.1', request, bufferedAmount: queue, body } as unknown as OpenStream;
+  const stream = { id, route: 'Feed.all', protocol: 'http/1.1', request, labels: {}, bufferedAmount: queue, body };
+  return stream as unknown as OpenStream;
 }
 
 const NOW = 10_000;

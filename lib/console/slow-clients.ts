@@ -1,6 +1,6 @@
 import type { OpenStream } from '../connection/open-stream.js';
 import { highest } from './highest.js';
-import { labelsOf, type StreamLabels } from './stream-labels.js';
+import { descriptionOf, type StreamDescription } from './stream-description.js';
 
 const SHOWN = 5;
 /** A client that reads takes something more often than this, in milliseconds. The clock of the streams is exact to a second. */
@@ -9,7 +9,7 @@ const SLOW_MS = 2_000;
 const LATE_BYTES = 131_072;
 
 /** A client that does not keep up, as the page shows it. */
-export interface SlowClient extends StreamLabels {
+export interface SlowClient extends StreamDescription {
   /** In bytes. */
   readonly queue: number;
   /** How long the client has taken nothing although something waits, in seconds. */
@@ -29,7 +29,7 @@ export function slowClientsOf(
     (stream) => stalledFor(stream) >= SLOW_MS || stream.bufferedAmount >= LATE_BYTES || droppedFor(stream) > 0,
   );
   const slowest = highest(slow, SHOWN, stalledFor, ({ bufferedAmount }) => bufferedAmount).map((stream) => ({
-    ...labelsOf(stream),
+    ...descriptionOf(stream),
     queue: stream.bufferedAmount,
     stalled: Math.floor(stalledFor(stream) / 1000),
     dropped: droppedFor(stream),

@@ -24,6 +24,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { map } from 'rxjs';
 import { StreamingConsoleModule, type StreamingConsoleOptions } from '../../lib/console/index.js';
 import {
+  type Broker,
   ConnectedStream,
   type Hub,
   InjectHub,
@@ -38,6 +39,7 @@ import { launchChromium } from '../support/chromium.js';
 import { eventsUntil, hubOf, joined } from '../support/hub.js';
 import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
 import { type RunningApp, useApps } from '../support/running.js';
+import { SHARED_BROKERS } from '../support/shared-brokers.js';
 import { itWith, toolPath } from '../support/tools.js';
 
 const TEST_MS = 30_000;
@@ -123,6 +125,12 @@ interface Snapshot {
   readonly matching: number;
   readonly rows: readonly Row[];
 }
+
+const labelOfUser = ({ headers }: { readonly headers: Readonly<Record<string, string | undefined>> }) =>
+  headers['x-user'] === undefined ? undefined : { user: headers['x-user'] };
+
+/** Returns a function that returns brokers of one store. */
+const sharedBrokers = (): Promise<() => Broker> => SHARED_BROKERS[0]?.start() ?? Promise.reject(new Error('none'));
 
 const allow: CanActivate = { canActivate: () => true };
 
@@ -245,6 +253,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
       last: '',
       client: expect.stringMatching(/127\.0\.0\.1$/),
       agent: 'tester/1',
+      labels: '',
       own: false,
     });
     expect(rowOf('Feed.watch')).toMatchObject({
@@ -272,11 +281,44 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     const { rows, hubs, bytes } = await snapshot(app, '?filter=feed.WATCH');
 
     expect(rows).toEqual([expect.objectContaining({ route: 'Feed.watch', last: id })]);
+    const alone = { rate: null, topics: [], otherTopics: 0, everywhere: null, broker: null };
     expect(byName(hubs)).toEqual([
-      { name: 'prices', subscribers: 1, received: 1, kept: 1, rate: null, topics: [], otherTopics: 0 },
-      { name: 'quiet', subscribers: 0, received: 0, kept: 0, rate: null, topics: [], otherTopics: 0 },
+      { name: 'prices', subscribers: 1, received: 1, kept: 1, ...alone },
+      { name: 'quiet', subscribers: 0, received: 0, kept: 0, ...alone },
     ]);
     expect(bytes).toBeGreaterThanOrEqual(Buffer.byteLength(feed.body, 'latin1'));
+  });
+
+  it('shows the labels of streams, also of those that have ended, and finds a stream by them', async () => {
+    const app = await serve(platform, { guard: allow }, { options: { labels: labelOfUser } });
+    const other = await app.get('/feed/prices', { 'X-User': 'u2' });
+    await app.get('/feed/prices', { 'X-User': 'u1' });
+    await joined(hubOf(app, 'prices'), 2);
+    other.disconnect();
+    await joined(hubOf(app, 'prices'), 1);
+
+    const { rows, ended } = await snapshot(app, '?filter=user=u1');
+
+    expect(rows).toEqual([expect.objectContaining({ route: 'Feed.watch', labels: 'user=u1' })]);
+    expect(ended).toEqual([expect.objectContaining({ route: 'Feed.watch', labels: 'user=u2' })]);
+    expect((await snapshot(app, '?filter=user=u2')).rows).toEqual([]);
+  });
+
+  it('shows whether the broker of a hub is connected, and the subscribers in all processes', async () => {
+    const brokerOf = await sharedBrokers();
+    const broker = Object.assign(brokerOf(), { status: () => ({ connected: false, since: 17, behindMs: 3 }) });
+    const app = await serve(platform, { guard: allow }, { options: { broker } });
+    const other = await serve(platform, { guard: allow }, { options: { broker: brokerOf() } });
+    await Promise.all([app.get('/feed/prices'), other.get('/feed/prices'), other.get('/feed/prices')]);
+    await Promise.all([joined(hubOf(app, 'prices'), 1), joined(hubOf(other, 'prices'), 2)]);
+
+    const viewer = await app.get('/console/events');
+    await viewer.until(
+      /"name":"prices","subscribers":1,"everywhere":3,"broker":\{"connected":false,"since":17,"behindMs":3\}/,
+    );
+
+    const { hubs } = await snapshot(other);
+    expect(byName(hubs)[0]).toMatchObject({ name: 'prices', subscribers: 2, broker: { connected: true } });
   });
 
   it('counts the bytes of streams that are over, too', async () => {
@@ -356,6 +398,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
       format: 'text',
       client: expect.stringMatching(/127\.0\.0\.1$/),
       agent: 'tester/1',
+      labels: '',
       at: expect.any(Number),
       duration: expect.any(Number),
       chunks: 1,

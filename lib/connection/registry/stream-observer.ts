@@ -1,9 +1,11 @@
 import type { StreamCloseReason } from '../../util/close-reason.js';
+import type { StreamLabels } from '../../util/labels.js';
 import type { MeteredStream } from './stream-tally.js';
 
 export interface ObservedStream extends MeteredStream {
   readonly id: string;
   readonly request: unknown;
+  readonly labels: StreamLabels;
 }
 
 /** Is notified about streams. */

@@ -1,4 +1,4 @@
-import { address, age, bytes, count, part, write } from './text.js';
+import { address, age, bytes, count, part, place, write } from './text.js';
 
 /** How long a second press of a button confirms the first one, in milliseconds. */
 const SURE_MS = 4_000;
@@ -76,7 +76,7 @@ export class Connections {
   fill(shown, row) {
     write(shown.name.first, row.route);
     write(shown.badge, row.own ? 'this console' : row.state === 'open' ? '' : row.state);
-    write(shown.name.second, row.path);
+    write(shown.name.second, place(row));
     write(shown.client.first, address(row.client));
     write(shown.client.second, product(row.agent));
     shown.client.td.title = row.agent;

@@ -1,13 +1,13 @@
 import { product } from './connections.js';
 import { Table } from './table.js';
-import { address, bytes, count, duration, time, write } from './text.js';
+import { address, bytes, count, duration, place, time, write } from './text.js';
 
 const KEPT_STREAMS = 50;
 /** How a close code looks. Others are neither good nor bad. */
 const MARKS = { error: 'bad', 'slow-consumer': 'late', 'send-timeout': 'late', deadline: 'late' };
 
 const ENDED_CELLS = [
-  { text: ({ route }) => route, second: ({ path }) => path },
+  { text: ({ route }) => route, second: place },
   { label: 'Ended', text: ({ at }) => time(at) },
   {
     label: 'Why',

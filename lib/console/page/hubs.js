@@ -1,5 +1,8 @@
 import { Table } from './table.js';
-import { count, rate } from './text.js';
+import { count, duration, rate, time } from './text.js';
+
+/** A broker that works is behind by less than this, in milliseconds. */
+const LATE_MS = 1_000;
 
 const topicsOf = ({ topics, otherTopics }) => {
   const named = topics.map(([name, subscribers]) => `${name} ${count(subscribers)}`);
@@ -7,9 +10,28 @@ const topicsOf = ({ topics, otherTopics }) => {
   return all.join(' · ') || '–';
 };
 
+/** The status of the broker. A broker in memory has none. */
+const brokerOf = ({ broker }) => {
+  if (!broker) {
+    return '';
+  }
+  const behind = broker.behindMs > 0 ? `, ${duration(Math.round(broker.behindMs))} behind` : '';
+  return broker.connected ? `broker connected${behind}` : `broker not connected since ${time(broker.since)}`;
+};
+
+const markOf = ({ broker }) =>
+  !broker || (broker.connected && broker.behindMs < LATE_MS) ? '' : broker.connected ? 'late' : 'bad';
+
+const everywhereOf = ({ everywhere }) => (everywhere === null ? '' : `${count(everywhere)} in all processes`);
+
 const HUB_CELLS = [
-  { text: ({ name }) => name },
-  { label: 'Subscribers', className: 'number', text: ({ subscribers }) => count(subscribers) },
+  { text: ({ name }) => name, second: brokerOf, mark: markOf },
+  {
+    label: 'Subscribers',
+    className: 'number',
+    text: ({ subscribers }) => count(subscribers),
+    second: everywhereOf,
+  },
   { label: 'Topics, each with its subscribers', className: 'topics', text: topicsOf },
   { label: 'Events per second', className: 'number', text: (hub) => rate(hub.rate) },
   { label: 'Events so far', className: 'number', text: ({ received }) => count(received) },

@@ -46,6 +46,11 @@ export function address(client) {
   return client.replace(/^::ffff:/, '') || 'unknown';
 }
 
+/** Returns the path of a stream with its labels. */
+export function place({ path, labels }) {
+  return labels === '' ? path : `${path} · ${labels}`;
+}
+
 /** Adds an element to another. Content is set as text, never as HTML, since much of it comes from clients. */
 export function part(parent, name, className = '', text = '') {
   const element = document.createElement(name);

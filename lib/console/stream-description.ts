@@ -5,7 +5,7 @@ import { clientOf, type PlatformRequest, pathOf } from './incoming.js';
 const LONGEST_TEXT = 160;
 
 /** What the page shows of every stream, open or not. */
-export interface StreamLabels {
+export interface StreamDescription {
   readonly id: string;
   readonly route: string;
   /** Without the query. */
@@ -15,6 +15,8 @@ export interface StreamLabels {
   readonly format: string;
   readonly client: string;
   readonly agent: string;
+  /** The labels as text, such as `user=u1 room=r1`. Empty if it has none. */
+  readonly labels: string;
 }
 
 /** The names of protocols on the page. */
@@ -24,7 +26,7 @@ export const PROTOCOLS: Readonly<Record<ObservedStream['protocol'], string>> = {
   websocket: 'WebSocket',
 };
 
-export function labelsOf(stream: ObservedStream, client = clientOf(stream.request)): StreamLabels {
+export function descriptionOf(stream: ObservedStream, client = clientOf(stream.request)): StreamDescription {
   const { id, route, format = '', protocol, request } = stream;
   return {
     id,
@@ -34,7 +36,15 @@ export function labelsOf(stream: ObservedStream, client = clientOf(stream.reques
     format,
     client: short(client),
     agent: short((request as PlatformRequest).headers['user-agent'] ?? ''),
+    labels: short(labelsText(stream)),
   };
+}
+
+/** Returns the labels of a stream as text. */
+export function labelsText({ labels }: Pick<ObservedStream, 'labels'>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
 }
 
 /** Returns the beginning of a text. It is a copy: a slice would keep the whole text in memory, such as that of a long error message. */
