@@ -1,8 +1,10 @@
-// A project that `nest new` makes: its commands, its application, and the blocks of the guides that are pasted into it.
-import { execFile, spawn } from 'node:child_process';
+// A project that `nest new` makes: its commands, its application, the Redis that it uses, and the blocks of the guides that are pasted into it.
+import { execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 
 const STARTED = 'Nest application successfully started';
@@ -54,12 +56,41 @@ export function freePort() {
   });
 }
 
-function accepts(port) {
+function accepts(port, host = 'localhost') {
   return new Promise((done) => {
-    const socket = connect(port, 'localhost');
+    const socket = connect(port, host);
     socket.once('connect', () => done(true)).once('error', () => done(false));
     socket.once('connect', () => socket.destroy());
   });
+}
+
+/** A `redis-server` on a free port, which writes nothing to the disk. */
+export class RedisServer {
+  constructor(port, folder, child) {
+    Object.assign(this, { port, folder, child, url: `redis://127.0.0.1:${port}` });
+  }
+
+  static isInstalled() {
+    return spawnSync('redis-server', ['--version']).status === 0;
+  }
+
+  static async start() {
+    const port = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), 'project-redis-'));
+    const options = ['--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no'];
+    const child = spawn('redis-server', options, { stdio: 'ignore' });
+    while (!(await accepts(port, '127.0.0.1'))) {
+      if (child.exitCode !== null) throw new Error(`redis-server ended with ${child.exitCode}`);
+      await setTimeout(50);
+    }
+    return new RedisServer(port, folder, child);
+  }
+
+  async stop() {
+    const ended = once(this.child, 'exit');
+    if (this.child.kill('SIGKILL')) await ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
 }
 
 export class Project {

@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { isBuiltin } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { ANSWERS, blocksOf, freePort, Project } from './project.mjs';
+import { ANSWERS, blocksOf, freePort, Project, RedisServer } from './project.mjs';
 
 const GUIDES = ['live-board', 'llm-tokens', 'exports', 'jwt', 'several-processes'];
 /** The projects: the version of Nest, the module system of the page's blocks, and the guides that are followed. */
@@ -28,11 +28,14 @@ const comparable = (text) =>
   text
     .replaceAll('\r', '')
     .trimEnd()
-    .replace(/(?<![\w-])([\w-]{4}\.)[0-9a-f]{10}(\.[0-9a-z]+)/g, '$1~$2')
+    .replace(/(?<![\w-])([\w-]{4}\.)(?:[0-9a-f]{10}|\d{19})(\.[0-9a-z]+)/g, '$1~$2')
     .replace(/^(curl: \(\d+\)).*$/gm, '$1');
 
 /** One reader of the page, in one project. */
 class Reader extends Project {
+  /** The second process, and others, by the port that the page names. */
+  others = new Map();
+
   get project() {
     return PROJECTS[this.name];
   }
@@ -64,6 +67,10 @@ class Reader extends Project {
       this.say(`skipped ${name}: Node.js ${process.version} has no ${lacking[1]}`);
       return;
     }
+    if (blocksOf(name).some(({ text }) => text === 'redis-server\n') && !RedisServer.isInstalled()) {
+      this.say(`skipped ${name}: there is no redis-server`);
+      return;
+    }
     await this.stop();
     for (const folder of ['src', 'public', 'web', 'dist'])
       rmSync(join(this.cwd, folder), { recursive: true, force: true });
@@ -81,8 +88,17 @@ class Reader extends Project {
     if (nest !== undefined && Number(nest) !== this.project.nest) return;
     this.say(`$ ${command}`);
     const [, folder] = /^cd (\S+)$/.exec(command) ?? [];
+    const [, port, starting] = /^PORT=(\d+) (npm (?:run )?start.*)$/.exec(command) ?? [];
     if (folder !== undefined) {
       this.cwd = join(this.cwd, folder);
+    } else if (command === 'redis-server') {
+      this.redis = await RedisServer.start();
+      this.env.REDIS_URL = this.redis.url;
+    } else if (port !== undefined) {
+      const other = new Project(this.name, this.cwd, await freePort());
+      this.others.set(port, other);
+      Object.assign(other, { starting, env: { ...this.env, ...other.env } });
+      await other.start();
     } else if (/^npm (run )?start/.test(command)) {
       this.starting = command;
       await this.start();
@@ -106,15 +122,23 @@ class Reader extends Project {
         await this.start();
         continue;
       }
-      const command = line
-        .slice(2)
-        .replace('curl ', 'curl --silent --show-error ')
-        .replaceAll(':3000', `:${this.port}`);
+      const ports = [['3000', this], ...this.others];
+      const command = ports.reduce(
+        (text, [port, project]) => text.replaceAll(`localhost:${port}`, `localhost:${project.port}`),
+        line.slice(2).replace('curl ', 'curl --silent --show-error '),
+      );
       const printed = await this.run(command);
       if (comparable(printed) !== comparable(expected.join('\n'))) {
         throw new Error(`${line}\nprinted\n${printed}\ninstead of\n${expected.join('\n')}`);
       }
     }
+  }
+
+  /** Stops all processes of the application. */
+  async stop() {
+    const others = [...this.others.values()];
+    this.others.clear();
+    await Promise.all([super.stop(), ...others.map((other) => other.stop())]);
   }
 }
 
@@ -155,6 +179,7 @@ async function quickStart(name) {
     for (const guide of reader.project.guides) await reader.followGuide(guide);
   } finally {
     await reader.stop();
+    await reader.redis?.stop();
     rmSync(directory, { recursive: true, force: true });
   }
   reader.say(`passed in ${Math.round((Date.now() - began) / 1000)} s`);

@@ -11,12 +11,14 @@ import {
   load,
   type RunningBlock,
   start,
+  usesPackage,
 } from '../support/document-app.js';
 import { type Block, blocks } from '../support/documentation.js';
-import { itWith } from '../support/tools.js';
+import { RedisServer } from '../support/redis-server.js';
+import { describeWith, itWith, toolPath } from '../support/tools.js';
 
 /** The id of an event of a hub. Its middle is a new random value at every start. */
-const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10})(\.[0-9a-z]+)/g;
+const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10}|\d{19})(\.[0-9a-z]+)/g;
 
 /** The options that let curl behave as in a terminal: otherwise it shows its progress. */
 const CURL = 'curl() { command curl --silent --show-error "$@"; }';
@@ -104,6 +106,21 @@ function isRunnable(block: Block): boolean {
   return lacking === undefined;
 }
 
+/** For the examples that read its address from the environment, like applications. */
+let redis: RedisServer | undefined;
+
+beforeAll(async () => {
+  if (toolPath('redis-server') !== undefined) {
+    redis = await RedisServer.start();
+    process.env.REDIS_URL = redis.url;
+  }
+});
+
+afterAll(async () => {
+  delete process.env.REDIS_URL;
+  await redis?.stop();
+});
+
 /** The folder for files of examples. They read it from the environment, like applications. */
 let directory = '';
 
@@ -150,7 +167,8 @@ const testFiles = await Promise.all(
 
 describe.each(PLATFORMS)('%s: test files in the documentation pass', (platform) => {
   for (const file of testFiles) {
-    describe(`${file.block.file}: ${file.block.name}`, () => {
+    const describeFile = usesPackage(file, 'nestjs-streaming/redis') ? describeWith('redis-server') : describe;
+    describeFile(`${file.block.file}: ${file.block.name}`, () => {
       new Evaluation(() => undefined, factoryOf(platform).replaced).require(file);
     });
   }

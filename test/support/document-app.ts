@@ -49,6 +49,17 @@ export async function load(block: Block, port = 0, known = new Map<Block, Loaded
   return loaded;
 }
 
+/** Whether a block imports a package, also indirectly. */
+export function usesPackage({ imports }: Loaded, name: string, known = new Set<Loaded | Exports>()): boolean {
+  return [...imports].some(([specifier, imported]) => {
+    if (specifier === name || !isLoaded(imported) || known.has(imported)) {
+      return specifier === name;
+    }
+    known.add(imported);
+    return usesPackage(imported, name, known);
+  });
+}
+
 /** The module of Node.js that a block imports and this version of Node.js lacks, such as `node:sqlite` on Node.js 20. */
 export function lackingModule(block: Block, known = new Set<Block>()): string | undefined {
   known.add(block);
@@ -139,7 +150,10 @@ export function factoryOf(platform: Platform) {
     // The objects of NestFactory ignore an assignment: the examples would listen on the port that they name.
     return Object.create(app, { listen: { value: listen } }) as INestApplication;
   };
-  return { own, listening, replaced: { '@nestjs/core': { NestFactory: { create } }, ...testingOn(platform) } };
+  const createApplicationContext = (module: Type) =>
+    NestFactory.createApplicationContext(module, { logger: new LogRecorder(), abortOnError: false });
+  const replaced = { '@nestjs/core': { NestFactory: { create, createApplicationContext } }, ...testingOn(platform) };
+  return { own, listening, replaced };
 }
 
 function withResolvers() {
