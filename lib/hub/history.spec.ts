@@ -18,6 +18,8 @@ class Server implements Broker {
   /** How often it was read. */
   reads = 0;
   private told = 0;
+  /** The number of records that were removed because of the retention. */
+  private evicted = 0;
   private listener: (records: readonly BrokerRecord[]) => void = () => undefined;
   private answering: Promise<void> = Promise.resolve();
   private answer: () => void = () => undefined;
@@ -43,7 +45,8 @@ class Server implements Broker {
   async read(_log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
     this.reads++;
     await this.answering;
-    return this.log.slice(after, after + count);
+    const from = Math.max(after, this.evicted);
+    return this.log.slice(from, from + count);
   }
 
   /** Publishes a number of events of one size. */
@@ -65,6 +68,14 @@ class Server implements Broker {
       this.listener([record]);
       after();
     }
+    this.told = this.log.length;
+  }
+
+  /** Delivers records that were in a page which is on its way, while the oldest are removed from the log. */
+  tellEvicted(from: number): void {
+    const late = this.log.slice(from - 1);
+    this.evicted = from;
+    this.listener(late);
     this.told = this.log.length;
   }
 
@@ -222,5 +233,27 @@ describe('A record that the broker delivers twice', () => {
     } finally {
       clock.mockRestore();
     }
+  });
+});
+
+describe('A record that was removed from the log before the hub has read it', () => {
+  it('and that the broker delivers after the reset for it begins no epoch', async () => {
+    const server = new Server();
+    const { history, heard } = historyOf(server);
+    await history.open();
+    server.grow(1);
+    server.tell();
+
+    server.grow(9);
+    server.tellEvicted(6);
+    await until(() => heard.length, 6);
+    await turn();
+
+    expect(heard.map(({ isNotice, event }) => (isNotice ? 'reset' : Number(event.data)))).toEqual([
+      1,
+      'reset',
+      ...range(7, 10),
+    ]);
+    history.window.clear();
   });
 });

@@ -251,9 +251,13 @@ export class History {
     return endBefore(delivered) > (epoch === this.epoch ? this.offset : 0) && !this.past.isLate(epoch);
   }
 
-  /** Returns whether a record was delivered already: brokers may redeliver. A different record at the same offset means a new epoch. */
+  /**
+   * Returns whether a record was delivered already, since brokers may redeliver, or is one of those that the last `reset` has reported. A different
+   * record at the same offset means a new epoch.
+   */
   private knows(record: BrokerRecord): boolean {
-    return this.window.at(this.numberAt(record.offset))?.is(record) ?? true;
+    const number = this.numberAt(record.offset);
+    return number <= this.floor || (this.window.at(number)?.is(record) ?? true);
   }
 
   private follows({ epoch, offset }: BrokerPosition): boolean {

@@ -54,6 +54,12 @@ export class LogEvent implements Evictable, SharedEncoder {
     return new LogEvent(seq, id, HubEvent.of({ type: 'reset', data }, id));
   }
 
+  /** The id of a client that has received everything before this event. For a notice, that is its own id. */
+  get idBefore(): string {
+    const { source, id } = this;
+    return source instanceof HubEvent ? id : `${id.slice(0, id.lastIndexOf('.'))}.${(source.offset - 1).toString(36)}`;
+  }
+
   /** Whether it is a notice of the hub, which all subscribers receive, whatever their topics. */
   get isNotice(): boolean {
     return this.source instanceof HubEvent;

@@ -298,6 +298,49 @@ describe('A notice of dropped events', () => {
   });
 });
 
+describe('A backlog that begins with a reset', () => {
+  it.each(['drop-oldest', 'latest'] as const)(
+    'sends the reset before a notice of dropped events, so that no client has the id of the reset without it: %s',
+    (policy) => {
+      const backlog = new Backlog(policy, { items: 3, bytes: MANY }, reset(1).idBefore);
+      backlog.push(reset(1));
+      for (let n = 2; n <= 6; n++) {
+        backlog.push(event(n));
+      }
+
+      const taken = backlog.take(MANY);
+
+      expect(shown(taken)).toEqual(['reset', -3, 5, 6]);
+      expect(taken[1]?.id).toBe('id1');
+      expect(backlog.empty).toBe(true);
+    },
+  );
+
+  it('returns one event at a time if it is asked for one', () => {
+    const backlog = new Backlog('drop-oldest', { items: 2, bytes: MANY }, reset(1).idBefore);
+    backlog.push(reset(1));
+    backlog.push(event(2));
+    backlog.push(event(3));
+
+    expect([1, 2, 3, 4].map(() => shown(backlog.take(0)))).toEqual([['reset'], [-1], [3], []]);
+    expect(backlog.empty).toBe(true);
+  });
+
+  it('sends the notice of dropped events before a later reset', () => {
+    const backlog = new Backlog('drop-oldest', { items: 4, bytes: MANY }, reset(1).idBefore);
+    backlog.push(reset(1));
+    backlog.push(event(2));
+    backlog.push(reset(3));
+    backlog.push(event(4));
+    backlog.push(event(5));
+
+    const taken = backlog.take(MANY);
+
+    expect(shown(taken)).toEqual(['reset', -1, 'reset', 4, 5]);
+    expect(taken.map(({ id }) => id)).toEqual(['id1', 'id1', 'id3', 'id4', 'id5']);
+  });
+});
+
 describe('A backlog that alternately receives small events and events that never fit', () => {
   it.each(['drop-oldest', 'latest'] as const)('does not collect notices: %s', (policy) => {
     const { backlog, push } = setup(policy, { items: 10, bytes: 100 });

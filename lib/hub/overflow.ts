@@ -31,7 +31,7 @@ export class Backlog {
   constructor(
     private readonly policy: HubOverflowPolicy,
     private readonly limits: QueueLimits,
-    /** The id of the event before the first waiting event. */
+    /** The id of a client that has received everything before the first waiting event. */
     private before = '',
     private readonly losses: Losses = { dropped: 0, lagged: 0 },
   ) {}
@@ -62,13 +62,16 @@ export class Backlog {
   take(bytes: number): LogEvent[] {
     const taken: LogEvent[] = [];
     let size = 0;
-    if (this.lost > 0) {
-      taken.push(this.lagged(this.lost));
-      this.lost = 0;
-    }
     for (const [key, item] of this.waiting) {
       if (taken.length > 0 && size >= bytes) {
         break;
+      }
+      if (this.lost > 0 && !this.startsWith(item)) {
+        taken.push(this.lagged(this.lost));
+        this.lost = 0;
+        if (size >= bytes) {
+          break;
+        }
       }
       this.remove(key, item);
       if (item instanceof LogEvent) {
@@ -80,6 +83,11 @@ export class Backlog {
       }
     }
     return taken;
+  }
+
+  /** Returns whether an item is the reset with which the backlog begins. A client must not have its id, as that of a `lagged`, before it has the reset. */
+  private startsWith(item: LogEvent | Gap): boolean {
+    return item instanceof LogEvent && item.isNotice && item.id === this.before;
   }
 
   private fits(event: LogEvent): boolean {

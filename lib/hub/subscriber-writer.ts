@@ -158,7 +158,7 @@ export class SubscriberWriter {
     }
     const { overflow, queue } = this.options;
     for (const event of events) {
-      this.backlog ??= new Backlog(overflow, queue, this.reader.hub.history.idAt(event.seq - 1), port.losses);
+      this.backlog ??= new Backlog(overflow, queue, event.idBefore, port.losses);
       if (!this.backlog.push(event)) {
         return false;
       }
