@@ -91,7 +91,7 @@ export class SharedStore {
   /** Simulates a failover to a server that did not have the newest records yet. */
   rewind(name: string, count: number): void {
     const log = this.log(name);
-    log.last -= count;
+    log.last -= Math.min(count, log.records.length);
     log.records = log.records.filter(({ offset }) => offset <= log.last);
     this.run++;
     for (const connection of this.connections) {

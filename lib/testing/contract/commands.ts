@@ -18,7 +18,17 @@ export type Command =
   | ({ readonly do: 'subscribe' } & SubscribeCommand)
   | { readonly do: 'read'; readonly subscriber: number; readonly count: number }
   | { readonly do: 'resume' | 'leave'; readonly subscriber: number }
-  | { readonly do: 'wait'; readonly turns: number };
+  | { readonly do: 'wait'; readonly turns: number }
+  | FaultCommand;
+
+/** A fault of the store, or of the connection of one hub to it. */
+export type FaultCommand =
+  | { readonly do: 'cut'; readonly hub: number }
+  | { readonly do: 'rewind'; readonly count: number }
+  | { readonly do: 'freeze' | 'thaw' };
+
+/** The faults that a setup can cause. */
+export type Faults = ReadonlySet<FaultCommand['do']>;
 
 export interface SubscribeCommand {
   readonly hub: number;
@@ -59,8 +69,18 @@ function subscribing(fc: FastCheck): fc.Arbitrary<Command> {
   });
 }
 
-/** Generates interleavings of publishing, eviction, subscribing, reading, leaving and resuming. */
-function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
+function faultsOf(fc: FastCheck, faults: Faults): fc.Arbitrary<FaultCommand>[] {
+  const all: Record<FaultCommand['do'], fc.Arbitrary<FaultCommand>> = {
+    cut: fc.record({ do: fc.constant('cut' as const), hub: fc.nat(20) }),
+    rewind: fc.record({ do: fc.constant('rewind' as const), count: fc.integer({ min: 1, max: LIMIT }) }),
+    freeze: fc.record({ do: fc.constant('freeze' as const) }),
+    thaw: fc.record({ do: fc.constant('thaw' as const) }),
+  };
+  return [...faults].map((fault) => all[fault]);
+}
+
+/** Generates interleavings of publishing, eviction, subscribing, reading, leaving, resuming, and of faults. */
+function interleavings(fc: FastCheck, faults: Faults): fc.Arbitrary<Command[]> {
   const index = fc.nat(20);
   const command = fc.oneof(
     { weight: 8, arbitrary: publishing(fc) },
@@ -83,11 +103,13 @@ function interleavings(fc: FastCheck): fc.Arbitrary<Command[]> {
       }),
     },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('wait' as const), turns: fc.integer({ min: 1, max: 3 }) }) },
+    ...(faults.size > 0 ? [{ weight: 1, arbitrary: fc.oneof(...faultsOf(fc, faults)) }] : []),
   );
   return fc.array<Command>(command, { maxLength: 80, size: 'max' });
 }
 
 interface Trial {
+  readonly faults: Faults;
   readonly runs: number;
   readonly seed: number | undefined;
   /** The time limit of all runs, in milliseconds. */
@@ -97,10 +119,10 @@ interface Trial {
 /** Checks a property with `runs` random interleavings. */
 export function checkInterleavings(
   fc: FastCheck,
-  { runs, seed, within }: Trial,
+  { faults, runs, seed, within }: Trial,
   property: (commands: Command[]) => Promise<void>,
 ): Promise<void> {
-  return fc.assert(fc.asyncProperty(interleavings(fc), property), {
+  return fc.assert(fc.asyncProperty(interleavings(fc, faults), property), {
     numRuns: runs,
     interruptAfterTimeLimit: within,
     ...(seed === undefined ? {} : { seed }),

@@ -5,13 +5,29 @@ import type { HubOverflowPolicy } from '../../hub/overflow.js';
 /** The history limit of the hubs of an interleaving. It is small, so that many events are evicted. */
 export const LIMIT = 8;
 
-/** An event in the log. */
-export interface LoggedEvent {
+/** A position in the log, as the id of an event has it. */
+export interface LogPosition {
+  readonly epoch: string;
   readonly offset: number;
+}
+
+/** An event in the log. */
+export interface LoggedEvent extends LogPosition {
   /** The number of the event in the order of the calls of publish(). */
   readonly n: number;
   readonly id: string;
   readonly topic: string | undefined;
+}
+
+/** What is known of the log that is audited. */
+export interface AuditedLog {
+  readonly events: readonly LoggedEvent[];
+  /** The current epoch. */
+  readonly epoch: string;
+  /** Whether the store, or a connection to it, had a fault. */
+  readonly disturbed: boolean;
+  /** Whether the log has lost its newest events at some time, and so has begun another epoch. */
+  readonly rewound: boolean;
 }
 
 /** An event that a subscriber received, and the number of events that had been published by then. */
@@ -25,28 +41,30 @@ export interface SubscriptionModel {
   readonly topics: readonly string[] | undefined;
   readonly even: boolean;
   readonly overflow: HubOverflowPolicy;
-  /** The offset of the id from which the subscription resumes. Absent if there is no id, or if it is bad. */
-  readonly after: number | undefined;
+  /** The position of the id from which the subscription resumes. Absent if there is no id, or if it is bad. */
+  readonly after: LogPosition | undefined;
   /** Why the hub must reject the id. Absent if the id is good. */
   readonly bad: HubResetReason | undefined;
   /** The number of events that were published before. The last of them may or may not be delivered. */
   readonly published: number;
-  /** The offset up to which the hub had already delivered events to others. A new subscriber does not receive those. */
-  readonly deliveredBefore: number;
+  /** The position up to which the hub had already delivered events to others. A new subscriber does not receive those. */
+  readonly deliveredBefore: LogPosition;
 }
 
 /** Checks that a subscriber received every event in order and once, or a `lagged` or `reset` that accounts for those it did not receive. */
 export class DeliveryAudit {
-  /** The offset up to which every event was delivered, or reported as missing. */
-  private at: number;
+  /** The position up to which every event was delivered, or reported as missing. */
+  private at: LogPosition;
   /** Whether the offset at which the subscription begins is known. */
   private begun: boolean;
   /** The number of events that were reported as dropped, and are not found missing yet. */
   private reported = 0;
+  /** The number of events that were reported as dropped before a `reset`. Each of them may be from before or after the `reset`. */
+  private unclear = 0;
 
   constructor(
     private readonly model: SubscriptionModel,
-    private readonly log: readonly LoggedEvent[],
+    private readonly log: AuditedLog,
   ) {
     this.at = model.after ?? model.deliveredBefore;
     this.begun = model.after !== undefined;
@@ -72,13 +90,16 @@ export class DeliveryAudit {
 
   /** Whether no more events are to be delivered. */
   get complete(): boolean {
-    return this.missing(Number.POSITIVE_INFINITY).length === this.reported && (this.begun || !this.model.bad);
+    const missing = this.missing(Number.POSITIVE_INFINITY).length - this.reported;
+    return (
+      this.at.epoch === this.log.epoch && missing >= 0 && missing <= this.unclear && (this.begun || !this.model.bad)
+    );
   }
 
   /** Returns the state of the audit, for messages. */
   toString(): string {
     const missing = this.missing(Number.POSITIVE_INFINITY).map(({ offset }) => offset);
-    return `at offset ${this.at}, ${this.reported} reported as dropped, [${missing.join()}] not delivered`;
+    return `at offset ${this.at.offset} of ${this.at.epoch}, ${this.reported} reported as dropped, [${missing.join()}] not delivered`;
   }
 
   private checkEvent({ id, type }: HubEvent): void {
@@ -88,58 +109,83 @@ export class DeliveryAudit {
       this.matches(event),
       `A subscriber received an event of the topic ${event.topic}, to which it did not subscribe`,
     );
-    assert.ok(event.offset > this.at, `Event ${event.offset} must not be delivered after ${this.at}`);
-    const missing = this.missing(event.offset - 1).length;
-    // With `latest`, `lagged` is sent before all waiting events, so the count may include events that are missing later.
-    const isAccountedFor = this.model.overflow === 'latest' ? missing <= this.reported : missing === this.reported;
-    assert.ok(isAccountedFor, `Event ${event.offset} was delivered while ${missing} before it are missing: ${this}`);
-    this.reported -= missing;
-    this.at = event.offset;
+    if (!this.begun && this.log.rewound && event.epoch !== this.at.epoch) {
+      // The log had begun the epoch when the subscription began.
+      this.at = { epoch: event.epoch, offset: 0 };
+    }
+    assert.ok(
+      event.epoch === this.at.epoch && event.offset > this.at.offset,
+      `Event ${event.id} must not be delivered after offset ${this.at.offset} of ${this.at.epoch}`,
+    );
+    this.account(this.missing(event.offset - 1).length, event);
+    this.at = event;
     this.begun = true;
   }
 
+  /** Asserts that the events that are missing before an event were reported as dropped. */
+  private account(missing: number, event: LoggedEvent): void {
+    // With `latest`, `lagged` is sent before all waiting events, so the count may include events that are missing later.
+    const isAccountedFor =
+      missing <= this.reported + this.unclear && (this.model.overflow === 'latest' || missing >= this.reported);
+    assert.ok(isAccountedFor, `Event ${event.offset} was delivered while ${missing} before it are missing: ${this}`);
+    const reported = Math.min(missing, this.reported);
+    this.reported -= reported;
+    this.unclear -= missing - reported;
+  }
+
   private checkLagged({ id, data: { dropped } }: HubEvent<{ readonly dropped: number }>): void {
-    const first = this.find(id);
+    const { epoch, offset } = positionIn(id);
+    assert.ok(dropped > 0 && this.model.overflow.match(/drop|latest/), 'Only an overflow policy may drop events');
+    // After a reset, it may be the id of that.
+    assert.ok(this.log.disturbed || this.find(id), 'The id of "lagged" must be that of an event');
+    const before = epoch === this.at.epoch ? this.missing(offset - 1).length : 0;
     assert.ok(
-      dropped > 0 && this.model.overflow.match(/drop|latest/) && first,
-      'Only an overflow policy may drop events',
-    );
-    const before = this.missing(first.offset - 1).length;
-    assert.ok(
-      before <= this.reported,
-      `A client that resumes from the id of "lagged" (${first.offset}) must miss nothing: ${this}`,
+      before <= this.reported + this.unclear,
+      `A client that resumes from the id of "lagged" (${offset}) must miss nothing: ${this}`,
     );
     this.reported += dropped;
   }
 
   private checkReset({ id, data }: HubEvent<HubReset>, bad: HubResetReason | undefined, published: number): void {
-    assert.equal(this.reported, 0);
     const { reason, oldest } = data;
-    const after = offsetIn(id);
-    assert.equal(reason, bad ?? 'evicted');
-    if (!bad) {
+    const after = positionIn(id);
+    assert.ok(this.log.disturbed || this.reported === 0);
+    if (!bad && this.log.rewound && after.epoch !== this.at.epoch) {
+      // A subscriber that had not read the end of the earlier epoch yet may get the reason "evicted".
+      assert.ok(reason === 'epoch' || reason === 'evicted');
+    } else {
+      assert.equal(reason, bad ?? 'evicted');
+      if (!bad) {
+        assert.ok(
+          this.at.offset + LIMIT < published,
+          `A reset after ${this.at.offset} was sent, but with ${published} events published nothing was evicted there`,
+        );
+        assert.ok(after.epoch === this.at.epoch && after.offset > this.at.offset, 'A reset must move forward');
+      }
       assert.ok(
-        this.at + LIMIT < published,
-        `A reset after ${this.at} was sent, but with ${published} events published nothing was evicted there`,
+        this.log.rewound || after.offset <= Math.max(0, published - LIMIT),
+        `A reset must continue with the oldest event that is kept, not after ${after.offset}`,
       );
-      assert.ok(after > this.at, 'A reset must move forward');
     }
-    assert.ok(
-      after <= Math.max(0, published - LIMIT),
-      `A reset must continue with the oldest event that is kept, not after ${after}`,
-    );
     if (oldest !== null) {
-      assert.equal(this.find(oldest)?.offset, after + 1, 'A reset must name the event with which the stream continues');
+      assert.equal(
+        this.find(oldest)?.offset,
+        after.offset + 1,
+        'A reset must name the event with which the stream continues',
+      );
     }
     this.at = after;
     this.begun = true;
+    this.unclear += this.reported;
+    this.reported = 0;
   }
 
   /** Returns the events up to an offset that the subscriber should have received, but has not. */
   private missing(upTo: number): LoggedEvent[] {
-    return this.log.filter(
+    return this.log.events.filter(
       (event) =>
-        event.offset > this.at &&
+        event.epoch === this.at.epoch &&
+        event.offset > this.at.offset &&
         event.offset <= upTo &&
         this.matches(event) &&
         (this.begun || event.n > this.model.published),
@@ -152,11 +198,12 @@ export class DeliveryAudit {
   }
 
   private find(id: string): LoggedEvent | undefined {
-    return this.log.find((event) => event.id === id);
+    return this.log.events.find((event) => event.id === id);
   }
 }
 
-/** Returns the offset in the id of an event. */
-export function offsetIn(id: string): number {
-  return Number.parseInt(id.split('.')[2] ?? '', 36);
+/** Returns the position in the id of an event. */
+export function positionIn(id: string): LogPosition {
+  const [, epoch = '', offset = ''] = id.split('.');
+  return { epoch, offset: Number.parseInt(offset, 36) };
 }

@@ -6,8 +6,10 @@ import type { PublishOptions } from '../../hub/hub.options.js';
 import { tagOf } from '../../hub/position.js';
 import type { Command, SubscribeCommand } from './commands.js';
 import { type ContractContext, turns } from './contract-context.js';
-import { LIMIT, type LoggedEvent, offsetIn, type SubscriptionModel } from './delivery-audit.js';
+import { LIMIT, positionIn, type SubscriptionModel } from './delivery-audit.js';
 import { range } from './entries.js';
+import { FaultInjector } from './fault-injector.js';
+import { ModelLog } from './model-log.js';
 import { EagerReader, ModelSubscriber } from './model-subscriber.js';
 
 /** The id from which to resume, and the reason if the hub must reject it. */
@@ -26,30 +28,33 @@ interface Client {
 export class InterleavingRun {
   /** The number of events published so far. Events are numbered in this order. */
   private published = 0;
-  /** The events whose offsets are known, in the order of the log. */
-  private readonly log: LoggedEvent[] = [];
+  private readonly log = new ModelLog();
   private readonly publishing: Promise<void>[] = [];
   private readonly clients: Client[] = [];
   private readonly subscribers: ModelSubscriber[] = [];
 
+  /** One reader for each hub, which knows the last event that the hub has delivered. */
+  private readonly eagerReaders: readonly EagerReader[];
+  private readonly faults: FaultInjector;
+
   private constructor(
     private readonly context: ContractContext,
     private readonly hubs: readonly Hub[],
-    /** One reader for each hub, which knows the last event that the hub has delivered. */
-    private readonly eagerReaders: readonly EagerReader[],
-  ) {}
+    name: string,
+    brokers: readonly Broker[],
+  ) {
+    this.eagerReaders = hubs.map((hub) => new EagerReader(hub, (event) => this.log.learn(event)));
+    this.faults = new FaultInjector(context.setup, name, brokers, this.log);
+  }
 
   static async begin(context: ContractContext, brokers: readonly Broker[]): Promise<InterleavingRun> {
     const options = { name: context.newLog(), history: { limit: LIMIT } };
+    const different = [...new Set(brokers)];
     const hubs: Hub[] = [];
-    for (const broker of new Set(brokers)) {
+    for (const broker of different) {
       hubs.push(await context.hub(broker, options));
     }
-    const run = new InterleavingRun(
-      context,
-      hubs,
-      hubs.map((hub) => new EagerReader(hub)),
-    );
+    const run = new InterleavingRun(context, hubs, options.name, different);
     run.publish(0, 0);
     await Promise.all(run.publishing);
     return run;
@@ -70,25 +75,51 @@ export class InterleavingRun {
         return;
       case 'wait':
         return turns(command.turns);
-      default:
+      case 'read':
+      case 'resume':
+      case 'leave':
         return this.performOnClient(command);
+      default:
+        return this.faults.perform(command);
     }
   }
 
   /** Lets every client read until it has received everything, and audits all subscribers. */
   async finish(): Promise<void> {
-    await this.context.within(Promise.all(this.publishing), 'All events are published');
+    await this.faults.thaw();
+    await this.context.within(Promise.all(this.publishing), 'Each publish() settles');
+    await this.untilUndisturbed();
     for (const client of this.clients) {
       await this.readToEnd(client);
     }
-    for (const subscriber of this.subscribers) {
-      subscriber.audit(this.log);
+    for (const each of [...this.subscribers, ...this.eagerReaders]) {
+      each.audit(this.log);
     }
+    this.log.audit();
   }
 
   async end(): Promise<void> {
+    await this.faults.thaw();
     await Promise.all(this.subscribers.map((subscriber) => subscriber.leave()));
     await Promise.all(this.hubs.map((hub) => hub.close()));
+  }
+
+  /** Waits until each hub can publish again, and delivers what the others publish. */
+  private async untilUndisturbed(): Promise<void> {
+    for (const by of this.log.disturbed ? this.hubs.keys() : []) {
+      await this.context.until('publish() works again', async () => {
+        const before = this.log.newest;
+        this.publish(by, 0);
+        await this.publishing.at(-1);
+        return this.log.newest !== before;
+      });
+    }
+    const { epoch, offset } = this.log.newest;
+    await this.context.until('A hub delivers the newest event', async () => {
+      return this.eagerReaders.every(({ at, failure }) => {
+        return failure !== undefined || (at?.epoch === epoch && at.offset >= offset);
+      });
+    });
   }
 
   private async performOnClient({ subscriber, ...command }: Extract<Command, { subscriber: number }>): Promise<void> {
@@ -136,10 +167,10 @@ export class InterleavingRun {
     this.published++;
     const n = this.published;
     const hub = this.hubs[by % this.hubs.length] as Hub;
-    const known = hub.publish({ n, pad: 'x'.repeat(pad) }, { topic, key }).then((id) => {
-      this.log.push({ n, topic, id, offset: offsetIn(id) });
-      this.log.sort((one, other) => one.offset - other.offset);
-    });
+    const known = hub.publish({ n, pad: 'x'.repeat(pad) }, { topic, key }).then(
+      (id) => this.log.confirm({ n, topic, id }),
+      (error: unknown) => this.log.refuse(n, error),
+    );
     // finish() awaits it.
     known.catch(() => undefined);
     this.publishing.push(known);
@@ -152,10 +183,10 @@ export class InterleavingRun {
       topics,
       even,
       overflow,
-      after: id === undefined || bad ? undefined : offsetIn(id),
+      after: id === undefined || bad ? undefined : positionIn(id),
       bad,
       published: this.published,
-      deliveredBefore: this.eagerReaders[index]?.offset ?? 0,
+      deliveredBefore: this.eagerReaders[index]?.at ?? { epoch: this.log.epoch, offset: 0 },
     };
     const filter = even ? ({ data }: { readonly data: unknown }) => (data as { n: number }).n % 2 === 0 : undefined;
     const hub = this.hubs[index] as Hub;
@@ -166,7 +197,8 @@ export class InterleavingRun {
   }
 
   private startOf({ from, pick }: SubscribeCommand): ResumePoint {
-    const id = this.log[pick % this.log.length]?.id ?? '';
+    const { events } = this.log;
+    const id = events[pick % events.length]?.id ?? '';
     const [, epoch, offset] = id.split('.');
     switch (from) {
       case 'now':

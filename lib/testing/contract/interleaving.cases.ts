@@ -1,7 +1,8 @@
 import { isNotInstalled } from '../../util/error-text.js';
 import { StreamError } from '../../util/errors.js';
-import { type Command, checkInterleavings, type FastCheck } from './commands.js';
+import { type Command, checkInterleavings, type FastCheck, type Faults } from './commands.js';
 import type { Case, ContractContext } from './contract-context.js';
+import type { BrokerContractSetup } from './contract-setup.js';
 import { InterleavingRun } from './interleaving-run.js';
 
 /** How long one interleaving may take, on average. */
@@ -21,13 +22,22 @@ async function importFastCheck(): Promise<FastCheck> {
   }
 }
 
+function faultsOf({ cut, rewind, freeze, thaw }: BrokerContractSetup): Faults {
+  return new Set([
+    ...(cut ? (['cut'] as const) : []),
+    ...(rewind ? (['rewind'] as const) : []),
+    ...(freeze && thaw ? (['freeze', 'thaw'] as const) : []),
+  ]);
+}
+
 async function accountsForEverything(context: ContractContext): Promise<void> {
   const { runs = 100, seed } = context.setup;
   // Imported only here, because the other cases do not need fast-check.
   const fastCheck = await importFastCheck();
   const broker = await context.broker();
   const other = await context.another(broker);
-  await checkInterleavings(fastCheck, { runs, seed, within: runs * MS_PER_RUN }, async (commands: Command[]) => {
+  const trial = { faults: faultsOf(context.setup), runs, seed, within: runs * MS_PER_RUN };
+  await checkInterleavings(fastCheck, trial, async (commands: Command[]) => {
     const run = await InterleavingRun.begin(context, [broker, other]);
     try {
       for (const command of commands) {
