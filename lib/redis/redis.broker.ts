@@ -44,7 +44,7 @@ export class RedisBroker implements Broker {
   private readonly opening = new Map<string, Promise<void>>();
   private readonly createdAt = Date.now();
 
-  /** @throws {@link StreamError} with the code `invalid-option` */
+  /** @throws a `StreamError` with the code `invalid-option` */
   constructor(options: RedisBrokerOptions) {
     this.settings = settingsOf(options);
     this.driver = driverOf(options);
@@ -55,7 +55,7 @@ export class RedisBroker implements Broker {
 
   /**
    * Opens the log of a hub. The newest call decides how many records are kept.
-   * @throws {@link StreamError} with the code `broker-unavailable` if Redis cannot be reached within `timeout`, refuses the user or a command, or is too old
+   * @throws a `StreamError` with the code `broker-unavailable` if Redis cannot be reached within `timeout`, refuses the user or a command, or is too old
    */
   open(name: string, retention: BrokerRetention): Promise<void> {
     const place = this.places.get(name);
