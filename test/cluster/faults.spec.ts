@@ -91,6 +91,13 @@ const FAULTS: readonly Fault[] = [
     scene: { once: true },
     run: killClients,
   },
+  { name: 'receives nothing more on open connections (half-open)', resets: 0, run: loseConnections },
+  {
+    name: 'receives nothing more on open connections (half-open), with tail: pubsub',
+    resets: 0,
+    scene: PUBSUB,
+    run: loseConnections,
+  },
   { name: 'cannot be reached, and no connection is closed', resets: 0, run: loseNetwork },
   {
     name: 'cannot be reached, and no connection is closed, with tail: pubsub',
@@ -152,6 +159,11 @@ async function killClients({ server }: World): Promise<void> {
   for (const type of ['normal', 'pubsub']) {
     await server.cli('CLIENT', 'KILL', 'TYPE', type);
   }
+}
+
+/** Packets of the present connections are dropped. The broker has to notice it, since nobody closes them. */
+async function loseConnections({ proxy }: World): Promise<void> {
+  proxy.drop();
 }
 
 /** Packets are dropped until events are rejected, since the connections are given up then. */

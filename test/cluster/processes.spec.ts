@@ -50,6 +50,8 @@ describeWith('redis-server')(
       await load.when('a client that reads NDJSON receives events', () => lines.length > 0);
       await load.delivering();
       const { faults, resets, rejected, unknown } = await load.verdict();
+      const last = JSON.stringify(load.clients[0]?.received.at(-1)?.data);
+      await load.when('the client that reads NDJSON receives the last event', () => lines.at(-1) === last);
       leaving.abort();
       await reading;
 
