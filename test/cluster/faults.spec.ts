@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { RedisServer } from '../support/redis-server.js';
+import { HubPlace } from './hub.place.js';
 import { overlapping } from './overlapping.js';
-import { LOG, record, rejectedInLog, type Scene, type SceneOptions, underLoad } from './scene.js';
+import { LOG, record, redisBroker, rejectedInLog, type Scene, type SceneOptions, underLoad } from './scene.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 interface World {
@@ -98,6 +99,13 @@ const FAULTS: readonly Fault[] = [
     scene: PUBSUB,
     run: loseConnections,
   },
+  { name: 'receives its last event while the connections of the applications are lost', resets: 0, run: appendUnheard },
+  {
+    name: 'receives its last event while the connections of the applications are lost, with tail: pubsub',
+    resets: 0,
+    scene: PUBSUB,
+    run: appendUnheard,
+  },
   { name: 'cannot be reached, and no connection is closed', resets: 0, run: loseNetwork },
   {
     name: 'cannot be reached, and no connection is closed, with tail: pubsub',
@@ -164,6 +172,17 @@ async function killClients({ server }: World): Promise<void> {
 /** Packets of the present connections are dropped. The broker has to notice it, since nobody closes them. */
 async function loseConnections({ proxy }: World): Promise<void> {
   proxy.drop();
+}
+
+/** Another application publishes an event that no application hears, and nothing after it. */
+async function appendUnheard({ server, proxy, scene: { load } }: World): Promise<void> {
+  const other = await HubPlace.start('other', redisBroker(server.url, false));
+  await load.pausePublishing();
+  proxy.drop();
+  const { key } = await load.publish(other);
+  await load.received(key);
+  load.resumePublishing();
+  await other.close();
 }
 
 /** Packets are dropped until events are rejected, since the connections are given up then. */

@@ -52,17 +52,17 @@ export class Load {
   /** Errors of publish() without a code that says whether the event was taken. */
   readonly unexpected: unknown[] = [];
   private readonly leaving = new AbortController();
-  private readonly stopping = new AbortController();
   private readonly work: Promise<void>[];
-  private readonly publishing: Promise<void>[];
+  private publishing: Promise<void>[] = [];
+  private quiet = false;
   private readonly waiting = new Set<() => void>();
   private count = 0;
 
   constructor(
     readonly places: readonly Place[],
-    options: LoadOptions = {},
+    private readonly options: LoadOptions = {},
   ) {
-    const { staying = places.length, roaming = 3, publishers = places.slice(0, 2) } = options;
+    const { staying = places.length, roaming = 3 } = options;
     const name = (kind: string) => (_: unknown, index: number) => new Client(`${kind} ${index}`, this.notify);
     const stay = Array.from({ length: staying }, name('staying'));
     const roam = Array.from({ length: roaming }, name('roaming'));
@@ -72,6 +72,18 @@ export class Load {
       ...stay.map((client, index) => client.stay(places, index, this.leaving.signal)),
       ...roam.map((client) => client.roam(places, this.leaving.signal)),
     ];
+    this.resumePublishing();
+  }
+
+  /** Publishes nothing more, and waits for the answers. */
+  async pausePublishing(): Promise<void> {
+    this.quiet = true;
+    await Promise.all(this.publishing);
+  }
+
+  resumePublishing(): void {
+    const { publishers = this.places.slice(0, 2) } = this.options;
+    this.quiet = false;
     this.publishing = publishers.map((place) => this.keepPublishing(place));
   }
 
@@ -103,14 +115,18 @@ export class Load {
     await Promise.all(Array.from({ length: count }, () => this.publish(place)));
   }
 
+  /** Waits until an event is the last that every client has received. */
+  async received(key: string): Promise<void> {
+    await this.when(`every client receives ${key}`, () =>
+      this.clients.every(({ received }) => received.at(-1)?.data === key),
+    );
+  }
+
   /** Stops the publishers, waits until every client has received the last event, and compares. */
   async verdict(): Promise<Verdict> {
-    this.stopping.abort();
-    await Promise.all(this.publishing);
+    await this.pausePublishing();
     const last = await this.publishLast();
-    await this.when('every client receives the last event', () =>
-      this.clients.every(({ received }) => received.at(-1)?.data === last),
-    );
+    await this.received(last);
     await this.stop();
     const verdict = audit(this.published, this.clients);
     const unexpected = this.unexpected.map((error) => `publish() failed: ${String(error)}`);
@@ -119,9 +135,8 @@ export class Load {
 
   /** Ends all publishers and clients. */
   async stop(): Promise<void> {
-    this.stopping.abort();
     this.leaving.abort();
-    await Promise.all([...this.publishing, ...this.work]);
+    await Promise.all([this.pausePublishing(), ...this.work]);
   }
 
   /** Waits for a condition, which is checked at each event and at each answer of publish(). */
@@ -162,7 +177,7 @@ export class Load {
 
   private async keepPublishing(place: Pick<Place, 'name' | 'publish'>): Promise<void> {
     const inFlight = new Set<Promise<unknown>>();
-    while (!this.stopping.signal.aborted) {
+    while (!this.quiet) {
       const answer = this.publish(place).finally(() => inFlight.delete(answer));
       inFlight.add(answer);
       if (inFlight.size >= IN_FLIGHT) {
@@ -173,7 +188,7 @@ export class Load {
     await Promise.all(inFlight);
   }
 
-  private async publish(place: Pick<Place, 'name' | 'publish'>): Promise<Published> {
+  async publish(place: Pick<Place, 'name' | 'publish'>): Promise<Published> {
     const key = `${place.name}#${++this.count}`;
     const published = await place.publish(key).then(
       (id): Published => ({ key, outcome: 'acknowledged', id }),
