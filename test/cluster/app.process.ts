@@ -133,7 +133,9 @@ export class WebProcess extends AppProcess implements Place {
       const [answer] = await once(call, 'response');
       const { id, ...problem } = JSON.parse(await text(answer));
       if (typeof id !== 'string') {
-        throw Object.assign(new Error(`${this.name} answered ${JSON.stringify(problem)}`), problem);
+        // While it closes, Fastify itself answers with 503.
+        const code = problem.statusCode === 503 ? 'broker-unavailable' : problem.code;
+        throw Object.assign(new Error(`${this.name} answered ${JSON.stringify(problem)}`), { code });
       }
       return id;
     } catch (error) {
