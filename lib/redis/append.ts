@@ -1,4 +1,5 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
+import { Deadline } from '../util/deadline.js';
 import type { Command } from './connection.js';
 import { busy } from './redis-errors.js';
 
@@ -26,7 +27,7 @@ export class Append implements Command {
   settled = false;
   /** How many times the log was lost before the entry was appended. */
   losses = 0;
-  readonly time = Date.now();
+  readonly time = performance.now();
 
   constructor(
     private readonly owner: AppendOwner,
@@ -81,7 +82,8 @@ export class PendingAppends {
   private readonly appends: Append[] = [];
   /** The index of the oldest one that may not be settled. */
   private oldest = 0;
-  private timer: NodeJS.Timeout | undefined;
+  /** One deadline watches the oldest entry. It is not restarted for every entry. */
+  private readonly deadline = new Deadline(() => this.onPassed());
   private entries = 0;
   private bytes = 0;
 
@@ -107,7 +109,7 @@ export class PendingAppends {
     this.entries++;
     this.bytes += append.bytes;
     this.appends.push(append);
-    this.timer ??= setTimeout(this.onTimer, this.timeout);
+    this.deadline.start(this.timeout);
   }
 
   remove({ bytes }: Append): void {
@@ -127,7 +129,7 @@ export class PendingAppends {
 
   /** Rejects all entries. */
   close(): void {
-    clearTimeout(this.timer);
+    this.deadline.clear();
     for (const append of this.appends.slice(this.oldest)) {
       if (!append.settled) {
         append.expire();
@@ -135,10 +137,8 @@ export class PendingAppends {
     }
   }
 
-  /** One timer watches the oldest entry. It is not restarted for every entry. */
-  private readonly onTimer = (): void => {
-    this.timer = undefined;
-    const end = Date.now() - this.timeout;
+  private onPassed(): void {
+    const end = performance.now() - this.timeout;
     for (let oldest = this.appends[this.oldest]; oldest && oldest.time <= end; oldest = this.appends[this.oldest]) {
       if (!oldest.settled) {
         oldest.expire();
@@ -149,7 +149,7 @@ export class PendingAppends {
     }
     const next = this.appends[this.oldest];
     if (next) {
-      this.timer = setTimeout(this.onTimer, Math.max(1, next.time - end));
+      this.deadline.start(Math.max(1, next.time - end));
     }
-  };
+  }
 }

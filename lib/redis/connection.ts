@@ -1,4 +1,5 @@
 import { atMost } from '../util/at-most.js';
+import { Deadline } from '../util/deadline.js';
 import { textOf } from '../util/error-text.js';
 import type { Wire } from './driver.js';
 import { isAnswer, isElsewhere } from './redis-errors.js';
@@ -25,7 +26,8 @@ export class Connection {
   private readonly sentAt: number[] = [];
   /** The index of the oldest command that is not answered. */
   private oldest = 0;
-  private timer: NodeJS.Timeout | undefined;
+  /** One deadline watches the oldest command. It is not restarted for every command. */
+  private readonly deadline = new Deadline(() => this.onPassed());
   /** Why no more commands are sent. */
   private retired: string | undefined;
   private lost = false;
@@ -48,8 +50,8 @@ export class Connection {
   /** Sends a command. Has no effect if the connection is not usable: check that first. */
   send(args: string[], command: Command): void {
     this.commands.push(command);
-    this.sentAt.push(Date.now());
-    this.timer ??= setTimeout(this.onTimer, this.timeout);
+    this.sentAt.push(performance.now());
+    this.deadline.start(this.timeout);
     this.wire.send(args).then(this.onAnswer, this.onError);
   }
 
@@ -94,7 +96,7 @@ export class Connection {
       return;
     }
     this.lost = true;
-    clearTimeout(this.timer);
+    this.deadline.clear();
     this.wire.destroy();
     const commands = this.commands.splice(this.oldest);
     for (const command of commands) {
@@ -155,18 +157,16 @@ export class Connection {
     return command;
   }
 
-  /** One timer watches the oldest command. It is not restarted for every command. */
-  private readonly onTimer = (): void => {
-    this.timer = undefined;
+  private onPassed(): void {
     const sentAt = this.sentAt[this.oldest];
     if (sentAt === undefined) {
       return;
     }
-    const left = sentAt + this.timeout - Date.now();
+    const left = sentAt + this.timeout - performance.now();
     if (left > 0) {
-      this.timer = setTimeout(this.onTimer, left);
+      this.deadline.start(left);
     } else {
       this.lose(`it did not answer within ${this.timeout} ms`);
     }
-  };
+  }
 }

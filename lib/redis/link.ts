@@ -1,3 +1,4 @@
+import { Deadline } from '../util/deadline.js';
 import { textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
@@ -103,11 +104,12 @@ export class Link {
       let destroy = (): void => undefined;
       this.abandon = (reason) => {
         abandoned = true;
-        clearTimeout(timer);
+        deadline.clear();
         destroy();
         reject(new Error(reason));
       };
-      const timer = setTimeout(this.abandon, timeout, `it did not answer within ${timeout} ms`);
+      const deadline = new Deadline(() => this.abandon?.(`it did not answer within ${timeout} ms`));
+      deadline.start(timeout);
       const track = (each: () => void): void => {
         destroy = each;
         if (abandoned) {
@@ -116,7 +118,7 @@ export class Link {
       };
       driver
         .connect(key, timeout, onLost, track)
-        .finally(() => clearTimeout(timer))
+        .finally(() => deadline.clear())
         .then((wire) => (abandoned ? wire.destroy() : resolve(wire)), reject);
     });
   }

@@ -1,16 +1,19 @@
+import { Deadline } from './deadline.js';
+
 /**
  * Waits for a promise, but for at most `ms` milliseconds. The work behind the promise is not cancelled.
  * @returns whether the promise has resolved in time
  * @throws the reason if the promise has rejected in time. A later rejection is ignored
  */
 export async function atMost(ms: number, done: PromiseLike<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
+  let deadline: Deadline | undefined;
   const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
+    deadline = new Deadline(() => resolve(false));
+    deadline.start(ms);
   });
   try {
     return await Promise.race([done.then(() => true), late]);
   } finally {
-    clearTimeout(timer);
+    deadline?.clear();
   }
 }

@@ -96,3 +96,26 @@ describe('Two releases of an application, of which one keeps fewer events,', () 
     expect(Number(await server.cli('XLEN', LOG))).toBeLessThan(load.published.length);
   });
 });
+
+describe('Applications that did not run for longer than the time limit of their broker', () => {
+  itWithRedis('take the answers that have arrived in the meantime, and reject no event', async () => {
+    server = await RedisServer.start();
+    const { url } = server;
+    for (const ioredis of [false, true]) {
+      places.push(await HubPlace.start(`ioredis: ${ioredis}`, redisBroker(url, ioredis, { timeout: 2_000 })));
+    }
+    const load = new Load(places);
+    loads.push(load);
+    await load.running();
+    const bursts = load.places.map((place) => load.burst(place, 10));
+    // Blocks the event loop, as a long computation does, or a process that is suspended.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_500);
+    await Promise.all(bursts);
+    await load.delivering();
+    const { faults, resets, rejected, unknown } = await load.verdict();
+
+    expect(faults).toEqual([]);
+    expect(resets).toEqual(load.clients.map(() => 0));
+    expect([rejected, unknown]).toEqual([0, 0]);
+  });
+});
