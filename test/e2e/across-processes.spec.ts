@@ -233,6 +233,22 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       expect(hung.registry.size).toBe(2);
     }, 30_000);
 
+    it('close what another has closed while they were not connected, as soon as they are again', async () => {
+      const brokerOf = await start();
+      const broker = new BreakableBroker(brokerOf());
+      const [a, b] = [await launch(brokerOf()), await launch(broker)];
+      const client = await openFor(b, 'u1');
+      broker.broken = () => Promise.reject(new Error('The store is down'));
+
+      expect(await a.registry.close({ user: 'u1' }, { everywhere: true })).toBe(0);
+      expect(b.registry.size).toBe(1);
+      broker.broken = undefined;
+      await a.registry.close({ user: 'u2' }, { everywhere: true });
+
+      await client.closed();
+      expect(ended.seen).toEqual(['server-closed']);
+    }, 30_000);
+
     it('pass on the error of their broker, and close their own streams', async () => {
       const brokerOf = await start();
       const broker = new BreakableBroker(brokerOf());

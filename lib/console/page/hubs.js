@@ -10,19 +10,19 @@ const topicsOf = ({ topics, otherTopics }) => {
   return all.join(' · ') || '–';
 };
 
-/** The status of the broker. A broker in memory has none. */
+/** The status of the broker, as the second line of the name. A broker in memory has none. */
 const brokerOf = ({ broker }) => {
   if (!broker) {
     return '';
   }
   const behind = broker.behindMs > 0 ? `, ${duration(Math.round(broker.behindMs))} behind` : '';
-  return broker.connected ? `broker connected${behind}` : `broker not connected since ${time(broker.since)}`;
+  return broker.connected ? `connected${behind}` : `not connected since ${time(broker.since)}`;
 };
 
 const markOf = ({ broker }) =>
   !broker || (broker.connected && broker.behindMs < LATE_MS) ? '' : broker.connected ? 'late' : 'bad';
 
-const everywhereOf = ({ everywhere }) => (everywhere === null ? '' : `${count(everywhere)} in all processes`);
+const everywhereOf = ({ everywhere }) => (everywhere === null ? '' : `${count(everywhere)} everywhere`);
 
 const HUB_CELLS = [
   { text: ({ name }) => name, second: brokerOf, mark: markOf },
