@@ -75,7 +75,10 @@ export class LogTail {
 
   private notify(records: readonly BrokerRecord[], position?: BrokerPosition): void {
     for (const { listener, start } of this.listening) {
-      const own = records.filter(({ epoch, offset }) => epoch !== start.epoch || offset > start.offset);
+      const isOwn = ({ epoch, offset }: BrokerRecord): boolean => epoch !== start.epoch || offset > start.offset;
+      const [first] = records;
+      // All are, nearly always.
+      const own = first === undefined || isOwn(first) ? records : records.filter(isOwn);
       if (own.length > 0 || position) {
         position ? listener(own, position) : listener(own);
       }

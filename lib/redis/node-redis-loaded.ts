@@ -29,13 +29,17 @@ export class UrlDriver implements Driver {
   readonly cluster = false;
   readonly server: string;
 
-  constructor(private readonly url: string) {
+  /** A function does not show the password where the broker is printed. */
+  private readonly url: () => string;
+
+  constructor(url: string) {
     const { hostname, port } = new URL(url);
+    this.url = () => url;
     this.server = `Redis at ${hostname}:${port || 6379}`;
   }
 
   async connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {
-    return connected(await newClient({ url: this.url }), timeout, onLost, track);
+    return connected(await newClient({ url: this.url() }), timeout, onLost, track);
   }
 }
 

@@ -4,10 +4,10 @@ import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
 import { Link } from './link.js';
 import type { LogTail, Tails } from './log-tail.js';
-import { recordOf, recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
+import { countAfter, recordOf, recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
 
-/** The number of records of one answer. */
-const COUNT = 512;
+/** How many records the first answer may have. */
+const FIRST_COUNT = 64;
 
 export interface PubSubTailOptions {
   readonly driver: Driver;
@@ -122,6 +122,7 @@ export class PubSubTail implements Tails {
   private async readAll(subscription: Subscription): Promise<void> {
     const { tail } = subscription;
     const { stream } = tail.log.keys;
+    let count = FIRST_COUNT;
     for (let full = true; full && this.has(subscription); ) {
       // Messages that came before are read as well.
       subscription.held = [];
@@ -130,9 +131,11 @@ export class PubSubTail implements Tails {
         throw new Error('There is no connection');
       }
       const start = `(${streamIdOf(tail.position)}`;
-      const entries = (await connection.request(['XRANGE', stream, start, '+', 'COUNT', `${COUNT}`])) as StreamEntries;
-      full = entries.length === COUNT;
-      tail.deliver(recordsOf(entries));
+      const entries = (await connection.request(['XRANGE', stream, start, '+', 'COUNT', `${count}`])) as StreamEntries;
+      full = entries.length === count;
+      const records = recordsOf(entries);
+      count = countAfter(records);
+      tail.deliver(records);
     }
     const held = subscription.held ?? [];
     subscription.held = undefined;

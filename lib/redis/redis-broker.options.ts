@@ -97,6 +97,8 @@ export function settingsOf(options: RedisBrokerOptions): RedisBrokerSettings {
   if ((options.url === undefined) === (options.client === undefined)) {
     throw new StreamError('invalid-option', `${WHERE}: needs either "url" or "client"`);
   }
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...DEFAULTS, ...Object.fromEntries(given), pending: { ...DEFAULTS.pending, ...options.pending } };
+  // Not with the address: it may have a password, which would be visible where a broker is printed.
+  const { url: _url, client: _client, pending, ...rest } = options;
+  const given = Object.entries(rest).filter(([, value]) => value !== undefined);
+  return { ...DEFAULTS, ...Object.fromEntries(given), pending: { ...DEFAULTS.pending, ...pending } };
 }

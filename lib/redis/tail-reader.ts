@@ -3,7 +3,7 @@ import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
 import { Link } from './link.js';
 import type { LogTail, Tails } from './log-tail.js';
-import { recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
+import { countAfter, recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
 
 /** How long Redis waits for records, in milliseconds. An answer without records shows that the connection works. */
 const BLOCK_MS = 2_000;
@@ -11,8 +11,8 @@ const BLOCK_MS = 2_000;
 const GRACE_MS = 2_000;
 /** The shortest time between two reads, in milliseconds: to wake this process for every single record costs Redis more than the record. */
 const PACE_MS = 5;
-/** The number of records of one log in one answer. */
-const COUNT = 512;
+/** How many records of one log the first answer may have. */
+const FIRST_COUNT = 64;
 
 /** The answer to `XREAD`. `null`: no records within the time. */
 type StreamsAnswer = readonly (readonly [key: string, entries: StreamEntries])[] | null;
@@ -32,6 +32,8 @@ export class TailReader implements Tails {
   private readonly tails = new Map<string, LogTail>();
   private readonly link: Link;
   private wakeId = '0-0';
+  /** How many records of one log the next answer may have. */
+  private count = FIRST_COUNT;
   private readAt = 0;
   private timer: NodeJS.Timeout | undefined;
   private reading = false;
@@ -106,21 +108,35 @@ export class TailReader implements Tails {
     const keys = [...this.tails.keys()];
     const ids = [...this.tails.values()].map(({ position }) => streamIdOf(position));
     const { wakeKey } = this.options;
-    return ['XREAD', 'COUNT', `${COUNT}`, 'BLOCK', `${BLOCK_MS}`, 'STREAMS', ...keys, wakeKey, ...ids, this.wakeId];
+    return [
+      'XREAD',
+      'COUNT',
+      `${this.count}`,
+      'BLOCK',
+      `${BLOCK_MS}`,
+      'STREAMS',
+      ...keys,
+      wakeKey,
+      ...ids,
+      this.wakeId,
+    ];
   }
 
   private async onAnswer(connection: Connection, answer: StreamsAnswer): Promise<void> {
+    const { count } = this;
     let full = false;
     for (const [key, entries] of answer ?? []) {
       const tail = this.tails.get(key);
-      full ||= entries.length === COUNT;
+      full ||= entries.length === count;
       if (key === this.options.wakeKey) {
         this.wakeId = entries[entries.length - 1]?.[0] ?? this.wakeId;
       } else if (tail && entries.length === 0) {
         // The log has begun another epoch, and has no record yet.
         await locate(tail, connection);
       } else {
-        tail?.deliver(recordsOf(entries));
+        const records = recordsOf(entries);
+        this.count = countAfter(records);
+        tail?.deliver(records);
       }
     }
     this.reading = false;

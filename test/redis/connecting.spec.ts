@@ -92,6 +92,8 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
     expect(error).toMatchObject({ code: 'broker-unavailable', statusCode: 503 });
     expect(error.message).toMatch(/^Redis at 127\.0\.0\.1:\d+ cannot be reached: .*ECONNREFUSED/);
     expect(inspect(error, { depth: 10 })).not.toContain('4711');
+    const broker = new RedisBroker({ url: `redis://user:${SECRET}@127.0.0.1:${port}` });
+    expect(inspect(broker, { depth: 10, showHidden: true })).not.toContain('4711');
   });
 
   it('if Redis does not answer', async () => {
