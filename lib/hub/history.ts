@@ -111,6 +111,11 @@ export class History {
     this.release(held, false);
   }
 
+  /** Opens the log only to append to it. No records are received. */
+  openToAppend(): Promise<void> {
+    return this.broker.open(this.name, this.retention);
+  }
+
   append(entry: BrokerEntry): Promise<BrokerPosition> {
     return this.broker.append(this.name, entry);
   }
@@ -125,9 +130,12 @@ export class History {
     return epoch !== this.epoch && this.past.has(epoch);
   }
 
-  /** Returns whether the record at a position was delivered to this process, or never will be, because the log has another epoch. */
+  /**
+   * Returns whether the record at a position was delivered to this process, or never will be, because the log has another epoch, or because this
+   * process receives no records.
+   */
   isDelivered(position: BrokerPosition): boolean {
-    return this.hasReached(position) || this.hasLeft(position.epoch);
+    return !this.tail || this.hasReached(position) || this.hasLeft(position.epoch);
   }
 
   /** Reads the records up to the position at which the log ends, if they were not delivered. Resolves when this is done. */

@@ -25,6 +25,7 @@ const HUB = keys<HubOptions>({
       : keys<Exclude<HubOptions['history'], false | undefined>>({ limit: count, ttl: finite })(value),
   ...BEHAVIOR,
   broker,
+  role: oneOf('publisher'),
 });
 
 const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
@@ -55,6 +56,13 @@ export function checkHubOptions(options: unknown): void {
   demand(HUB, options, name === undefined ? where : `${where} of ${JSON.stringify(name)}`);
   // The name is the only required option.
   demand(keys({ name: text }, true), { name }, where);
+  const { role, overflow, queue } = options as HubOptions;
+  if (role === 'publisher' && (overflow !== undefined || queue !== undefined)) {
+    throw new StreamError(
+      'invalid-option',
+      `${where} of ${JSON.stringify(name)}: "overflow" and "queue" are options of subscribers, which a hub with the role "publisher" has not: leave them out`,
+    );
+  }
 }
 
 export function checkSubscribeOptions(hub: string, options: { readonly after?: unknown }): void {

@@ -22,6 +22,11 @@ export interface HubOptions extends HubBehavior {
   readonly history?: { readonly limit?: number; readonly ttl?: number } | false;
   /** Stores the log. Default: the `broker` of `StreamingModule.forRoot()`, or a {@link MemoryBroker} if it has none. */
   readonly broker?: Broker;
+  /**
+   * `publisher`: this process only publishes, such as a worker. The hub then receives no events: `publish()` works, and `subscribe()` throws.
+   * Default: the hub publishes, and has subscribers.
+   */
+  readonly role?: 'publisher';
 }
 
 /** Options of `hub.publish()`. */

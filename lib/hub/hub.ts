@@ -64,6 +64,8 @@ export class Hub<T = unknown> {
   /** @internal Counts the subscribers in other processes. `undefined` if no other process can have any. */
   countElsewhere: ((topic: string | undefined) => Promise<number>) | undefined;
   private readonly publisher: Publisher;
+  /** Whether this process has no subscribers. */
+  private readonly publishesOnly: boolean;
 
   private constructor(
     options: HubOptions,
@@ -74,6 +76,7 @@ export class Hub<T = unknown> {
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
+    this.publishesOnly = options.role === 'publisher';
     this.common = commonOptions(options);
     this.history = new History(
       name,
@@ -117,7 +120,7 @@ export class Hub<T = unknown> {
       OPEN_WARNING_MS,
     );
     try {
-      await hub.history.open();
+      await (hub.publishesOnly ? hub.history.openToAppend() : hub.history.open());
     } finally {
       clearTimeout(timer);
     }
@@ -159,6 +162,7 @@ export class Hub<T = unknown> {
    */
   subscribe(options: SubscribeOptions<T> = {}): HubSubscription<T> {
     this.requireOpen('subscribe');
+    this.requireSubscribers();
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
     const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.requestOf(options));
@@ -296,6 +300,15 @@ export class Hub<T = unknown> {
     return after === undefined || after === ''
       ? this.starts.newest(last, this.publisher.newest)
       : this.starts.after(after);
+  }
+
+  private requireSubscribers(): void {
+    if (this.publishesOnly) {
+      throw new StreamError(
+        'invalid-option',
+        `subscribe() to the hub "${this.name}": it is registered with role: 'publisher', and receives no events. Leave "role" out to subscribe`,
+      );
+    }
   }
 
   private requireOpen(what: string): void {
