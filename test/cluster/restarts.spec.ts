@@ -56,7 +56,8 @@ describe('Twenty applications', () => {
     const received = await Promise.all(clients.map((place, index) => listen(place, ids[index], EVENTS)));
 
     expect(received).toEqual(clients.map((_, index) => range(index + 2, EVENTS).map(String)));
-    expect((await scripts(redis)) - between - idle).toBeLessThanOrEqual(PROCESSES);
+    // Each process also reads the figures of the others once, which are more than at the first start.
+    expect((await scripts(redis)) - between - idle).toBeLessThanOrEqual(2 * PROCESSES);
   });
 });
 
