@@ -1,15 +1,21 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import { slotOf } from '../../lib/redis/log-keys.js';
+import { APPEND } from '../../lib/redis/scripts.js';
 import { range } from '../support/hub.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
-import { describeWith } from '../support/tools.js';
+import { describeWith, toolPath } from '../support/tools.js';
 import { eventually } from './store.js';
 
 import.meta.jest.setTimeout(60_000);
 
 const RETENTION = { limit: 1_000, ttl: 3_600_000 };
 const STREAM = 'ns:{log}';
+const GUIDE = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8');
 
 /** A broker with an open log, and what its tail receives. */
 interface Scene {
@@ -125,6 +131,19 @@ describeWith('redis-server')('RedisBroker', () => {
 
     await eventually(() => received.length === 2);
     expect(received).toEqual(['1', '2']);
+  });
+
+  it('delivers an event that the commands of the guide append', async () => {
+    const { received } = await open({}, 'orders');
+    const folder = mkdtempSync(join(tmpdir(), 'streaming-redis-'));
+    writeFileSync(join(folder, 'append.lua'), APPEND.text);
+    const [, command = ''] = /^```sh\nredis-cli (--eval .*)\n```$/m.exec(GUIDE) ?? [];
+
+    execFileSync('sh', ['-c', `${toolPath('redis-cli')} -p ${server.port} ${command}`], { cwd: folder });
+
+    await eventually(() => received.length === 1);
+    expect(received).toEqual(['{"id":"o-1"}']);
+    rmSync(folder, { recursive: true });
   });
 
   it('appends an entry again with the same once after onceWindow', async () => {
