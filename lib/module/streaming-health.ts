@@ -1,22 +1,24 @@
 import { type Broker, type BrokerStatus, statusOf } from '../broker/broker.js';
 
+// These are no interfaces: the declaration file of a controller that returns them contains their properties, and need not import their names.
+
 /** The state of one broker, in the result of {@link StreamingHealth.check}. */
-interface BrokerHealth extends BrokerStatus {
+type BrokerHealth = BrokerStatus & {
   /** The class of the broker. */
   readonly broker: string;
   /** The hubs whose logs it has. */
   readonly hubs: readonly string[];
-}
+};
 
 /** The result of {@link StreamingHealth.check}. */
-interface StreamingHealthResult {
+type StreamingHealthResult = {
   /** `down` if the application is closing, or if a broker has no connection to its store. */
   readonly status: 'up' | 'down';
   /** Whether the application is closing, and refuses new streams. */
   readonly draining: boolean;
   /** The brokers that can have no connection. A `MemoryBroker` always has its logs. */
   readonly brokers: readonly BrokerHealth[];
-}
+};
 
 /** The part of an application that its health depends on. */
 interface HealthSource {

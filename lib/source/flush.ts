@@ -1,8 +1,14 @@
-/** See {@link FlushMark}. It is a symbol, because some interceptors copy objects. All copies of the package share it. */
-const FLUSH: unique symbol = Symbol.for('nestjs-streaming:flush');
+/**
+ * The value that `flush()` returns. If it is yielded or sent, the chunks before it are sent immediately. It is not a chunk itself.
+ *
+ * An interface, because the declaration files of an application could not name the type of a symbol.
+ */
+export interface FlushMark {
+  readonly description: 'nestjs-streaming:flush';
+}
 
-/** The value that `flush()` returns. If it is yielded or sent, the chunks before it are sent immediately. It is not a chunk itself. */
-export type FlushMark = typeof FLUSH;
+/** It is a symbol, because some interceptors copy objects. All copies of the package share it. */
+const FLUSH: unknown = Symbol.for('nestjs-streaming:flush');
 
 /**
  * Returns a mark which, when it is yielded or sent, sends all chunks before it immediately, with any flush policy.
@@ -18,7 +24,7 @@ export type FlushMark = typeof FLUSH;
  * ```
  */
 export function flush(): FlushMark {
-  return FLUSH;
+  return FLUSH as FlushMark;
 }
 
 export function isFlushMark(value: unknown): value is FlushMark {

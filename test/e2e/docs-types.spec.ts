@@ -24,6 +24,8 @@ function compilerOptions(): ts.CompilerOptions {
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
   return {
     ...options,
+    // A project of `nest new` has this, and then every type that an example returns needs a name that the package exports.
+    declaration: true,
     // Code of clients runs in browsers.
     jsx: ts.JsxEmit.ReactJSX,
     lib: [...(options.lib ?? []), 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
@@ -70,6 +72,7 @@ function typeErrors(system: ModuleSystem): string[] {
   for (const name of modules.keys()) {
     const source = program.getSourceFile(name);
     problems.push(...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source));
+    problems.push(...program.getDeclarationDiagnostics(source));
   }
   return problems.map(({ file, start = 0, messageText }) => {
     const block = file && modules.get(file.fileName);
