@@ -10,6 +10,9 @@ class AnnouncingBroker extends SharedStoreBroker {
   }
 }
 
+/** How long a broker waits for a store that is frozen, in milliseconds. The contract waits longer. */
+const BROKER_TIMEOUT_MS = 2_000;
+
 const CONNECTIONS = /was cut|is cut|was rewound|did not answer|interleave/;
 
 describe.each([
@@ -18,11 +21,11 @@ describe.each([
 ])('A broker whose store several processes share, and may fail in every way,%s', (_, StoreBroker, cases) => {
   let store = new SharedStore();
   const contract = brokerContract({
-    create: () => new StoreBroker(store),
+    create: () => new StoreBroker(store, BROKER_TIMEOUT_MS),
     shared: true,
     restart: () => {
       store = new SharedStore();
-      return new StoreBroker(store);
+      return new StoreBroker(store, BROKER_TIMEOUT_MS);
     },
     lose: (log) => store.lose(log),
     cut: (broker) => (broker as SharedStoreBroker).cut(),

@@ -15,8 +15,8 @@ export { SharedStore };
 
 /** How long a lost connection stays away, in milliseconds. */
 const RECONNECT_MS = 15;
-/** How long a command may take. It is longer than a busy machine needs, so that no command of a store that answers is late. */
-const TIMEOUT_MS = 2_000;
+/** How long a command may take, in milliseconds. No command of a store that answers takes so long, on the slowest machine. */
+const TIMEOUT_MS = 30_000;
 const MOST_PENDING = 5_000;
 const MOST_SENT = 100;
 
