@@ -1,14 +1,18 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { createParser } from 'eventsource-parser';
+import { APPEND } from '../../lib/redis/scripts.js';
 import { freePort } from '../support/nginx.js';
 import { realProcess } from '../support/real-process.js';
+import type { RedisServer } from '../support/redis-server.js';
 import { Program } from '../support/sample.js';
 import type { Received } from './delivery.audit.js';
 import type { Place } from './load.js';
@@ -201,8 +205,12 @@ export class PythonPublisher {
     });
   }
 
-  static async start(name: string, port: number): Promise<PythonPublisher> {
-    const program = Program.start('python3', [fileURLToPath(new URL('app/publish.py', import.meta.url)), String(port)]);
+  /** @param folder where the script that the package contains is written to */
+  static async start(name: string, { port, folder }: RedisServer): Promise<PythonPublisher> {
+    const script = join(folder, 'append.lua');
+    writeFileSync(script, APPEND.text);
+    const source = fileURLToPath(new URL('app/publish.py', import.meta.url));
+    const program = Program.start('python3', [source, String(port), script]);
     const publisher = new PythonPublisher(name, program);
     await program.until(/^ready$/m);
     return publisher;

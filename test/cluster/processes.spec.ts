@@ -27,7 +27,7 @@ describeWith('redis-server')(
       const env = { REDIS_URL: server.url };
       webs = await Promise.all(PROCESSES.map((each, index) => WebProcess.start(`web ${index}`, { ...each, ...env })));
       publisher = await PublisherProcess.start('worker', env);
-      python = await PythonPublisher.start('python', server.port);
+      python = await PythonPublisher.start('python', server);
     });
 
     beforeEach(async () => {

@@ -1,10 +1,10 @@
-"""A publisher in Python, with nothing but a socket: the commands of docs/redis.md.
+"""A publisher in Python, with nothing but a socket and the script of docs/redis.md.
 
-Reads keys from its input, one in each line, and publishes them as text. Prints the key and the id of the record, or the key and "unknown" or "rejected".
+Its arguments are the port of Redis and the path of append.lua. Reads keys from its input, one in each line, and publishes them as text. Prints the key,
+and the id of the record, "rejected" or "unknown".
 """
 import socket
 import sys
-import time
 
 LOG = "ns:{feed}"
 
@@ -18,33 +18,18 @@ class Redis:
         parts = [str(arg).encode() for arg in args]
         text = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         self.socket.sendall(b"*%d\r\n" % len(parts) + text)
-        return self.answer()
-
-    def answer(self):
         line = self.answers.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError("closed")
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"-":
-            raise RuntimeError(rest.decode())
-        if kind == b"$":
-            return None if rest == b"-1" else self.answers.read(int(rest) + 2)[:-2].decode()
-        if kind == b"*":
-            return [self.answer() for _ in range(int(rest))]
-        return rest.decode()
+        if line[:1] == b"-":
+            raise RuntimeError(line[1:-2].decode())
+        if line == b"$-1\r\n":
+            return None
+        return self.answers.read(int(line[1:-2]) + 2)[:-2].decode()
 
 
-def epoch_of(redis):
-    state = redis.command("XINFO", "STREAM", LOG)
-    fields = dict(zip(state[::2], state[1::2]))
-    return fields["last-generated-id"].split("-")[0]
-
-
-def append(redis, key):
-    id = epoch_of(redis) + "-*"
-    now = int(time.time() * 1000)
-    return redis.command("XADD", LOG, "NOMKSTREAM", "MAXLEN", "~", 100000, id, "d", key, "e", "text", "s", now)
-
+with open(sys.argv[2]) as file:
+    APPEND = file.read()
 
 redis = None
 print("ready", flush=True)
@@ -53,7 +38,7 @@ for line in sys.stdin:
     outcome = "rejected"
     try:
         redis = redis or Redis(int(sys.argv[1]))
-        outcome = append(redis, key) or "rejected"
+        outcome = redis.command("EVAL", APPEND, 1, LOG, "", 100000, "", 4, "d", key, "e", "text") or "rejected"
     except RuntimeError:
         # Redis has answered, and has not appended it.
         pass
