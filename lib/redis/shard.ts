@@ -174,6 +174,8 @@ export class Shard {
       for (const { appender } of this.logs.values()) {
         appender.flush();
       }
+      // What has ended the connection before has probably ended that of the tails, too.
+      this.tails.check();
     }
   }
 
