@@ -65,10 +65,12 @@ export class Store {
   private async rewind(log: string, count: number): Promise<void> {
     const admin = new Redis(this.server.port);
     const entries = await admin.xrange(streamOf(log), '-', '+');
-    await admin.del(streamOf(log));
+    // At once, since a broker would begin another epoch in the meantime.
+    const rewound = admin.multi().del(streamOf(log));
     for (const [id, fields] of entries.slice(0, -count)) {
-      await admin.xadd(streamOf(log), id, ...fields);
+      rewound.xadd(streamOf(log), id, ...fields);
     }
+    await rewound.exec();
     await admin.save();
     admin.disconnect();
     await this.server.restart();
