@@ -8,7 +8,7 @@ class PublisherModule {}
 const app = await NestFactory.createApplicationContext(
   {
     module: PublisherModule,
-    imports: [StreamingModule.forRoot({ broker: redisBroker() }), StreamingModule.registerHub({ name: 'feed' })],
+    imports: [StreamingModule.forRoot({ broker: redisBroker() }), StreamingModule.registerHub({ name: 'feed', role: 'publisher' })],
   },
   { logger: ['error', 'warn'] },
 );
