@@ -4,7 +4,7 @@ import { RedisBroker } from '../../lib/redis/index.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
 import type { Load } from './load.js';
 import { overlapping } from './overlapping.js';
-import { LOG, type Outcome, record, rejectedInLog, type SceneOptions, underLoad } from './scene.js';
+import { compareWithGuide, LOG, type Outcome, rejectedInLog, type SceneOptions, underLoad } from './scene.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 const HOST = '127.0.0.1';
@@ -29,10 +29,10 @@ async function fallBehind(master: RedisServer, replica: RedisServer): Promise<vo
 }
 
 async function check(name: string, server: RedisServer, outcome: Outcome, resets: 0 | 1): Promise<void> {
-  record(`${name.charAt(0).toUpperCase()}${name.slice(1)}`, outcome);
   expect(outcome.faults).toEqual([]);
   expect(outcome.resets).toEqual(outcome.resets.map(() => resets));
   expect(await rejectedInLog(server, outcome)).toEqual([]);
+  compareWithGuide(`${name.charAt(0).toUpperCase()}${name.slice(1)}`, outcome);
 }
 
 /** Starts three Sentinels that know each other, and the replica. */

@@ -2,7 +2,15 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { RedisServer } from '../support/redis-server.js';
 import { HubPlace } from './hub.place.js';
 import { overlapping } from './overlapping.js';
-import { LOG, record, redisBroker, rejectedInLog, type Scene, type SceneOptions, underLoad } from './scene.js';
+import {
+  compareWithGuide,
+  LOG,
+  redisBroker,
+  rejectedInLog,
+  type Scene,
+  type SceneOptions,
+  underLoad,
+} from './scene.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 interface World {
@@ -238,11 +246,10 @@ async function check({ name, resets, server: options = [], scene = {}, prepare, 
   try {
     await prepare?.(server);
     const outcome = await underLoad(proxy.url, scene, (scene) => run({ server, proxy, scene }));
-    record(`Redis ${name}`, outcome);
-
     expect(outcome.faults).toEqual([]);
     expect(outcome.resets).toEqual(outcome.resets.map(() => resets));
     expect(await rejectedInLog(server, outcome)).toEqual([]);
+    compareWithGuide(`Redis ${name}`, outcome);
   } finally {
     await proxy.stop();
     await server.stop();
