@@ -8,7 +8,10 @@ class PublisherModule {}
 const app = await NestFactory.createApplicationContext(
   {
     module: PublisherModule,
-    imports: [StreamingModule.forRoot({ broker: redisBroker() }), StreamingModule.registerHub({ name: 'feed', role: 'publisher' })],
+    imports: [
+      StreamingModule.forRoot({ broker: redisBroker() }),
+      StreamingModule.registerHub({ name: 'feed', role: 'publisher' }),
+    ],
   },
   { logger: ['error', 'warn'] },
 );
