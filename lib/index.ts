@@ -12,6 +12,7 @@ export { MemoryBroker } from './broker/memory.broker.js';
 export type { BrokerRoster } from './broker/roster.js';
 export type { StreamState } from './connection/lifecycle.js';
 export { StreamRegistry } from './connection/registry/stream-registry.js';
+export type { StreamGroup, StreamSnapshot } from './connection/registry/stream-tally.js';
 export type { StreamHooks } from './connection/stream-connection.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';

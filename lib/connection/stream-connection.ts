@@ -1,6 +1,5 @@
 import type { StreamEvent } from '../event/event.js';
 import type { FlushMark } from '../source/flush.js';
-import type { WireProtocol } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamLabels } from '../util/labels.js';
 import type { StreamState } from './lifecycle.js';
@@ -38,7 +37,7 @@ export abstract class StreamConnection<T = unknown> {
   abstract readonly format: string | undefined;
 
   /** The protocol of the client: `http/1.1` (also for HTTP/1.0), `http/2` or `websocket`. */
-  abstract readonly protocol: WireProtocol;
+  abstract readonly protocol: 'http/1.1' | 'http/2' | 'websocket';
 
   /** The `Last-Event-ID` of the client, or `undefined` if it has sent none. */
   abstract readonly lastEventId: string | undefined;
