@@ -138,7 +138,7 @@ export class Appender implements AppendOwner {
     const { server } = this.options;
     append.reject(
       append.sent
-        ? unknownOutcome(server, 'did not answer in time')
+        ? unknownOutcome(server, 'it did not answer in time')
         : (this.link.failure ?? unavailable(server, new Error('it did not answer in time'))),
     );
     while (this.queue[0]?.settled) {

@@ -136,8 +136,12 @@ async function connected(
 
 class IoRedisWire implements Wire {
   private corked = false;
+  /** The listeners of the channels. One listener of the client serves all of them. */
+  private readonly channels = new Map<string, (message: string) => void>();
 
-  constructor(private readonly client: IoRedis) {}
+  constructor(private readonly client: IoRedis) {
+    client.on('smessage', (channel: string, message: string) => this.channels.get(channel)?.(message));
+  }
 
   send(args: string[]): Promise<unknown> {
     this.cork();
@@ -145,11 +149,7 @@ class IoRedisWire implements Wire {
   }
 
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown> {
-    this.client.on('smessage', (from: string, message: string) => {
-      if (from === channel) {
-        listener(message);
-      }
-    });
+    this.channels.set(channel, listener);
     return this.client.ssubscribe(channel);
   }
 

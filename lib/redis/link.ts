@@ -60,7 +60,8 @@ export class Link {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.abandon?.('the broker is closed');
-    this.reject(this.error('the broker is closed'));
+    this.failure = this.error('the broker is closed');
+    this.reject(this.failure);
   }
 
   private async connect(): Promise<void> {

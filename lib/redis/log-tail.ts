@@ -12,8 +12,11 @@ interface Listening {
 export interface Tails {
   /** Whether records can arrive. */
   readonly connected: boolean;
-  /** Starts to receive a log, after the position of its tail. */
-  add(tail: LogTail): void;
+  /**
+   * Starts to receive a log, after the position of its tail. Resolves when its records arrive. Rejects if Redis refuses the connection or the subscription;
+   * another failure is repeated.
+   */
+  add(tail: LogTail): Promise<void>;
   remove(tail: LogTail): void;
   /** Called every few seconds, after the positions of the logs were found on another connection. */
   check(): void;

@@ -47,16 +47,15 @@ export class PubSubTail implements Tails {
     return this.subscriptions.size === 0 || this.link.connection !== undefined;
   }
 
-  add(tail: LogTail): void {
+  async add(tail: LogTail): Promise<void> {
     const subscription = { tail, held: undefined };
     this.subscriptions.set(tail.log.keys.stream, subscription);
     const { connection } = this.link;
     if (connection?.usable) {
-      this.subscribe(connection, subscription).catch((error: unknown) => connection.lose(textOf(error)));
-    } else {
-      // The new connection subscribes to all logs. An attempt that fails is repeated.
-      this.link.ready().catch(() => undefined);
+      await this.subscribe(connection, subscription).catch((error: unknown) => connection.lose(textOf(error)));
     }
+    // A new connection subscribes to all logs.
+    await this.link.ready();
   }
 
   remove(tail: LogTail): void {

@@ -37,7 +37,7 @@ export function unavailable(server: string, reason: unknown): StreamError {
 export function unknownOutcome(server: string, reason: string): StreamError {
   return new StreamError(
     'publish-unknown',
-    `${server} ${reason}: the event may or may not be in the log. Publish it again with the same "once"`,
+    `${server} has not confirmed the event, so that it may or may not be in the log: ${reason}. Publish it again with the same "once"`,
     SERVICE_UNAVAILABLE,
   );
 }

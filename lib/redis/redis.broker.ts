@@ -62,7 +62,11 @@ export class RedisBroker implements Broker {
     if (place) {
       return place.shard.reopen(place.log, retention);
     }
-    const opening = this.opening.get(name) ?? this.openFirst(name, retention);
+    const earlier = this.opening.get(name);
+    if (earlier) {
+      return earlier.then(() => this.open(name, retention));
+    }
+    const opening = this.openFirst(name, retention);
     this.opening.set(name, opening);
     return opening;
   }
@@ -84,10 +88,10 @@ export class RedisBroker implements Broker {
 
   /** Closes all connections at once. What waits to be appended is rejected. */
   close(): Promise<void> {
-    this.pending.close();
     for (const shard of this.shards.values()) {
       shard.close();
     }
+    this.pending.close();
     this.shards.clear();
     this.places.clear();
     return Promise.resolve();

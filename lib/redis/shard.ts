@@ -95,6 +95,8 @@ export class Shard {
       const connection = await this.connection();
       await checkPermissions(connection, log.keys, this.options.publishes);
       this.logs.set(log.name, { log, appender, tail: undefined });
+      // Not after a wait, as close() may be called in the meantime.
+      this.timer ??= setTimeout(this.check, CHECK_MS);
       await log.adopt(connection, true);
       await appender.adopt(connection);
     } catch (error) {
@@ -102,14 +104,15 @@ export class Shard {
       this.users--;
       throw this.errorOf(error);
     }
-    this.timer ??= setTimeout(this.check, CHECK_MS);
   }
 
   /** Opens a log again, with another retention. */
   async reopen(log: KnownLog, retention: BrokerRetention): Promise<void> {
-    log.retention = retention;
     try {
-      await log.adopt(await this.connection(), true);
+      const connection = await this.connection();
+      // Not before: a new connection takes over the retention that Redis has.
+      log.retention = retention;
+      await log.adopt(connection, true);
     } catch (error) {
       throw this.errorOf(error);
     }
@@ -131,7 +134,13 @@ export class Shard {
     const started = tail.add(listener, position);
     if (!open.tail) {
       open.tail = tail;
-      this.tails.add(tail);
+      try {
+        // If there is no connection in time, the tail starts when there is one.
+        await atMost(this.options.timeout, this.tails.add(tail));
+      } catch (error) {
+        await started.stop();
+        throw this.errorOf(error);
+      }
     }
     return started;
   }

@@ -55,16 +55,13 @@ export class TailReader implements Tails {
     return this.tails.size === 0 || this.link.connection !== undefined;
   }
 
-  add(tail: LogTail): void {
+  async add(tail: LogTail): Promise<void> {
     this.tails.set(tail.log.keys.stream, tail);
     if (this.reading) {
       this.options.wake();
     }
-    // An attempt that fails is repeated.
-    this.link.ready().then(
-      () => this.read(),
-      () => undefined,
-    );
+    await this.link.ready();
+    this.read();
   }
 
   remove(tail: LogTail): void {

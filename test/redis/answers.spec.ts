@@ -3,10 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
+import { createClient } from 'redis';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import { slotOf } from '../../lib/redis/log-keys.js';
 import { APPEND } from '../../lib/redis/scripts.js';
 import { range } from '../support/hub.js';
+import { realProcess } from '../support/real-process.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
 import { describeWith, toolPath } from '../support/tools.js';
 import { eventually } from './store.js';
@@ -238,20 +240,83 @@ describeWith('redis-server')('RedisBroker', () => {
     await own.stop();
   });
 
-  it('receives the records of many logs, also of those that are tailed while it waits', async () => {
-    const { broker } = await open();
-    const received = new Set<string>();
-    for (const n of range(1, 30)) {
-      await broker.open(`log ${n}`, RETENTION);
-      await broker.tail(`log ${n}`, (records) => records.forEach(({ data }) => void received.add(data)));
-    }
+  it('keeps as many records as the newest call of open() wants, also of calls at the same time, and of one without a connection', async () => {
+    const own = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always');
+    const broker = new RedisBroker({ url: own.url, trustRestarts: true });
+    brokers.push(broker);
+    const ttl = 3_600_000;
+    await Promise.all([broker.open('log', { limit: 10, ttl }), broker.open('log', { limit: 5, ttl })]);
+    await Promise.all(range(1, 20).map((n) => broker.append('log', { data: `${n}`, encoding: 'json' })));
+    expect(await broker.read('log', 0, 100)).toHaveLength(5);
 
-    await Promise.all(range(1, 30).map((n) => broker.append(`log ${n}`, { data: `${n}`, encoding: 'json' })));
+    await own.kill();
+    await eventually(() => !broker.status().connected);
+    const reopened = broker.open('log', { limit: 3, ttl });
+    await own.restart();
+    await reopened;
 
-    await eventually(() => received.size === 30);
-    // One connection appends, and one receives, whatever the number of logs.
-    expect((await server.cli('client', 'list')).split('\n')).toHaveLength(3);
+    expect(await broker.read('log', 0, 100)).toHaveLength(3);
+    await Promise.all(brokers.splice(0).map((each) => each.close()));
+    await own.stop();
   });
+
+  it('says that it is closed to the callers whose entries wait, whether they were sent or not', async () => {
+    const own = await RedisServer.start();
+    const { append, broker } = await open({ url: own.url });
+    own.freeze();
+    const sent = append(1);
+    const outcome = sent.catch((error: unknown) => error);
+    await broker.close();
+
+    expect(await outcome).toMatchObject({
+      code: 'publish-unknown',
+      message: expect.stringContaining('the broker is closed'),
+    });
+    own.thaw();
+    const other = await open({ url: own.url });
+    await own.kill();
+    await eventually(() => !other.broker.status().connected);
+    const waiting = other.append(2).catch((error: unknown) => error);
+    await other.broker.close();
+
+    expect(await waiting).toMatchObject({
+      code: 'broker-unavailable',
+      message: expect.stringContaining('the broker is closed'),
+    });
+    await own.stop();
+  });
+
+  it.each([
+    ['redis', 'read'],
+    ['redis', 'pubsub'],
+    ['ioredis', 'read'],
+    ['ioredis', 'pubsub'],
+  ] as const)(
+    'receives the records of many logs, also of those that are tailed while it waits (%s, tail: "%s")',
+    async (driver, tail) => {
+      const warnings: unknown[] = [];
+      const warn = ({ name }: Error): void => void warnings.push(name);
+      realProcess.on('warning', warn);
+      const { broker } = await open({
+        client: driver === 'redis' ? createClient({ url: server.url }) : new Redis(server.url, { lazyConnect: true }),
+        url: undefined,
+        tail,
+      });
+      const received = new Set<string>();
+      for (const n of range(1, 30)) {
+        await broker.open(`log ${n}`, RETENTION);
+        await broker.tail(`log ${n}`, (records) => records.forEach(({ data }) => void received.add(data)));
+      }
+
+      await Promise.all(range(1, 30).map((n) => broker.append(`log ${n}`, { data: `${n}`, encoding: 'json' })));
+
+      await eventually(() => received.size === 30);
+      // One connection appends, and one receives, whatever the number of logs.
+      expect((await server.cli('client', 'list')).split('\n')).toHaveLength(3);
+      realProcess.off('warning', warn);
+      expect(warnings).toEqual([]);
+    },
+  );
 });
 
 describeWith('redis-server')('The slot of a key', () => {

@@ -24,11 +24,12 @@ const SECRET = 'pass%2Fword-4711';
 const [, ACL = ''] =
   /^```text\n(user ns .*)\n```$/m.exec(readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8')) ?? [];
 
-/** Opens a log, and returns the error. */
+/** Opens a log, as a hub does, and returns the error. */
 async function failureOf(options: RedisBrokerOptions): Promise<Error> {
   const broker = new RedisBroker({ timeout: 1_000, ...options });
   try {
     await broker.open('log', RETENTION);
+    await broker.tail('log', () => undefined);
   } catch (error) {
     return error as Error;
   } finally {
@@ -171,6 +172,8 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
     }
     await server.cli('acl', 'setuser', `${name}`, 'reset', ...rules, '-spublish');
     expect((await failureOf({ client, tail: 'pubsub' })).message).toContain("'spublish'");
+    await server.cli('acl', 'setuser', `${name}`, 'reset', ...rules, '-ssubscribe');
+    expect((await failureOf({ client, tail: 'pubsub', timeout: 30_000 })).message).toContain("'ssubscribe'");
     await server.cli('acl', 'setuser', `${name}`, 'reset', ...rules);
     expect((await failureOf({ client, prefix: 'other' })).message).toContain('the key "other:{log}"');
     await server.stop();
