@@ -27,9 +27,7 @@ export class Sheet {
     if (this.running) {
       this.again = true;
     }
-    this.running ??= this.run().finally(() => {
-      this.running = undefined;
-    });
+    this.running ??= this.run();
     return this.running;
   }
 
@@ -40,10 +38,15 @@ export class Sheet {
   }
 
   private async run(): Promise<void> {
-    do {
-      this.again = false;
-      await this.store(this.figures());
-    } while (this.again);
+    try {
+      do {
+        this.again = false;
+        await this.store(this.figures());
+      } while (this.again);
+    } finally {
+      // In the turn of the last check of `again`: a call of put() after it starts another run.
+      this.running = undefined;
+    }
   }
 
   private async store(figures: Figures): Promise<void> {
