@@ -47,6 +47,8 @@ export class Cluster {
   private readonly counted = new Map<string, { readonly sheet: Sheet; at: number }>();
   private timer: NodeJS.Timeout | undefined;
   private failing = false;
+  /** Whether this process is leaving, so that it stores nothing in the roster any more. */
+  private leaving = false;
 
   private constructor(
     private readonly roster: BrokerRoster,
@@ -107,7 +109,7 @@ export class Cluster {
   onClose({ labels, answer }: CloseCommand): void {
     checkLabels(labels, 'The command of another process');
     this.answers.set(answer, { figure: this.closeStreams(labels) + 1, at: Date.now() });
-    void this.watch(this.membership.put());
+    this.store(this.membership);
   }
 
   /** Called by the control log. */
@@ -116,12 +118,13 @@ export class Cluster {
     const counted = this.counted.get(hub) ?? { sheet: new Sheet(this.roster, hub, this.id, figures), at: 0 };
     counted.at = Date.now();
     this.counted.set(hub, counted);
-    void this.watch(counted.sheet.put());
+    this.store(counted.sheet);
   }
 
   /** Leaves the processes that share the broker. */
   async leave(): Promise<void> {
     clearInterval(this.timer);
+    this.leaving = true;
     const sheets = [this.membership, ...[...this.counted.values()].map(({ sheet }) => sheet)];
     this.counted.clear();
     await atMost(LEAVE_MS, this.watch(Promise.all(sheets.map((sheet) => sheet.remove()))));
@@ -140,14 +143,20 @@ export class Cluster {
         this.answers.delete(name);
       }
     }
-    void this.watch(this.membership.put());
+    this.store(this.membership);
     for (const [hub, { sheet, at }] of this.counted) {
       if (now - at > COUNTED_MS) {
         this.counted.delete(hub);
         void this.watch(sheet.remove());
       } else {
-        void this.watch(sheet.put());
+        this.store(sheet);
       }
+    }
+  }
+
+  private store(sheet: Sheet): void {
+    if (!this.leaving) {
+      void this.watch(sheet.put());
     }
   }
 

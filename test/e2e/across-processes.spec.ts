@@ -1,4 +1,5 @@
 import { Controller, Param, Req, UseGuards } from '@nestjs/common';
+import { Cluster } from '../../lib/cluster/cluster.js';
 import {
   type Broker,
   type BrokerEntry,
@@ -13,6 +14,7 @@ import {
   type StreamHooks,
   StreamingModule,
 } from '../../lib/index.js';
+import { SharedRoster } from '../contract/shared-roster.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
 import { hubOf, joined, SSE } from '../support/hub.js';
@@ -304,4 +306,37 @@ it('A hub may not have the name of a log of the package', () => {
       message: expect.stringContaining('must not begin with "~"') as string,
     }),
   );
+});
+
+it('A process that has left the roster of its broker does not come back to it to answer a late command', async () => {
+  const roster = new SharedRoster();
+  const broker = Object.assign(new MemoryBroker(), { roster });
+  const join = (): Promise<Cluster> =>
+    Cluster.join(
+      broker,
+      () => undefined,
+      () => undefined,
+    );
+  const [one, other] = [await join(), await join()];
+  const { put } = roster;
+  const late = deferred();
+  roster.put = async (...args) => {
+    const known = await put.apply(roster, args);
+    const [, , , ttl] = args;
+    if (ttl === 0) {
+      roster.put = put;
+      void other.closeElsewhere({ user: 'u1' });
+      await late.promise;
+    }
+    return known;
+  };
+  one.closeStreams = () => {
+    late.resolve();
+    return 0;
+  };
+
+  await one.leave();
+  await other.leave();
+
+  expect((await roster.list('~control', [])).size).toBe(0);
 });
