@@ -30,11 +30,11 @@ export class Http1Client extends BodyClient {
 
   private read(response: IncomingMessage): void {
     this.answeredWith(response.statusCode ?? 0, response.headers);
-    response.on('error', () => this.endedAs('broken'));
     this.source = response;
     if (response.headers['content-encoding'] === 'gzip') {
       this.unzip(response);
     } else {
+      response.on('error', () => this.endedAs('broken'));
       response.setEncoding('utf8').on('data', this.body);
       response.on('close', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     }
@@ -47,7 +47,8 @@ export class Http1Client extends BodyClient {
     gunzip.on('end', () => this.bodyEnded(response.complete ? 'complete' : 'broken'));
     // Not piped: pipe() loses the data that waits in a response that is cut off.
     response.on('data', (data: Buffer) => gunzip.write(data));
-    // Also after a body that is cut off: the data that arrived before is decoded.
+    // Also after a body that is cut off: the data that arrived before is decoded first.
+    response.on('error', () => undefined);
     response.on('close', () => gunzip.end());
   }
 }
