@@ -8,9 +8,8 @@ export class LogKeys {
   readonly run: string;
 
   constructor(prefix: string, log: string) {
-    // Redis does not use empty braces, so that the name of a log may not begin with "}".
-    const tag = /^[}%]/.test(log) ? `%${log}` : log;
-    this.stream = `${prefix}:{${tag}}`;
+    // Without another "}", a key of one log is never one of another log, and the braces are not empty, which Redis would not use.
+    this.stream = `${prefix}:{${log.replace(/[%}]/g, encodeURIComponent)}}`;
     this.run = `${this.stream}:run`;
   }
 

@@ -67,7 +67,7 @@ const WHERE = 'new RedisBroker()';
 const url: Check = (value) =>
   typeof value === 'string' && isRedisUrl(value)
     ? undefined
-    : 'must be the URL of a Redis, such as "redis://localhost:6379"';
+    : 'must be the URL of a Redis, such as "redis://localhost:6379". Encode special characters of the password with encodeURIComponent()';
 
 const CHECKS = keys<RedisBrokerOptions>({
   url,
@@ -84,7 +84,9 @@ const CHECKS = keys<RedisBrokerOptions>({
 
 function isRedisUrl(value: string): boolean {
   try {
-    const { protocol, hostname, pathname } = new URL(value);
+    const { protocol, username, password, hostname, pathname } = new URL(value);
+    // Throws if the driver could not decode them.
+    decodeURIComponent(username + password);
     return /^rediss?:$/.test(protocol) && hostname !== '' && /^\/?\d*$/.test(pathname);
   } catch {
     return false;

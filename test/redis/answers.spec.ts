@@ -286,6 +286,22 @@ describeWith('redis-server')('RedisBroker', () => {
     await own.stop();
   });
 
+  it.each(['log}:once:1', 'log}:run', '}', '%', '%7D', 'log%7D:once:1'])(
+    'keeps the keys of a log apart from those of the log %j',
+    async (name) => {
+      const { append } = await open();
+      const other = await open({}, name);
+
+      await append(1, '1}');
+      await append(2, '1');
+      await other.append(3, '1}');
+      const again = await append(2, '1');
+
+      expect(again.offset).toBe(2);
+      expect((await other.broker.read(name, 0, 10)).map(({ data }) => data)).toEqual(['3']);
+    },
+  );
+
   it.each([
     ['redis', 'read'],
     ['redis', 'pubsub'],

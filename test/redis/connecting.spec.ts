@@ -59,6 +59,14 @@ describe('new RedisBroker()', () => {
     [{ url: `http://user:${SECRET}@localhost` }, '"url" must be the URL of a Redis, such as "redis://localhost:6379"'],
     [{ url: `redis://user:${SECRET}@host:port` }, '"url" must be the URL of a Redis, such as "redis://localhost:6379"'],
     [{ url: 'redis://localhost/db' }, '"url" must be the URL of a Redis, such as "redis://localhost:6379"'],
+    [
+      { url: `redis://user:${SECRET}%@localhost` },
+      'Encode special characters of the password with encodeURIComponent()',
+    ],
+    [
+      { url: `redis://${SECRET}%zz:x@localhost` },
+      'Encode special characters of the password with encodeURIComponent()',
+    ],
     [{ client: 'redis://localhost' }, '"client" must be a client of redis or ioredis'],
     [{ client: {} }, '"client" must be a client of the package redis'],
     [{ url: 'redis://localhost', tial: 'read' }, 'has an unknown option "tial". Did you mean "tail"?'],
