@@ -18,6 +18,16 @@ export class LogKeys {
     return `${this.stream}:once:${once}`;
   }
 
+  /** A hash with the processes in the roster of the log, and the times at which they expire. */
+  get who(): string {
+    return `${this.stream}:who`;
+  }
+
+  /** A hash with the figures of one process in the roster. */
+  figures(process: string): string {
+    return `${this.who}:${process}`;
+  }
+
   /** A stream that ends a blocking read of one process. */
   wake(process: string): string {
     return `${this.stream}:wake:${process}`;

@@ -4,7 +4,7 @@ import type { Connection } from './connection.js';
 import type { LogKeys } from './log-keys.js';
 
 /** The commands that the broker uses, with arguments that change nothing. */
-function harmlessCommands({ stream, run, once, wake }: Probes, publishes: boolean): string[][] {
+function harmlessCommands({ stream, run, once, wake, who }: Probes, publishes: boolean): string[][] {
   const commands = [
     ['INFO', 'server'],
     ['TIME'],
@@ -14,12 +14,17 @@ function harmlessCommands({ stream, run, once, wake }: Probes, publishes: boolea
     ['SET', once, '', 'XX'],
     // Redis refuses this id, after it has checked the permissions.
     ['XADD', stream, 'NOMKSTREAM', '0-0', 'd', ''],
+    ['HGETALL', who],
+    ['HMGET', who, ''],
+    ['HDEL', who, ''],
+    // A value is missing.
+    ['HSET', who, '', '', ''],
+    ['DEL', wake],
+    ['PEXPIRE', wake, '1'],
     ['EVAL', 'return 0', '0'],
     ['EVALSHA', '', '0'],
   ];
-  return publishes
-    ? [...commands, ['SPUBLISH', stream, '']]
-    : [...commands, ['XREAD', 'STREAMS', stream, '0'], ['PEXPIRE', wake, '1']];
+  return publishes ? [...commands, ['SPUBLISH', stream, '']] : [...commands, ['XREAD', 'STREAMS', stream, '0']];
 }
 
 interface Probes {
@@ -27,6 +32,7 @@ interface Probes {
   readonly run: string;
   readonly once: string;
   readonly wake: string;
+  readonly who: string;
 }
 
 /**
@@ -34,7 +40,7 @@ interface Probes {
  * @throws {StreamError} if one is not permitted
  */
 export async function checkPermissions(connection: Connection, keys: LogKeys, publishes: boolean): Promise<void> {
-  const probes = { stream: keys.stream, run: keys.run, once: keys.once(''), wake: keys.wake('') };
+  const probes = { stream: keys.stream, run: keys.run, once: keys.once(''), wake: keys.wake(''), who: keys.who };
   const answers = harmlessCommands(probes, publishes).map(async (command) => {
     try {
       await connection.request(command);

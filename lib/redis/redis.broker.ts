@@ -9,12 +9,15 @@ import type {
   BrokerStatus,
   BrokerTail,
 } from '../broker/broker.js';
+import type { BrokerRoster } from '../broker/roster.js';
 import { PendingAppends } from './append.js';
 import type { Driver } from './driver.js';
 import { driverOf } from './drivers.js';
 import { KnownLog } from './known-log.js';
 import { LogKeys, slotOf } from './log-keys.js';
 import { type RedisBrokerOptions, type RedisBrokerSettings, settingsOf } from './redis-broker.options.js';
+import { unavailable } from './redis-errors.js';
+import { RedisRoster } from './redis-roster.js';
 import { Shard } from './shard.js';
 
 /** A log that is open, and the shard that it lives in. */
@@ -35,6 +38,8 @@ interface Place {
 export class RedisBroker implements Broker {
   /** How long Redis remembers `once` of an event, in milliseconds. */
   readonly onceWindow: number;
+  /** Keeps the figures of every process in Redis. */
+  readonly roster: BrokerRoster;
   private readonly settings: RedisBrokerSettings;
   private readonly driver: Driver;
   private readonly pending: PendingAppends;
@@ -43,6 +48,7 @@ export class RedisBroker implements Broker {
   private readonly places = new Map<string, Place>();
   private readonly opening = new Map<string, Promise<void>>();
   private readonly createdAt = Date.now();
+  private closed = false;
 
   /** @throws a `StreamError` with the code `invalid-option` */
   constructor(options: RedisBrokerOptions) {
@@ -51,6 +57,7 @@ export class RedisBroker implements Broker {
     const { pending, timeout, onceWindow } = this.settings;
     this.pending = new PendingAppends(pending, timeout, this.driver.server);
     this.onceWindow = onceWindow;
+    this.roster = new RedisRoster(this.settings.prefix, (keys) => this.shardOf(keys));
   }
 
   /**
@@ -88,6 +95,7 @@ export class RedisBroker implements Broker {
 
   /** Closes all connections at once. What waits to be appended is rejected. */
   close(): Promise<void> {
+    this.closed = true;
     for (const shard of this.shards.values()) {
       shard.close();
     }
@@ -114,21 +122,39 @@ export class RedisBroker implements Broker {
     const { prefix, trustRestarts } = this.settings;
     const keys = new LogKeys(prefix, name);
     const log = new KnownLog(name, keys, retention, trustRestarts);
-    const place = this.driver.cluster ? `${slotOf(keys.stream)}` : '';
-    const shard = this.shards.get(place) ?? this.newShard(keys);
-    this.shards.set(place, shard);
     try {
-      await shard.open(log);
+      const shard = this.shardOf(keys);
+      await this.openIn(shard, log);
       this.places.set(name, { log, shard });
-    } catch (error) {
-      if (shard.idle) {
-        shard.close();
-        this.shards.delete(place);
-      }
-      throw error;
     } finally {
       this.opening.delete(name);
     }
+  }
+
+  private async openIn(shard: Shard, log: KnownLog): Promise<void> {
+    try {
+      await shard.open(log);
+    } catch (error) {
+      if (shard.idle) {
+        shard.close();
+        this.shards.delete(this.placeOf(log.keys));
+      }
+      throw error;
+    }
+  }
+
+  private placeOf({ stream }: LogKeys): string {
+    return this.driver.cluster ? `${slotOf(stream)}` : '';
+  }
+
+  private shardOf(keys: LogKeys): Shard {
+    if (this.closed) {
+      throw unavailable(this.driver.server, 'the broker is closed');
+    }
+    const place = this.placeOf(keys);
+    const shard = this.shards.get(place) ?? this.newShard(keys);
+    this.shards.set(place, shard);
+    return shard;
   }
 
   private newShard(keys: LogKeys): Shard {

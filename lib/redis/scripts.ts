@@ -173,3 +173,44 @@ while #found < count and size < tonumber(ARGV[5]) do
 end
 return found
 `);
+
+/**
+ * Stores figures of a process in the roster of a log, and removes processes whose time is over.
+ *
+ * KEYS: the hash with the times at which processes expire; the hash with the figures of the process.
+ * ARGV: the process; how long it is listed, in milliseconds, or 0 to remove it; names and figures, of which a figure of 0 is removed.
+ * Returns 1 if the process was in the roster, and otherwise 0.
+ */
+export const PUT_FIGURES = script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ttl = tonumber(ARGV[2])
+local known, longest = 0, ttl
+local listed = redis.call('HGETALL', KEYS[1])
+for i = 1, #listed, 2 do
+  local left = tonumber(listed[i + 1]) - now
+  if left <= 0 then
+    redis.call('HDEL', KEYS[1], listed[i])
+  else
+    longest = math.max(longest, left)
+    if listed[i] == ARGV[1] then known = 1 end
+  end
+end
+
+if known == 0 or ttl == 0 then redis.call('DEL', KEYS[2]) end
+if ttl == 0 then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+  return known
+end
+for i = 3, #ARGV, 2 do
+  if ARGV[i + 1] == '0' then
+    redis.call('HDEL', KEYS[2], ARGV[i])
+  else
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + ttl))
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', longest))
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return known
+`);

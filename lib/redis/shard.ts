@@ -17,7 +17,7 @@ import { LogTail, type Tails } from './log-tail.js';
 import { checkPermissions } from './permissions.js';
 import { PubSubTail } from './pubsub-tail.js';
 import { unavailable } from './redis-errors.js';
-import { READ } from './scripts.js';
+import { READ, type Script } from './scripts.js';
 import { recordsOf, type StreamEntries } from './stream-id.js';
 import { TailReader } from './tail-reader.js';
 
@@ -148,9 +148,22 @@ export class Shard {
   async read({ keys, retention }: KnownLog, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const expired = Number.isFinite(retention.ttl) ? Date.now() - retention.ttl : 0;
     const args = [after, count, retention.limit, expired, PAGE_CHARACTERS].map(String);
+    return recordsOf((await this.run(READ, [keys.stream], ...args)) as StreamEntries);
+  }
+
+  /** Runs a script. @throws {StreamError} if Redis cannot be reached in time, or refuses it */
+  async run(script: Script, keys: readonly string[], ...args: readonly string[]): Promise<unknown> {
     try {
-      const connection = await this.connection();
-      return recordsOf((await connection.run(READ, [keys.stream], ...args)) as StreamEntries);
+      return await (await this.connection()).run(script, keys, ...args);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
+  }
+
+  /** Sends a command. @throws {StreamError} if Redis cannot be reached in time, or refuses it */
+  async request(args: string[]): Promise<unknown> {
+    try {
+      return await (await this.connection()).request(args);
     } catch (error) {
       throw this.errorOf(error);
     }

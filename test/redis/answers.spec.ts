@@ -240,6 +240,22 @@ describeWith('redis-server')('RedisBroker', () => {
     await own.stop();
   });
 
+  it('keeps the newest figures of processes, and no log of them, for a limited time', async () => {
+    const { broker } = await open();
+    for (const n of range(1, 3)) {
+      await broker.roster.put('other', 'one', new Map([['size', n]]), 10_000);
+    }
+    await broker.roster.put('other', 'two', new Map([['size', 4]]), 1_000);
+
+    const keys = ['ns:{other}:who', 'ns:{other}:who:one', 'ns:{other}:who:two'];
+    expect((await server.cli('keys', 'ns:{other}*')).split('\n').toSorted()).toEqual(keys);
+    const times = await Promise.all(keys.map(async (key) => Number(await server.cli('pttl', key))));
+    const [all = 0, one = 0, two = 0] = times;
+    expect(all).toBeGreaterThanOrEqual(one);
+    expect(one).toBeGreaterThan(1_000);
+    expect(two).toBeLessThanOrEqual(1_000);
+  });
+
   it('keeps as many records as the newest call of open() wants, also of calls at the same time, and of one without a connection', async () => {
     const own = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always');
     const broker = new RedisBroker({ url: own.url, trustRestarts: true });

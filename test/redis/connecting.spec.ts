@@ -170,6 +170,11 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
       'evalsha',
       'xread',
       'pexpire',
+      'del',
+      'hset',
+      'hdel',
+      'hmget',
+      'hgetall',
     ];
     const client = new Redis(`redis://${name}:secret@127.0.0.1:${server.port}`, { lazyConnect: true });
 
@@ -255,6 +260,10 @@ describeWith('redis-server')('RedisBroker', () => {
     await Promise.all([broker.close(), opening.close()]);
 
     await expect(opened).rejects.toMatchObject({ code: 'broker-unavailable' });
+    await expect(broker.roster.put('log', 'late', new Map(), 1_000)).rejects.toMatchObject({
+      code: 'broker-unavailable',
+      message: expect.stringContaining('the broker is closed') as string,
+    });
     await eventually(async () => (await server.cli('client', 'list')).split('\n').length === 1);
     realProcess.off('warning', warn);
     expect(warnings).toEqual([]);

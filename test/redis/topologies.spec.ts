@@ -87,6 +87,10 @@ describeWith('redis-server')('RedisBroker with a Cluster', () => {
       await eventually(() => logs.every((log) => received.get(log)?.at(-1) === 3));
       expect([...epochs.values()].some(({ size }) => size === 2)).toBe(true);
       expect(broker.status()).toMatchObject({ connected: true, behindMs: 0 });
+      for (const log of ['not open', ...logs]) {
+        await broker.roster.put(log, name.replace(/\W/g, '_'), new Map([['size', 7]]), 60_000);
+        expect([...(await broker.roster.list(log, ['size'])).values()]).toContainEqual(new Map([['size', 7]]));
+      }
       await broker.close();
     },
   );
