@@ -4,7 +4,7 @@ import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
 import { Connection } from './connection.js';
 import type { Driver, OnLost, Wire } from './driver.js';
-import { isRefusal, unavailable } from './redis-errors.js';
+import { isRefusal, unavailable, unusable } from './redis-errors.js';
 
 /** The first wait before another attempt to connect, and the longest, in milliseconds. */
 const FIRST_WAIT_MS = 50;
@@ -162,8 +162,7 @@ async function checkVersion(connection: Connection, server: string): Promise<voi
   const info = String(await connection.request(['INFO', 'server']));
   const [, version = ''] = /^(?:valkey|redis)_version:(\S+)/m.exec(info) ?? [];
   if (Number.parseInt(version, 10) < OLDEST_VERSION) {
-    throw new StreamError(
-      'broker-unavailable',
+    throw unusable(
       `${server} has version ${version}: RedisBroker needs Redis ${OLDEST_VERSION}.0 or Valkey 7.2, or newer`,
     );
   }

@@ -1,7 +1,7 @@
 import { textOf } from '../util/error-text.js';
-import { StreamError } from '../util/errors.js';
 import type { Connection } from './connection.js';
 import type { LogKeys } from './log-keys.js';
+import { unusable } from './redis-errors.js';
 
 /** The commands that the broker uses, with arguments that change nothing. */
 function harmlessCommands({ stream, run, once, wake, who }: Probes, publishes: boolean): string[][] {
@@ -47,8 +47,7 @@ export async function checkPermissions(connection: Connection, keys: LogKeys, pu
     } catch (error) {
       // Other answers, such as that the log does not exist, are fine.
       if (textOf(error).startsWith('NOPERM')) {
-        throw new StreamError(
-          'broker-unavailable',
+        throw unusable(
           `The user of Redis may not use ${command[0]} for the key "${keys.stream}": ${textOf(error)}. See "Permissions" in the guide "Redis"`,
         );
       }

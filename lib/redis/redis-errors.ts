@@ -30,7 +30,12 @@ export function isRefusal(error: unknown): boolean {
 
 /** The event was not appended. */
 export function unavailable(server: string, reason: unknown): StreamError {
-  return new StreamError('broker-unavailable', `${server} ${reasonOf(reason)}`, SERVICE_UNAVAILABLE);
+  return unusable(`${server} ${reasonOf(reason)}`);
+}
+
+/** Redis can be reached, and cannot be used. */
+export function unusable(message: string): StreamError {
+  return new StreamError('broker-unavailable', message, SERVICE_UNAVAILABLE);
 }
 
 /** The event may or may not have been appended. */

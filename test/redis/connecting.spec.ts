@@ -140,6 +140,7 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
 
     const error = await failureOf({ url: server.url, timeout: 30_000 });
 
+    expect(error).toMatchObject({ code: 'broker-unavailable', statusCode: 503 });
     expect(error.message).toMatch(
       /^Redis at 127\.0\.0\.1:\d+ has version 5\.0\.7: RedisBroker needs Redis 7\.0 or Valkey 7\.2, or newer$/,
     );
@@ -181,6 +182,7 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
     for (const command of needed) {
       await server.cli('acl', 'setuser', `${name}`, 'reset', ...rules, `-${command}`);
       const error = await failureOf({ client, timeout: 30_000 });
+      expect(error).toMatchObject({ code: 'broker-unavailable', statusCode: 503 });
       expect(error.message.toLowerCase()).toContain(`'${command}'`);
     }
     await server.cli('acl', 'setuser', `${name}`, 'reset', ...rules, '-spublish');
