@@ -62,9 +62,33 @@ return found(new .. '-0')
  * KEYS: the stream; optionally the key that stands for the record: if it was used before, nothing is appended.
  * ARGV: the epoch, or empty for the present one; how many records the stream keeps; the channel to publish the record on, or empty;
  * the number of the arguments that follow with fields and values; these; with the second key, how long to remember it, in milliseconds.
- * Returns the id of the record: epoch, hyphen, offset. Nil if the log does not exist in this epoch.
+ * Returns the id of the record: epoch, hyphen, offset. Nil if the log does not exist in this epoch. A record without a time comes from another
+ * program: an error is returned if a hub could not deliver it.
  */
 export const APPEND = script(`
+-- Every subscriber of a hub reads the record, so it has to be one that the hub itself would write.
+local function problemOf(fields)
+  local given = { e = 'json' }
+  for i = 1, #fields - 1, 2 do given[fields[i]] = fields[i + 1] end
+  local data, encoding, topic = given.d, given.e, given.o
+  if not data then return 'the field d, the data, is missing' end
+  if encoding == 'json' then
+    local before = cjson.decode_invalid_numbers()
+    cjson.decode_invalid_numbers(false)
+    local valid = pcall(cjson.decode, data)
+    cjson.decode_invalid_numbers(before)
+    if not valid or string.find(data, '[%z\\1-\\31]') then return 'the data is not JSON on one line' end
+  elseif encoding == 'base64' then
+    if not string.find(data, '^[%w+/]*=?=?$') then return 'the data is not base64' end
+  elseif encoding ~= 'text' then
+    return 'the field e, the encoding, is json, text or base64'
+  end
+  if given.y and string.find(given.y, '[\\r\\n]') then return 'the field y, the type, contains CR or LF' end
+  if topic and (topic == '' or #topic > 1024 or string.find(topic, '[%z\\1-\\31\\127]')) then
+    return 'the field o, the topic, is 1 to 1024 bytes without control characters'
+  end
+end
+
 local epoch = ARGV[1]
 if epoch == '' or KEYS[2] then
   local state = redis.pcall('XINFO', 'STREAM', KEYS[1])
@@ -94,6 +118,8 @@ for i = 5, 4 + count do
   if i % 2 == 1 and ARGV[i] == 's' then timed = true end
 end
 if not timed then
+  local problem = problemOf(fields)
+  if problem then return redis.error_reply('ERR ' .. problem) end
   local time = redis.call('TIME')
   fields[#fields + 1] = 's'
   fields[#fields + 1] = time[1] .. string.format('%03d', math.floor(time[2] / 1000))

@@ -148,6 +148,47 @@ describeWith('redis-server')('RedisBroker', () => {
     rmSync(folder, { recursive: true });
   });
 
+  const appendRaw = (...fields: string[]): Promise<string> =>
+    server.cli('eval', APPEND.text, '1', STREAM, '', '4096', '', `${fields.length}`, ...fields);
+
+  it.each([
+    ['the data is not JSON on one line', ['d', 'not json', 'e', 'json']],
+    ['the data is not JSON on one line', ['d', '', 'e', 'json']],
+    ['the data is not JSON on one line', ['d', '{"price":NaN}', 'e', 'json']],
+    ['the data is not JSON on one line', ['d', '{\n  "price": 1\n}', 'e', 'json']],
+    ['the data is not JSON on one line', ['d', '"two\nlines"']],
+    ['the data is not base64', ['d', '@', 'e', 'base64']],
+    ['the field d, the data, is missing', ['e', 'json']],
+    ['the field e, the encoding, is json, text or base64', ['d', '1', 'e', 'xml']],
+    ['the field y, the type, contains CR or LF', ['d', '1', 'e', 'json', 'y', 'price\ndata: 2']],
+    ['the field o, the topic, is 1 to 1024 bytes without control characters', ['d', '1', 'e', 'json', 'o', '']],
+    ['the field o, the topic, is 1 to 1024 bytes without control characters', ['d', '1', 'e', 'json', 'o', 'eu\n']],
+  ])(
+    'its script answers to a program in another language that %s, and appends nothing: %j',
+    async (problem, fields) => {
+      const { append, broker } = await open();
+
+      expect(await appendRaw(...fields).catch(String)).toContain(`ERR ${problem}`);
+
+      await append(1);
+      expect(await broker.read('log', 0, 10)).toMatchObject([{ offset: 1, data: '1' }]);
+    },
+  );
+
+  it.each([
+    ['d', '{"price":1.5e3,"ok":[true,null]}', 'e', 'json', 'o', 'eu/ü', 'y', '', 'k', 'a\nb'],
+    ['d', 'two\nlines', 'e', 'text'],
+    ['d', '', 'e', 'text'],
+    ['d', 'AP8=', 'e', 'base64'],
+  ])('its script appends what a program in another language may publish: %j %j', async (...fields) => {
+    const { received } = await open();
+
+    await appendRaw(...fields);
+
+    await eventually(() => received.length === 1);
+    expect(received).toEqual([fields[1]]);
+  });
+
   it('appends an entry again with the same once after onceWindow', async () => {
     const { append, broker } = await open({ onceWindow: 50 });
     const first = await append(1, 'key');
