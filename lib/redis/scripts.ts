@@ -84,6 +84,9 @@ local function problemOf(fields)
     return 'the field e, the encoding, is json, text or base64'
   end
   if given.y and string.find(given.y, '[\\r\\n]') then return 'the field y, the type, contains CR or LF' end
+  -- Clients take these for events of the hub itself.
+  local own = { reset = true, lagged = true, position = true, shutdown = true }
+  if given.y and own[given.y] then return 'the field y, the type, is one of the events of hubs' end
   if topic and (topic == '' or #topic > 1024 or string.find(topic, '[%z\\1-\\31\\127]')) then
     return 'the field o, the topic, is 1 to 1024 bytes without control characters'
   end

@@ -161,6 +161,7 @@ describeWith('redis-server')('RedisBroker', () => {
     ['the field d, the data, is missing', ['e', 'json']],
     ['the field e, the encoding, is json, text or base64', ['d', '1', 'e', 'xml']],
     ['the field y, the type, contains CR or LF', ['d', '1', 'e', 'json', 'y', 'price\ndata: 2']],
+    ['the field y, the type, is one of the events of hubs', ['d', '{}', 'e', 'json', 'y', 'reset']],
     ['the field o, the topic, is 1 to 1024 bytes without control characters', ['d', '1', 'e', 'json', 'o', '']],
     ['the field o, the topic, is 1 to 1024 bytes without control characters', ['d', '1', 'e', 'json', 'o', 'eu\n']],
   ])(
