@@ -6,11 +6,14 @@ export class LogKeys {
   readonly stream: string;
   /** Has the `run_id` of the server that last had the stream. */
   readonly run: string;
+  /** Has the processes in the roster. */
+  readonly who: string;
 
   constructor(prefix: string, log: string) {
     // Without another "}", a key of one log is never one of another log, and the braces are not empty, which Redis would not use.
     this.stream = `${prefix}:{${log.replace(/[%}]/g, encodeURIComponent)}}`;
     this.run = `${this.stream}:run`;
+    this.who = `${this.stream}:who`;
   }
 
   /** Has the id of the record that was appended with this `once`. */
@@ -18,12 +21,7 @@ export class LogKeys {
     return `${this.stream}:once:${once}`;
   }
 
-  /** A hash with the processes in the roster of the log, and the times at which they expire. */
-  get who(): string {
-    return `${this.stream}:who`;
-  }
-
-  /** A hash with the figures of one process in the roster. */
+  /** Has the figures of one process in the roster. */
   figures(process: string): string {
     return `${this.who}:${process}`;
   }

@@ -4,7 +4,7 @@ import type { LogKeys } from './log-keys.js';
 import { unusable } from './redis-errors.js';
 
 /** The commands that the broker uses, with arguments that change nothing. */
-function harmlessCommands({ stream, run, once, wake, who }: Probes, publishes: boolean): string[][] {
+function harmlessCommands({ stream, run, once, who, figures }: Probes, publishes: boolean): string[][] {
   const commands = [
     ['INFO', 'server'],
     ['TIME'],
@@ -14,15 +14,16 @@ function harmlessCommands({ stream, run, once, wake, who }: Probes, publishes: b
     ['SET', once, '', 'XX'],
     // Redis refuses this id, after it has checked the permissions.
     ['XADD', stream, 'NOMKSTREAM', '0-0', 'd', ''],
-    ['HGETALL', who],
-    ['HMGET', who, ''],
-    ['HDEL', who, ''],
-    // A value is missing.
-    ['HSET', who, '', '', ''],
-    ['DEL', wake],
-    ['PEXPIRE', wake, '1'],
     ['EVAL', 'return 0', '0'],
     ['EVALSHA', '', '0'],
+    // The value is missing.
+    ['HSET', figures, 'f', '0', 'f'],
+    ['HDEL', figures, 'f'],
+    ['HMGET', figures, 'f'],
+    ['PEXPIRE', figures, '1'],
+    ['ZADD', who, 'XX', '0', ''],
+    ['ZRANGE', who, '0', '0'],
+    ['ZREMRANGEBYSCORE', who, '1', '0'],
   ];
   return publishes ? [...commands, ['SPUBLISH', stream, '']] : [...commands, ['XREAD', 'STREAMS', stream, '0']];
 }
@@ -31,8 +32,8 @@ interface Probes {
   readonly stream: string;
   readonly run: string;
   readonly once: string;
-  readonly wake: string;
   readonly who: string;
+  readonly figures: string;
 }
 
 /**
@@ -40,7 +41,8 @@ interface Probes {
  * @throws {StreamError} if one is not permitted
  */
 export async function checkPermissions(connection: Connection, keys: LogKeys, publishes: boolean): Promise<void> {
-  const probes = { stream: keys.stream, run: keys.run, once: keys.once(''), wake: keys.wake(''), who: keys.who };
+  const { stream, run, who } = keys;
+  const probes = { stream, run, once: keys.once(''), who, figures: keys.figures('') };
   const answers = harmlessCommands(probes, publishes).map(async (command) => {
     try {
       await connection.request(command);

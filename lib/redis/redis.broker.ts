@@ -17,7 +17,7 @@ import { KnownLog } from './known-log.js';
 import { LogKeys, slotOf } from './log-keys.js';
 import { type RedisBrokerOptions, type RedisBrokerSettings, settingsOf } from './redis-broker.options.js';
 import { unavailable } from './redis-errors.js';
-import { RedisRoster } from './redis-roster.js';
+import { RedisRoster } from './roster.js';
 import { Shard } from './shard.js';
 
 /** A log that is open, and the shard that it lives in. */
@@ -38,7 +38,7 @@ interface Place {
 export class RedisBroker implements Broker {
   /** How long Redis remembers `once` of an event, in milliseconds. */
   readonly onceWindow: number;
-  /** Keeps the figures of every process in Redis. */
+  /** Keeps figures of the processes in Redis, for `hub.count()` and `StreamRegistry.close()`. */
   readonly roster: BrokerRoster;
   private readonly settings: RedisBrokerSettings;
   private readonly driver: Driver;
@@ -54,10 +54,10 @@ export class RedisBroker implements Broker {
   constructor(options: RedisBrokerOptions) {
     this.settings = settingsOf(options);
     this.driver = driverOf(options);
-    const { pending, timeout, onceWindow } = this.settings;
+    const { prefix, pending, timeout, onceWindow } = this.settings;
     this.pending = new PendingAppends(pending, timeout, this.driver.server);
     this.onceWindow = onceWindow;
-    this.roster = new RedisRoster(this.settings.prefix, (keys) => this.shardOf(keys));
+    this.roster = new RedisRoster(prefix, (keys, commands) => this.withShard(keys, (shard) => shard.use(commands)));
   }
 
   /**
@@ -106,7 +106,7 @@ export class RedisBroker implements Broker {
   }
 
   status(): BrokerStatus {
-    const shards = [...this.shards.values()];
+    const shards = [...this.shards.values()].filter(({ hasLogs }) => hasLogs);
     const lost = shards.filter(({ connected }) => !connected);
     const connected = shards.length > 0 && lost.length === 0;
     const times = (connected ? shards : lost).map(({ since }) => since);
@@ -123,38 +123,31 @@ export class RedisBroker implements Broker {
     const keys = new LogKeys(prefix, name);
     const log = new KnownLog(name, keys, retention, trustRestarts);
     try {
-      const shard = this.shardOf(keys);
-      await this.openIn(shard, log);
-      this.places.set(name, { log, shard });
+      await this.withShard(keys, async (shard) => {
+        await shard.open(log);
+        this.places.set(name, { log, shard });
+      });
     } finally {
       this.opening.delete(name);
     }
   }
 
-  private async openIn(shard: Shard, log: KnownLog): Promise<void> {
-    try {
-      await shard.open(log);
-    } catch (error) {
-      if (shard.idle) {
-        shard.close();
-        this.shards.delete(this.placeOf(log.keys));
-      }
-      throw error;
-    }
-  }
-
-  private placeOf({ stream }: LogKeys): string {
-    return this.driver.cluster ? `${slotOf(stream)}` : '';
-  }
-
-  private shardOf(keys: LogKeys): Shard {
+  /** Runs a function with the shard that has the keys of a log. If there was none, it is closed afterwards, unless a log is open then. */
+  private async withShard<T>(keys: LogKeys, run: (shard: Shard) => Promise<T>): Promise<T> {
     if (this.closed) {
-      throw unavailable(this.driver.server, 'the broker is closed');
+      throw unavailable(this.driver.server, new Error('the broker is closed'));
     }
-    const place = this.placeOf(keys);
+    const place = this.driver.cluster ? `${slotOf(keys.stream)}` : '';
     const shard = this.shards.get(place) ?? this.newShard(keys);
     this.shards.set(place, shard);
-    return shard;
+    try {
+      return await run(shard);
+    } finally {
+      if (shard.idle) {
+        shard.close();
+        this.shards.delete(place);
+      }
+    }
   }
 
   private newShard(keys: LogKeys): Shard {

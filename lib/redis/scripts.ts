@@ -204,42 +204,50 @@ return found
 `);
 
 /**
- * Stores figures of a process in the roster of a log, and removes processes whose time is over.
+ * Stores figures of a process in the roster of a log, and removes the processes whose time is over.
  *
- * KEYS: the hash with the times at which processes expire; the hash with the figures of the process.
- * ARGV: the process; how long it is listed, in milliseconds, or 0 to remove it; names and figures, of which a figure of 0 is removed.
- * Returns 1 if the process was in the roster, and otherwise 0.
+ * KEYS: the sorted set of the processes; the hash with the figures of the process. Its field without a name counts the runs of this script.
+ * ARGV: the process; the time, in milliseconds, after which it is removed; how many runs the caller knows of; the number of names that follow, whose
+ * figures are removed; these; names and figures to store.
+ * Returns how many times the script has run for this process while it was in the roster, with this run. 1 if it was not, or if figures were lost.
  */
-export const PUT_FIGURES = script(`
+export const PUT = script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ttl = tonumber(ARGV[2])
-local known, longest = 0, ttl
-local listed = redis.call('HGETALL', KEYS[1])
-for i = 1, #listed, 2 do
-  local left = tonumber(listed[i + 1]) - now
-  if left <= 0 then
-    redis.call('HDEL', KEYS[1], listed[i])
-  else
-    longest = math.max(longest, left)
-    if listed[i] == ARGV[1] then known = 1 end
-  end
+local runs = tonumber(redis.call('HMGET', KEYS[2], '')[1] or 0)
+if runs < tonumber(ARGV[3]) then
+  -- A snapshot, or a replica that was behind: newer figures are lost, and those that are there may be wrong.
+  redis.call('PEXPIRE', KEYS[2], 0)
+  runs = 0
 end
 
-if known == 0 or ttl == 0 then redis.call('DEL', KEYS[2]) end
-if ttl == 0 then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-  return known
-end
-for i = 3, #ARGV, 2 do
-  if ARGV[i + 1] == '0' then
-    redis.call('HDEL', KEYS[2], ARGV[i])
-  else
-    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
+-- Lua cannot pass on more than some thousand arguments.
+local function each(command, from, to)
+  for first = from, to, 4000 do
+    redis.call(command, KEYS[2], unpack(ARGV, first, math.min(first + 3999, to)))
   end
 end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + ttl))
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', longest))
+local stored = 5 + ARGV[4]
+each('HDEL', 5, stored - 1)
+each('HSET', stored, #ARGV)
+redis.call('HSET', KEYS[2], '', runs + 1)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return known
+
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[2]), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+if last[2] then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', last[2] - now)) end
+return runs + 1
+`);
+
+/**
+ * Lists the processes in the roster of a log.
+ *
+ * KEYS: the sorted set of the processes.
+ * Returns those whose time is not over.
+ */
+export const PROCESSES = script(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return redis.call('ZRANGE', KEYS[1], string.format('(%.0f', now), '+inf', 'BYSCORE')
 `);

@@ -17,7 +17,7 @@ import { LogTail, type Tails } from './log-tail.js';
 import { checkPermissions } from './permissions.js';
 import { PubSubTail } from './pubsub-tail.js';
 import { unavailable } from './redis-errors.js';
-import { READ, type Script } from './scripts.js';
+import { READ } from './scripts.js';
 import { recordsOf, type StreamEntries } from './stream-id.js';
 import { TailReader } from './tail-reader.js';
 
@@ -48,6 +48,8 @@ export class Shard {
   private timer: NodeJS.Timeout | undefined;
   /** The logs that are open, or being opened. */
   private users = 0;
+  /** The calls of use() that have not ended. */
+  private calls = 0;
   private wasConnected = false;
   private changedAt = Date.now();
 
@@ -82,9 +84,14 @@ export class Shard {
     return Math.max(0, ...[...this.logs.values()].map(({ log }) => log.behindMs));
   }
 
-  /** Whether no log is open, or being opened. */
+  /** Whether a log is open, or being opened. */
+  get hasLogs(): boolean {
+    return this.users > 0;
+  }
+
+  /** Whether the connections are not needed. */
   get idle(): boolean {
-    return this.users === 0;
+    return this.users === 0 && this.calls === 0;
   }
 
   /** @throws {StreamError} if Redis cannot be reached in time, or refuses a command */
@@ -148,24 +155,22 @@ export class Shard {
   async read({ keys, retention }: KnownLog, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const expired = Number.isFinite(retention.ttl) ? Date.now() - retention.ttl : 0;
     const args = [after, count, retention.limit, expired, PAGE_CHARACTERS].map(String);
-    return recordsOf((await this.run(READ, [keys.stream], ...args)) as StreamEntries);
+    const entries = await this.use((connection) => connection.run(READ, [keys.stream], ...args));
+    return recordsOf(entries as StreamEntries);
   }
 
-  /** Runs a script. @throws {StreamError} if Redis cannot be reached in time, or refuses it */
-  async run(script: Script, keys: readonly string[], ...args: readonly string[]): Promise<unknown> {
+  /**
+   * Runs commands on the connection. No log need be open.
+   * @throws {StreamError} if Redis cannot be reached in time, or refuses a command
+   */
+  async use<T>(commands: (connection: Connection) => Promise<T>): Promise<T> {
+    this.calls++;
     try {
-      return await (await this.connection()).run(script, keys, ...args);
+      return await commands(await this.connection());
     } catch (error) {
       throw this.errorOf(error);
-    }
-  }
-
-  /** Sends a command. @throws {StreamError} if Redis cannot be reached in time, or refuses it */
-  async request(args: string[]): Promise<unknown> {
-    try {
-      return await (await this.connection()).request(args);
-    } catch (error) {
-      throw this.errorOf(error);
+    } finally {
+      this.calls--;
     }
   }
 

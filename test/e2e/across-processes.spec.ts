@@ -20,7 +20,7 @@ import { deferred, Recorder } from '../support/events.js';
 import { hubOf, joined, SSE } from '../support/hub.js';
 import type { RawClient } from '../support/raw-client.js';
 import { type RunningApp, useApps } from '../support/running.js';
-import { SHARED_BROKERS } from '../support/shared-brokers.js';
+import { describeSharedBrokers } from '../support/shared-brokers.js';
 
 interface Request {
   readonly params: { readonly user: string };
@@ -145,9 +145,9 @@ async function counts(hub: Hub, expected: number, topic?: string): Promise<void>
 describe.each(PLATFORMS)('%s, processes that share', (platform) => {
   const launch = useProcesses(platform);
 
-  describe.each(SHARED_BROKERS)('$name,', ({ start }) => {
+  describeSharedBrokers((start) => {
     it('count the subscribers of a hub in all of them, also those of a topic', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       await Promise.all([watch(a, 'red'), watch(b, 'red').then(() => watch(b, 'blue'))]);
       await watch(b, 'all');
@@ -161,7 +161,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     });
 
     it('count those of a process that has started later, and no longer those of a process that was closed', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       await watch(a, 'red');
       await watch(b, 'red');
@@ -176,7 +176,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     });
 
     it('count subscribers that come and go, some seconds later', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       const client = await watch(b, 'red');
       expect(await a.hub.count()).toBe(1);
@@ -190,7 +190,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     }, 30_000);
 
     it('close the streams with labels in all of them', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const processes = [await launch(brokerOf()), await launch(brokerOf()), await launch(brokerOf())] as const;
       const [a, b, c] = processes;
       const gone = await Promise.all([openFor(a, 'u1'), openFor(b, 'u1'), openFor(b, 'u1')]);
@@ -208,7 +208,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     });
 
     it('refuse a stream that was closed in another of them while its request was on its way to the handler', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       const response = fetch(b.url('/guarded/u1'));
       await guarded.promise;
@@ -220,7 +220,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     });
 
     it('wait a limited time for one that does not answer, and count the others', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       const broker = new BreakableBroker(brokerOf());
       const hung = await launch(broker);
@@ -236,7 +236,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     }, 30_000);
 
     it('close what another has closed while they were not connected, as soon as they are again', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const broker = new BreakableBroker(brokerOf());
       const [a, b] = [await launch(brokerOf()), await launch(broker)];
       const client = await openFor(b, 'u1');
@@ -252,7 +252,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
     }, 30_000);
 
     it('pass on the error of their broker, and close their own streams', async () => {
-      const brokerOf = await start();
+      const brokerOf = start();
       const broker = new BreakableBroker(brokerOf());
       const [a, b] = [await launch(broker), await launch(brokerOf())];
       const client = await openFor(a, 'u1');

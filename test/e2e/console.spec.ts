@@ -24,7 +24,6 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { map } from 'rxjs';
 import { StreamingConsoleModule, type StreamingConsoleOptions } from '../../lib/console/index.js';
 import {
-  type Broker,
   ConnectedStream,
   type Hub,
   InjectHub,
@@ -39,7 +38,7 @@ import { launchChromium } from '../support/chromium.js';
 import { eventsUntil, hubOf, joined } from '../support/hub.js';
 import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
 import { type RunningApp, useApps } from '../support/running.js';
-import { SHARED_BROKERS } from '../support/shared-brokers.js';
+import { startSharedStore } from '../support/shared-brokers.js';
 import { itWith, toolPath } from '../support/tools.js';
 
 const TEST_MS = 30_000;
@@ -128,9 +127,6 @@ interface Snapshot {
 
 const labelOfUser = ({ headers }: { readonly headers: Readonly<Record<string, string | undefined>> }) =>
   headers['x-user'] === undefined ? undefined : { user: headers['x-user'] };
-
-/** Returns a function that returns brokers of one store. */
-const sharedBrokers = (): Promise<() => Broker> => SHARED_BROKERS[0]?.start() ?? Promise.reject(new Error('none'));
 
 const allow: CanActivate = { canActivate: () => true };
 
@@ -305,7 +301,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
   });
 
   it('shows whether the broker of a hub is connected, and the subscribers in all processes', async () => {
-    const brokerOf = await sharedBrokers();
+    const brokerOf = startSharedStore();
     const broker = Object.assign(brokerOf(), { status: () => ({ connected: false, since: 17, behindMs: 3 }) });
     const app = await serve(platform, { guard: allow }, { options: { broker } });
     const other = await serve(platform, { guard: allow }, { options: { broker: brokerOf() } });

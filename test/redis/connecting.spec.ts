@@ -171,11 +171,12 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
       'evalsha',
       'xread',
       'pexpire',
-      'del',
       'hset',
       'hdel',
       'hmget',
-      'hgetall',
+      'zadd',
+      'zrange',
+      'zremrangebyscore',
     ];
     const client = new Redis(`redis://${name}:secret@127.0.0.1:${server.port}`, { lazyConnect: true });
 
@@ -287,5 +288,8 @@ async function expectToWork(broker: RedisBroker): Promise<void> {
   expect(received.toSorted()).toEqual(['1', '2', '3']);
   expect((await broker.read('log', 0, 10)).map(({ data }) => data)).toEqual(['1', '2']);
   expect(broker.status()).toMatchObject({ connected: true, behindMs: 0 });
+  await broker.roster.put('log', 'a', new Map([['red', 1]]), 60_000);
+  await broker.roster.put('log', 'a', new Map([['red', 0]]), 60_000);
+  expect([...(await broker.roster.list('log', ['red']))]).toEqual([['a', new Map()]]);
   await broker.close();
 }

@@ -10,7 +10,8 @@ import.meta.jest.setTimeout(60_000);
 const TIMEOUT_MS = 1_000;
 const EVERY = /./;
 /** The cases that differ between drivers: how they connect, lose connections, and encode commands and answers. */
-const CONNECTIONS = /every field|keeps the order|exactly once|was cut|is cut|rejects in time|close\(\) resolves/;
+const CONNECTIONS =
+  /every field|keeps the order|exactly once|was cut|is cut|rejects in time|close\(\) resolves|a roster/;
 
 describeWith('redis-server')('RedisBroker', () => {
   describe.each([

@@ -14,7 +14,7 @@ import.meta.jest.setTimeout(60_000);
 const RETENTION = { limit: 1_000, ttl: 3_600_000 };
 /** The cases that use every command. */
 const COMMANDS =
-  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes/;
+  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes|roster|put\(\) with/;
 
 type Options = Pick<RedisBrokerOptions, 'client'>;
 
