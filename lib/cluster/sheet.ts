@@ -9,7 +9,7 @@ type Figures = ReadonlyMap<string, number>;
 
 /** The figures of this process in the roster of one log. Only figures that have changed are stored again. */
 export class Sheet {
-  /** The figures in the roster. */
+  /** The figures in the roster. `NaN`, which equals no figure, if it is not known which of them is there. */
   private stored: Figures = new Map();
   private running: Promise<void> | undefined;
   private again = false;
@@ -51,7 +51,8 @@ export class Sheet {
 
   private async store(figures: Figures): Promise<void> {
     const { roster, log, process, stored } = this;
-    this.stored = new Map();
+    // If this fails, all are stored again the next time, and those that are gone by then are removed.
+    this.stored = new Map([...stored.keys(), ...figures.keys()].map((name) => [name, Number.NaN]));
     const known = await roster.put(log, process, changes(stored, figures), TTL_MS);
     if (!known && stored.size > 0) {
       await roster.put(log, process, figures, TTL_MS);

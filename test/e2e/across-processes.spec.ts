@@ -189,6 +189,28 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       await counts(a.hub, 1);
     }, 30_000);
 
+    it('count no subscribers that have left while a process could not reach its broker', async () => {
+      const brokerOf = start();
+      const broker = new BreakableBroker(brokerOf());
+      const [a, b] = [await launch(brokerOf()), await launch(broker)];
+      const client = await watch(b, 'red');
+      await watch(b, 'blue');
+      expect(await a.hub.count('red')).toBe(1);
+
+      const failed = deferred();
+      broker.broken = () => {
+        failed.resolve();
+        return Promise.reject(new Error('The store is down'));
+      };
+      client.disconnect();
+      await joined(b.hub, 1);
+      await failed.promise;
+      broker.broken = undefined;
+
+      await counts(a.hub, 0, 'red');
+      expect(await a.hub.count('blue')).toBe(1);
+    }, 30_000);
+
     it('close the streams with labels in all of them', async () => {
       const brokerOf = start();
       const processes = [await launch(brokerOf()), await launch(brokerOf()), await launch(brokerOf())] as const;
