@@ -10,8 +10,8 @@ export class KnownLog {
   private newest: BrokerPosition = { epoch: '', offset: 0 };
   /** The position up to which tails have received the log. `undefined` without a tail. */
   private delivered: BrokerPosition | undefined;
-  /** Since when tails have not received the newest record, in milliseconds since 1970. */
-  private behindSince: number | undefined;
+  /** A position that tails have not received, and since when it is known. */
+  private behind: { readonly position: BrokerPosition; readonly since: number } | undefined;
 
   constructor(
     readonly name: string,
@@ -44,9 +44,9 @@ export class KnownLog {
     this.compare();
   }
 
-  /** How long tails have not received the newest record, in milliseconds. */
+  /** How long a record is known that tails have not received, in milliseconds. */
   get behindMs(): number {
-    return this.behindSince === undefined ? 0 : Math.max(0, Date.now() - this.behindSince);
+    return this.behind === undefined ? 0 : performance.now() - this.behind.since;
   }
 
   /**
@@ -69,11 +69,18 @@ export class KnownLog {
   }
 
   private compare(): void {
-    const { newest, delivered } = this;
-    if (delivered && (delivered.epoch !== newest.epoch || delivered.offset < newest.offset)) {
-      this.behindSince ??= Date.now();
-    } else {
-      this.behindSince = undefined;
+    const { newest, delivered, behind } = this;
+    if (!delivered || includes(delivered, newest)) {
+      this.behind = undefined;
+    } else if (!behind || includes(delivered, behind.position)) {
+      this.behind = { position: newest, since: performance.now() };
     }
   }
+}
+
+/** Returns whether a log that was received up to one position includes another. */
+function includes(received: BrokerPosition, position: BrokerPosition): boolean {
+  return received.epoch === position.epoch
+    ? received.offset >= position.offset
+    : isLater(received.epoch, position.epoch);
 }

@@ -22,6 +22,9 @@ function script(text: string): Script {
  */
 export const ADOPT = script(`
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+-- Changes nothing. A replica refuses it, as it would refuse to append.
+local probe = redis.pcall('PEXPIRE', KEYS[2], 1, 'XX')
+if type(probe) == 'table' and string.find(probe.err, '^READONLY') then return probe end
 local last = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if last.err and not string.find(last.err, 'no such key', 1, true) then return last end
 local epoch, offset = '0', '0'

@@ -79,11 +79,16 @@ describeWith('redis-server')('RedisBroker', () => {
   });
 
   it('appends an entry once the server is no replica any more, and rejects it if that takes too long', async () => {
-    const { append, received, epochs } = await open({ timeout: 1_000 });
+    const { append, received, epochs } = await open({ timeout: 3_000 });
     await append(1);
+    const connections = async (): Promise<number> =>
+      Number(/total_connections_received:(\d+)/.exec(await server.cli('info', 'stats'))?.[1]);
+    const before = await connections();
     await server.cli('replicaof', '127.0.0.1', '1');
 
     const late = await append(2).catch((error: unknown) => error);
+    // The pauses between attempts to connect become longer.
+    expect((await connections()) - before).toBeLessThan(30);
     const waiting = Promise.all(range(3, 5).map((n) => append(n)));
     await server.cli('replicaof', 'no', 'one');
 
