@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -339,6 +341,8 @@ describeWith('redis-server')('RedisBroker', () => {
     const other = await open({ url: own.url });
     await own.kill();
     await eventually(() => !other.broker.status().connected);
+    // Both connections were lost before this one is refused.
+    await once(connect(own.port, '127.0.0.1'), 'error');
     const waiting = other.append(2).catch((error: unknown) => error);
     await other.broker.close();
 
