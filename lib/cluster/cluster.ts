@@ -6,7 +6,7 @@ import { atMost } from '../util/at-most.js';
 import { checkLabels, type StreamLabels } from '../util/labels.js';
 import { type CloseCommand, CONTROL_LOG, ControlLog, type CountCommand } from './control-log.js';
 import { RosterLog } from './roster-log.js';
-import { ROUND_MS, Sheet } from './sheet.js';
+import { ROUND, Sheet } from './sheet.js';
 
 /** How long this process waits for the answers of others, in milliseconds. */
 const ANSWER_MS = 2_000;
@@ -63,7 +63,7 @@ export class Cluster {
     const cluster = new Cluster(broker.roster ?? (await RosterLog.open(broker, warn)), hubs, warn);
     cluster.control = await ControlLog.open(broker, cluster.id, cluster, warn);
     await cluster.membership.put();
-    cluster.timer = setInterval(() => cluster.round(), ROUND_MS).unref();
+    cluster.timer = setInterval(() => cluster.round(), ROUND.ms).unref();
     return cluster;
   }
 

@@ -1,5 +1,6 @@
 import { Controller, Param, Req, UseGuards } from '@nestjs/common';
 import { Cluster } from '../../lib/cluster/cluster.js';
+import { ROUND } from '../../lib/cluster/sheet.js';
 import {
   type Broker,
   type BrokerEntry,
@@ -101,6 +102,10 @@ class BreakableBroker implements Broker {
 /** How the streams of all applications of a test ended. */
 const ended = new Recorder();
 const hooks: StreamHooks = { onClose: (_, { code }) => ended.add(code) };
+
+beforeAll(() => {
+  ROUND.ms = 300;
+});
 
 beforeEach(() => {
   guarded = deferred();
