@@ -15,7 +15,7 @@ import { type AppSetup, PLATFORMS, type Platform } from '../support/app.js';
 import { Recorder } from '../support/events.js';
 import { useSessions } from '../support/http2-client.js';
 import { eventsOf, eventsUntil, hubOf, joined, NDJSON, publishAll, range, SSE } from '../support/hub.js';
-import { useApps } from '../support/running.js';
+import { turns, useApps } from '../support/running.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
 /** Several of these are more than a socket of Node.js buffers. */
@@ -209,6 +209,7 @@ describe.each(PLATFORMS)('%s: the registry has figures of', (platform: Platform)
     while (registry.snapshot().totals.dropped < 20) {
       await hub.publish(LARGE);
       published++;
+      await turns();
     }
     client.socket.resume();
     await hub.publish('last');
