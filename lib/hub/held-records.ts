@@ -49,7 +49,7 @@ export class HeldRecords {
     this.items.push(delivered);
   }
 
-  /** Drops everything, and holds a position instead, if one is given. */
+  /** Drops everything. If a position is passed, it is held instead. */
   replace(position?: BrokerPosition): void {
     this.items = [];
     this.cost = 0;

@@ -4,9 +4,9 @@ const SLOTS = 16_384;
 /** The keys of one log. All of them live in one slot of a Cluster: their names contain the same text in braces. */
 export class LogKeys {
   readonly stream: string;
-  /** Has the `run_id` of the server that last had the stream. */
+  /** Contains the `run_id` of the server that last had the stream. */
   readonly run: string;
-  /** Has the processes in the roster. */
+  /** Contains the processes in the roster. */
   readonly who: string;
 
   constructor(prefix: string, log: string) {
@@ -16,12 +16,12 @@ export class LogKeys {
     this.who = `${this.stream}:who`;
   }
 
-  /** Has the id of the record that was appended with this `once`. */
+  /** Contains the id of the record that was appended with this `once`. */
   once(once: string): string {
     return `${this.stream}:once:${once}`;
   }
 
-  /** Has the figures of one process in the roster. */
+  /** Contains the figures of one process in the roster. */
   figures(process: string): string {
     return `${this.who}:${process}`;
   }

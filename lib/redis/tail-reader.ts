@@ -68,7 +68,7 @@ export class TailReader implements Tails {
     this.tails.delete(tail.log.keys.stream);
   }
 
-  /** Nothing: a read continues where it was, and ends in time. */
+  /** Reads again if nothing is being read. A read that lost its connection continues on the next one. */
   check(): void {
     this.read();
   }
