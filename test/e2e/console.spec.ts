@@ -466,7 +466,10 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
 
     const viewer = await app.get('/console/events');
     let slow: Snapshot['slow'] | undefined;
-    for (let count = 2; !slow?.slowest.some(({ dropped }) => Number(dropped) > 0); count++) {
+    // While the buffers of the kernel still grow, the queue may be empty for a moment.
+    const isFull = ({ dropped, queue }: Snapshot['slow']['slowest'][number]): boolean =>
+      Number(dropped) > 0 && Number(queue) > 131_072;
+    for (let count = 2; !slow?.slowest.some(isFull); count++) {
       slow = (JSON.parse((await eventsUntil(viewer, count)).at(-1)?.data ?? '') as Snapshot).slow;
     }
 
@@ -481,7 +484,6 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
         }),
       ],
     });
-    expect(slow.slowest[0]?.queue).toBeGreaterThan(131_072);
   });
 
   it('names the topics of a hub with most subscribers, and counts the others', async () => {
