@@ -70,7 +70,11 @@ export class HubRegistrar implements OnApplicationShutdown {
 
   /** Returns the brokers that are used, with the names of their hubs. */
   brokersInUse(): ReadonlyMap<Broker, readonly string[]> {
-    const hubsOf = (broker: Broker): string[] => [...this].filter((hub) => hub.uses(broker)).map(({ name }) => name);
+    const hubsOf = (broker: Broker): string[] =>
+      [...this]
+        .filter((hub) => hub.uses(broker))
+        .map(({ name }) => name)
+        .sort();
     return new Map([...this.brokers].map((broker) => [broker, hubsOf(broker)]));
   }
 

@@ -6,7 +6,7 @@ import { type Broker, type BrokerStatus, statusOf } from '../broker/broker.js';
 type BrokerHealth = BrokerStatus & {
   /** The class of the broker. */
   readonly broker: string;
-  /** The hubs whose logs it has. */
+  /** The names of the hubs whose logs it has, in alphabetical order. */
   readonly hubs: readonly string[];
 };
 
