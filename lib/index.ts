@@ -8,6 +8,7 @@ export type {
   BrokerStatus,
   BrokerTail,
 } from './broker/broker.js';
+export type { BrokerCondition, BrokerRuns } from './broker/broker-runs.js';
 export { MemoryBroker } from './broker/memory.broker.js';
 export type { BrokerRoster } from './broker/roster.js';
 export type { StreamState } from './connection/lifecycle.js';

@@ -8,6 +8,8 @@ import type {
   BrokerRetention,
   BrokerTail,
 } from './broker.js';
+import type { BrokerCondition, BrokerRuns } from './broker-runs.js';
+import { MemoryRuns } from './memory-runs.js';
 import { RecordWindow } from './record-window.js';
 
 /** How long `once` of an entry is remembered, in milliseconds. */
@@ -69,10 +71,11 @@ class MemoryLog {
  * StreamingModule.registerHub({ name: 'prices', broker }, { name: 'orders', broker });
  * ```
  */
-export class MemoryBroker implements Broker {
+export class MemoryBroker implements Broker, BrokerRuns {
   /** 2 minutes. */
   readonly onceWindow = ONCE_WINDOW_MS;
   private readonly logs = new Map<string, MemoryLog>();
+  private readonly runs = new MemoryRuns();
 
   open(log: string, retention: BrokerRetention): Promise<void> {
     const open = this.logs.get(log);
@@ -85,11 +88,20 @@ export class MemoryBroker implements Broker {
   }
 
   async append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
-    return this.log(log).append(entry);
+    const open = this.logs.get(log);
+    if (!open) {
+      throw new Error(`The log "${log}" is not open`);
+    }
+    return open.append(entry);
   }
 
+  /** Tails the log of a hub if it is open, and otherwise the log of a run, which need not exist. */
   async tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
-    const { listeners, position } = this.log(log);
+    const open = this.logs.get(log);
+    if (!open) {
+      return this.runs.tail(log, listener);
+    }
+    const { listeners, position } = open;
     // A new function, so that the same listener can be added twice.
     const deliver: BrokerListener = (records) => listener(records);
     listeners.add(deliver);
@@ -97,7 +109,33 @@ export class MemoryBroker implements Broker {
   }
 
   async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
-    return this.log(log).window.after(after, count);
+    const open = this.logs.get(log);
+    return open ? open.window.after(after, count) : this.runs.read(log, after, count);
+  }
+
+  create(
+    log: string,
+    entries: readonly BrokerEntry[],
+    ms: number,
+    condition?: BrokerCondition,
+  ): Promise<BrokerPosition | false> {
+    return this.runs.create(log, entries, ms, condition);
+  }
+
+  appendAll(
+    log: string,
+    entries: readonly BrokerEntry[],
+    condition?: BrokerCondition,
+  ): Promise<BrokerPosition | false> {
+    return this.runs.appendAll(log, entries, condition);
+  }
+
+  expire(log: string, ms: number): Promise<boolean> {
+    return this.runs.expire(log, ms);
+  }
+
+  drop(log: string): Promise<void> {
+    return this.runs.drop(log);
   }
 
   close(): Promise<void> {
@@ -106,14 +144,7 @@ export class MemoryBroker implements Broker {
       window.clear();
     }
     this.logs.clear();
+    this.runs.close();
     return Promise.resolve();
-  }
-
-  private log(name: string): MemoryLog {
-    const log = this.logs.get(name);
-    if (!log) {
-      throw new Error(`The log "${name}" is not open`);
-    }
-    return log;
   }
 }
