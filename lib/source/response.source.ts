@@ -60,7 +60,9 @@ function headersOf({ type = 'default', url = '', headers: given, body }: Respons
   given.forEach((value, name) => {
     const foreign =
       (fetched && HOP_BY_HOP.has(name)) || (decoded && (name === 'content-encoding' || name === 'content-length'));
-    if (!foreign && name !== 'set-cookie') {
+    // The SDKs of AI protocols set `Connection: keep-alive`, the default of HTTP/1.1. Their users should not get a warning about it.
+    const needless = name === 'connection' && value.toLowerCase() === 'keep-alive';
+    if (!foreign && !needless && name !== 'set-cookie') {
       headers.push([name, value]);
     }
   });

@@ -144,7 +144,9 @@ const WAYS: Readonly<Record<string, () => { controller: Type; configure?: (app: 
     }
     return { controller: Intercepted };
   },
-  'a web Response': () => ({ controller: controllerOf(() => new Response('a', { headers: DROPPED })) }),
+  'a web Response': () => ({
+    controller: controllerOf(() => new Response('a', { headers: { ...DROPPED, Connection: 'x-own' } })),
+  }),
 };
 
 describe.each(PLATFORMS)('%s: a header that frames a message, such as Content-Length,', (platform) => {
@@ -167,6 +169,16 @@ describe.each(PLATFORMS)('%s: a header that frames a message, such as Content-Le
     for (const name of Object.keys(DROPPED)) {
       expect(warnings[0]).toContain(name.toLowerCase());
     }
+  });
+
+  it('is dropped without a warning if it is the Connection: keep-alive that SDKs set on a web Response', async () => {
+    const produce = () => new Response('a', { headers: { Connection: 'Keep-Alive' } });
+    const { get, logs } = await start(platform, { controllers: [controllerOf(produce)] });
+    const client = await get('/source');
+    await client.until(/\r\n\r\n(1\r\n)?a/);
+
+    expectOwnHeadersOnly(client);
+    expect(logs.of('warn')).toEqual([]);
   });
 
   const withStatus = (status: number) => (stream: StreamConnection) => {
