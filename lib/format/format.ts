@@ -50,7 +50,7 @@ export interface StreamFormat {
    * Encodes one chunk. An empty string sends nothing. Throws for a value that the format cannot represent.
    * If `fields` is set, `value` is a {@link StreamEvent}: a chunk that is data is passed as `{ data }`. Otherwise `value` is the data.
    *
-   * @param hasIds whether the stream has sent an id: some parsers of Server-Sent Events then dispatch an event at every blank line
+   * @param hasIds whether the stream has sent an id or a `retry`: some parsers of Server-Sent Events then dispatch an event at a blank line
    */
   encode(value: unknown, hasIds?: boolean): Encoded;
   /** Whether the format can express the fields of an event (`id`, `type`, `retry`, `comment`). Default: `false`. */
@@ -67,8 +67,8 @@ export interface StreamFormat {
   /** Sent after the last chunk of a stream that ended without an error. */
   readonly close?: Encoded;
   /**
-   * Text that clients ignore, sent to keep a silent connection alive. A function receives whether the stream has sent an id; if it returns an
-   * empty string, nothing is sent this time. `false` or `undefined`: no heartbeats are sent.
+   * Text that clients ignore, sent to keep a silent connection alive. A function receives whether the stream has sent an id or a `retry`; if
+   * it returns an empty string, nothing is sent this time. `false` or `undefined`: no heartbeats are sent.
    */
   readonly heartbeat?: string | false | ((hasIds: boolean) => string);
   /**

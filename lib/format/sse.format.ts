@@ -92,7 +92,7 @@ function isBare({ data, id, type }: StreamEvent): boolean {
 
 function encodeSse(event: StreamEvent, hasIds = false): string {
   const text = fieldsOf(event);
-  // Once some parsers have seen an id, they dispatch an event at the blank line after a comment: see `heartbeat`.
+  // Once some parsers have seen an id or a `retry`, they dispatch an event at the next blank line, also after a comment: see `heartbeat`.
   return text === '' || (hasIds && isBare(event)) ? text : `${text}\n`;
 }
 
@@ -107,8 +107,9 @@ export const sseFormat: StreamFormat = {
   mediaTypes: ['text/event-stream'],
   fields: true,
   encode: (event, hasIds) => encodeSse(event as StreamEvent, hasIds),
-  // Once some parsers (openai-python, httpx-sse) have seen an id, they dispatch an event at every blank line, also after a comment. Other
-  // parsers split the body at blank lines, and expect `data:` at the start of each part. For them, a blank line follows the comment.
+  // Once some parsers (openai-python, httpx-sse) have seen an id, they dispatch an event at every blank line, also after a comment, and after
+  // a `retry` at the next one. Other parsers split the body at blank lines, and expect `data:` at the start of each part. For them, a blank
+  // line follows the comment.
   heartbeat: (hasIds) => (hasIds ? ':\n' : ':\n\n'),
   lagged: (dropped) => formatSse({ type: 'lagged', data: { dropped } }),
   position: (id) => formatSse({ id }),

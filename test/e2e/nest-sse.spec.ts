@@ -62,6 +62,7 @@ const DIFFERENCES_OF_BODIES = [
   '`data` that is binary',
   'line break in `type` or `id`',
   '`retry` that is not a whole number',
+  '`retry` without `data`',
   '`type` that is `0`',
   'result that is not an Observable',
 ] as const;
@@ -171,7 +172,12 @@ const CASES: readonly Case[] = [
   { what: 'a BigInt', produce: event({ data: { n: 1n } }) },
   { what: 'a cycle', produce: event({ data: cycle }) },
   { what: 'a comment', produce: values({ comment: 'hint' }, { comment: 'a\nb' }) },
-  { what: 'a retry alone', produce: values({ retry: 500 }), ...IDS },
+  {
+    what: 'a retry alone',
+    produce: values({ retry: 500 }),
+    differs: ['ids', '`retry` without `data`'],
+    ours: 'retry: 500\n',
+  },
   { what: 'a retry of zero', produce: event({ retry: 0, data: 'a' }) },
   { what: 'a retry that is a string of digits', produce: event({ retry: '3000', data: 'a' }) },
   { what: 'a type that is a number', produce: event({ type: 404, data: 'a' }) },

@@ -41,7 +41,7 @@ export class Body {
   private encoding: Encoding | undefined;
   /** `silent`: no bytes are sent, because the request is a HEAD, the status has no body, or the body has ended. */
   private stage: 'empty' | 'begun' | 'silent' = 'empty';
-  /** Whether an id was sent, or is being sent. */
+  /** Whether an id or a `retry` was sent, or is being sent. */
   hasIds = false;
   /** The number of chunks, without dropped ones. */
   chunks = 0;
@@ -187,7 +187,7 @@ export class Body {
       return Promise.resolve(data).then((value) => this.encode({ ...event, data: value }));
     }
     if (this.format?.fields) {
-      this.hasIds ||= !isAbsent(event.id);
+      this.hasIds ||= !(isAbsent(event.id) && isAbsent(event.retry));
       return this.format.encode(event, this.hasIds);
     }
     const format = this.formatFor(data);
