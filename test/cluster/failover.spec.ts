@@ -2,10 +2,10 @@ import { Cluster, Redis } from 'ioredis';
 import { createCluster, createSentinel } from 'redis';
 import { RedisBroker } from '../../lib/redis/index.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 import type { Load } from './load.js';
 import { overlapping } from './overlapping.js';
 import { compareWithGuide, LOG, type Outcome, rejectedInLog, type SceneOptions, underLoad } from './scene.js';
-import { TcpProxy } from './tcp-proxy.js';
 
 const HOST = '127.0.0.1';
 

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { RedisServer } from '../support/redis-server.js';
+import { TcpProxy } from '../support/tcp-proxy.js';
 import { HubPlace } from './hub.place.js';
 import { overlapping } from './overlapping.js';
 import {
@@ -11,7 +12,6 @@ import {
   type SceneOptions,
   underLoad,
 } from './scene.js';
-import { TcpProxy } from './tcp-proxy.js';
 
 interface World {
   readonly server: RedisServer;

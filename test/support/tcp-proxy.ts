@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
+/** Sees what the target sends, and returns what is passed on. If that is less, the connection is closed behind it. */
+export type Tap = (data: Buffer) => Buffer;
+
 /** A TCP proxy on 127.0.0.1, which can lose the network on one side or the other. */
 export class TcpProxy {
   private readonly links = new Set<Link>();
@@ -11,9 +14,10 @@ export class TcpProxy {
     private readonly server: Server,
     /** The port that connections are passed on to. A new one applies to new connections. */
     public target: number,
+    tap: Tap,
   ) {
     server.on('connection', (socket) => {
-      const link = new Link(socket, this.target, () => this.links.delete(link));
+      const link = new Link(socket, this.target, tap, () => this.links.delete(link));
       this.links.add(link);
       if (!this.open) {
         link.drop();
@@ -21,10 +25,10 @@ export class TcpProxy {
     });
   }
 
-  static async start(target: number): Promise<TcpProxy> {
+  static async start(target: number, tap: Tap = (data) => data): Promise<TcpProxy> {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
-    return new TcpProxy(server, target);
+    return new TcpProxy(server, target, tap);
   }
 
   get port(): number {
@@ -76,11 +80,12 @@ class Link {
   constructor(
     private readonly near: Socket,
     target: number,
+    tap: Tap,
     private readonly onEnd: () => void,
   ) {
     this.far = connect(target, '127.0.0.1');
-    this.pass(near, this.far);
-    this.pass(this.far, near);
+    this.pass(near, this.far, (data) => data);
+    this.pass(this.far, near, tap);
     near.resume();
   }
 
@@ -94,10 +99,15 @@ class Link {
     this.onEnd();
   }
 
-  private pass(from: Socket, to: Socket): void {
+  private pass(from: Socket, to: Socket, tap: Tap): void {
     from.on('data', (data) => {
-      if (!this.lost && !to.destroyed) {
-        to.write(data);
+      if (this.lost || to.destroyed) {
+        return;
+      }
+      const passed = tap(data);
+      to.write(passed);
+      if (passed.length < data.length) {
+        to.end(() => this.cut());
       }
     });
     // The close that follows says the same.
