@@ -18,6 +18,7 @@ export type { StreamHooks } from './connection/stream-connection.js';
 export { StreamConnection } from './connection/stream-connection.js';
 export { ConnectedStream } from './decorators/connected-stream.decorator.js';
 export { getHubToken, InjectHub } from './decorators/inject-hub.decorator.js';
+export { getRunsToken, InjectRuns } from './decorators/inject-runs.decorator.js';
 export { LastEventId } from './decorators/last-event-id.decorator.js';
 export { Sse } from './decorators/sse.decorator.js';
 export { Stream } from './decorators/stream.decorator.js';
@@ -43,6 +44,17 @@ export type {
   StreamProtocol,
   WebSocketOptions,
 } from './options/streaming.options.js';
+export type {
+  JoinOptions,
+  Run,
+  RunBehavior,
+  RunInfo,
+  RunStatus,
+  RunsOptions,
+  StartOptions,
+} from './run/run.options.js';
+export { RunView } from './run/run-view.js';
+export { Runs } from './run/runs.js';
 export { abortable } from './source/abortable.js';
 export { type FlushMark, flush } from './source/flush.js';
 export type { StreamCloseReason } from './util/close-reason.js';

@@ -1,6 +1,7 @@
 import { formatSse } from '../format/sse.format.js';
 import type { Transport } from '../transport/transport.js';
 import { messageOf, type StreamCloseReason } from '../util/close-reason.js';
+import { isReported } from '../util/errors.js';
 import { after, type Deferred, deferred } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { inTurn } from './hooks.js';
@@ -146,7 +147,9 @@ export class Closing {
       this.settle({ code: 'error', error });
       return;
     }
-    stream.settings.services.logger.error(`${stream.scope.name} failed after it had been opened`, error);
+    if (!isReported(error)) {
+      stream.settings.services.logger.error(`${stream.scope.name} failed after it had been opened`, error);
+    }
     after(
       this.runOnError(error, true),
       () => this.endWithError(error),

@@ -22,7 +22,7 @@ export function entryOf(data: unknown, { topic, type, key, once }: PublishOption
   if (key !== undefined && typeof key !== 'string') {
     throw new StreamError('invalid-event', `The key of an event is a string, not ${typeof key}`);
   }
-  const entry = { ...encoded(data), topic, type, key };
+  const entry = { ...encodedData(data), topic, type, key };
   return once === undefined ? entry : { ...entry, once };
 }
 
@@ -41,7 +41,8 @@ function checkType(type: unknown): void {
   }
 }
 
-function encoded(data: unknown): Pick<BrokerEntry, 'data' | 'encoding'> {
+/** Returns data as a broker stores it. */
+export function encodedData(data: unknown): Pick<BrokerEntry, 'data' | 'encoding'> {
   if (typeof data === 'string') {
     return { data, encoding: 'text' };
   }

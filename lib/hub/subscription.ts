@@ -1,5 +1,6 @@
 import type { HubEvent } from '../event/hub-event.js';
-import { SHARED_SOURCE, type SharedSource } from '../source/shared-source.js';
+import type { SharedSource } from '../source/shared-source.js';
+import { SOURCE } from '../source/source.js';
 import { StreamError } from '../util/errors.js';
 import { EventIterator } from './event-iterator.js';
 import type { Subscriber } from './subscriber.js';
@@ -49,7 +50,7 @@ export class HubSubscription<T = unknown> implements AsyncIterable<HubEvent<T>> 
   }
 
   /** @internal */
-  [SHARED_SOURCE](): SharedSource {
+  [SOURCE](): SharedSource {
     return this.take();
   }
 

@@ -8,6 +8,7 @@ import type { HubOptions } from '../hub/hub.options.js';
 import { atMost } from '../util/at-most.js';
 import { stackOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
+import { RunRegistrar } from './run-registrar.js';
 
 /** The broker of `StreamingModule.forRoot()`, if it has one. */
 export const DEFAULT_BROKER = Symbol('nestjs-streaming:default-broker');
@@ -18,8 +19,9 @@ const BROKER_CLOSE_TIMEOUT_MS = 5_000;
 /** The number of applications in this process that use a broker. The last one closes it. */
 const applications = new WeakMap<Broker, number>();
 
-/** The hubs of one application, in the order in which they are registered, and the brokers that they use. */
+/** The hubs and runs of one application, in the order in which they are registered, and the brokers that they use. */
 export class HubRegistrar implements OnApplicationShutdown {
+  readonly runs: RunRegistrar;
   private readonly logger = new Logger('Hub');
   /** The hubs by name. `undefined` while a hub is being opened. */
   private readonly hubs = new Map<string, Hub | undefined>();
@@ -30,6 +32,10 @@ export class HubRegistrar implements OnApplicationShutdown {
 
   constructor(private readonly defaultBroker: Broker = new MemoryBroker()) {
     this.use(defaultBroker);
+    this.runs = new RunRegistrar((broker = defaultBroker) => {
+      this.use(broker);
+      return broker;
+    });
   }
 
   /**
@@ -99,6 +105,7 @@ export class HubRegistrar implements OnApplicationShutdown {
     const clusters = (await Promise.allSettled(this.clusters.values())).flatMap((joined) =>
       joined.status === 'fulfilled' ? [joined.value] : [],
     );
+    await this.runs.close();
     await Promise.all([
       this.closeAll('hub', [...this], (hub) => hub.close()),
       this.closeAll('roster', clusters, (cluster) => cluster.leave()),

@@ -28,12 +28,13 @@ import { interceptSend } from '../platform/fastify.head.js';
 import { closeSessions } from '../platform/fastify.sessions.js';
 import { StreamRoutes, streamRoutesOf } from '../route/route-explorer.js';
 import { versionParameterOf } from '../route/route-paths.js';
+import type { RunsOptions } from '../run/run.options.js';
 import { Telemetry } from '../telemetry/telemetry.js';
 import { StreamError } from '../util/errors.js';
 import { markModule, otherCopyIn } from '../util/package-copy.js';
 import { safeLogger } from '../util/stream-logger.js';
 import { DEFAULT_BROKER, HubRegistrar } from './hub-registrar.js';
-import { HubRegistrarModule, hubsModuleOf } from './hubs.module.js';
+import { HubRegistrarModule, hubsModuleOf, runsModuleOf } from './hubs.module.js';
 import { StreamingRuntime } from './streaming.runtime.js';
 import { StreamingHealth } from './streaming-health.js';
 
@@ -148,6 +149,22 @@ export class StreamingModule
    */
   static registerHub(...hubs: readonly HubOptions[]): DynamicModule {
     return hubsModuleOf(hubs);
+  }
+
+  /**
+   * Returns a module that registers runs: producers that outlive their client. They can be injected with `@InjectRuns()` in every module of the application.
+   *
+   * @throws {@link StreamError} with the code `invalid-option` if an option is wrong; `duplicate-runs` if a name is registered twice. When the application starts:
+   * `duplicate-runs` if the two registrations are in different modules; `invalid-option` if the broker does not implement {@link BrokerRuns}
+   *
+   * @example
+   * ```ts
+   * @Module({ imports: [StreamingModule.registerRuns({ name: 'answers', onDisconnect: { detach: 120_000 } })] })
+   * export class ChatModule {}
+   * ```
+   */
+  static registerRuns(...runs: readonly RunsOptions[]): DynamicModule {
+    return runsModuleOf(runs);
   }
 
   /** Called by Nest when all providers exist, before it registers the first route, so that routes can still be changed. */

@@ -22,6 +22,12 @@ interface RunningHubs {
   settled(): Promise<unknown>;
   /** Ends all subscriptions. The hubs can still publish, to other processes, until they are closed. */
   endSubscriptions(): void;
+  readonly runs: {
+    /** Starts no more runs. Resolves when none is in progress in this process, at the latest after a time. */
+    drain(ms: number): Promise<void>;
+    /** Ends the runs in progress in this process. */
+    close(): Promise<void>;
+  };
 }
 
 /** The objects that all streams of one application share. */
@@ -90,7 +96,8 @@ export class StreamingRuntime implements RouteContext {
       stream.announceShutdown(this.retryDelay());
     }
     await this.endEndless(hubs);
-    await this.registry.emptied(grace);
+    await Promise.all([this.registry.emptied(grace), hubs.runs.drain(grace)]);
+    await hubs.runs.close();
     for (const stream of this.registry.open) {
       void stream.end({ code: 'shutdown' });
     }

@@ -1,4 +1,4 @@
-import { SHARED_SOURCE } from '../source/shared-source.js';
+import { SOURCE } from '../source/source.js';
 
 /** Maps the views that interceptors receive to the original results of handlers. */
 const originals = new WeakMap<object, object>();
@@ -21,7 +21,7 @@ export function interceptable(result: unknown): unknown {
   const { [Symbol.iterator]: iterate, [Symbol.asyncIterator]: iterateLater } = result as Partial<
     Iterable<unknown> & AsyncIterable<unknown>
   >;
-  if (SHARED_SOURCE in result) {
+  if (SOURCE in result) {
     return view(() => undefined, result, { [Symbol.asyncIterator]: iterateLater?.bind(result) });
   }
   const isSync = typeof iterate === 'function' && typeof iterateLater !== 'function';

@@ -49,6 +49,3 @@ export interface SharedSource {
   /** Stops the source, which may not have started yet. See {@link PullSource.stop}. */
   stop(): void;
 }
-
-/** The key of the method that returns the {@link SharedSource} of a value that a handler returns. */
-export const SHARED_SOURCE: unique symbol = Symbol('nestjs-streaming:shared-source');

@@ -8,8 +8,7 @@ import { AsyncIterableSource, IterableSource } from './iterable.source.js';
 import { ObservableSource, type Subscribable } from './observable.source.js';
 import { ReadableSource } from './readable.source.js';
 import { type ResponseLike, ResponseSource } from './response.source.js';
-import { SHARED_SOURCE, type SharedSource } from './shared-source.js';
-import type { PullSource, Source } from './source.js';
+import { type PullSource, SOURCE, type Source } from './source.js';
 import { WebStreamSource } from './web-stream.source.js';
 
 interface Shape {
@@ -21,7 +20,7 @@ interface Shape {
   readonly getStream?: unknown;
   readonly getHeaders?: unknown;
   readonly '@@observable'?: unknown;
-  readonly [SHARED_SOURCE]?: () => SharedSource;
+  readonly [SOURCE]?: () => Source;
   readonly [Symbol.asyncIterator]?: unknown;
   readonly [Symbol.iterator]?: unknown;
 }
@@ -35,7 +34,7 @@ function refuse(value: unknown, why: string): never {
   throw new StreamError(
     'invalid-source',
     `a stream cannot be read from ${kindOf(value)}: ${why}. Return a generator or another iterable, an Observable, a Node.js Readable, ` +
-      'a web ReadableStream or Response, a StreamableFile, a hub subscription, a string, binary, or a promise of one of these; or inject ' +
+      'a web ReadableStream or Response, a StreamableFile, a hub subscription, a view of a run, a string, binary, or a promise of one of these; or inject ' +
       '@ConnectedStream() and return nothing. If the method returns one of these, an interceptor has replaced it',
   );
 }
@@ -141,9 +140,9 @@ export function sourceOf(value: unknown): Source {
   if (typeof value !== 'object' || value === null) {
     return refuse(value, 'it is not a stream');
   }
-  const shared = (value as Shape)[SHARED_SOURCE]?.();
-  if (shared) {
-    return shared;
+  const own = (value as Shape)[SOURCE]?.();
+  if (own) {
+    return own;
   }
   if (isResponse(value)) {
     return responseSource(value);

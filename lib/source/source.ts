@@ -41,3 +41,6 @@ export interface SourceHead {
 
 /** The result of a method, in a form that can be read. The bytes of a source with a head are sent as they are. */
 export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;
+
+/** The key of the method that returns the {@link Source} of a value of this package, such as a subscription to a hub. */
+export const SOURCE: unique symbol = Symbol('nestjs-streaming:source');

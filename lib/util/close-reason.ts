@@ -11,6 +11,7 @@ export interface StreamCloseReason {
    * - `slow-consumer`: more chunks waited for the client than `queue` allows
    * - `send-timeout`: the client read nothing for `sendTimeout`
    * - `deadline`: the stream was open for `maxDuration`
+   * - `stopped`: only as the reason of the signal of a run that was stopped
    */
   readonly code: StreamCloseCode;
   /** If the code is `error`, the error. If it is `client-closed`, the protocol error of a WebSocket client, if there was one. */
@@ -26,6 +27,7 @@ const MESSAGES: Readonly<Record<StreamCloseCode, string>> = {
   'slow-consumer': 'The client is too slow, and its queue is full',
   'send-timeout': 'The client read nothing within the send timeout',
   deadline: 'The stream reached its maximum duration',
+  stopped: 'The run was stopped',
 };
 
 /** Returns the error with which the signal of a stream is aborted, and pending sends reject. `name` identifies the stream in its message. */

@@ -7,7 +7,8 @@ export type StreamCloseCode =
   | 'shutdown'
   | 'slow-consumer'
   | 'send-timeout'
-  | 'deadline';
+  | 'deadline'
+  | 'stopped';
 
 /** The possible values of `code` of a {@link StreamError}. The guide "Error codes" explains the cause of each, and its remedy. */
 export type StreamErrorCode =
@@ -24,10 +25,18 @@ export type StreamErrorCode =
   | 'invalid-topic'
   | 'invalid-id'
   | 'duplicate-hub'
+  | 'duplicate-runs'
   | 'hub-closed'
   | 'broker-unavailable'
   | 'broker-busy'
   | 'publish-unknown'
+  | 'run-elsewhere'
+  | 'run-exists'
+  | 'run-limit'
+  | 'run-lost'
+  | 'run-stopped'
+  | 'run-unknown'
+  | 'too-large'
   | 'module-missing'
   | 'module-duplicate'
   | 'unknown-route';
@@ -88,4 +97,20 @@ export class StreamStateError extends StreamError {
   constructor(message: string, options?: ErrorOptions) {
     super('invalid-state', message, options);
   }
+}
+
+/** Errors that were logged already, or that are not worth a message. */
+const reported = new WeakSet<object>();
+
+/** Marks an error that need not be logged for each stream that fails with it. */
+export function markReported<E>(error: E): E {
+  if (typeof error === 'object' && error !== null) {
+    reported.add(error);
+  }
+  return error;
+}
+
+/** Returns whether an error need not be logged for each stream that fails with it. */
+export function isReported(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && reported.has(error);
 }

@@ -12,6 +12,7 @@ export const CLOSE_CODES: Readonly<Record<StreamCloseCode, number>> = {
   'server-closed': 1000,
   shutdown: 1001,
   deadline: 1001,
+  stopped: 1000,
   error: FAILED,
   'slow-consumer': 1013,
   'send-timeout': 1013,

@@ -1,0 +1,288 @@
+import type { Broker, BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import type { HubResetReason } from '../event/hub-event.js';
+import { LogEvent } from '../hub/log-event.js';
+import { idOf, positionOf, tagOf } from '../hub/position.js';
+import { deferred } from '../util/thenable.js';
+import {
+  controlIn,
+  figuresIn,
+  isChunk,
+  type RunBegin,
+  type RunControl,
+  type RunEnd,
+  type RunFigures,
+} from './run-record.js';
+
+/** How many records are read at once. */
+export const PAGE = 256;
+/** How many records are read first to find the newest chunk or the end of a run. */
+const FIRST_LOOK = 16;
+/** How long to wait before a log is read again that could not be read, in milliseconds. */
+const RETRY_MS = 500;
+/** The position of a log that does not exist. */
+const NOWHERE: BrokerPosition = { epoch: '', offset: 0 };
+
+/** What the records of one run say. Another run with the same id has another epoch. */
+interface RunState {
+  /** `undefined`: there is no run. The log may contain that it was stopped before it was started. */
+  readonly begin?: RunBegin;
+  /** Set once the run is over. */
+  readonly over?: RunEnd;
+  readonly figures?: RunFigures;
+}
+
+/** Receives new records of a log. */
+export interface RunLogListener {
+  /**
+   * Called with consecutive records.
+   * @param events the chunks among them
+   * @param first the offset of the first record
+   * @param last the offset of the last record
+   */
+  onRecords?(events: readonly LogEvent[], first: number, last: number): void;
+  /** Called with each record that processes write for each other. */
+  onControl?(control: RunControl): void;
+  /** Called when the log does not exist any more, or belongs to another run now. */
+  onGone(): void;
+}
+
+/** The log of one run, as far as this process knows it. */
+export class RunLog {
+  /** The state of the run. It changes when records arrive. */
+  state: RunState = {};
+  /** The position of the newest known record. */
+  end: BrokerPosition = NOWHERE;
+  readonly listeners = new Set<RunLogListener>();
+  /** The error itself with which the run has failed, if that was in this process. */
+  cause: { readonly error: unknown } | undefined;
+  private readonly tag: string;
+  private tail: BrokerTail | undefined;
+  private syncing: Promise<void> | undefined;
+  private retry: NodeJS.Timeout | undefined;
+  /** `ready`: the state is known, so that the records of the tail can be applied. */
+  private phase: 'loading' | 'ready' | 'closed' = 'loading';
+
+  private constructor(
+    readonly name: string,
+    private readonly broker: Broker & BrokerRuns,
+  ) {
+    this.tag = tagOf(name);
+  }
+
+  static async open(name: string, broker: Broker & BrokerRuns): Promise<RunLog> {
+    const log = new RunLog(name, broker);
+    const tail = await broker.tail(name, log.onTail);
+    log.tail = tail;
+    try {
+      await log.load(tail);
+    } catch (error) {
+      log.close();
+      throw error;
+    }
+    return log;
+  }
+
+  /** Whether the log exists. */
+  get exists(): boolean {
+    return this.end.offset > 0;
+  }
+
+  /** Returns the id of a chunk. */
+  idAt(offset: number): string {
+    return idOf(this.tag, { epoch: this.end.epoch, offset });
+  }
+
+  /** Called when this process has created the log, so that its first record need not be read. */
+  created(position: BrokerPosition, begin: RunBegin): void {
+    if (position.epoch !== this.end.epoch) {
+      this.restart(position);
+      this.state = { begin };
+    }
+  }
+
+  /** Returns the position that an id names, or the reason why it is not one of this log. */
+  positionOf(id: string): BrokerPosition | HubResetReason {
+    return positionOf(id, this.tag);
+  }
+
+  /** Resolves when the run is over, or its log does not exist any more. */
+  async overOrGone(): Promise<void> {
+    const { promise, resolve } = deferred<void>();
+    const settle = (): void => {
+      if (this.state.over || !this.state.begin) {
+        resolve();
+      }
+    };
+    const listener: RunLogListener = { onRecords: settle, onGone: () => resolve() };
+    this.listeners.add(listener);
+    settle();
+    await promise.finally(() => this.listeners.delete(listener));
+  }
+
+  /** Returns records as events. Those that are not chunks are left out. */
+  eventsOf(records: readonly BrokerRecord[]): LogEvent[] {
+    return records.filter(isChunk).map((record) => new LogEvent(record.offset, idOf(this.tag, record), record));
+  }
+
+  read(after: number): Promise<readonly BrokerRecord[]> {
+    return this.broker.read(this.name, after, PAGE);
+  }
+
+  /** Applies all records that are in the log and not known yet. Calls `onGone()` of the listeners if the log is not there any more. */
+  async sync(): Promise<void> {
+    // A call that is in progress may have read before the newest record was appended.
+    await this.syncing?.catch(() => undefined);
+    this.syncing ??= this.readNew().finally(() => {
+      this.syncing = undefined;
+    });
+    await this.syncing;
+  }
+
+  close(): void {
+    this.phase = 'closed';
+    clearTimeout(this.retry);
+    void this.tail?.stop();
+    this.listeners.clear();
+  }
+
+  private async load(position: BrokerPosition): Promise<void> {
+    if (position.offset > 0) {
+      const [first] = await this.broker.read(this.name, 0, 1);
+      if (first && first.epoch === position.epoch && (await this.look(first, position))) {
+        this.phase = 'ready';
+        return;
+      }
+    }
+    // The log does not exist, or has changed just now.
+    this.phase = 'ready';
+    await this.sync();
+  }
+
+  /** Reads backwards, up to the newest chunk or the end of the run. Returns whether the log is still the same. */
+  private async look(first: BrokerRecord, end: BrokerPosition): Promise<boolean> {
+    let before = end.offset;
+    let state: RunState = withControl({}, controlIn(first));
+    for (let size = FIRST_LOOK; before > 1; size = PAGE) {
+      const after = Math.max(1, before - size);
+      const records = await this.broker.read(this.name, after, before - after);
+      if (records[0]?.epoch !== end.epoch || records[0].offset !== after + 1) {
+        return false;
+      }
+      state = records.reduce(withRecord, state);
+      before = state.over || records.some(isChunk) ? 0 : after;
+    }
+    this.state = state;
+    this.end = { epoch: end.epoch, offset: end.offset };
+    return true;
+  }
+
+  private async readNew(): Promise<void> {
+    for (;;) {
+      const { epoch, offset } = this.end;
+      const records = await this.read(offset);
+      const newest = records[0] ?? (await this.broker.read(this.name, 0, 1))[0];
+      if (this.phase === 'closed') {
+        return;
+      }
+      if (newest === undefined) {
+        this.restart(NOWHERE);
+        return;
+      }
+      if (newest.epoch !== epoch) {
+        this.restart({ epoch: newest.epoch, offset: 0 });
+      } else if (!this.accept(records)) {
+        return;
+      }
+    }
+  }
+
+  private readonly onTail: BrokerListener = (records, position) => {
+    if (this.phase !== 'ready') {
+      return;
+    }
+    const [first] = records;
+    if (first && (this.follows(first) || (first.offset === 1 && first.epoch !== this.end.epoch))) {
+      if (first.epoch !== this.end.epoch) {
+        this.restart({ epoch: first.epoch, offset: 0 });
+      }
+      this.accept(records);
+    }
+    const newest = position ?? records.at(-1);
+    if (newest && (newest.epoch !== this.end.epoch || newest.offset > this.end.offset)) {
+      this.syncLater();
+    }
+  };
+
+  private follows({ epoch, offset }: BrokerPosition): boolean {
+    return epoch === this.end.epoch && offset <= this.end.offset + 1;
+  }
+
+  private syncLater(): void {
+    this.sync().catch(() => {
+      if (this.phase !== 'closed') {
+        clearTimeout(this.retry);
+        this.retry = setTimeout(() => this.syncLater(), RETRY_MS);
+      }
+    });
+  }
+
+  /** Applies records that follow the known ones, or overlap with them. Returns whether there was a new one. */
+  private accept(records: readonly BrokerRecord[]): boolean {
+    const fresh: BrokerRecord[] = [];
+    for (const record of records) {
+      const { epoch, offset } = this.end;
+      if (record.epoch === epoch && record.offset === offset + 1) {
+        this.end = { epoch, offset: record.offset };
+        this.state = withRecord(this.state, record);
+        fresh.push(record);
+      }
+    }
+    const [first] = fresh;
+    if (first) {
+      this.deliver(fresh, first.offset);
+    }
+    return first !== undefined;
+  }
+
+  private deliver(fresh: readonly BrokerRecord[], first: number): void {
+    const events = this.eventsOf(fresh);
+    const controls = fresh.flatMap((record) => controlIn(record) ?? []);
+    for (const listener of [...this.listeners]) {
+      for (const control of controls) {
+        listener.onControl?.(control);
+      }
+      listener.onRecords?.(events, first, first + fresh.length - 1);
+    }
+  }
+
+  private restart(end: BrokerPosition): void {
+    const { exists } = this;
+    this.end = end;
+    this.state = {};
+    this.cause = undefined;
+    if (exists) {
+      for (const listener of [...this.listeners]) {
+        listener.onGone();
+      }
+    }
+  }
+}
+
+function withRecord(state: RunState, record: BrokerRecord): RunState {
+  return isChunk(record)
+    ? { ...state, figures: figuresIn(record) ?? state.figures }
+    : withControl(state, controlIn(record));
+}
+
+function withControl(state: RunState, control: RunControl | undefined): RunState {
+  switch (control?.kind) {
+    case 'begin':
+      return { ...state, begin: control.data };
+    case 'end':
+      // The first one counts.
+      return { ...state, over: state.over ?? control.data };
+    default:
+      return state;
+  }
+}

@@ -1,0 +1,75 @@
+import type { Broker } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import { RunLog } from './run-log.js';
+
+/** How long a log stays open that is not used any more, in milliseconds: whoever has started or joined a run is about to read it. */
+const LINGER_MS = 1_000;
+
+interface OpenLog {
+  readonly log: Promise<RunLog>;
+  uses: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** The logs that this process uses. Each is open once. */
+export class RunLogs {
+  private readonly open = new Map<string, OpenLog>();
+
+  constructor(private readonly broker: Broker & BrokerRuns) {}
+
+  /** Opens a log, unless it is open. Each call has to be followed by {@link release}, unless it rejects. */
+  async acquire(name: string): Promise<RunLog> {
+    const entry = this.open.get(name) ?? this.add(name);
+    entry.uses++;
+    clearTimeout(entry.timer);
+    try {
+      return await entry.log;
+    } catch (error) {
+      entry.uses--;
+      if (this.open.get(name) === entry) {
+        this.open.delete(name);
+      }
+      throw error;
+    }
+  }
+
+  /** Counts one use less. The log is closed some time after its last use. */
+  release(name: string): void {
+    const entry = this.open.get(name);
+    if (entry && --entry.uses === 0) {
+      entry.timer = setTimeout(() => this.close(name, entry), LINGER_MS);
+      entry.timer.unref();
+    }
+  }
+
+  /** Runs a function with a log. */
+  async use<R>(name: string, run: (log: RunLog) => Promise<R>): Promise<R> {
+    const log = await this.acquire(name);
+    try {
+      return await run(log);
+    } finally {
+      this.release(name);
+    }
+  }
+
+  closeAll(): void {
+    for (const [name, entry] of this.open) {
+      this.close(name, entry);
+    }
+  }
+
+  private add(name: string): OpenLog {
+    const entry: OpenLog = { log: RunLog.open(name, this.broker), uses: 0, timer: undefined };
+    this.open.set(name, entry);
+    return entry;
+  }
+
+  private close(name: string, entry: OpenLog): void {
+    clearTimeout(entry.timer);
+    this.open.delete(name);
+    entry.log.then(
+      (log) => log.close(),
+      () => undefined,
+    );
+  }
+}

@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto';
+import type { Broker, BrokerEntry, BrokerPosition } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import type { RunInfo } from './run.options.js';
+
+/** How often a process renews its lease within the time of the lease. */
+const RENEWALS = 3;
+/** The shortest time between two writes of the runs of this process, in milliseconds. */
+const WRITE_MS = 250;
+/** How long the list of the processes is kept after one was added, in milliseconds. */
+const KEEP_LIST_MS = 30 * 24 * 3_600_000;
+/** When a list of processes is longer than this, those without a lease are removed from it. */
+const LONG_LIST = 64;
+/** How often a write with a condition is tried again. */
+const TRIES = 10;
+
+/** What a process says about itself. Its log is its lease: once that has expired, its runs are lost. */
+interface NodeSheet {
+  /** Increases when the process has found its lease gone, so that its runs may have disappeared. */
+  readonly life: number;
+  readonly runs: readonly RunInfo[];
+}
+
+/** This process as one of those that share the runs: its lease, and the list of its runs for the others. */
+export class RunNode {
+  /** Identifies the process. */
+  readonly id = randomBytes(8).toString('hex');
+  private position: BrokerPosition | undefined;
+  private life = 0;
+  private written = '';
+  private changing: NodeJS.Timeout | undefined;
+  private renewing: NodeJS.Timeout | undefined;
+  private work: Promise<void> = Promise.resolve();
+
+  /**
+   * @param prefix the first part of the names of all logs
+   * @param runs returns the runs of this process
+   * @param onRenew called at each renewal
+   */
+  constructor(
+    private readonly prefix: string,
+    private readonly broker: Broker & BrokerRuns,
+    private readonly lease: number,
+    private readonly runs: () => readonly RunInfo[],
+    private readonly onRenew: () => void,
+    private readonly warn: (message: string, error?: unknown) => void,
+  ) {}
+
+  /** Takes the lease. Throws if the broker cannot be reached, or refuses. */
+  async enter(): Promise<void> {
+    await this.write();
+    await this.enlist();
+    this.renewing = setInterval(() => {
+      this.renew();
+      this.onRenew();
+    }, this.lease / RENEWALS);
+    this.renewing.unref();
+  }
+
+  /** Called when the runs of this process have changed. */
+  changed(): void {
+    this.changing ??= setTimeout(() => {
+      this.changing = undefined;
+      this.renew();
+    }, WRITE_MS).unref();
+  }
+
+  /** Returns what a process says about itself, or `undefined` if it has no lease. */
+  async sheetOf(node: string): Promise<NodeSheet | undefined> {
+    const [record] = await this.broker.read(this.logOf(node), 0, 1);
+    return record && (JSON.parse(record.data) as NodeSheet);
+  }
+
+  /** Returns the processes that have a lease, other than this one. */
+  async others(): Promise<string[]> {
+    const nodes = await this.listed();
+    const alive = await Promise.all(
+      nodes.filter((node) => node !== this.id).map(async (node) => ({ node, sheet: await this.sheetOf(node) })),
+    );
+    return alive.flatMap(({ node, sheet }) => (sheet ? node : []));
+  }
+
+  async leave(): Promise<void> {
+    clearInterval(this.renewing);
+    clearTimeout(this.changing);
+    await this.work;
+    await this.broker.drop(this.logOf(this.id));
+  }
+
+  private renew(): void {
+    this.work = this.work
+      .then(() => this.write())
+      .catch((error: unknown) => this.warn('The lease of the runs of this process could not be renewed', error));
+  }
+
+  private async write(): Promise<void> {
+    const log = this.logOf(this.id);
+    const runs = this.runs();
+    const data = JSON.stringify({ life: this.life, runs } satisfies NodeSheet);
+    if (this.position && data === this.written && (await this.broker.expire(log, this.lease))) {
+      return;
+    }
+    const { position } = this;
+    const entry: BrokerEntry = { encoding: 'json', data };
+    const replaced = position && (await this.broker.create(log, [entry], this.lease, { after: position }));
+    if (replaced) {
+      this.position = replaced;
+      this.written = data;
+      return;
+    }
+    this.life++;
+    await this.broker.drop(log);
+    const again: BrokerEntry = {
+      encoding: 'json',
+      data: JSON.stringify({ life: this.life, runs } satisfies NodeSheet),
+    };
+    const created = await this.broker.create(log, [again], this.lease);
+    this.position = created || undefined;
+    this.written = created ? again.data : '';
+  }
+
+  /** Adds this process to the list of all. */
+  private async enlist(): Promise<void> {
+    const entry: BrokerEntry = { encoding: 'text', data: this.id };
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (
+        (await this.broker.create(this.list, [entry], KEEP_LIST_MS)) ||
+        (await this.broker.appendAll(this.list, [entry]))
+      ) {
+        break;
+      }
+    }
+    await this.broker.expire(this.list, KEEP_LIST_MS);
+    await this.shorten();
+  }
+
+  private async shorten(): Promise<void> {
+    const records = await this.broker.read(this.list, 0, LONG_LIST * 4);
+    const last = records.at(-1);
+    if (last && records.length > LONG_LIST) {
+      const entries = [this.id, ...(await this.others())].map((data): BrokerEntry => ({ encoding: 'text', data }));
+      // If another process was added in the meantime, the list stays as it is until the next one is.
+      await this.broker.create(this.list, entries, KEEP_LIST_MS, { after: last });
+    }
+  }
+
+  private async listed(): Promise<string[]> {
+    const nodes = new Set<string>();
+    for (let after = 0; ; ) {
+      const records = await this.broker.read(this.list, after, LONG_LIST * 4);
+      for (const { data } of records) {
+        nodes.add(data);
+      }
+      const last = records.at(-1);
+      if (!last) {
+        return [...nodes];
+      }
+      after = last.offset;
+    }
+  }
+
+  private get list(): string {
+    return `${this.prefix}/nodes`;
+  }
+
+  private logOf(node: string): string {
+    return `${this.prefix}/node-${node}`;
+  }
+}

@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import type { Broker, BrokerEntry, BrokerPosition, BrokerRecord } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import { StreamError } from '../util/errors.js';
+
+/** How long the list of an owner is kept whose runs have no maximum duration, in milliseconds. */
+const LONGEST_MS = 30 * 24 * 3_600_000;
+/** How often a write with a condition is tried again. */
+const TRIES = 50;
+/** The maximum number of records of a list that are read. It is written anew long before. */
+const MOST = 1_024;
+/** When a list has more records than this, it is written anew. */
+const LONG = 32;
+
+/** A run in the list of its owner. */
+interface Entry {
+  readonly run: string;
+  readonly node: string;
+}
+
+/** Counts the runs of each owner in all processes. The list of an owner is a log, so that two processes cannot both take the last place. */
+export class RunOwners {
+  /** @param isAlive returns whether a process has a lease */
+  constructor(
+    private readonly prefix: string,
+    private readonly broker: Broker & BrokerRuns,
+    private readonly limit: number,
+    private readonly maxDuration: number,
+    private readonly isAlive: (node: string) => Promise<boolean>,
+  ) {}
+
+  /**
+   * Adds a run to the list of its owner.
+   * @throws {StreamError} `run-limit` if the owner has too many
+   */
+  async enter(owner: string | undefined, entry: Entry): Promise<void> {
+    if (owner === undefined || this.limit === Infinity) {
+      return;
+    }
+    await this.change(owner, async (running) => {
+      const others = running.filter(({ run }) => run !== entry.run);
+      const alive = others.length < this.limit ? others : await this.aliveOf(others);
+      if (alive.length >= this.limit) {
+        throw new StreamError(
+          'run-limit',
+          `You have ${this.limit} runs in progress already: wait for one of them, or stop it`,
+          {
+            statusCode: 429,
+          },
+        );
+      }
+      return [...alive, entry];
+    });
+  }
+
+  /** Removes a run from the list of its owner. */
+  async leave(owner: string | undefined, { run, node }: Entry): Promise<void> {
+    if (owner !== undefined && this.limit !== Infinity) {
+      await this.change(owner, async (running) => running.filter((each) => each.run !== run || each.node !== node));
+    }
+  }
+
+  private async change(owner: string, next: (running: readonly Entry[]) => Promise<readonly Entry[]>): Promise<void> {
+    const log = `${this.prefix}/owner-${createHash('sha256').update(owner).digest('hex')}`;
+    for (let tries = 0; tries < TRIES; tries++) {
+      const last = (await this.broker.read(log, 0, MOST)).at(-1);
+      const entry: BrokerEntry = { encoding: 'json', data: JSON.stringify(await next(runningIn(last))) };
+      if (await this.write(log, entry, last)) {
+        return;
+      }
+    }
+    throw new StreamError('broker-busy', 'The list of the runs of an owner changes too often: try again', {
+      statusCode: 503,
+    });
+  }
+
+  private async write(
+    log: string,
+    entry: BrokerEntry,
+    last: BrokerRecord | undefined,
+  ): Promise<BrokerPosition | false> {
+    const ms = this.maxDuration === Infinity ? LONGEST_MS : this.maxDuration;
+    if (!last) {
+      return this.broker.create(log, [entry], ms);
+    }
+    if (entry.data === '[]' || last.offset >= LONG) {
+      return this.broker.create(log, [entry], entry.data === '[]' ? 1 : ms, { after: last });
+    }
+    const position = await this.broker.appendAll(log, [entry], { after: last });
+    if (position) {
+      await this.broker.expire(log, ms);
+    }
+    return position;
+  }
+
+  private async aliveOf(entries: readonly Entry[]): Promise<readonly Entry[]> {
+    const nodes = [...new Set(entries.map(({ node }) => node))];
+    const alive = new Set<string>();
+    for (const node of nodes) {
+      if (await this.isAlive(node)) {
+        alive.add(node);
+      }
+    }
+    return entries.filter(({ node }) => alive.has(node));
+  }
+}
+
+/** Each record contains the whole list. */
+function runningIn(last: BrokerRecord | undefined): readonly Entry[] {
+  return last ? (JSON.parse(last.data) as Entry[]) : [];
+}

@@ -1,0 +1,208 @@
+import type { BrokerRecord } from '../broker/broker.js';
+import { encodedData } from '../hub/entry.js';
+import { LogEvent } from '../hub/log-event.js';
+import type { PullSource, SourceHead } from '../source/source.js';
+import { StreamError } from '../util/errors.js';
+import { DONE, type Step } from '../util/iteration.js';
+import { type Deferred, deferred } from '../util/thenable.js';
+import { lostError } from './run-errors.js';
+import type { RunLog, RunLogListener } from './run-log.js';
+import { isChunk } from './run-record.js';
+
+/** Where a reader begins. */
+export interface ReadStart {
+  /** The epoch of the run. */
+  readonly epoch: string;
+  /** The offset of the record after which it begins. */
+  readonly after: number;
+  /** A notice for the client, which comes first. */
+  readonly notice?: LogEvent;
+}
+
+/** The part of the runs that a reader uses. */
+export interface ReaderPlace {
+  readonly compact: ((chunks: readonly unknown[]) => readonly unknown[]) | undefined;
+  enter(reader: RunReader): Promise<RunLog>;
+  leave(reader: RunReader, log: RunLog | undefined): void;
+  /** Returns the error with which a reader ends whose run has not completed. `undefined`: it ends cleanly. */
+  errorOf(log: RunLog): unknown;
+}
+
+/** Reads the log of a run at the pace of one viewer: first what is there, and then what is appended. */
+export class RunReader implements PullSource, RunLogListener {
+  readonly kind = 'pull';
+  private page: readonly LogEvent[];
+  private next = 0;
+  private reached: number;
+  private log: RunLog | undefined;
+  private waiter: Deferred<Step> | undefined;
+  /** Set when nothing more can be read. */
+  private failure: { readonly error: unknown } | undefined;
+  private left = false;
+
+  /** @param head the status of the response, if it is not that of a stream */
+  constructor(
+    readonly name: string,
+    private readonly place: ReaderPlace,
+    private readonly start: ReadStart,
+    readonly head?: SourceHead,
+  ) {
+    this.reached = start.after;
+    this.page = start.notice ? [start.notice] : [];
+  }
+
+  pull(): Step | Promise<Step> {
+    const event = this.page[this.next];
+    if (event) {
+      this.next++;
+      return { done: false, value: event.event };
+    }
+    return this.more();
+  }
+
+  stop(): void {
+    if (!this.left) {
+      this.left = true;
+      this.place.leave(this, this.log);
+    }
+    this.waiter?.resolve(DONE);
+    this.waiter = undefined;
+  }
+
+  /** Ends the reading with an error, after what is read already. */
+  fail(error: unknown): void {
+    this.failure ??= { error };
+    const { waiter } = this;
+    if (waiter) {
+      this.waiter = undefined;
+      this.stop();
+      waiter.reject(error);
+    }
+  }
+
+  onRecords(events: readonly LogEvent[], first: number, last: number): void {
+    const { waiter, log } = this;
+    if (!waiter || first !== this.reached + 1) {
+      // They are read when the viewer asks for them.
+      return;
+    }
+    this.turn(events, last);
+    if (events.length > 0 || log?.state.over) {
+      this.waiter = undefined;
+      // A plain step or the result of a promise, both resolve the waiter.
+      this.settle(waiter);
+    }
+  }
+
+  onGone(): void {
+    this.fail(lostError());
+  }
+
+  private async more(): Promise<Step> {
+    this.log ??= await this.place.enter(this);
+    const { log } = this;
+    for (;;) {
+      if (this.left) {
+        return DONE;
+      }
+      if (this.failure) {
+        this.stop();
+        throw this.failure.error;
+      }
+      const event = this.page[this.next];
+      if (event) {
+        this.next++;
+        return { done: false, value: event.event };
+      }
+      if (log.end.epoch !== this.start.epoch) {
+        this.onGone();
+      } else if (this.reached < log.end.offset) {
+        await this.readPage(log);
+      } else if (log.state.over) {
+        return this.finish(log);
+      } else {
+        this.waiter = deferred();
+        return this.waiter.promise;
+      }
+    }
+  }
+
+  private async readPage(log: RunLog): Promise<void> {
+    const records = await log.read(this.reached);
+    const [first] = records;
+    const last = records.at(-1);
+    if (first && last && first.epoch === this.start.epoch && first.offset === this.reached + 1) {
+      this.turn(this.eventsOf(log, records), last.offset);
+      return;
+    }
+    // Records that were in the log are not there any more.
+    this.onGone();
+  }
+
+  private eventsOf(log: RunLog, records: readonly BrokerRecord[]): readonly LogEvent[] {
+    const events = log.eventsOf(records);
+    const { compact } = this.place;
+    return compact ? compacted(events, records.filter(isChunk), compact) : events;
+  }
+
+  private turn(page: readonly LogEvent[], last: number): void {
+    this.page = page;
+    this.next = 0;
+    this.reached = last;
+  }
+
+  private finish(log: RunLog): Step {
+    const error = this.place.errorOf(log);
+    this.stop();
+    if (error !== undefined) {
+      throw error;
+    }
+    return DONE;
+  }
+
+  private settle(waiter: Deferred<Step>): void {
+    try {
+      const step = this.pull();
+      if (step instanceof Promise) {
+        step.then(
+          (late) => waiter.resolve(late),
+          (error: unknown) => waiter.reject(error),
+        );
+      } else {
+        waiter.resolve(step);
+      }
+    } catch (error) {
+      waiter.reject(error);
+    }
+  }
+}
+
+/** Joins neighbours. The result of two has the id of the second, so that a client resumes after both. */
+function compacted(
+  events: readonly LogEvent[],
+  records: readonly BrokerRecord[],
+  compact: (chunks: readonly unknown[]) => readonly unknown[],
+): readonly LogEvent[] {
+  const joined: LogEvent[] = [];
+  events.forEach((event, index) => {
+    const before = joined.at(-1);
+    const record = records[index];
+    if (!before || !record || before.event.type !== event.event.type) {
+      joined.push(event);
+      return;
+    }
+    const result = compact([before.event.data, event.event.data]);
+    if (!Array.isArray(result) || result.length > 2) {
+      throw new StreamError('invalid-option', 'compact() of registerRuns() must return a list of 0 to 2 chunks');
+    }
+    if (result.length < 2) {
+      joined.pop();
+    }
+    if (result.length === 1) {
+      joined.push(new LogEvent(event.seq, event.id, { ...record, ...encodedData(result[0]) }));
+    } else if (result.length === 2) {
+      joined.push(event);
+    }
+  });
+  return joined;
+}

@@ -1,0 +1,45 @@
+import type { HubResetReason } from '../event/hub-event.js';
+import { LogEvent } from '../hub/log-event.js';
+import type { JoinOptions } from './run.options.js';
+import type { RunLog } from './run-log.js';
+import type { ReadStart } from './run-reader.js';
+import { isChunk } from './run-record.js';
+
+/** The offset of the first record, which is no chunk. */
+const BEGIN = 1;
+
+/** Returns where a viewer begins. Returns `undefined` if the run is over without an error, and the viewer has received all of it. */
+export async function startOf(log: RunLog, { after, from }: JoinOptions): Promise<ReadStart | undefined> {
+  const { epoch, offset } = log.end;
+  if (after === undefined || after === '') {
+    return { epoch, after: from === 'now' ? offset : BEGIN };
+  }
+  const position = log.positionOf(after);
+  if (typeof position === 'string' || position.epoch !== epoch || position.offset > offset) {
+    return startOver(log, typeof position === 'string' ? position : 'epoch');
+  }
+  const { over } = log.state;
+  const isClean = over?.status === 'completed' || over?.status === 'stopped';
+  return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : { epoch, after: position.offset };
+}
+
+/** The client does not know this run: it receives a notice, and all chunks. */
+function startOver(log: RunLog, reason: HubResetReason): ReadStart {
+  const { epoch, offset } = log.end;
+  const oldest = offset > BEGIN ? log.idAt(BEGIN + 1) : null;
+  return { epoch, after: BEGIN, notice: LogEvent.reset(BEGIN, log.idAt(BEGIN), { reason, oldest }) };
+}
+
+async function hasChunkAfter(log: RunLog, after: number): Promise<boolean> {
+  for (let reached = after; ; ) {
+    const records = await log.read(reached);
+    const last = records.at(-1);
+    if (!last) {
+      return false;
+    }
+    if (records.some(isChunk)) {
+      return true;
+    }
+    reached = last.offset;
+  }
+}

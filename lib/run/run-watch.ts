@@ -1,0 +1,146 @@
+import type { Broker } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import type { RunLog } from './run-log.js';
+import type { RunNode } from './run-node.js';
+import { RunReader } from './run-reader.js';
+import { controlEntry, type RunEnd } from './run-record.js';
+
+/** How long to wait before it is said that the last viewer of a process has left, in milliseconds: it may be about to come back. */
+const LEAVE_MS = 500;
+/** How long to wait before a change of the number of viewers is said, in milliseconds. */
+const CHANGE_MS = 1_000;
+/** How often an end is written again, if the log has changed. */
+const TRIES = 10;
+
+/** What another process was told about the viewers here. */
+interface Report {
+  count: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** Watches over the runs of other processes that have viewers in this one: says how many there are, and notices when a run is lost. */
+export class RunWatch {
+  private readonly watched = new Map<RunLog, Report>();
+  /** The last known life of each process whose runs are watched. */
+  private lives = new Map<string, number>();
+
+  /** @param keep how long a run that is over is kept, in milliseconds */
+  constructor(
+    private readonly broker: Broker & BrokerRuns,
+    private readonly node: RunNode,
+    private readonly keep: number,
+    private readonly warn: (message: string, error?: unknown) => void,
+  ) {}
+
+  /** Returns how many viewers a log has in this process. */
+  static viewersOf({ listeners }: RunLog): number {
+    return [...listeners].filter((each) => each instanceof RunReader).length;
+  }
+
+  /** The logs with viewers in this process whose runs are in other processes. */
+  get logs(): RunLog[] {
+    return [...this.watched.keys()];
+  }
+
+  /** Called when a viewer has come or left. */
+  visited(log: RunLog): void {
+    const report = this.watched.get(log) ?? { count: 0, timer: undefined };
+    this.watched.set(log, report);
+    const count = RunWatch.viewersOf(log);
+    clearTimeout(report.timer);
+    report.timer = undefined;
+    if (count > 0 && report.count === 0) {
+      void this.report(log, report);
+    } else if (count !== report.count) {
+      report.timer = setTimeout(() => void this.report(log, report), count === 0 ? LEAVE_MS : CHANGE_MS);
+    }
+    this.forget(log, report);
+  }
+
+  /** Called now and then: checks that the processes are there whose runs are watched. */
+  async check(): Promise<void> {
+    const lives = new Map<string, number>();
+    for (const [node, logs] of byNode(this.watched.keys())) {
+      if (node !== undefined) {
+        await this.checkNode(node, logs, lives).catch((error: unknown) =>
+          this.warn('It could not be checked whether the producers of runs are still there', error),
+        );
+      }
+    }
+    this.lives = lives;
+  }
+
+  /** Ends a run whose process has no lease any more. Returns whether the run is over. */
+  async endIfLost(log: RunLog): Promise<boolean> {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const { begin, over, figures } = log.state;
+      if (!begin || over) {
+        return true;
+      }
+      if (begin.node === this.node.id || (await this.node.sheetOf(begin.node))) {
+        return false;
+      }
+      const { items = 0, bytes = 0 } = figures ?? {};
+      const lost: RunEnd = { status: 'lost', at: Date.now(), items, bytes };
+      if (await this.broker.appendAll(log.name, [controlEntry({ kind: 'end', data: lost })], { after: log.end })) {
+        await this.broker.expire(log.name, this.keep);
+      }
+      await log.sync();
+    }
+    return log.state.over !== undefined;
+  }
+
+  close(): void {
+    for (const { timer } of this.watched.values()) {
+      clearTimeout(timer);
+    }
+    this.watched.clear();
+  }
+
+  private async checkNode(node: string, logs: readonly RunLog[], lives: Map<string, number>): Promise<void> {
+    const sheet = await this.node.sheetOf(node);
+    const known = this.lives.get(node);
+    if (sheet) {
+      lives.set(node, sheet.life);
+    }
+    for (const log of logs) {
+      if (!sheet) {
+        await this.endIfLost(log);
+      } else if (known !== undefined && known !== sheet.life) {
+        // The broker may have lost its data: then the log has disappeared too.
+        await log.sync();
+      }
+    }
+  }
+
+  private async report(log: RunLog, report: Report): Promise<void> {
+    const { begin, over } = log.state;
+    const count = RunWatch.viewersOf(log);
+    if (!begin || over || count === report.count) {
+      this.forget(log, report);
+      return;
+    }
+    report.count = count;
+    try {
+      await this.broker.appendAll(log.name, [controlEntry({ kind: 'viewers', data: { node: this.node.id, count } })]);
+    } catch (error) {
+      this.warn('The producer of a run could not be told how many viewers it has', error);
+    }
+    this.forget(log, report);
+  }
+
+  private forget(log: RunLog, { count, timer }: Report): void {
+    if (timer === undefined && RunWatch.viewersOf(log) === 0 && (count === 0 || log.state.over || !log.exists)) {
+      this.watched.delete(log);
+    }
+  }
+}
+
+function byNode(logs: Iterable<RunLog>): Map<string | undefined, RunLog[]> {
+  const groups = new Map<string | undefined, RunLog[]>();
+  for (const log of logs) {
+    const node = log.state.begin?.node;
+    groups.set(node, [...(groups.get(node) ?? []), log]);
+  }
+  return groups;
+}

@@ -1,0 +1,499 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Broker } from '../broker/broker.js';
+import { type BrokerRuns, hasRuns } from '../broker/broker-runs.js';
+import { atMost } from '../util/at-most.js';
+import { markReported, StreamError } from '../util/errors.js';
+import { infoOf, LocalRun } from './local-run.js';
+import {
+  completeRunsOptions,
+  type JoinOptions,
+  type Run,
+  type RunAccess,
+  type RunInfo,
+  type RunSettings,
+  type RunStatus,
+  type RunStopReason,
+  type RunsOptions,
+  type StartOptions,
+} from './run.options.js';
+import { checkCall, checkProducer } from './run-checks.js';
+import { elsewhereError, errorOfEnd, unknownError } from './run-errors.js';
+import type { RunLog } from './run-log.js';
+import { RunLogs } from './run-logs.js';
+import { RunNode } from './run-node.js';
+import { RunOwners } from './run-owners.js';
+import { type ReaderPlace, RunReader } from './run-reader.js';
+import { controlEntry, type RunBegin } from './run-record.js';
+import type { RunServices } from './run-services.js';
+import { startOf } from './run-start.js';
+import { RunView } from './run-view.js';
+import { RunWatch } from './run-watch.js';
+
+/** How often `start()` is tried again, if other calls for the same id come in between. */
+const TRIES = 20;
+/** How long `stop()` waits for the end of a run, in milliseconds. */
+const STOP_MS = 5_000;
+/** How long it is remembered that a run was stopped before it was started, in milliseconds. */
+const REMEMBER_STOP_MS = 10_000;
+/** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+/** How many runs of this process that are over are listed. */
+const RECENT = 100;
+/** How long the processes may take to end their runs when the application closes, in milliseconds. */
+const CLOSE_MS = 2_000;
+
+/**
+ * Runs with a common purpose, such as the answers of a model. A run is a producer with a log and an id, which can outlive the request that has
+ * started it: its viewers reload, come back, watch together, and stop it, on any process that shares the broker. Register runs with
+ * `StreamingModule.registerRuns()`, and inject them with `@InjectRuns()`.
+ *
+ * All methods throw a {@link StreamError} with the code `invalid-id` (status 400) for an id that is not a string of 1 to 1024 bytes, and `invalid-option`. They pass on errors
+ * of the broker, such as `broker-unavailable` (status 503).
+ *
+ * @example
+ * ```ts
+ * @Post()
+ * @Stream({ format: 'sse' })
+ * send(@Body() { id, question }: Question, @CurrentUser() user: User) {
+ *   return this.runs.start(id, (run) => this.model.answer(question, run.signal), { owner: user.id });
+ * }
+ * ```
+ */
+export class Runs<T = unknown> {
+  /** The name with which the runs were registered. */
+  readonly name: string;
+  private readonly settings: RunSettings;
+  private readonly prefix: string;
+  private readonly logs: RunLogs;
+  private readonly node: RunNode;
+  private readonly owners: RunOwners;
+  private readonly watch: RunWatch;
+  private readonly place: ReaderPlace;
+  /** The runs that are produced in this process, by the names of their logs. */
+  private readonly local = new Map<string, LocalRun>();
+  private readonly recent: RunInfo[] = [];
+  private draining = false;
+
+  private constructor(
+    options: RunsOptions,
+    private readonly broker: Broker & BrokerRuns,
+    private readonly services: RunServices,
+  ) {
+    const settings = completeRunsOptions(options);
+    this.settings = settings;
+    this.name = options.name;
+    this.prefix = `~runs/${options.name}`;
+    this.logs = new RunLogs(broker);
+    const warn = services.warn.bind(services);
+    this.node = new RunNode(
+      this.prefix,
+      broker,
+      settings.lease,
+      () => this.here,
+      () => this.onRenew(),
+      warn,
+    );
+    const isAlive = async (node: string): Promise<boolean> =>
+      node === this.node.id || (await this.node.sheetOf(node)) !== undefined;
+    this.owners = new RunOwners(this.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
+    this.watch = new RunWatch(broker, this.node, settings.keep, warn);
+    this.place = {
+      compact: settings.compact,
+      enter: (reader) => this.enter(reader),
+      leave: (reader, log) => this.leave(reader, log),
+      errorOf: (log) => this.errorOf(log),
+    };
+  }
+
+  /**
+   * @internal
+   * @throws {StreamError} `invalid-option` if the broker cannot have runs. An error of the broker is passed on
+   */
+  static async open(options: RunsOptions, broker: Broker, services: RunServices): Promise<Runs> {
+    if (!hasRuns(broker)) {
+      throw new StreamError(
+        'invalid-option',
+        `registerRuns() of ${JSON.stringify(options.name)}: ${broker.constructor.name} does not implement BrokerRuns (create, appendAll, expire, drop). Use MemoryBroker or RedisBroker, or implement it`,
+      );
+    }
+    const runs = new Runs(options, broker, services);
+    await runs.node.enter();
+    return runs;
+  }
+
+  /**
+   * Starts a run, unless one with this id is in progress. Of several calls at the same time, in any process, one starts it.
+   *
+   * @param id identifies the run. It is no credential: check first that the user may use it, or set `owner`
+   * @param produce is called with the run, and returns what a `@Stream()` method may return, or a promise of it. The log paces it, and not a viewer
+   * @returns a view of the run, from its start
+   * @throws {@link StreamError} with the code `run-exists` (status 409) with `onConflict: 'reject'`; `run-limit` (status 503 or 429) over a limit; `run-unknown` (status 404) if
+   * a run with this id belongs to another owner; `run-stopped` (status 503) if the application is closing
+   */
+  async start(
+    id: string,
+    produce: (run: Run) => RunSource<T> | Promise<RunSource<T>>,
+    options: StartOptions = {},
+  ): Promise<RunView<T>> {
+    checkCall('start', this.name, id, options);
+    checkProducer(produce, this.name);
+    return this.logs.use(this.logOf(id), async (log) => {
+      for (let tries = 0; tries < TRIES; tries++) {
+        if (await this.startOrMeet(log, id, produce, options)) {
+          return this.viewOf(id, log, 1);
+        }
+      }
+      throw new StreamError('broker-busy', `The run ${JSON.stringify(id)} changes too often: try again`, {
+        statusCode: 503,
+      });
+    });
+  }
+
+  /**
+   * Returns a view of a run. A viewer who comes back passes the id of the last chunk as `after`, and receives those that follow.
+   *
+   * If the id is that of another run, or of an earlier run with the same id, the first event is a `reset` (see {@link HubReset}), and the run follows from its start.
+   *
+   * @returns a view. If there is no such run, or it is over and `after` is its last chunk, the view is empty: the response has the status 204 and no body,
+   * so that an `EventSource` does not reconnect
+   * @throws {@link StreamError} with the code `run-unknown` (status 404) with `orElse: 404`
+   */
+  async join(id: string, options: JoinOptions = {}): Promise<RunView<T>> {
+    checkCall('join', this.name, id, options);
+    return this.logs.use(this.logOf(id), async (log) => {
+      const begin = await this.find(log, options);
+      if (!begin || (log.state.over && options.ended === 'none')) {
+        if (options.orElse === 404) {
+          throw unknownError();
+        }
+        return this.emptyView(id, log);
+      }
+      const start = await startOf(log, options);
+      return start ? RunView.of<T>(id, new RunReader(log.name, this.place, start)) : this.emptyView(id, log);
+    });
+  }
+
+  /**
+   * Stops a run, on any process: the signal of its producer is aborted with the code `stopped`. Does nothing if the run is over. If there is none, a run that is started
+   * with this id in the next 10 seconds is stopped at once: the request that starts it may still be on its way.
+   *
+   * @returns a promise that resolves when the end is in the log, at the latest after 5 seconds
+   */
+  async stop(id: string, options: RunAccess = {}): Promise<void> {
+    checkCall('stop', this.name, id, options);
+    await this.logs.use(this.logOf(id), async (log) => {
+      const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped' } });
+      for (let tries = 0; tries < TRIES; tries++) {
+        if (log.exists) {
+          if (await this.find(log, options)) {
+            await this.stopRun(log, 'stopped');
+          }
+          return;
+        }
+        if (await this.broker.create(log.name, [stop], REMEMBER_STOP_MS)) {
+          return;
+        }
+        await log.sync();
+      }
+    });
+  }
+
+  /** Returns the state of a run, or `undefined` if there is none. */
+  async get(id: string, options: RunAccess = {}): Promise<RunInfo | undefined> {
+    checkCall('get', this.name, id, options);
+    return this.logs.use(this.logOf(id), async (log) => {
+      const begin = await this.find(log, options);
+      return begin && (this.local.get(log.name)?.info ?? (await this.infoOfRemote(begin, log)));
+    });
+  }
+
+  /**
+   * Returns the runs of all processes, newest first: those in progress, and of each process the last 100 that are over. Those of another process are up to a
+   * third of `lease` old.
+   */
+  async list({ owner, status }: { readonly owner?: string; readonly status?: RunStatus } = {}): Promise<RunInfo[]> {
+    const nodes = await this.node.others();
+    const sheets = await Promise.all(nodes.map((node) => this.node.sheetOf(node)));
+    return [...this.here, ...sheets.flatMap((sheet) => sheet?.runs ?? [])]
+      .filter(
+        (info) => (owner === undefined || info.owner === owner) && (status === undefined || info.status === status),
+      )
+      .sort((a, b) => b.startedAt - a.startedAt);
+  }
+
+  /** Stops a run if it is in progress, and removes its log. Does nothing if there is none. */
+  async delete(id: string, options: RunAccess = {}): Promise<void> {
+    checkCall('delete', this.name, id, options);
+    await this.logs.use(this.logOf(id), async (log) => {
+      if (await this.find(log, options)) {
+        await this.stopRun(log, 'stopped');
+        await this.broker.drop(log.name);
+        await log.sync();
+      }
+    });
+  }
+
+  /** @internal The runs in progress in this process, and those that have ended here. */
+  get here(): readonly RunInfo[] {
+    const since = Date.now() - this.settings.keep;
+    const recent = this.recent.filter(({ endedAt = 0 }) => endedAt > since);
+    return [...this.local.values()].map(({ info }) => info).concat(recent);
+  }
+
+  /** @internal The number of runs in progress in this process, and of those among them without viewers. */
+  get figures(): { readonly running: number; readonly detached: number } {
+    const runs = [...this.local.values()];
+    return { running: runs.length, detached: runs.filter(({ audience }) => audience.deserted).length };
+  }
+
+  /**
+   * @internal Starts no more runs, and ends the views of runs in other processes, which go on. Resolves when no run is in progress in this process, at the latest
+   * after a time.
+   */
+  async drain(ms: number): Promise<void> {
+    this.draining = true;
+    for (const log of this.watch.logs) {
+      for (const listener of [...log.listeners]) {
+        if (listener instanceof RunReader) {
+          listener.fail(elsewhereError());
+        }
+      }
+    }
+    await this.settled(ms);
+  }
+
+  /** @internal Ends what is in progress in this process, and releases everything. */
+  async close(): Promise<void> {
+    this.draining = true;
+    for (const run of this.local.values()) {
+      run.stop('shutdown');
+    }
+    await this.settled(CLOSE_MS);
+    for (const run of this.local.values()) {
+      run.close();
+    }
+    this.watch.close();
+    await this.node.leave();
+    this.logs.closeAll();
+  }
+
+  private async settled(ms: number): Promise<void> {
+    if (this.local.size > 0 && ms > 0) {
+      await atMost(ms, Promise.all([...this.local.values()].map(({ over }) => over)));
+    }
+  }
+
+  /** Starts the run, or decides about the one that is there. Returns whether there is one to view now. */
+  private async startOrMeet(
+    log: RunLog,
+    id: string,
+    produce: (run: Run) => unknown,
+    options: StartOptions,
+  ): Promise<boolean> {
+    const begin = await this.find(log, options);
+    if (begin && !log.state.over) {
+      return this.meet(log, id, options.onConflict);
+    }
+    if (log.state.begin && !begin) {
+      throw unknownError();
+    }
+    return begin && options.ended === 'replay' ? true : this.create(log, id, produce, options.owner);
+  }
+
+  /** Returns whether the run in progress is to be viewed. */
+  private async meet(log: RunLog, id: string, onConflict: StartOptions['onConflict']): Promise<boolean> {
+    if (onConflict === 'reject') {
+      throw new StreamError('run-exists', `The run ${JSON.stringify(id)} is in progress`, { statusCode: 409 });
+    }
+    if (onConflict === 'replace') {
+      await this.stopRun(log, 'replaced');
+    }
+    return onConflict !== 'replace';
+  }
+
+  /** Creates the log, and calls the producer. Returns whether no other call was faster. */
+  private async create(
+    log: RunLog,
+    id: string,
+    produce: (run: Run) => unknown,
+    owner: string | undefined,
+  ): Promise<boolean> {
+    this.requireRoom();
+    const { exists } = log;
+    const wasStopped = exists && !log.state.begin;
+    const begin: RunBegin = {
+      id,
+      nonce: randomBytes(9).toString('base64url'),
+      node: this.node.id,
+      owner,
+      at: Date.now(),
+    };
+    const place = { run: log.name, node: this.node.id };
+    await this.owners.enter(owner, place);
+    const { keep, maxDuration } = this.settings;
+    const entries = [controlEntry({ kind: 'begin', data: begin })];
+    const position = await this.broker
+      .create(log.name, entries, Math.min(LONGEST_MS, maxDuration + keep), exists ? { after: log.end } : undefined)
+      .catch(async (error: unknown) => {
+        await log.sync();
+        if (log.state.begin?.nonce === begin.nonce) {
+          return log.end;
+        }
+        await this.owners.leave(owner, place);
+        throw error;
+      });
+    if (!position) {
+      await this.owners.leave(owner, place);
+      await log.sync();
+      return false;
+    }
+    log.created(position, begin);
+    const { broker, settings, services } = this;
+    const run = new LocalRun({
+      begin,
+      log,
+      position,
+      broker,
+      settings,
+      services,
+      onOver: (ended) => this.onOver(ended),
+    });
+    this.begin(run, wasStopped ? () => [] : produce);
+    if (wasStopped) {
+      run.stop('stopped');
+    }
+    return true;
+  }
+
+  private begin(run: LocalRun, produce: (run: Run) => unknown): void {
+    const { log } = run.parts;
+    this.local.set(log.name, run);
+    // Released in onOver().
+    void this.logs.acquire(log.name);
+    this.node.changed();
+    this.services.onStart?.(this.name, run.info);
+    run.start(produce);
+  }
+
+  private onOver(run: LocalRun): void {
+    const { log, begin } = run.parts;
+    const { info } = run;
+    this.local.delete(log.name);
+    this.logs.release(log.name);
+    this.recent.unshift(info);
+    this.recent.length = Math.min(this.recent.length, RECENT);
+    this.node.changed();
+    this.services.onEnd?.(this.name, info);
+    this.owners
+      .leave(begin.owner, { run: log.name, node: begin.node })
+      .catch((error: unknown) => this.services.warn('A run that is over still counts for its owner', error));
+  }
+
+  private requireRoom(): void {
+    if (this.draining) {
+      throw new StreamError('run-stopped', 'The server is shutting down: start the run again', { statusCode: 503 });
+    }
+    if (this.local.size >= this.settings.limits.running) {
+      throw new StreamError('run-limit', 'Too many runs are in progress: try again later', { statusCode: 503 });
+    }
+  }
+
+  /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
+  private async find(log: RunLog, { owner }: RunAccess): Promise<RunBegin | undefined> {
+    const { begin, over } = log.state;
+    if (!begin || (owner !== undefined && begin.owner !== owner)) {
+      return undefined;
+    }
+    if (!over) {
+      await this.watch.endIfLost(log);
+    }
+    return log.state.begin;
+  }
+
+  private async stopRun(log: RunLog, reason: RunStopReason): Promise<void> {
+    const local = this.local.get(log.name);
+    if (local) {
+      local.stop(reason);
+      await atMost(STOP_MS, local.over);
+    } else if (log.state.begin && !log.state.over) {
+      await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
+      await atMost(STOP_MS, log.overOrGone());
+    }
+  }
+
+  private async infoOfRemote(begin: RunBegin, log: RunLog): Promise<RunInfo> {
+    const { over, figures } = log.state;
+    const sheet = over ? undefined : await this.node.sheetOf(begin.node);
+    const viewers = sheet?.runs.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
+    return infoOf(begin, over, over ?? figures ?? { items: 0, bytes: 0 }, viewers);
+  }
+
+  private viewOf(id: string, log: RunLog, after: number): RunView<T> {
+    return RunView.of<T>(id, new RunReader(log.name, this.place, { epoch: log.end.epoch, after }));
+  }
+
+  private emptyView(id: string, log: RunLog): RunView<T> {
+    return RunView.of<T>(
+      id,
+      new RunReader(log.name, this.place, { epoch: '', after: 0 }, { status: 204, headers: [] }),
+    );
+  }
+
+  private async enter(reader: RunReader): Promise<RunLog> {
+    const log = await this.logs.acquire(reader.name);
+    log.listeners.add(reader);
+    this.countViewers(log);
+    return log;
+  }
+
+  private leave(reader: RunReader, log: RunLog | undefined): void {
+    if (log) {
+      log.listeners.delete(reader);
+      this.countViewers(log);
+      this.logs.release(reader.name);
+    } else {
+      this.local.get(reader.name)?.audience.passedBy();
+    }
+  }
+
+  private countViewers(log: RunLog): void {
+    const local = this.local.get(log.name);
+    if (local) {
+      local.audience.set(this.node.id, RunWatch.viewersOf(log));
+      this.node.changed();
+    } else {
+      this.watch.visited(log);
+    }
+  }
+
+  private errorOf(log: RunLog): unknown {
+    const { over } = log.state;
+    if (!over || over.status === 'completed') {
+      return undefined;
+    }
+    return markReported(log.cause ? log.cause.error : errorOfEnd(over, (body) => this.services.errorOf(body)));
+  }
+
+  private onRenew(): void {
+    void this.watch.check();
+    for (const run of this.local.values()) {
+      void this.forgetNodes(run);
+    }
+  }
+
+  /** Removes the viewers of processes that are gone. */
+  private async forgetNodes({ audience }: LocalRun): Promise<void> {
+    for (const node of audience.nodes) {
+      if (node !== this.node.id && !(await this.node.sheetOf(node).catch(() => true))) {
+        audience.set(node, 0);
+      }
+    }
+  }
+
+  private logOf(id: string): string {
+    return `${this.prefix}/${createHash('sha256').update(id).digest('hex')}`;
+  }
+}
+
+/** What the producer of a run may return: what a `@Stream()` method may return. */
+type RunSource<T> = AsyncIterable<T> | Iterable<T> | object | string;
