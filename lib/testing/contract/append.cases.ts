@@ -7,7 +7,7 @@ import { appendAll, assertPlain, entry, entryOf, range, readAll } from './entrie
 type AppendRaw = NonNullable<BrokerContractSetup['appendRaw']>;
 
 /** Entries with every field and encoding, and with characters that a store may mishandle. */
-const ENTRIES: readonly BrokerEntry[] = [
+export const ENTRIES: readonly BrokerEntry[] = [
   { data: '{"a":[1,null,"x"]}', encoding: 'json' },
   { data: 'null', encoding: 'json', topic: 'topic', type: 'type', key: 'key' },
   { data: '', encoding: 'text', type: '', key: '' },

@@ -1,7 +1,7 @@
 import { checkedTimeout } from '../client/checked-timeout.js';
 import { appendCases } from './append.cases.js';
 import { connectionCases } from './connection.cases.js';
-import { ContractContext } from './contract-context.js';
+import { type Case, ContractContext } from './contract-context.js';
 import type { BrokerContractSetup, ContractCase } from './contract-setup.js';
 import { epochCases } from './epoch.cases.js';
 import { freezeCases } from './freeze.cases.js';
@@ -14,6 +14,9 @@ import { READ_CASES } from './read.cases.js';
 import { RETENTION_CASES } from './retention.cases.js';
 import { rewindCases } from './rewind.cases.js';
 import { ROSTER_CASES } from './roster.cases.js';
+import { runFaultCases } from './run-faults.cases.js';
+import { RUN_LOG_CASES } from './run-log.cases.js';
+import { RUN_TAIL_CASES } from './run-tail.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
@@ -39,10 +42,7 @@ import { TAIL_CASES } from './tail.cases.js';
  * ```
  */
 export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
-  for (const name of ['timeout', 'settle'] as const) {
-    checkedTimeout(setup[name] ?? 0, name);
-  }
-  const cases = [
+  return contractOf(setup, [
     ...appendCases(setup),
     ...TAIL_CASES,
     ...READ_CASES,
@@ -57,7 +57,32 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
     ...GAP_CASES,
     ...ROSTER_CASES,
     ...INTERLEAVING_CASES,
-  ];
+  ]);
+}
+
+/**
+ * Returns the contract of `BrokerRuns` as test cases for any test runner, for a broker that can have runs. They come in addition to those of
+ * {@link brokerContract}, with the same setup. The cases may run in any order, and concurrently if `setup` has neither `freeze`, `rewind` nor `size`.
+ *
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
+ *
+ * @example
+ * ```ts
+ * const setup = { create: () => new MyBroker(url), shared: true };
+ *
+ * for (const { name, run } of [...brokerContract(setup), ...brokerRunsContract(setup)]) {
+ *   it(name, run, 60_000);
+ * }
+ * ```
+ */
+export function brokerRunsContract(setup: BrokerContractSetup): ContractCase[] {
+  return contractOf(setup, [...RUN_LOG_CASES, ...RUN_TAIL_CASES, ...runFaultCases(setup)]);
+}
+
+function contractOf(setup: BrokerContractSetup, cases: readonly Case[]): ContractCase[] {
+  for (const name of ['timeout', 'settle'] as const) {
+    checkedTimeout(setup[name] ?? 0, name);
+  }
   return cases.map(([name, run]) => ({
     name,
     run: async () => {

@@ -40,6 +40,11 @@ export interface BrokerContractSetup {
    */
   appendRaw?(log: string, entry: BrokerEntry): void | Promise<void>;
   /**
+   * Returns how many keys, rows, files or the like the store has. {@link brokerRunsContract} then checks that nothing is left of logs that were dropped or
+   * have expired.
+   */
+  size?(): number | Promise<number>;
+  /**
    * How long to wait for an expected result, in milliseconds. It must be longer than the broker takes to connect again, and longer than its own
    * time limit for `append()`. Default: 5000.
    */
