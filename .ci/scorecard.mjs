@@ -223,7 +223,7 @@ const rows = [
   ),
   row('rooms', rooms, 24),
   row('floors', floors, 12),
-  row('arrows', arrows, 94),
+  row('arrows', arrows, 104),
   row('names exported from the root', names.length, 72),
   row('names without documentation', undocumented.length, 0, list(undocumented)),
   row('runtime dependencies', dependencies.length, 1, dependencies.join(', ')),

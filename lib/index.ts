@@ -47,7 +47,6 @@ export type {
 export type {
   JoinOptions,
   Run,
-  RunBehavior,
   RunInfo,
   RunStatus,
   RunsOptions,

@@ -1,16 +1,16 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Broker } from '../broker/broker.js';
 import { type BrokerRuns, hasRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
 import { markReported, StreamError } from '../util/errors.js';
-import { infoOf, LocalRun } from './local-run.js';
+import { infoOf, type LocalRun } from './local-run.js';
+import { LocalRuns } from './local-runs.js';
 import {
   completeRunsOptions,
   type JoinOptions,
   type Run,
   type RunAccess,
   type RunInfo,
-  type RunSettings,
   type RunStatus,
   type RunStopReason,
   type RunsOptions,
@@ -35,10 +35,6 @@ const TRIES = 20;
 const STOP_MS = 5_000;
 /** How long it is remembered that a run was stopped before it was started, in milliseconds. */
 const REMEMBER_STOP_MS = 10_000;
-/** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
-const LONGEST_MS = 2 ** 31 - 1;
-/** How many runs of this process that are over are listed. */
-const RECENT = 100;
 /** How long the processes may take to end their runs when the application closes, in milliseconds. */
 const CLOSE_MS = 2_000;
 
@@ -62,17 +58,13 @@ const CLOSE_MS = 2_000;
 export class Runs<T = unknown> {
   /** The name with which the runs were registered. */
   readonly name: string;
-  private readonly settings: RunSettings;
   private readonly prefix: string;
   private readonly logs: RunLogs;
   private readonly node: RunNode;
   private readonly owners: RunOwners;
   private readonly watch: RunWatch;
   private readonly place: ReaderPlace;
-  /** The runs that are produced in this process, by the names of their logs. */
-  private readonly local = new Map<string, LocalRun>();
-  private readonly recent: RunInfo[] = [];
-  private draining = false;
+  private readonly local: LocalRuns;
 
   private constructor(
     options: RunsOptions,
@@ -80,7 +72,6 @@ export class Runs<T = unknown> {
     private readonly services: RunServices,
   ) {
     const settings = completeRunsOptions(options);
-    this.settings = settings;
     this.name = options.name;
     this.prefix = `~runs/${options.name}`;
     this.logs = new RunLogs(broker);
@@ -96,6 +87,8 @@ export class Runs<T = unknown> {
     const isAlive = async (node: string): Promise<boolean> =>
       node === this.node.id || (await this.node.sheetOf(node)) !== undefined;
     this.owners = new RunOwners(this.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
+    const { node, owners, logs } = this;
+    this.local = new LocalRuns({ settings, broker, services, logs, node, owners });
     this.watch = new RunWatch(broker, this.node, settings.keep, warn);
     this.place = {
       compact: settings.compact,
@@ -203,7 +196,7 @@ export class Runs<T = unknown> {
     checkCall('get', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
       const begin = await this.find(log, options);
-      return begin && (this.local.get(log.name)?.info ?? (await this.infoOfRemote(begin, log)));
+      return begin && (this.local.get(log)?.info ?? (await this.infoOfRemote(begin, log)));
     });
   }
 
@@ -233,16 +226,14 @@ export class Runs<T = unknown> {
     });
   }
 
-  /** @internal The runs in progress in this process, and those that have ended here. */
+  /** @internal The runs in progress in this process, and the last ones that have ended here. */
   get here(): readonly RunInfo[] {
-    const since = Date.now() - this.settings.keep;
-    const recent = this.recent.filter(({ endedAt = 0 }) => endedAt > since);
-    return [...this.local.values()].map(({ info }) => info).concat(recent);
+    return this.local.infos;
   }
 
   /** @internal The number of runs in progress in this process, and of those among them without viewers. */
   get figures(): { readonly running: number; readonly detached: number } {
-    const runs = [...this.local.values()];
+    const runs = [...this.local];
     return { running: runs.length, detached: runs.filter(({ audience }) => audience.deserted).length };
   }
 
@@ -251,7 +242,7 @@ export class Runs<T = unknown> {
    * after a time.
    */
   async drain(ms: number): Promise<void> {
-    this.draining = true;
+    this.local.drain();
     for (const log of this.watch.logs) {
       for (const listener of [...log.listeners]) {
         if (listener instanceof RunReader) {
@@ -259,28 +250,15 @@ export class Runs<T = unknown> {
         }
       }
     }
-    await this.settled(ms);
+    await this.local.settled(ms);
   }
 
   /** @internal Ends what is in progress in this process, and releases everything. */
   async close(): Promise<void> {
-    this.draining = true;
-    for (const run of this.local.values()) {
-      run.stop('shutdown');
-    }
-    await this.settled(CLOSE_MS);
-    for (const run of this.local.values()) {
-      run.close();
-    }
+    await this.local.close(CLOSE_MS);
     this.watch.close();
     await this.node.leave();
     this.logs.closeAll();
-  }
-
-  private async settled(ms: number): Promise<void> {
-    if (this.local.size > 0 && ms > 0) {
-      await atMost(ms, Promise.all([...this.local.values()].map(({ over }) => over)));
-    }
   }
 
   /** Starts the run, or decides about the one that is there. Returns whether there is one to view now. */
@@ -297,7 +275,7 @@ export class Runs<T = unknown> {
     if (log.state.begin && !begin) {
       throw unknownError();
     }
-    return begin && options.ended === 'replay' ? true : this.create(log, id, produce, options.owner);
+    return begin && options.ended === 'replay' ? true : this.local.create(log, id, produce, options.owner);
   }
 
   /** Returns whether the run in progress is to be viewed. */
@@ -309,93 +287,6 @@ export class Runs<T = unknown> {
       await this.stopRun(log, 'replaced');
     }
     return onConflict !== 'replace';
-  }
-
-  /** Creates the log, and calls the producer. Returns whether no other call was faster. */
-  private async create(
-    log: RunLog,
-    id: string,
-    produce: (run: Run) => unknown,
-    owner: string | undefined,
-  ): Promise<boolean> {
-    this.requireRoom();
-    const { exists } = log;
-    const wasStopped = exists && !log.state.begin;
-    const begin: RunBegin = {
-      id,
-      nonce: randomBytes(9).toString('base64url'),
-      node: this.node.id,
-      owner,
-      at: Date.now(),
-    };
-    const place = { run: log.name, node: this.node.id };
-    await this.owners.enter(owner, place);
-    const { keep, maxDuration } = this.settings;
-    const entries = [controlEntry({ kind: 'begin', data: begin })];
-    const position = await this.broker
-      .create(log.name, entries, Math.min(LONGEST_MS, maxDuration + keep), exists ? { after: log.end } : undefined)
-      .catch(async (error: unknown) => {
-        await log.sync();
-        if (log.state.begin?.nonce === begin.nonce) {
-          return log.end;
-        }
-        await this.owners.leave(owner, place);
-        throw error;
-      });
-    if (!position) {
-      await this.owners.leave(owner, place);
-      await log.sync();
-      return false;
-    }
-    log.created(position, begin);
-    const { broker, settings, services } = this;
-    const run = new LocalRun({
-      begin,
-      log,
-      position,
-      broker,
-      settings,
-      services,
-      onOver: (ended) => this.onOver(ended),
-    });
-    this.begin(run, wasStopped ? () => [] : produce);
-    if (wasStopped) {
-      run.stop('stopped');
-    }
-    return true;
-  }
-
-  private begin(run: LocalRun, produce: (run: Run) => unknown): void {
-    const { log } = run.parts;
-    this.local.set(log.name, run);
-    // Released in onOver().
-    void this.logs.acquire(log.name);
-    this.node.changed();
-    this.services.onStart?.(this.name, run.info);
-    run.start(produce);
-  }
-
-  private onOver(run: LocalRun): void {
-    const { log, begin } = run.parts;
-    const { info } = run;
-    this.local.delete(log.name);
-    this.logs.release(log.name);
-    this.recent.unshift(info);
-    this.recent.length = Math.min(this.recent.length, RECENT);
-    this.node.changed();
-    this.services.onEnd?.(this.name, info);
-    this.owners
-      .leave(begin.owner, { run: log.name, node: begin.node })
-      .catch((error: unknown) => this.services.warn('A run that is over still counts for its owner', error));
-  }
-
-  private requireRoom(): void {
-    if (this.draining) {
-      throw new StreamError('run-stopped', 'The server is shutting down: start the run again', { statusCode: 503 });
-    }
-    if (this.local.size >= this.settings.limits.running) {
-      throw new StreamError('run-limit', 'Too many runs are in progress: try again later', { statusCode: 503 });
-    }
   }
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
@@ -411,7 +302,7 @@ export class Runs<T = unknown> {
   }
 
   private async stopRun(log: RunLog, reason: RunStopReason): Promise<void> {
-    const local = this.local.get(log.name);
+    const local = this.local.get(log);
     if (local) {
       local.stop(reason);
       await atMost(STOP_MS, local.over);
@@ -452,12 +343,12 @@ export class Runs<T = unknown> {
       this.countViewers(log);
       this.logs.release(reader.name);
     } else {
-      this.local.get(reader.name)?.audience.passedBy();
+      this.local.named(reader.name)?.audience.passedBy();
     }
   }
 
   private countViewers(log: RunLog): void {
-    const local = this.local.get(log.name);
+    const local = this.local.get(log);
     if (local) {
       local.audience.set(this.node.id, RunWatch.viewersOf(log));
       this.node.changed();
@@ -476,7 +367,7 @@ export class Runs<T = unknown> {
 
   private onRenew(): void {
     void this.watch.check();
-    for (const run of this.local.values()) {
+    for (const run of this.local) {
       void this.forgetNodes(run);
     }
   }

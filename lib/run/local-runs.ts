@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import type { Broker, BrokerPosition } from '../broker/broker.js';
+import type { BrokerRuns } from '../broker/broker-runs.js';
+import { atMost } from '../util/at-most.js';
+import { StreamError } from '../util/errors.js';
+import { LocalRun } from './local-run.js';
+import type { Run, RunInfo, RunSettings } from './run.options.js';
+import type { RunLog } from './run-log.js';
+import type { RunLogs } from './run-logs.js';
+import type { RunNode } from './run-node.js';
+import type { RunOwners } from './run-owners.js';
+import { controlEntry, type RunBegin } from './run-record.js';
+import type { RunServices } from './run-services.js';
+
+/** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
+/** How many runs of this process that are over are listed. */
+const RECENT = 100;
+
+interface LocalRunsParts {
+  readonly settings: RunSettings;
+  readonly broker: Broker & BrokerRuns;
+  readonly services: RunServices;
+  readonly logs: RunLogs;
+  readonly node: RunNode;
+  readonly owners: RunOwners;
+}
+
+/** The runs whose producers are in this process. */
+export class LocalRuns {
+  /** The runs in progress, by the names of their logs. */
+  private readonly running = new Map<string, LocalRun>();
+  private readonly recent: RunInfo[] = [];
+  private draining = false;
+
+  constructor(private readonly parts: LocalRunsParts) {}
+
+  /** The runs in progress, and those that have ended not long ago. */
+  get infos(): readonly RunInfo[] {
+    const since = Date.now() - this.parts.settings.keep;
+    const recent = this.recent.filter(({ endedAt = 0 }) => endedAt > since);
+    return [...[...this.running.values()].map(({ info }) => info), ...recent];
+  }
+
+  get(log: RunLog): LocalRun | undefined {
+    return this.running.get(log.name);
+  }
+
+  named(log: string): LocalRun | undefined {
+    return this.running.get(log);
+  }
+
+  [Symbol.iterator](): Iterator<LocalRun> {
+    return this.running.values();
+  }
+
+  /**
+   * Creates the log of a run, and calls its producer.
+   * @returns whether no other call was faster
+   * @throws {StreamError} `run-limit`, or `run-stopped` if the application is closing
+   */
+  async create(log: RunLog, id: string, produce: (run: Run) => unknown, owner: string | undefined): Promise<boolean> {
+    this.requireRoom();
+    const { owners, node } = this.parts;
+    // The log may say that the run was stopped before it was started.
+    const wasStopped = log.exists && !log.state.begin;
+    const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
+    await owners.enter(owner, placeOf(log, begin));
+    const position = await this.elect(log, begin).catch(async (error: unknown) => {
+      await owners.leave(owner, placeOf(log, begin)).catch(() => undefined);
+      throw error;
+    });
+    if (!position) {
+      await owners.leave(owner, placeOf(log, begin));
+      await log.sync();
+      return false;
+    }
+    log.created(position, begin);
+    const run = this.begin(log, begin, position, wasStopped ? () => [] : produce);
+    if (wasStopped) {
+      run.stop('stopped');
+    }
+    return true;
+  }
+
+  /** Starts no more runs. */
+  drain(): void {
+    this.draining = true;
+  }
+
+  /** Resolves when no run is in progress, at the latest after a time. */
+  async settled(ms: number): Promise<void> {
+    if (this.running.size > 0 && ms > 0) {
+      await atMost(ms, Promise.all([...this].map(({ over }) => over)));
+    }
+  }
+
+  /** Ends what is in progress, at the latest after a time. */
+  async close(ms: number): Promise<void> {
+    this.draining = true;
+    for (const run of this) {
+      run.stop('shutdown');
+    }
+    await this.settled(ms);
+    for (const run of this) {
+      run.close();
+    }
+  }
+
+  /** Writes the first record. Returns its position if no other process was faster. */
+  private async elect(log: RunLog, begin: RunBegin): Promise<BrokerPosition | false> {
+    const { settings, broker } = this.parts;
+    const entries = [controlEntry({ kind: 'begin', data: begin })];
+    const ms = Math.min(LONGEST_MS, settings.maxDuration + settings.keep);
+    try {
+      return await broker.create(log.name, entries, ms, log.exists ? { after: log.end } : undefined);
+    } catch (error) {
+      // It may have been written, although the answer was lost.
+      await log.sync();
+      if (log.state.begin?.nonce === begin.nonce) {
+        return log.end;
+      }
+      throw error;
+    }
+  }
+
+  private begin(log: RunLog, begin: RunBegin, position: BrokerPosition, produce: (run: Run) => unknown): LocalRun {
+    const { broker, settings, services, logs, node } = this.parts;
+    const run = new LocalRun({
+      begin,
+      log,
+      position,
+      broker,
+      settings,
+      services,
+      onOver: (ended) => this.onOver(ended),
+    });
+    this.running.set(log.name, run);
+    // The log is open already. It is released in onOver().
+    void logs.acquire(log.name);
+    node.changed();
+    services.onStart?.(settings.name, run.info);
+    run.start(produce);
+    return run;
+  }
+
+  private onOver(run: LocalRun): void {
+    const { settings, services, logs, node, owners } = this.parts;
+    const { log, begin } = run.parts;
+    const { info } = run;
+    this.running.delete(log.name);
+    logs.release(log.name);
+    this.recent.unshift(info);
+    this.recent.length = Math.min(this.recent.length, RECENT);
+    node.changed();
+    services.onEnd?.(settings.name, info);
+    owners
+      .leave(begin.owner, placeOf(log, begin))
+      .catch((error: unknown) => services.warn('A run that is over still counts for its owner', error));
+  }
+
+  private requireRoom(): void {
+    if (this.draining) {
+      throw new StreamError('run-stopped', 'The server is shutting down: start the run again', { statusCode: 503 });
+    }
+    if (this.running.size >= this.parts.settings.limits.running) {
+      throw new StreamError('run-limit', 'Too many runs are in progress: try again later', { statusCode: 503 });
+    }
+  }
+}
+
+/** Returns the entry of a run in the list of its owner. */
+function placeOf({ name }: RunLog, { node }: RunBegin): { readonly run: string; readonly node: string } {
+  return { run: name, node };
+}
