@@ -32,6 +32,11 @@ export class HeldRecords {
     return this.items;
   }
 
+  /** Whether events wait. A position alone delays nobody. */
+  get hasRecords(): boolean {
+    return this.items.some(isRecord);
+  }
+
   push(delivered: Delivered): void {
     const last = this.items.at(-1);
     if (last && !isRecord(last) && !isRecord(delivered)) {

@@ -200,7 +200,7 @@ describe('The backlog of records during a read of the broker', () => {
     // What the broker had when it was opened is history, which is read when a client needs it.
     expect(heard.map(({ event: { data } }) => Number(data))).toEqual(range(101, 9_100));
     expect(history.window.after(0, 100_000)).toHaveLength(9_000);
-    await history.backfill.load(() => false);
+    await history.backfill.load(() => false, { closed: false });
     expect(history.window.after(0, 100_000).map(({ event: { data } }) => Number(data))).toEqual(range(1, 9_100));
     expect(warnings).toEqual([]);
   });

@@ -14,7 +14,7 @@ import { Backfill } from './backfill.js';
 import { ByteBudget } from './byte-budget.js';
 import { type Delivered, endBefore, HeldRecords, isRecord } from './held-records.js';
 import { LogEvent } from './log-event.js';
-import { LogReader } from './log-reader.js';
+import { LogReader, READ_RETRIES } from './log-reader.js';
 import { NewestSearch } from './newest-search.js';
 import { PastEpochs } from './past-epochs.js';
 import { idOf, tagOf } from './position.js';
@@ -67,7 +67,7 @@ export class History {
     readonly warn: (message: string, error?: unknown) => void,
   ) {
     this.tag = tagOf(name);
-    this.reader = new LogReader(name, broker);
+    this.reader = new LogReader(name, broker, warn);
     this.backfill = new Backfill(this, this.reader);
     this.window = new RecordWindow(retention, 0, (event) => event.leaveHistory());
   }
@@ -138,11 +138,16 @@ export class History {
     return !this.tail || this.hasReached(position) || this.hasLeft(position.epoch);
   }
 
-  /** Reads the records up to the position at which the log ends, if they were not delivered. Resolves when this is done. */
-  async advance(position: BrokerPosition): Promise<void> {
+  /** Reads the records up to the position at which the log ends, if they were not delivered. Resolves as {@link recovered} does. */
+  advance(position: BrokerPosition): Promise<void> {
     this.receive(position);
-    while (this.recovering) {
-      await this.recovering;
+    return this.recovered();
+  }
+
+  /** Resolves when the records that this process has missed are read, or after some seconds: the store may be away for long, and the caller may have left. */
+  async recovered(): Promise<void> {
+    while (this.recovering && (await atMost(READ_RETRIES.totalMs, this.recovering))) {
+      // There may be more that were missed.
     }
   }
 
@@ -312,12 +317,10 @@ export class History {
         // Lets subscribers take this page before the next one.
         await new Promise<void>(inLaterTurn);
       }
-    } catch (error) {
+    } catch {
       if (this.reader.closed) {
         // No reset: the records still exist, so that clients can resume in another process.
         held.replace();
-      } else if (this.held === held) {
-        this.warn(`The hub "${this.name}" could not read what it has missed`, error);
       }
     }
     if (this.held === held) {
@@ -325,11 +328,23 @@ export class History {
     }
   }
 
-  /** Reads a page of the records that precede a held one, and passes it on. Returns `false` if the broker has none. */
+  /**
+   * Reads a page of the records that precede a held one, and passes it on. Returns `false` if the broker has none.
+   * @throws the error of the broker if it cannot be read while records wait. While none wait, nobody misses anything, and it can be read again
+   */
   private async readTowards(next: Delivered, held: HeldRecords): Promise<boolean> {
     const { epoch } = this;
     const after = next.epoch === epoch ? this.offset : 0;
-    const records = await this.reader.read(after, Math.min(PAGE, endBefore(next) - after));
+    const isUrgent = held.hasRecords;
+    let records: readonly BrokerRecord[];
+    try {
+      records = await this.reader.read(after, Math.min(PAGE, endBefore(next) - after));
+    } catch (error) {
+      if (isUrgent || this.reader.closed) {
+        throw error;
+      }
+      return this.held === held;
+    }
     if (this.held !== held || this.epoch !== epoch) {
       // The tail has delivered them in the meantime.
       return this.held === held;

@@ -15,12 +15,26 @@ const MAX_EPOCHS = 100;
 /** The part of a history that knows how far it is. */
 interface LocatedHistory {
   readonly epoch: string;
+  /** The sequence number of the newest event. */
+  readonly last: number;
   /** Returns whether the log is in the epoch of a position, and the record there was delivered to this process. */
   hasReached(position: BrokerPosition): boolean;
   /** Returns whether the log has left an epoch for another one. */
   hasLeft(epoch: string): boolean;
-  /** Continues up to the position at which the log ends. Resolves when this process is there. */
+  /** Continues up to the position at which the log ends. Resolves when this process is there, or when the broker takes too long. */
   advance(position: BrokerPosition): Promise<void>;
+}
+
+/** A client that has not started. */
+export interface StartingClient {
+  /** Whether it has left, so that nobody needs its start any more. */
+  readonly closed: boolean;
+}
+
+/** A question that was not answered. */
+interface Failure {
+  /** The sequence number of the newest event when the question was asked. */
+  readonly last: number;
 }
 
 /** A client that waits until this process has reached its position. */
@@ -38,18 +52,18 @@ export class Locator {
   private readonly waiting = new Set<Waiting>();
   /** Epochs of ids that the log no longer had when the broker was asked. An epoch never comes back. */
   private readonly over = new Set<string>();
-  private asking: Promise<boolean> | undefined;
+  private asking: Promise<Failure | undefined> | undefined;
   /** The last answer. */
   private end: BrokerPosition | undefined;
-  /** The number of questions so far. */
+  /** The number of questions so far, and the number of the last one that was answered. */
   private asked = 0;
+  private answered = 0;
   private closed = false;
 
   constructor(
     private readonly hub: string,
     private readonly history: LocatedHistory,
     private readonly reader: LogReader,
-    private readonly warn: (message: string, error?: unknown) => void,
   ) {}
 
   /** Returns whether the log is known to have left an epoch. */
@@ -60,7 +74,7 @@ export class Locator {
   /** Called when this process has received an event. */
   onDelivered(): void {
     for (const { position, reached } of this.waiting) {
-      if (this.isSettled(position)) {
+      if (this.isKnown(position)) {
         reached.resolve();
       }
     }
@@ -75,14 +89,15 @@ export class Locator {
   }
 
   /**
-   * Waits until this process has reached a position. Returns `false` if the log does not have it, or if the broker cannot be asked.
+   * Waits until this process has reached a position. Returns `false` if the log does not have it. While the store of the broker is away, there is no answer,
+   * but also no event that the client could miss: it waits. Returns `false` if the broker cannot be asked although this process receives events.
    * @throws {StreamError} `hub-closed` if the hub closes before this is known
    */
-  async reaches(position: BrokerPosition): Promise<boolean> {
+  async reaches(position: BrokerPosition, client: StartingClient): Promise<boolean> {
     const waiting: Waiting = { position, reached: deferred() };
     this.waiting.add(waiting);
     try {
-      await this.settle(waiting, this.asked);
+      await this.settle(waiting, client);
     } finally {
       this.waiting.delete(waiting);
     }
@@ -93,17 +108,19 @@ export class Locator {
     return found;
   }
 
-  private async settle({ position, reached }: Waiting, asked: number): Promise<void> {
-    if (this.closed || this.isSettled(position)) {
-      return;
-    }
+  private async settle({ position, reached }: Waiting, client: StartingClient): Promise<void> {
+    // The answer to a question that was asked before may be older than the position.
+    const question = this.asked + 1;
     // The tail is mostly only some milliseconds behind. A new epoch is rare, and is asked for at once.
-    if (position.epoch === this.history.epoch && (await atMost(TAIL_TIMEOUTS.askMs, reached.promise))) {
+    const isLate = position.epoch === this.history.epoch && !this.isKnown(position);
+    if (isLate && (await atMost(TAIL_TIMEOUTS.askMs, reached.promise))) {
       return;
     }
-    await Promise.race([reached.promise, this.askSince(asked, position)]);
-    const { end } = this;
-    if (!this.isSettled(position) && position.epoch === end?.epoch && position.offset <= end.offset) {
+    while (!this.isKnown(position) && !client.closed) {
+      const end = await Promise.race([reached.promise, this.answerTo(question, position, client)]);
+      if (!end || this.isKnown(position) || end.epoch !== position.epoch || end.offset < position.offset) {
+        return;
+      }
       // The log has the event, so the tail will deliver it. Only if it does not, it is read: from a short history, events would be evicted.
       if (!(await atMost(TAIL_TIMEOUTS.stalledMs, reached.promise))) {
         await this.history.advance(end);
@@ -112,45 +129,54 @@ export class Locator {
   }
 
   /** Whether this process has reached a position, or never will. */
-  private isSettled(position: BrokerPosition): boolean {
-    return this.history.hasReached(position) || this.isOver(position.epoch);
+  private isKnown(position: BrokerPosition): boolean {
+    return this.closed || this.history.hasReached(position) || this.isOver(position.epoch);
   }
 
-  /** Waits for the answer to a question that was asked after the first `asked` ones, so that the answer is newer than the position. */
-  private async askSince(asked: number, position: BrokerPosition): Promise<void> {
-    while (!this.isSettled(position)) {
-      const isNewer = this.asking === undefined || this.asked > asked;
-      if (!this.asking && this.asked > asked) {
-        return;
-      }
+  /** Returns the answer to a question, or to a later one; `undefined` if there is none. */
+  private async answerTo(
+    question: number,
+    position: BrokerPosition,
+    client: StartingClient,
+  ): Promise<BrokerPosition | undefined> {
+    const { last } = this.history;
+    while (this.answered < question && !this.isKnown(position) && !client.closed) {
       this.asking ??= this.ask();
-      if (!(await this.asking) || isNewer) {
-        return;
+      const failure = await this.asking;
+      if (failure && failure.last > last) {
+        return undefined;
       }
     }
+    return this.answered < question ? undefined : this.end;
   }
 
-  /** Asks the broker where the log ends. If it has a new epoch, continues there. Returns `false` if there is no answer. */
-  private async ask(): Promise<boolean> {
-    this.asked++;
+  /** Asks the broker where the log ends. If it has a new epoch, continues there. */
+  private async ask(): Promise<Failure | undefined> {
+    const question = ++this.asked;
     const { history } = this;
-    const before = history.epoch;
+    const { epoch: before, last } = history;
     const named = new Set([...this.waiting].map(({ position }) => position.epoch));
     try {
       const end = await this.reader.end();
-      // If the log has begun a new epoch in the meantime, the answer may be older than that.
-      if (end.epoch !== before && history.epoch === before) {
+      if (history.epoch !== before && history.epoch !== end.epoch) {
+        // The log has begun a new epoch in the meantime. The answer may be older than that.
+        return undefined;
+      }
+      if (end.epoch !== history.epoch) {
         await history.advance(end);
       }
+      this.answered = question;
+      this.end = end;
       if (history.epoch === end.epoch) {
-        this.end = end;
         named.delete(end.epoch);
         this.remember(named);
       }
-      return true;
-    } catch (error) {
-      this.warn(`The hub "${this.hub}" could not ask its broker where the log ends`, error);
-      return false;
+      return undefined;
+    } catch {
+      if (this.reader.closed) {
+        this.close();
+      }
+      return { last };
     } finally {
       this.asking = undefined;
     }

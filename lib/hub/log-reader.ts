@@ -2,7 +2,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { StreamError } from '../util/errors.js';
 
-/** How long a read that fails is repeated, and how long the pauses between are, in milliseconds. Tests make them shorter. */
+/**
+ * How long a read that fails is repeated, and how long the pauses between are, in milliseconds. Tests make them shorter. After that time, a hub no longer
+ * delays events that have arrived. While none arrive, it reads again.
+ */
 export const READ_RETRIES = { totalMs: 10_000, firstPauseMs: 50, longestPauseMs: 1_000 };
 
 /**
@@ -11,10 +14,13 @@ export const READ_RETRIES = { totalMs: 10_000, firstPauseMs: 50, longestPauseMs:
  */
 export class LogReader {
   private readonly closing = new AbortController();
+  /** Whether the last read has failed, so that this was logged. */
+  private failing = false;
 
   constructor(
     readonly log: string,
     private readonly broker: Broker,
+    private readonly warn: (message: string, error?: unknown) => void,
   ) {}
 
   /** Whether {@link close} was called. */
@@ -49,6 +55,23 @@ export class LogReader {
   }
 
   private async repeat<R>(ask: () => Promise<R>): Promise<R> {
+    try {
+      const answer = await this.attempt(ask);
+      this.failing = false;
+      return answer;
+    } catch (error) {
+      if (!this.failing && !this.closed) {
+        this.failing = true;
+        this.warn(
+          `The hub "${this.log}" cannot read its log: clients that need older events wait for its broker`,
+          error,
+        );
+      }
+      throw error;
+    }
+  }
+
+  private async attempt<R>(ask: () => Promise<R>): Promise<R> {
     const { totalMs, firstPauseMs, longestPauseMs } = READ_RETRIES;
     const end = performance.now() + totalMs;
     for (let wait = firstPauseMs; ; wait = Math.min(2 * wait, longestPauseMs)) {

@@ -1,6 +1,6 @@
 import type { BrokerPosition } from '../broker/broker.js';
 import type { History, Start } from './history.js';
-import { Locator } from './locator.js';
+import { Locator, type StartingClient } from './locator.js';
 import { positionOf, tagOf } from './position.js';
 
 /**
@@ -12,6 +12,11 @@ export type Request =
   | { readonly last: number; readonly upTo: number }
   | { readonly position: BrokerPosition; readonly last?: number };
 
+/** A subscriber that has not started. */
+interface StartingSubscriber extends StartingClient {
+  readonly options: { readonly topics: readonly string[] | undefined };
+}
+
 /** Finds out where the subscribers of a hub start. */
 export class StartFinder {
   private readonly tag: string;
@@ -19,7 +24,7 @@ export class StartFinder {
 
   constructor(private readonly history: History) {
     this.tag = tagOf(history.name);
-    this.locator = new Locator(history.name, history, history.reader, history.warn);
+    this.locator = new Locator(history.name, history, history.reader);
   }
 
   /** Called when this process has received an event. */
@@ -62,17 +67,17 @@ export class StartFinder {
    * Returns where a client starts that has made a request. If it needs events that were in the log before this process opened it, they are read.
    * @throws {StreamError} `hub-closed` if the hub closes before this is known
    */
-  find(request: Request, topics: readonly string[] | undefined): Start | Promise<Start> {
+  find(request: Request, client: StartingSubscriber): Start | Promise<Start> {
     if ('position' in request) {
-      return this.locate(request.position, request.last, topics);
+      return this.locate(request.position, request.last, client);
     }
     if ('last' in request) {
-      return this.findNewest(request.last, topics, request.upTo);
+      return this.findNewest(request.last, request.upTo, client);
     }
-    return 'reason' in request ? this.beforeReset(request) : this.findAfter(request);
+    return 'reason' in request ? this.beforeReset(request, client) : this.findAfter(request, client);
   }
 
-  private findAfter(start: { readonly after: number }): Start | Promise<Start> {
+  private findAfter(start: { readonly after: number }, client: StartingSubscriber): Start | Promise<Start> {
     const { history } = this;
     const isEnough = (): boolean => history.oldest - 1 <= start.after;
     if (isEnough() || history.backfill.complete) {
@@ -80,47 +85,43 @@ export class StartFinder {
     }
     const { epoch } = history;
     return history.backfill
-      .load(isEnough)
-      .then(() => (history.epoch === epoch ? start : this.beforeReset({ reason: 'epoch' })));
+      .load(isEnough, client)
+      .then(() => (history.epoch === epoch ? start : this.beforeReset({ reason: 'epoch' }, client)));
   }
 
-  private findNewest(last: number, topics: readonly string[] | undefined, upTo: number): Start | Promise<Start> {
+  private findNewest(last: number, upTo: number, client: StartingSubscriber): Start | Promise<Start> {
     const { backfill } = this.history;
-    const search = this.history.search(last, topics, upTo);
+    const search = this.history.search(last, client.options.topics, upTo);
     const found = (): Start => ({ after: search.continue().first - 1, liveFrom: upTo });
     return search.continue().found || backfill.complete
       ? found()
-      : backfill.load(() => search.continue().found).then(found);
+      : backfill.load(() => search.continue().found, client).then(found);
   }
 
   /**
    * A client with a `reset` receives the whole history, so that it has to be read. And if the hub is just reading the records of a new epoch, the
    * client waits for them, since it would otherwise receive another reset.
    */
-  private beforeReset(start: Start): Start | Promise<Start> {
+  private beforeReset(start: Start, client: StartingClient): Start | Promise<Start> {
     const { backfill, recovering } = this.history;
-    return backfill.complete && !recovering ? start : this.readBeforeReset(start);
+    return backfill.complete && !recovering ? start : this.readBeforeReset(start, client);
   }
 
-  private async readBeforeReset(start: Start): Promise<Start> {
-    await this.history.backfill.load(() => false);
-    while (this.history.recovering) {
-      await this.history.recovering;
+  private async readBeforeReset(start: Start, client: StartingClient): Promise<Start> {
+    await this.history.backfill.load(() => false, client);
+    while (this.history.recovering && !client.closed) {
+      await this.history.recovered();
     }
     return start;
   }
 
-  private async locate(
-    position: BrokerPosition,
-    last: number | undefined,
-    topics: readonly string[] | undefined,
-  ): Promise<Start> {
+  private async locate(position: BrokerPosition, last: number | undefined, client: StartingSubscriber): Promise<Start> {
     const { history } = this;
-    const found = await this.locator.reaches(position);
+    const found = await this.locator.reaches(position, client);
     const number = found ? history.numberAt(position.offset) : history.last;
     if (last !== undefined) {
-      return this.findNewest(last, topics, number);
+      return this.findNewest(last, number, client);
     }
-    return found ? this.findAfter({ after: number }) : this.beforeReset({ reason: 'epoch' });
+    return found ? this.findAfter({ after: number }, client) : this.beforeReset({ reason: 'epoch' }, client);
   }
 }

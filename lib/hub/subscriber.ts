@@ -69,6 +69,10 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     return this.writer.options;
   }
 
+  get closed(): boolean {
+    return this.state.phase === 'closed';
+  }
+
   get queue(): QueueLimits {
     return this.options.queue;
   }
@@ -199,10 +203,6 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     port?.fail(error);
   }
 
-  private get closed(): boolean {
-    return this.state.phase === 'closed';
-  }
-
   private get audience(): Audience | undefined {
     return 'audience' in this.state ? this.state.audience : undefined;
   }
@@ -239,7 +239,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
       // A listener of hub.presence may have closed it.
       return;
     }
-    const start = this.hub.starts.find(request, this.options.topics);
+    const start = this.hub.starts.find(request, this);
     if (isThenable(start)) {
       start.then(
         (found) => this.attempt(() => this.startAt(found, port)),

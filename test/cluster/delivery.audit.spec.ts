@@ -45,6 +45,17 @@ describe('The audit of what clients received', () => {
     expect(audit([acknowledged(1), acknowledged(1, 'b')], [{ name: 'client', received }]).resets).toEqual([2]);
   });
 
+  it('counts a reset within an epoch, and finds no fault in the events that it repeats', () => {
+    const received = [event(1), event(2), reset(0), event(1), event(2), event(3)];
+    const { faults, resets } = audit(PUBLISHED, [{ name: 'client', received }]);
+    expect([faults, resets]).toEqual([[], [1]]);
+  });
+
+  it('finds events of the epoch before that are repeated after a reset', () => {
+    const received = [event(1), reset(0, 'b'), event(1, 'b'), reset(0, 'a'), event(1)];
+    expect(faults(received, [...PUBLISHED, acknowledged(1, 'b')])).toContain('client: received tagg.a.1 (a1) twice');
+  });
+
   it('finds a silent gap', () => {
     expect(faults([event(1), event(3)])).toEqual([
       'client: tagg.a.3 follows a:1 without a reset',

@@ -75,6 +75,10 @@ function faultsOf({ name, received }: ClientSequence): string[] {
       }
       ids.add(id);
       keys.add(data);
+    } else if (type === 'reset' && position.epoch === at?.epoch) {
+      // All that the log still has follows.
+      ids.clear();
+      keys.clear();
     } else if (type === 'position' && at && (position.epoch !== at.epoch || position.offset !== at.offset)) {
       faults.push(`${name}: the position ${id} skips events after ${at.epoch}:${at.offset}`);
     } else if (type !== 'position' && type !== 'reset') {

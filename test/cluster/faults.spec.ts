@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { READ_RETRIES } from '../../lib/hub/log-reader.js';
 import { RedisServer } from '../support/redis-server.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import { HubPlace } from './hub.place.js';
@@ -193,10 +194,10 @@ async function appendUnheard({ server, proxy, scene: { load } }: World): Promise
   await other.close();
 }
 
-/** Packets are dropped until events are rejected, since the connections are given up then. */
+/** Packets are dropped until events are rejected, since the connections are given up then, and for longer than a hub repeats a question to its broker. */
 async function loseNetwork({ proxy, scene: { load } }: World): Promise<void> {
   proxy.partition();
-  await rejections(load);
+  await Promise.all([rejections(load), pause(READ_RETRIES.totalMs + 2_000)]);
   proxy.heal();
 }
 

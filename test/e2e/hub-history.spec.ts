@@ -192,7 +192,34 @@ describe.each(PLATFORMS)('%s: a client that needs older events, while the broker
     expect([told(live.body), logs.of('warn')]).toEqual([['live'], []]);
   });
 
-  it('stays away, receives a reset with the oldest event that is known, and live clients notice nothing', async () => {
+  it.each(['refused', 'unanswered'] as const)(
+    'is away for long, waits as long as there are no newer events, and receives them without a reset: reads are %s',
+    async (reading) => {
+      Object.assign(READ_RETRIES, { totalMs: 20, firstPauseMs: 2, longestPauseMs: 5 });
+      const { hub, broker, get, id, since, logs } = await startAfter(platform, 10);
+      broker.reading = reading;
+      const clients = [await since(id(5)), await since('unknown'), await get('/last?n=3', SSE)];
+      const left = await since(id(5));
+      await joined(hub, 4);
+      left.socket.destroy();
+      for (const enough = broker.reads + 30; broker.reads < enough; ) {
+        await turns(1);
+      }
+      expect(clients.map(({ body }) => dataOf(body))).toEqual([[], [], []]);
+      expect([hub.size(), logs.of('warn').length]).toEqual([3, 1]);
+
+      broker.reading = 'answered';
+      await Promise.all(clients.map((client) => client.until('data: tag\n\n')));
+
+      expect(clients.map(({ body }) => told(body))).toEqual([
+        [...numbers(6, 10), 'tag'],
+        ['reset: malformed', ...numbers(1, 10), 'tag'],
+        [...numbers(9, 10), 'tag'],
+      ]);
+    },
+  );
+
+  it('stays away although events arrive, receives a reset with the oldest event that is known, and live clients notice nothing', async () => {
     Object.assign(READ_RETRIES, { totalMs: 30, firstPauseMs: 2 });
     const { hub, broker, get, id, since } = await startAfter(platform, 10);
     const live = await get('/all', SSE);
@@ -200,7 +227,7 @@ describe.each(PLATFORMS)('%s: a client that needs older events, while the broker
     broker.reading = 'refused';
 
     const client = await since(id(5));
-    await client.until('data: tag\n\n');
+    await joined(hub, 2);
     await hub.publish('live');
     await Promise.all([live, client].map((each) => each.until('data: live\n\n')));
     broker.reading = 'answered';

@@ -1,6 +1,6 @@
 import { TAIL_TIMEOUTS } from '../../lib/hub/locator.js';
 import { READ_RETRIES } from '../../lib/hub/log-reader.js';
-import type { Hub } from '../../lib/index.js';
+import type { BrokerListener, BrokerTail, Hub } from '../../lib/index.js';
 import { SharedStore } from '../contract/shared-store.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { eventsOf, joined, publishAll, SSE } from '../support/hub.js';
@@ -37,10 +37,10 @@ async function take(hub: Hub, count: number, options: Parameters<Hub['subscribe'
 }
 
 /** Two processes with one store. Tails of the second deliver late. */
-async function startTwo(platform: Platform) {
+async function startTwo(platform: Platform, Broker = RemoteBroker) {
   const store = new SharedStore();
   const first = await start(platform, [Feed], { hub: { broker: new RemoteBroker(store) } });
-  const broker = new RemoteBroker(store);
+  const broker = new Broker(store);
   const second = await start(platform, [Feed], { hub: { broker } });
   const live = await second.get('/returned', SSE);
   await joined(second.hub, 1);
@@ -49,6 +49,42 @@ async function startTwo(platform: Platform) {
   broker.telling = 'late';
   const resume = (id = '') => second.get('/returned', { ...SSE, 'Last-Event-ID': id });
   return { store, first, second, broker, live, resume };
+}
+
+/** Two processes with one store, which is away for the second one: it delivers nothing, and questions fail after a short time. */
+async function startAway(platform: Platform, reading: RemoteBroker['reading'], Broker = RemoteBroker) {
+  TAIL_TIMEOUTS.askMs = 1;
+  Object.assign(READ_RETRIES, { totalMs: 20, firstPauseMs: 2, longestPauseMs: 5 });
+  const both = await startTwo(platform, Broker);
+  both.broker.reading = reading;
+  return { ...both, warnings: () => both.second.logs.of('warn') };
+}
+
+/** A broker whose store is away as soon as it has answered the first question. */
+class AnswersOnce extends RemoteBroker {
+  next: RemoteBroker['reading'] = 'refused';
+
+  override async tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
+    const tail = await super.tail(log, listener);
+    if (this.tails === 2) {
+      this.reading = this.next;
+    }
+    return tail;
+  }
+}
+
+/** Waits until some more questions have failed, with all their repetitions. */
+async function failedQuestions(broker: RemoteBroker): Promise<void> {
+  for (const enough = broker.tails + 30; broker.tails < enough; ) {
+    await turns(1);
+  }
+}
+
+/** Waits until some more reads have failed, with all their repetitions. */
+async function failedReads(broker: RemoteBroker): Promise<void> {
+  for (const enough = broker.reads + 30; broker.reads < enough; ) {
+    await turns(1);
+  }
 }
 
 describe.each(PLATFORMS)('%s: clients with an id that their process has not received yet', (platform) => {
@@ -170,15 +206,15 @@ describe.each(PLATFORMS)('%s: clients with an id of an epoch that their process 
     expect([broker.tails, broker.reads]).toEqual([2, 0]);
   });
 
-  it('receive a reset if the broker cannot be asked, and live clients do not', async () => {
+  it('receive a reset if the broker cannot be asked although its tail delivers events, and live clients do not', async () => {
     Object.assign(READ_RETRIES, { totalMs: 30, firstPauseMs: 2 });
-    const { first, broker, live, resume } = await startTwo(platform);
+    const { first, second, broker, live, resume } = await startTwo(platform);
     broker.telling = 'at once';
     broker.reading = 'refused';
     const id = await first.hub.publish(1);
 
     const client = await resume(id.replace(/\.\w+\./, '.unknown.'));
-    await client.until('data: 1\n\n');
+    await joined(second.hub, 2);
     await first.hub.publish(2);
     await Promise.all([live, client].map((each) => each.until('data: 2\n\n')));
 
@@ -186,7 +222,134 @@ describe.each(PLATFORMS)('%s: clients with an id of an epoch that their process 
     expect(told(live.body)).toEqual(['0', '1', '2']);
     expect(broker.tails).toBeGreaterThan(2);
   });
+
+  it('wait while the store is away, and receive one reset if it has lost this epoch, with the events of the next one only', async () => {
+    const { store, first, second, broker, resume } = await startAway(platform, 'refused');
+    const before = await first.hub.publish(1);
+    const after = await first.hub.publish(2);
+    broker.catchUp();
+    broker.telling = 'late';
+    store.lose('feed');
+    const [oldest] = await publishAll(first.hub, ['a', 'b']);
+    const clients = [await resume(oldest), await resume(after.replace(/\.\w+\./, '.unknown.'))];
+    await joined(second.hub, 3);
+    await failedQuestions(broker);
+
+    broker.reading = 'answered';
+    clients.push(await resume(before));
+    await Promise.all(clients.map((client) => client.until('data: b\n\n')));
+
+    expect(clients.slice(0, 2).map(({ body }) => told(body))).toEqual([['b'], ['reset: epoch', 'a', 'b']]);
+    expect(told(clients[2]?.body ?? '').slice(-3)).toEqual(['reset: epoch', 'a', 'b']);
+  });
 });
+
+describe.each(PLATFORMS)(
+  '%s: clients that are ahead of their process, while the store is away for long,',
+  (platform) => {
+    describe.each(['refused', 'unanswered'] as const)('with questions that are %s,', (reading) => {
+      it('wait, and receive the events after their ids without a reset when their tail delivers them', async () => {
+        const { first, second, broker, live, resume, warnings } = await startAway(platform, reading);
+        const ids = await publishAll(first.hub, [1, 2, 3]);
+        const clients = await Promise.all(ids.map((id) => resume(id)));
+        await failedQuestions(broker);
+        // Another one comes while a question is about to fail, as at any time.
+        const loops = Array.from({ length: 10 }, async () => {
+          await failedQuestions(broker);
+          return take(second.hub, 1, { after: ids[1] });
+        });
+        await failedQuestions(broker);
+        expect(clients.map(({ body }) => body)).toEqual(['', '', '']);
+        expect(warnings()).toHaveLength(1);
+
+        broker.catchUp();
+        await first.hub.publish(4);
+        await Promise.all([live, ...clients].map((client) => client.until('data: 4\n\n')));
+
+        expect(clients.map(({ body }) => told(body))).toEqual([['2', '3', '4'], ['3', '4'], ['4']]);
+        expect(told(live.body)).toEqual(['0', '1', '2', '3', '4']);
+        broker.reading = 'answered';
+        expect(await Promise.all(loops)).toEqual(Array(10).fill([3]));
+      });
+
+      it('wait, and receive the events after their ids without a reset when their process reads them', async () => {
+        TAIL_TIMEOUTS.stalledMs = 1;
+        const { first, broker, live, resume } = await startAway(platform, reading);
+        const ids = await publishAll(first.hub, [1, 2, 3]);
+        const clients = await Promise.all(ids.slice(0, 2).map((id) => resume(id)));
+        await failedQuestions(broker);
+
+        broker.reading = 'answered';
+        await Promise.all([live, ...clients].map((client) => client.until('data: 3\n\n')));
+
+        expect(clients.map(({ body }) => told(body))).toEqual([['2', '3'], ['3']]);
+        expect(told(live.body)).toEqual(['0', '1', '2', '3']);
+      });
+
+      it('wait, also if the log was known to have the event before, and live clients receive no reset either', async () => {
+        TAIL_TIMEOUTS.stalledMs = 1;
+        const { first, second, broker, live, resume } = await startAway(platform, 'answered', AnswersOnce);
+        (broker as AnswersOnce).next = reading;
+        const ids = await publishAll(first.hub, [1, 2, 3]);
+        const client = await resume(ids[0]);
+        await failedReads(broker);
+        expect([client.body, told(live.body), second.hub.size()]).toEqual(['', ['0'], 2]);
+
+        broker.reading = 'answered';
+        await Promise.all([live, client].map((each) => each.until('data: 3\n\n')));
+
+        expect([told(client.body), told(live.body)]).toEqual([
+          ['2', '3'],
+          ['0', '1', '2', '3'],
+        ]);
+      });
+
+      it('do not receive the event that this process has published before they came without an id', async () => {
+        const { second, broker, live } = await startAway(platform, reading);
+        await second.hub.publish(1);
+        const client = await second.get('/returned', SSE);
+        const newest = take(second.hub, 3, { last: 2 });
+        await joined(second.hub, 3);
+        await failedQuestions(broker);
+
+        broker.catchUp();
+        broker.reading = 'answered';
+        const id = await second.hub.publish(2);
+        await Promise.all([live, client].map((each) => each.until('data: 2\n\n')));
+
+        expect(eventsOf(client.body)).toEqual([{ id, data: '2' }]);
+        expect(await newest).toEqual([0, 1, 2]);
+      });
+
+      it('with a topic and the id of a position, wait too', async () => {
+        const { first, second, broker } = await startAway(platform, reading);
+        await first.hub.publish(1, { topic: 'a' });
+        const position = await first.hub.publish(2, { topic: 'b' });
+        await first.hub.publish(3, { topic: 'a' });
+        const events = take(second.hub, 1, { after: position, topic: 'a' });
+        await joined(second.hub, 2);
+        await failedQuestions(broker);
+
+        broker.catchUp();
+        broker.reading = 'answered';
+
+        expect(await events).toEqual([3]);
+      });
+
+      it('end without an event if the hub closes, since they can resume in another process', async () => {
+        const { first, second, broker, resume } = await startAway(platform, reading);
+        const client = await resume(await first.hub.publish(1));
+        await joined(second.hub, 2);
+        await failedQuestions(broker);
+
+        await second.hub.close();
+        await client.until('0\r\n\r\n');
+
+        expect(client.body).toBe('');
+      });
+    });
+  },
+);
 
 describe.each(PLATFORMS)('%s: a client that subscribes after publish() has resolved', (platform) => {
   it('starts after the published event, also if the tail has not delivered it yet', async () => {

@@ -64,7 +64,30 @@ describe.each(PLATFORMS)('%s: a hub whose broker cannot read what the hub has mi
   });
 
   it.each(['refused', 'unanswered'] as const)(
-    'sends one reset when the store stays away, and continues: reads are %s',
+    'sends no reset while no event arrives, however long the store is away: reads are %s',
+    async (reading) => {
+      Object.assign(READ_RETRIES, { totalMs: 20, longestPauseMs: 5 });
+      const { broker, client, hub, get, logs } = await startWithGap(platform);
+      broker.reading = reading;
+      broker.announce(broker.end('feed'));
+      const stranger = await get('/returned', { ...SSE, 'Last-Event-ID': 'unknown' });
+      while (broker.reads < 30) {
+        await turns(1);
+      }
+      expect([told(client.body), stranger.body, logs.of('warn').length]).toEqual([['1'], '', 1]);
+
+      broker.reading = 'answered';
+      await client.until('data: 3\n\n');
+      await hub.publish(4);
+      await Promise.all([client, stranger].map((each) => each.until('data: 4\n\n')));
+
+      expect(told(client.body)).toEqual(['1', '2', '3', '4']);
+      expect(told(stranger.body)).toEqual(['reset: malformed', '1', '2', '3', '4']);
+    },
+  );
+
+  it.each(['refused', 'unanswered'] as const)(
+    'sends one reset when the store stays away although events arrive, and continues: reads are %s',
     async (reading) => {
       READ_RETRIES.totalMs = 60;
       const { broker, client, hub, logs } = await startWithGap(platform);

@@ -11,7 +11,7 @@ export class RemoteBroker extends SharedStoreBroker {
   /** The number of calls of `read()`, and of `tail()`. */
   reads = 0;
   tails = 0;
-  /** Whether reads, and all but the first tail, fail, or reads are not answered. */
+  /** Whether reads, and all but the first tail, are answered, fail, or are not answered. */
   reading: 'answered' | 'refused' | 'unanswered' = 'answered';
   /** Whether records reach the listeners of tails, are lost on the way, or wait until a test delivers them. */
   telling: 'at once' | 'never' | 'late' = 'at once';
@@ -27,8 +27,8 @@ export class RemoteBroker extends SharedStoreBroker {
       return super.tail(log, listener);
     }
     this.tails++;
-    if (this.tails > 1 && this.reading === 'refused') {
-      return Promise.reject(new Error('The store is away'));
+    if (this.tails > 1 && this.reading !== 'answered') {
+      return this.away();
     }
     this.listeners.push(listener);
     return super.tail(log, (records) => {
@@ -45,14 +45,7 @@ export class RemoteBroker extends SharedStoreBroker {
       return super.read(log, after, count);
     }
     this.reads++;
-    switch (this.reading) {
-      case 'answered':
-        return super.read(log, after, count);
-      case 'refused':
-        return Promise.reject(new Error('The store is away'));
-      case 'unanswered':
-        return new Promise(() => undefined);
-    }
+    return this.reading === 'answered' ? super.read(log, after, count) : this.away();
   }
 
   /** Delivers the records that wait, and later ones at once. */
@@ -72,5 +65,9 @@ export class RemoteBroker extends SharedStoreBroker {
   end(log: string): BrokerPosition {
     const { epoch, last } = this.server.log(log);
     return { epoch, offset: last };
+  }
+
+  private away(): Promise<never> {
+    return this.reading === 'refused' ? Promise.reject(new Error('The store is away')) : new Promise(() => undefined);
   }
 }
