@@ -4,7 +4,7 @@ import { describeError } from '../route/error-body.js';
 import type { RunsOptions } from '../run/run.options.js';
 import type { RunServices } from '../run/run-services.js';
 import { Runs } from '../run/runs.js';
-import { textOf } from '../util/error-text.js';
+import { stackOf, textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 
 /** The runs of one application, in the order in which they are registered. */
@@ -59,7 +59,7 @@ export class RunRegistrar {
   private readonly services: RunServices = {
     describeError,
     errorOf: (body) => new HttpException(body, body.statusCode),
-    warn: (message, error) => this.logger.warn(error === undefined ? message : `${message}: ${textOf(error)}`),
+    warn: (message, error) => this.logger.warn(error === undefined ? message : `${message}: ${stackOf(error)}`),
   };
 }
 

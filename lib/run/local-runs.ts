@@ -30,6 +30,8 @@ interface LocalRunsParts {
 export class LocalRuns {
   /** The runs in progress, by the names of their logs. */
   private readonly running = new Map<string, LocalRun>();
+  /** The logs whose first record is being written. */
+  private readonly electing = new Set<string>();
   private readonly recent: RunInfo[] = [];
   private draining = false;
 
@@ -44,6 +46,11 @@ export class LocalRuns {
 
   get(log: RunLog): LocalRun | undefined {
     return this.running.get(log.name);
+  }
+
+  /** Returns whether the producer of a run is in this process, or is about to be. */
+  has({ name }: RunLog): boolean {
+    return this.running.has(name) || this.electing.has(name);
   }
 
   named(log: string): LocalRun | undefined {
@@ -66,21 +73,23 @@ export class LocalRuns {
     const wasStopped = log.exists && !log.state.begin;
     const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
     await owners.enter(owner, placeOf(log, begin));
-    const position = await this.elect(log, begin).catch(async (error: unknown) => {
-      await owners.leave(owner, placeOf(log, begin)).catch(() => undefined);
-      throw error;
-    });
-    if (!position) {
-      await owners.leave(owner, placeOf(log, begin));
-      await log.sync();
-      return false;
+    this.electing.add(log.name);
+    let run: LocalRun | undefined;
+    try {
+      const position = await this.elect(log, begin);
+      run = position && this.begin(log, begin, position, wasStopped ? () => [] : produce);
+    } finally {
+      this.electing.delete(log.name);
+      if (!run) {
+        await this.leave(log, begin);
+      }
     }
-    log.created(position, begin);
-    const run = this.begin(log, begin, position, wasStopped ? () => [] : produce);
-    if (wasStopped) {
+    if (!run) {
+      await log.sync();
+    } else if (wasStopped) {
       run.stop('stopped');
     }
-    return true;
+    return run !== undefined;
   }
 
   /** Starts no more runs. */
@@ -108,12 +117,12 @@ export class LocalRuns {
   }
 
   /** Writes the first record. Returns its position if no other process was faster. */
-  private async elect(log: RunLog, begin: RunBegin): Promise<BrokerPosition | false> {
+  private async elect(log: RunLog, begin: RunBegin): Promise<BrokerPosition | undefined> {
     const { settings, broker } = this.parts;
     const entries = [controlEntry({ kind: 'begin', data: begin })];
     const ms = Math.min(LONGEST_MS, settings.maxDuration + settings.keep);
     try {
-      return await broker.create(log.name, entries, ms, log.exists ? { after: log.end } : undefined);
+      return (await broker.create(log.name, entries, ms, log.exists ? { after: log.end } : undefined)) || undefined;
     } catch (error) {
       // It may have been written, although the answer was lost.
       await log.sync();
@@ -126,6 +135,7 @@ export class LocalRuns {
 
   private begin(log: RunLog, begin: RunBegin, position: BrokerPosition, produce: (run: Run) => unknown): LocalRun {
     const { broker, settings, services, logs, node } = this.parts;
+    log.created(position, begin);
     const run = new LocalRun({
       begin,
       log,
@@ -145,7 +155,7 @@ export class LocalRuns {
   }
 
   private onOver(run: LocalRun): void {
-    const { settings, services, logs, node, owners } = this.parts;
+    const { settings, services, logs, node } = this.parts;
     const { log, begin } = run.parts;
     const { info } = run;
     this.running.delete(log.name);
@@ -154,7 +164,12 @@ export class LocalRuns {
     this.recent.length = Math.min(this.recent.length, RECENT);
     node.changed();
     services.onEnd?.(settings.name, info);
-    owners
+    void this.leave(log, begin);
+  }
+
+  private async leave(log: RunLog, begin: RunBegin): Promise<void> {
+    const { owners, services } = this.parts;
+    await owners
       .leave(begin.owner, placeOf(log, begin))
       .catch((error: unknown) => services.warn('A run that is over still counts for its owner', error));
   }

@@ -1,7 +1,15 @@
 import { broker } from '../broker/broker.js';
 import { type Check, callable, count, demand, duration, keys, milliseconds, oneOf, size } from '../util/checks.js';
 import { StreamError } from '../util/errors.js';
-import type { JoinOptions, RunAccess, RunBehavior, RunLimits, RunsOptions, StartOptions } from './run.options.js';
+import type {
+  JoinOptions,
+  RunAccess,
+  RunBehavior,
+  RunLimits,
+  RunStatus,
+  RunsOptions,
+  StartOptions,
+} from './run.options.js';
 
 const LONGEST_NAME = 128;
 /** The maximum length of an id, in bytes. */
@@ -56,6 +64,10 @@ const JOIN = keys<JoinOptions>({
 });
 
 const ACCESS = keys<RunAccess>({ owner: text });
+const LIST = keys<RunAccess & { readonly status?: RunStatus }>({
+  owner: text,
+  status: oneOf('running', 'completed', 'failed', 'stopped', 'lost'),
+});
 const CHECKS = { start: START, join: JOIN, stop: ACCESS, get: ACCESS, delete: ACCESS };
 
 export function checkRunsOptions(options: unknown): void {
@@ -77,18 +89,29 @@ export function checkCall(call: keyof typeof CHECKS, runs: string, id: unknown, 
     });
   }
   demand(CHECKS[call], options, where);
+  checkOwner(options, where);
+  const { after } = options as JoinOptions;
+  if (after !== undefined && typeof after !== 'string') {
+    throw new StreamError('invalid-id', `${where}: "after" is one id, not ${JSON.stringify(after)}`, {
+      statusCode: 400,
+    });
+  }
+}
+
+/** @throws {StreamError} `invalid-option` */
+export function checkList(runs: string, options: RunAccess): void {
+  const where = `list() of the runs "${runs}"`;
+  demand(LIST, options, where);
+  checkOwner(options, where);
+}
+
+function checkOwner(options: RunAccess, where: string): void {
   if ('owner' in options && options.owner === undefined) {
     // Without this, a forgotten user would open the runs of everybody.
     throw new StreamError(
       'invalid-option',
       `${where}: "owner" is undefined. Leave it out if the owner is not to be compared`,
     );
-  }
-  const { after } = options as JoinOptions;
-  if (after !== undefined && typeof after !== 'string') {
-    throw new StreamError('invalid-id', `${where}: "after" is one id, not ${JSON.stringify(after)}`, {
-      statusCode: 400,
-    });
   }
 }
 

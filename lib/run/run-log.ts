@@ -60,8 +60,8 @@ export class RunLog {
   private tail: BrokerTail | undefined;
   private syncing: Promise<void> | undefined;
   private retry: NodeJS.Timeout | undefined;
-  /** `ready`: the state is known, so that the records of the tail can be applied. */
-  private phase: 'loading' | 'ready' | 'closed' = 'loading';
+  /** `missed`: the tail has delivered records while the state was being loaded. `ready`: the state is known, so that records can be applied. */
+  private phase: 'loading' | 'missed' | 'ready' | 'closed' = 'loading';
 
   private constructor(
     readonly name: string,
@@ -149,7 +149,7 @@ export class RunLog {
   private async load(position: BrokerPosition): Promise<void> {
     if (position.offset > 0) {
       const [first] = await this.broker.read(this.name, 0, 1);
-      if (first && first.epoch === position.epoch && (await this.look(first, position))) {
+      if (first && first.epoch === position.epoch && (await this.look(first, position)) && this.phase === 'loading') {
         this.phase = 'ready';
         return;
       }
@@ -199,6 +199,7 @@ export class RunLog {
 
   private readonly onTail: BrokerListener = (records, position) => {
     if (this.phase !== 'ready') {
+      this.phase = this.phase === 'closed' ? 'closed' : 'missed';
       return;
     }
     const [first] = records;

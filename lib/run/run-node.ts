@@ -7,8 +7,8 @@ import type { RunInfo } from './run.options.js';
 const RENEWALS = 3;
 /** The shortest time between two writes of the runs of this process, in milliseconds. */
 const WRITE_MS = 250;
-/** How long the list of the processes is kept after one was added, in milliseconds. */
-const KEEP_LIST_MS = 30 * 24 * 3_600_000;
+/** How long the list of the processes is kept after the last renewal, in milliseconds. */
+const KEEP_LIST_MS = 24 * 3_600_000;
 /** When a list of processes is longer than this, those without a lease are removed from it. */
 const LONG_LIST = 64;
 /** How often a write with a condition is tried again. */
@@ -90,6 +90,7 @@ export class RunNode {
   private renew(): void {
     this.work = this.work
       .then(() => this.write())
+      .then(() => this.keepList())
       .catch((error: unknown) => this.warn('The lease of the runs of this process could not be renewed', error));
   }
 
@@ -117,6 +118,12 @@ export class RunNode {
     const created = await this.broker.create(log, [again], this.lease);
     this.position = created || undefined;
     this.written = created ? again.data : '';
+  }
+
+  private async keepList(): Promise<void> {
+    if (!(await this.broker.expire(this.list, KEEP_LIST_MS))) {
+      await this.enlist();
+    }
   }
 
   /** Adds this process to the list of all. */

@@ -4,7 +4,7 @@ import type { BrokerRuns } from '../broker/broker-runs.js';
 import { StreamError } from '../util/errors.js';
 
 /** How long the list of an owner is kept whose runs have no maximum duration, in milliseconds. */
-const LONGEST_MS = 30 * 24 * 3_600_000;
+const LONGEST_MS = 2 ** 31 - 1;
 /** How often a write with a condition is tried again. */
 const TRIES = 50;
 /** The maximum number of records of a list that are read. It is written anew long before. */

@@ -99,8 +99,7 @@ export class RunReader implements PullSource, RunLogListener {
   }
 
   private async more(): Promise<Step> {
-    this.log ??= await this.place.enter(this);
-    const { log } = this;
+    const log = this.log ?? (await this.enter());
     for (;;) {
       if (this.left) {
         return DONE;
@@ -125,6 +124,16 @@ export class RunReader implements PullSource, RunLogListener {
         return this.waiter.promise;
       }
     }
+  }
+
+  private async enter(): Promise<RunLog> {
+    const log = await this.place.enter(this);
+    this.log = log;
+    if (this.left) {
+      // The viewer has left while the log was being opened.
+      this.place.leave(this, log);
+    }
+    return log;
   }
 
   private async readPage(log: RunLog): Promise<void> {

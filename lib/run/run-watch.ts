@@ -24,11 +24,15 @@ export class RunWatch {
   /** The last known life of each process whose runs are watched. */
   private lives = new Map<string, number>();
 
-  /** @param keep how long a run that is over is kept, in milliseconds */
+  /**
+   * @param keep how long a run that is over is kept, in milliseconds
+   * @param isHere returns whether the producer of a run is in this process
+   */
   constructor(
     private readonly broker: Broker & BrokerRuns,
     private readonly node: RunNode,
     private readonly keep: number,
+    private readonly isHere: (log: RunLog) => boolean,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {}
 
@@ -77,7 +81,8 @@ export class RunWatch {
       if (!begin || over) {
         return true;
       }
-      if (begin.node === this.node.id || (await this.node.sheetOf(begin.node))) {
+      const isAlive = begin.node === this.node.id ? this.isHere(log) : await this.node.sheetOf(begin.node);
+      if (isAlive) {
         return false;
       }
       const { items = 0, bytes = 0 } = figures ?? {};

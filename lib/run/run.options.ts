@@ -53,8 +53,8 @@ export interface RunsOptions<T = unknown> extends RunBehavior<T> {
 /** What every call for a run may contain. */
 export interface RunAccess {
   /**
-   * The owner of the run, such as the id of the signed-in user. It is stored by `start()`. For any other value, also for `undefined` given explicitly by
-   * mistake, the run of another owner does not exist. Without the option, the owner is not compared.
+   * The owner of the run, such as the id of the signed-in user. `start()` stores it. For the other methods, a run of another owner does not exist. Without the
+   * option, the owner is not compared. The value `undefined` is refused, as it would open the runs of everybody if a user is missing by mistake.
    */
   readonly owner?: string;
 }

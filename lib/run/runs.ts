@@ -16,7 +16,7 @@ import {
   type RunsOptions,
   type StartOptions,
 } from './run.options.js';
-import { checkCall, checkProducer } from './run-checks.js';
+import { checkCall, checkList, checkProducer } from './run-checks.js';
 import { elsewhereError, errorOfEnd, unknownError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
 import { RunLogs } from './run-logs.js';
@@ -89,7 +89,7 @@ export class Runs<T = unknown> {
     this.owners = new RunOwners(this.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
     const { node, owners, logs } = this;
     this.local = new LocalRuns({ settings, broker, services, logs, node, owners });
-    this.watch = new RunWatch(broker, this.node, settings.keep, warn);
+    this.watch = new RunWatch(broker, node, settings.keep, (log) => this.local.has(log), warn);
     this.place = {
       compact: settings.compact,
       enter: (reader) => this.enter(reader),
@@ -204,7 +204,9 @@ export class Runs<T = unknown> {
    * Returns the runs of all processes, newest first: those in progress, and of each process the last 100 that are over. Those of another process are up to a
    * third of `lease` old.
    */
-  async list({ owner, status }: { readonly owner?: string; readonly status?: RunStatus } = {}): Promise<RunInfo[]> {
+  async list(options: { readonly owner?: string; readonly status?: RunStatus } = {}): Promise<RunInfo[]> {
+    checkList(this.name, options);
+    const { owner, status } = options;
     const nodes = await this.node.others();
     const sheets = await Promise.all(nodes.map((node) => this.node.sheetOf(node)));
     return [...this.here, ...sheets.flatMap((sheet) => sheet?.runs ?? [])]
