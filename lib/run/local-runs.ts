@@ -86,8 +86,8 @@ export class LocalRuns {
     }
     if (!run) {
       await log.sync();
-    } else if (wasStopped) {
-      run.stop('stopped');
+    } else if (wasStopped || this.draining) {
+      run.stop(wasStopped ? 'stopped' : 'shutdown');
     }
     return run !== undefined;
   }
