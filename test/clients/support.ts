@@ -165,6 +165,13 @@ export class Wire {
     }
   }
 
+  /** Waits until the application has sent a text. */
+  async carried(text: string): Promise<void> {
+    while (!this.sent.includes(text)) {
+      await this.writes.count(this.writes.seen.length + 1);
+    }
+  }
+
   /** Closes the connections in the middle of a text, which the application has still to send. */
   cutWithin(text: string): void {
     this.limit = text;
@@ -211,7 +218,11 @@ export class Stage {
   readonly kept: Deferred = deferred();
   wire: Wire | undefined;
 
-  constructor(readonly fate: Fate) {}
+  /** @param beats how many heartbeats there have to be after each item, at least. With 0, each item is waited for as JSON instead */
+  constructor(
+    readonly fate: Fate,
+    private readonly beats = BEATS,
+  ) {}
 
   async *play<T>(items: readonly T[], signal: AbortSignal): AsyncGenerator<T> {
     signal.addEventListener('abort', () => this.aborted.resolve(signal.reason));
@@ -223,7 +234,11 @@ export class Stage {
         await this.meet();
       }
       yield item;
-      await this.wire?.beats(BEATS);
+      if (this.beats > 0) {
+        await this.wire?.beats(this.beats);
+      } else {
+        await this.wire?.carried(JSON.stringify(item));
+      }
     }
   }
 
@@ -275,6 +290,8 @@ export interface Protocol {
   route(stage: Stage): Type;
   /** Asks the route. */
   ask(url: string): Pending;
+  /** How many heartbeats there are after each item, at least. With 0, items are sent as JSON without heartbeats. Default: 3. */
+  readonly beats?: number;
   /** More for the application, such as filters. */
   readonly setup?: Omit<AppSetup, 'controllers'>;
   /** What the client makes of a complete answer, and of each other end. Without `closed` and `cut`, the client only waits for its timeout. */
@@ -285,16 +302,16 @@ export interface Protocol {
 }
 
 /** The tests that every protocol has to pass on both platforms. */
-export function describeProtocol({ name, route, ask, outcomes, setup }: Protocol): void {
+export function describeProtocol({ name, route, ask, outcomes, setup, beats }: Protocol): void {
   describe.each(PLATFORMS)(`%s: ${name}`, (platform) => {
     const start = useScenes();
     const play = async (fate: Fate) => {
-      const stage = new Stage(fate);
+      const stage = new Stage(fate, beats);
       const scene = await start(platform, stage, { ...setup, controllers: [route(stage)] });
       return { stage, scene, call: ask(scene.wire.url) };
     };
 
-    it('receives a complete answer with heartbeats between its items', async () => {
+    it(`receives a complete answer${beats === 0 ? '' : ' with heartbeats between its items'}`, async () => {
       const { call, scene } = await play('complete');
 
       expect(await call.outcome).toEqual(outcomes.complete);
@@ -316,8 +333,8 @@ export function describeProtocol({ name, route, ask, outcomes, setup }: Protocol
 
     it('can abort: the signal of the handler is aborted, and nothing is logged as an error', async () => {
       const { call, scene, stage } = await play('endless');
-      await stage.kept.promise;
-      await call.items.count(outcomes.aborted.items.length);
+      await Promise.race([stage.kept.promise, call.outcome]);
+      await Promise.race([call.items.count(outcomes.aborted.items.length), call.outcome]);
 
       call.abort();
 
@@ -329,7 +346,7 @@ export function describeProtocol({ name, route, ask, outcomes, setup }: Protocol
     if (outcomes.closed) {
       it('gets the end when the server closes the stream', async () => {
         const { call, scene, stage } = await play('endless');
-        await stage.kept.promise;
+        await Promise.race([stage.kept.promise, call.outcome]);
 
         await scene.registry.close();
 
