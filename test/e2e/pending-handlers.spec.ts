@@ -1,5 +1,4 @@
-import { createServer, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { RequestListener } from 'node:http';
 import { Controller, NotFoundException, UseInterceptors } from '@nestjs/common';
 import { mergeMap, type Observable } from 'rxjs';
 import { ConnectedStream, Sse, Stream, type StreamConnection, StreamSignal } from '../../lib/index.js';
@@ -8,32 +7,13 @@ import { PLATFORMS } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { type Deferred, deferred } from '../support/events.js';
 import { turns, useApps } from '../support/running.js';
+import { upstream } from '../support/upstream.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
 
 /** Longer than `openDelay`, and shorter than any other duration. */
 const LONG_MS = 5_000;
-
-/** A server that sends its head when the test says so. */
-async function upstream(answer: RequestListener) {
-  const asked = deferred();
-  const gate = deferred();
-  const server = createServer((request, response) => {
-    asked.resolve();
-    void gate.promise.then(() => answer(request, response));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    asked: asked.promise,
-    gate,
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
-}
 
 const tooMany: RequestListener = (_request, response) => {
   response.writeHead(429, { 'Content-Type': 'application/json', 'Retry-After': '7', 'X-Upstream': 'yes' });
