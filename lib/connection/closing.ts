@@ -126,7 +126,7 @@ export class Closing {
       opening.head.status(200);
       opening.fixHead();
       body.put(formatSse({ type: 'shutdown', retry, data: {} }));
-      body.close();
+      body.close(reason.code);
       this.finish('end');
     });
     return true;
@@ -225,7 +225,7 @@ export class Closing {
     if (lifecycle.step === 'closing') {
       body.chooseEmpty();
       opening?.fixHead();
-      body.close();
+      body.close(lifecycle.reason?.code ?? 'completed');
       this.finish('end');
     }
   }

@@ -201,7 +201,7 @@ export class LongPoll implements PollPort {
     const { contentType } = body;
     const { hasNothing: empty } = body;
     if (!empty) {
-      body.close();
+      body.close('completed');
     }
     const { name, headers } = body.format ?? PASSTHROUGH.format;
     const format = { ...PASSTHROUGH.format, name, headers };

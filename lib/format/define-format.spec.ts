@@ -67,6 +67,18 @@ describe('defineFormat()', () => {
     ['a status without a body', { ...csv, status: 204 }, 'status must be a status from 200 to 299 that has a body'],
     ['truncate that is no boolean', { ...csv, truncate: 'no' }, 'truncate must be a boolean'],
     ['an end by a record that there is not', { ...csv, truncate: false }, '"truncate: false" needs an error record'],
+    ['a flush that does not exist', { ...csv, flush: 'never' }, 'flush must be "auto", "each" or { bytes, ms }'],
+    [
+      'a flush with an unknown field',
+      { ...csv, flush: { bytes: 1, ms: 1, trailing: true } },
+      'flush must be "auto", "each" or { bytes, ms }',
+    ],
+    ['messages that are no format', { ...csv, messages: csv }, 'messages must be a format of defineFormat()'],
+    [
+      'messages that have messages themselves',
+      { ...csv, messages: defineFormat({ ...csv, messages: defineFormat(csv) }) },
+      'messages must be a format of defineFormat() that has no "messages" itself',
+    ],
     ['perStream that is no function', { ...csv, perStream: {} }, 'perStream must be a function'],
     ['perStream that returns nothing', { ...csv, perStream: () => undefined }, 'perStream must return an object'],
     [

@@ -1,6 +1,8 @@
 import { types } from 'node:util';
+import type { Check } from '../util/checks.js';
 import { kindOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
+import { flushPolicy } from '../util/flush-policy.js';
 import type { Encoded, StreamFormat, StreamFormatState } from './format.js';
 
 // token = 1*tchar (RFC 9110 §5.6.2); media-type without parameters (§8.3.1)
@@ -25,9 +27,6 @@ const NOT_OURS = new Set([
 ]);
 /** The statuses of a successful response that may have a body: not 204 and 205 (RFC 9110 §15). */
 const SUCCESS = { least: 200, most: 299, withoutBody: new Set([204, 205]) };
-
-/** Returns what is wrong with the value of a field, or `undefined`. */
-type Check = (value: unknown) => string | undefined;
 
 const boolean: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be a boolean');
 const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
@@ -68,6 +67,11 @@ const FIELDS: Readonly<Record<keyof StreamFormat, Check>> = {
   position: callable,
   error: callable,
   truncate: boolean,
+  flush: flushPolicy,
+  messages: (value) =>
+    isFormat(value) && value.messages === undefined
+      ? undefined
+      : 'must be a format of defineFormat() that has no "messages" itself',
   perStream: callable,
 };
 
@@ -77,6 +81,10 @@ const STATE: Readonly<Record<keyof StreamFormatState, Check>> = {
   close: callable,
   error: callable,
 };
+
+function isFormat(value: unknown): value is StreamFormat {
+  return typeof value === 'object' && value !== null && 'encode' in value && Object.isFrozen(value);
+}
 
 function headerProblem([name, value]: [string, unknown]): string | undefined {
   if (!HEADER_NAME.test(name) || typeof value !== 'string' || !HEADER_VALUE.test(value)) {

@@ -1,4 +1,6 @@
 import type { HubReset } from '../event/hub-event.js';
+import type { StreamCloseCode } from '../util/errors.js';
+import type { FlushPolicy } from '../util/flush-policy.js';
 
 /** The body of an error response or an error record. It exposes no more than Nest's own exception filter would send. */
 export interface StreamErrorBody {
@@ -20,8 +22,13 @@ export interface StreamFormatState<T = unknown> {
   encode?(value: T): Encoded;
   /** Returns the bytes or text to send before the first chunk. Replaces {@link StreamFormat.open}. */
   open?(): Encoded;
-  /** Returns the bytes or text to send after the last chunk of a stream that ended without an error. Replaces {@link StreamFormat.close}. */
-  close?(): Encoded;
+  /**
+   * Returns the bytes or text to send after the last chunk of a stream that ended without an error. Replaces {@link StreamFormat.close}.
+   *
+   * @param code `completed` if the source has ended or `close()` was called. Otherwise the server stops the stream, and the chunks may be
+   * incomplete: `server-closed`, `shutdown` or `deadline`
+   */
+  close?(code: StreamCloseCode): Encoded;
   /** Replaces {@link StreamFormat.error}. */
   error?(body: StreamErrorBody, type: string, error: unknown): Encoded;
 }
@@ -98,6 +105,15 @@ export interface StreamFormat {
    * recognize the record as the end, and the body ends cleanly after it, without `close`. Default: `true`.
    */
   readonly truncate?: boolean;
+  /**
+   * When chunks are sent, if neither the route nor the application sets `flush`. The values are those of that option. Default: `auto`.
+   */
+  readonly flush?: FlushPolicy;
+  /**
+   * The format of WebSocket messages in place of this one, for formats that frame their records for a body: a message needs no frame. Each
+   * result of its `encode`, `close` and `error` is one message. Default: this format.
+   */
+  readonly messages?: StreamFormat;
   /**
    * Returns the state of one stream, for example to number its chunks. It is called for every stream. Chunks are then encoded for each stream
    * separately: the clients of a hub do not share bytes in such a format. Default: none.

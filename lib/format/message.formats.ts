@@ -52,12 +52,13 @@ function messageFormatOf(base: StreamFormat, encode: Encode, records: Partial<St
 }
 
 /**
- * Returns the messages of a custom format. Its `open` and `close` are messages, `separator` is not sent, pings replace its
+ * Returns the messages of a custom format, or of the one that it has for messages. Its `open` and `close` are messages, `separator` is not sent, pings replace its
  * `heartbeat`, and its `status` is for HTTP responses only.
  */
-function customMessages(base: StreamFormat): StreamFormat {
+function customMessages(format: StreamFormat): StreamFormat {
+  const base = format.messages ?? format;
   const { fields, headers, truncate, lagged, reset, position, error, perStream } = base;
-  return messageFormatOf(base, (value, hasIds) => framed(base.encode(value, hasIds)), {
+  return messageFormatOf(format, (value, hasIds) => framed(base.encode(value, hasIds)), {
     fields,
     headers,
     truncate,
@@ -76,7 +77,7 @@ function framedState(state: StreamFormatState): StreamFormatState {
   return {
     encode: state.encode && ((value) => framed(state.encode?.(value) ?? '')),
     open: state.open && (() => framed(state.open?.() ?? '')),
-    close: state.close && (() => framed(state.close?.() ?? '')),
+    close: state.close && ((code) => framed(state.close?.(code) ?? '')),
     error: state.error && ((body, type, thrown) => framed(state.error?.(body, type, thrown) ?? '')),
   };
 }

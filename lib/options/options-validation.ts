@@ -10,8 +10,8 @@ import {
   count,
   demand,
   duration,
+  flag,
   keys,
-  LONGEST_MS,
   milliseconds,
   notString,
   oneOf,
@@ -19,6 +19,7 @@ import {
   size,
   suggestion,
 } from '../util/checks.js';
+import { flushPolicy } from '../util/flush-policy.js';
 import type {
   SseOptions,
   StreamBehavior,
@@ -56,11 +57,6 @@ const format: Check = (value) => {
   return `must be one or several of ${names.join(', ')} or of defineFormat()${notString(wrong)}${suggestion(wrong, names)}`;
 };
 
-const flushPolicy: Check = (value) =>
-  value === 'auto' || value === 'each' || keys({ bytes: count, ms: milliseconds }, true)(value) === undefined
-    ? undefined
-    : `must be "auto", "each" or { bytes, ms }, both above 0, "ms" at most ${LONGEST_MS} (24.8 days)`;
-
 const hooks: Check = (value) => {
   const list: readonly unknown[] = Array.isArray(value) ? value : [value];
   return list.every((each) => (typeof each === 'object' && each !== null) || typeof each === 'function')
@@ -72,8 +68,6 @@ const encodings: Check = (value) =>
   Array.isArray(value) && value.length > 0 && value.every((each) => CONTENT_CODINGS.includes(each))
     ? undefined
     : `must be a list of ${CONTENT_CODINGS.map((each) => `"${each}"`).join(', ')}`;
-
-const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be true or false');
 
 const threshold: Check = (value) =>
   Number.isInteger(value) && (value as number) >= 0 ? undefined : 'must be a whole number of bytes';

@@ -1,10 +1,10 @@
 import type { RequestMethod, Type } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
-import type { FlushPolicy } from '../connection/body/body-settings.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
 import type { StreamFormat } from '../format/format.js';
 import type { StreamFormatName } from '../format/formats.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';
+import type { FlushPolicy } from '../util/flush-policy.js';
 import type { StreamLabels } from '../util/labels.js';
 import type { OverflowPolicy, QueueLimits } from '../util/queue-limits.js';
 
@@ -56,6 +56,9 @@ export interface StreamBehavior {
    * - `auto` (default): chunks that the source yields without waiting are sent in one write, at the latest once 16 KiB are gathered
    * - `each`: every chunk is sent in a separate write
    * - `{ bytes, ms }`: chunks are sent once this number of bytes is gathered, or this number of milliseconds after the first chunk
+   * - `{ bytes, ms, leading: true }`: a chunk after a pause of at least `ms` is sent at once, and those within `ms` after it are gathered
+   *
+   * If it is left out, a format may have a policy of its own, such as those of `nestjs-streaming/ai`.
    */
   readonly flush?: FlushPolicy;
   /**

@@ -53,6 +53,8 @@ export interface PlanParts {
   readonly services: StreamServices;
   /** The formats that the route offers, or `undefined` if it offers all, so that for a wildcard the first chunk decides. */
   readonly formats: readonly StreamFormat[] | undefined;
+  /** Whether the format decides when chunks are sent, since neither the route nor the application does. */
+  readonly flushOfFormat: boolean;
   /** The status that Nest gives the route, which the format may replace. `undefined` if it may not. */
   readonly defaultStatus: number | undefined;
   /** `undefined`: bodies are not compressed. */
@@ -77,6 +79,8 @@ export interface PlanParts {
 /** Serves the requests to one route. */
 export class StreamPlan {
   private settings: StreamSettings;
+  /** The settings of streams in a format that decides when chunks are sent. */
+  private readonly ofFormat = new Map<StreamFormat, StreamSettings>();
   private readonly only: ChosenFormat | undefined;
   /** The choice for a client that accepts any format. */
   private readonly whenAny: ChosenFormat | 'auto';
@@ -92,6 +96,21 @@ export class StreamPlan {
   /** Sets the hooks of the route, once they are resolved. */
   useHooks(hooks: readonly StreamHooks[]): void {
     this.settings = { ...this.settings, hooks: new HookChain(hooks) };
+    this.ofFormat.clear();
+  }
+
+  /** Returns the settings of a stream in a format, which may decide when chunks are sent. */
+  private settingsFor(format: StreamFormat | undefined): StreamSettings {
+    const { flush } = format ?? {};
+    if (!format || flush === undefined || !this.parts.flushOfFormat) {
+      return this.settings;
+    }
+    let settings = this.ofFormat.get(format);
+    if (!settings) {
+      settings = { ...this.settings, flush };
+      this.ofFormat.set(format, settings);
+    }
+    return settings;
   }
 
   /** Whether there are hooks that may send chunks although the handler sends none. */
@@ -107,9 +126,9 @@ export class StreamPlan {
   /** Creates the connection for a request. Throws if the request is refused, for example because its `Accept` matches no format of the route. */
   connect(response: PlatformResponse): LiveConnection {
     const { raw, request, head } = exchangeOn(response);
-    const { settings } = this;
     const webSocket = this.parts.websocket?.connect(raw, request);
     if (webSocket) {
+      const settings = this.settingsFor(this.parts.formats?.[0]);
       return new LiveConnection({ id: ++connections, request, head, settings, ...webSocket });
     }
     if (!this.parts.http) {
@@ -129,7 +148,7 @@ export class StreamPlan {
       request,
       transport: this.transportFor(raw, head),
       head,
-      settings,
+      settings: chosen === 'auto' ? this.settings : this.settingsFor(chosen.format),
       chosen: chosen === 'auto' ? undefined : chosen,
       lastEventId: lastEventIdOf(raw.req),
       shown: navigates && !this.only,

@@ -48,6 +48,7 @@ export function planSettings(context: RouteContext, mark: StreamMark, route: Map
     },
     services,
     formats,
+    flushOfFormat: merged.flush === undefined,
     defaultStatus: defaultStatusOf(route),
     compression: compressionOf(application.compression, options.compression, services.logger),
     labels: [application.labels, options.labels].filter((each) => each !== undefined),

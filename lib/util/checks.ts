@@ -22,6 +22,7 @@ export const count: Check = (value) =>
 export const size: Check = (value) => (typeof value === 'number' && value > 0 ? undefined : 'must be a number above 0');
 export const finite: Check = (value) =>
   Number.isFinite(value) && (value as number) > 0 ? undefined : 'must be a finite number above 0';
+export const flag: Check = (value) => (typeof value === 'boolean' ? undefined : 'must be true or false');
 export const callable: Check = (value) => (typeof value === 'function' ? undefined : 'must be a function');
 
 export const oneOf =

@@ -1,10 +1,8 @@
 import type { EventsMode } from '../../event/event.js';
 import type { FormatOfChunk } from '../../format/negotiate.js';
+import type { FlushPolicy } from '../../util/flush-policy.js';
 import type { OverflowPolicy, QueueLimits } from '../../util/queue-limits.js';
 import type { StreamLogger } from '../../util/stream-logger.js';
-
-/** When gathered chunks are sent. */
-export type FlushPolicy = 'auto' | 'each' | { readonly bytes: number; readonly ms: number };
 
 /** The settings of a route that bodies need. */
 export interface BodySettings {

@@ -2,8 +2,9 @@ import { chooseFormat } from '../../format/negotiate.js';
 import { sseFormat } from '../../format/sse.format.js';
 import { SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
+import type { FlushPolicy } from '../../util/flush-policy.js';
 import { Body } from './body.js';
-import type { BodySettings, FlushPolicy } from './body-settings.js';
+import type { BodySettings } from './body-settings.js';
 
 const OWNER = { lifecycle: { headPending: false }, fail: () => undefined };
 

@@ -9,7 +9,7 @@ import { type ChosenFormat, type ContentType, chooseFormat } from '../../format/
 import { PASSTHROUGH } from '../../format/passthrough.js';
 import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
 import { isError, textOf } from '../../util/error-text.js';
-import { type StreamCloseError, StreamError } from '../../util/errors.js';
+import { type StreamCloseCode, type StreamCloseError, StreamError } from '../../util/errors.js';
 import { type Losses, PROMISE_COST } from '../../util/queue-limits.js';
 import { isThenable, markHandled } from '../../util/thenable.js';
 import { Encoding } from './encoding.js';
@@ -278,10 +278,10 @@ export class Body {
   }
 
   /** Adds the bytes after the last chunk. */
-  close(): void {
+  close(code: StreamCloseCode): void {
     this.reportDropped();
     this.addHalf();
-    this.insert(joined(this.opener, this.encoding?.tail ?? ''));
+    this.insert(joined(this.opener, this.encoding?.tail(code) ?? ''));
     this.stage = 'silent';
   }
 

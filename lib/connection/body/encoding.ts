@@ -1,6 +1,7 @@
 import { type Encoded, type StreamFormat, type StreamFormatState, withState } from '../../format/format.js';
 import { JSON_FORMATS } from '../../format/formats.js';
 import { encodeSseString, sseFormat } from '../../format/sse.format.js';
+import type { StreamCloseCode } from '../../util/errors.js';
 
 /** The encodings of formats without state: all bodies of a format share one. */
 const shared = new WeakMap<StreamFormat, Encoding>();
@@ -58,8 +59,8 @@ export class Encoding {
     }
   }
 
-  /** The bytes after the last chunk. */
-  get tail(): Encoded {
-    return this.state?.close?.() ?? this.format.close ?? '';
+  /** Returns the bytes after the last chunk. */
+  tail(code: StreamCloseCode): Encoded {
+    return this.state?.close?.(code) ?? this.format.close ?? '';
   }
 }

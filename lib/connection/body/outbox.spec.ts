@@ -1,6 +1,7 @@
 import type { Transport } from '../../transport/transport.js';
+import type { FlushPolicy } from '../../util/flush-policy.js';
 import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
-import type { BodySettings, FlushPolicy } from './body-settings.js';
+import type { BodySettings } from './body-settings.js';
 import { Outbox } from './outbox.js';
 
 /** A client that takes what it is given, as long as `takes` says so. */
@@ -70,6 +71,48 @@ describe('An outbox', () => {
     }
 
     expect(client.taken).toEqual(['abcd']);
+  });
+
+  it('with leading: true writes a chunk at the end of its turn, and gathers those that follow within ms', async () => {
+    const { outbox, client } = setup({ bytes: 5, ms: 60_000, leading: true });
+
+    outbox.add('a');
+    outbox.add('b');
+    expect(client.taken).toEqual([]);
+    await turn();
+    await turn();
+    expect(client.taken).toEqual(['ab']);
+    outbox.add('cd');
+    await turn();
+    await turn();
+    expect(client.taken).toEqual(['ab']);
+    outbox.add('efg');
+
+    expect(client.taken).toEqual(['ab', 'cdefg']);
+  });
+
+  it('with leading: true writes the gathered chunks after ms, and a chunk after a pause at the end of its turn', async () => {
+    const { outbox, client } = setup({ bytes: 100, ms: 10, leading: true });
+    const written = async (count: number) => {
+      while (client.taken.length < count) {
+        await turn();
+      }
+    };
+
+    outbox.add('a');
+    await written(1);
+    outbox.add('b');
+    outbox.add('c');
+    await written(2);
+    const pause = performance.now() + 20;
+    while (performance.now() < pause) {
+      await turn();
+    }
+    outbox.add('d');
+    await turn();
+    await turn();
+
+    expect(client.taken).toEqual(['a', 'bc', 'd']);
   });
 
   it('queues chunks while the client does not read, and sends them in order when it reads again', () => {

@@ -4,6 +4,7 @@ import { StreamError } from '../../util/errors.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
 import type { BodySettings } from './body-settings.js';
 import { ChunkQueue } from './chunk-queue.js';
+import { FlushTimer } from './flush-timer.js';
 
 /** How many characters or bytes are gathered for one write, which is one chunk of an HTTP/1.1 body and one system call. */
 const GATHER = 16_384;
@@ -39,8 +40,8 @@ export class Outbox {
   private gathered: string | Uint8Array[] = '';
   private gatheredSize = 0;
   private queue: ChunkQueue | undefined;
-  /** Whether a flush is scheduled: at the end of the turn (`true`), or by a timer. */
-  private waiting: boolean | NodeJS.Timeout = false;
+  /** Whether a flush at the end of the turn is scheduled, or the timer of a policy that gathers longer. */
+  private waiting: boolean | FlushTimer = false;
 
   constructor(private readonly owner: OutboxOwner) {
     this.progress();
@@ -130,7 +131,7 @@ export class Outbox {
     }
     if (this.gatheredSize >= this.enough) {
       this.flush();
-    } else if (!this.waiting) {
+    } else if (this.waiting !== true) {
       this.flushLater();
     }
   }
@@ -142,7 +143,11 @@ export class Outbox {
 
   /** Writes the gathered chunks when a flush is due. An error fails the stream. */
   flushDue(): void {
-    this.waiting = false;
+    if (typeof this.waiting === 'object') {
+      this.waiting.done();
+    } else {
+      this.waiting = false;
+    }
     try {
       this.flush();
     } catch (error) {
@@ -238,7 +243,7 @@ export class Outbox {
     this.take();
     this.queue = undefined;
     if (typeof this.waiting === 'object') {
-      clearTimeout(this.waiting);
+      this.waiting.stop();
     }
   }
 
@@ -287,6 +292,9 @@ export class Outbox {
       this.writeSlices(typeof data === 'string' ? Buffer.from(data) : data);
     }
     this.progress();
+    if (typeof this.waiting === 'object') {
+      this.waiting.flushed();
+    }
   }
 
   private writeSlices(bytes: Uint8Array): void {
@@ -306,10 +314,17 @@ export class Outbox {
   private flushLater(): void {
     const { flush: policy } = this.settings;
     if (typeof policy === 'object') {
-      this.waiting = setTimeout(() => this.flushDue(), policy.ms).unref();
-      return;
+      const timer = typeof this.waiting === 'object' ? this.waiting : new FlushTimer(policy, this);
+      this.waiting = timer;
+      timer.start();
+    } else {
+      this.waiting = true;
+      this.flushAtEndOfTurn();
     }
-    this.waiting = true;
+  }
+
+  /** Writes the gathered chunks once no code can run without waiting. */
+  flushAtEndOfTurn(): void {
     // Runs when no microtask is left. By then, a source that never waits has mostly filled and flushed the gathered chunks, so that no turn of
     // the event loop is needed, which would cost as much as a hundred chunks.
     process.nextTick(flushSoon, this);

@@ -64,7 +64,7 @@ function written(name: StreamFormatName, steps: readonly Step[], fails: boolean)
   if (fails) {
     body.putError(FAILURE, new Error('secret'));
   } else {
-    body.close();
+    body.close('completed');
   }
   return Buffer.concat([...writes, Buffer.from(body.outbox.takeLast(true))]);
 }
