@@ -1,0 +1,51 @@
+import type { StreamErrorBody } from '../format/format.js';
+import { jsonText } from '../format/json-text.js';
+import { messageOf } from '../util/close-reason.js';
+import { isError } from '../util/error-text.js';
+import type { StreamCloseCode } from '../util/errors.js';
+
+/** Why an answer is not complete, with no more than Nest's own exception filter would tell a client. */
+export interface Failure {
+  /** The HTTP status that an exception filter would respond with. */
+  readonly status: number;
+  readonly message: string;
+  /** The `code` of the exception's body, or of the end of the stream. `null` if there is none. */
+  readonly code: string | null;
+  /** The `param` of the exception's body: the field of the request that is wrong. `null` if there is none. */
+  readonly param: string | null;
+  /** Whether somebody stopped the answer, and it did not fail. */
+  readonly stopped: boolean;
+}
+
+/** The code of the `StreamError` with which the viewers of a run fail that was stopped. */
+const RUN_STOPPED = 'run-stopped';
+
+const STATUS: Readonly<Partial<Record<StreamCloseCode, number>>> = { shutdown: 503, deadline: 504 };
+
+/** Returns the failure for an error, given the description of the error for clients. */
+export function failureOf(body: StreamErrorBody, error: unknown): Failure {
+  if (isError(error) && (error as { code?: unknown }).code === RUN_STOPPED) {
+    return { status: 500, message: 'The answer was stopped', code: RUN_STOPPED, param: null, stopped: true };
+  }
+  const { statusCode: status, message, code, param } = body;
+  return { status, message: textIn(message), code: stringIn(code), param: stringIn(param), stopped: false };
+}
+
+/** Returns the failure for a stream that the server stops. Returns `undefined` if it is complete. */
+export function failureOfClose(code: StreamCloseCode): Failure | undefined {
+  return code === 'completed'
+    ? undefined
+    : { status: STATUS[code] ?? 500, message: messageOf(code), code, param: null, stopped: true };
+}
+
+/** Returns the message of a body, which is a list if it comes from `ValidationPipe`. */
+function textIn(message: unknown): string {
+  if (Array.isArray(message)) {
+    return message.map(textIn).join(', ');
+  }
+  return typeof message === 'string' ? message : jsonText(message);
+}
+
+function stringIn(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
