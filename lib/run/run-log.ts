@@ -189,12 +189,18 @@ export class RunLog {
         this.restart(NOWHERE);
         return;
       }
-      if (newest.epoch !== epoch) {
+      if (newest.epoch !== epoch || (records.length === 0 && (await this.isLost()))) {
         this.restart({ epoch: newest.epoch, offset: 0 });
       } else if (!this.accept(records)) {
         return;
       }
     }
+  }
+
+  /** Returns whether the store has lost the newest known record. */
+  private async isLost(): Promise<boolean> {
+    const { offset } = this.end;
+    return offset > 0 && (await this.broker.read(this.name, offset - 1, 1)).length === 0;
   }
 
   private readonly onTail: BrokerListener = (records, position) => {
@@ -210,7 +216,8 @@ export class RunLog {
       this.accept(records);
     }
     const newest = position ?? records.at(-1);
-    if (newest && (newest.epoch !== this.end.epoch || newest.offset > this.end.offset)) {
+    if (newest && (newest.epoch !== this.end.epoch || newest.offset !== this.end.offset)) {
+      // Records are missing. Or the store has lost some: then the log ends earlier.
       this.syncLater();
     }
   };
