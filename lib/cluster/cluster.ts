@@ -160,13 +160,13 @@ export class Cluster {
     }
   }
 
-  /** Logs a failure once, until the broker works again. */
+  /** Logs a failure once, until the broker works again. A process that cannot leave is removed from the roster some seconds later, so that this is not logged. */
   private async watch(stored: Promise<unknown>): Promise<void> {
     try {
       await stored;
       this.failing = false;
     } catch (error) {
-      if (!this.failing) {
+      if (!this.failing && !this.leaving) {
         this.failing = true;
         this.warn(
           'The broker does not keep the figures of processes, so that what processes know of each other is incomplete',

@@ -1,12 +1,11 @@
 import type { Broker } from '../broker/broker.js';
 import type { BrokerRoster } from '../broker/roster.js';
-import { Hub } from '../hub/hub.js';
+import { MessageLog } from './message-log.js';
 
 const ROSTER_LOG = '~roster';
 
 /** Longer than a process is in the roster without being put again, so that a new process reads the others from the log. */
 const KEPT = { limit: 10_000, ttl: 15_000 };
-const QUEUE = { items: Infinity, bytes: Infinity };
 
 type Figures = ReadonlyMap<string, number>;
 
@@ -34,13 +33,14 @@ export class RosterLog implements BrokerRoster {
   private readonly own = new Map<string, Map<string, number>>();
   private readonly openedAt = Date.now();
 
-  private constructor(private readonly hub: Hub) {}
+  private constructor(private readonly log: MessageLog<Put>) {}
 
   static async open(broker: Broker, warn: (message: string, error?: unknown) => void): Promise<RosterLog> {
-    const hub = await Hub.open({ name: ROSTER_LOG, history: KEPT, queue: QUEUE }, broker, warn);
-    const log = new RosterLog(hub);
-    log.receive().catch((error: unknown) => warn('Figures of other processes are not received any more', error));
-    return log;
+    const log = await MessageLog.open<Put>(ROSTER_LOG, KEPT, broker, warn);
+    const roster = new RosterLog(log);
+    // Figures that were lost are put again in the next round.
+    log.receive(KEPT.limit, { onMessage: (put) => roster.take(put), onReset: () => undefined });
+    return roster;
   }
 
   async put(log: string, process: string, changes: Figures, ttl: number): Promise<boolean> {
@@ -60,7 +60,7 @@ export class RosterLog implements BrokerRoster {
     }
     const put: Put = { log, process, figures: [...figures], ttl, at: Date.now() };
     this.take(put);
-    await this.hub.publish(put);
+    await this.log.send(put);
     return known;
   }
 
@@ -69,15 +69,7 @@ export class RosterLog implements BrokerRoster {
   }
 
   close(): Promise<void> {
-    return this.hub.close();
-  }
-
-  private async receive(): Promise<void> {
-    for await (const { type, data } of this.hub.subscribe({ last: KEPT.limit })) {
-      if (type !== 'reset') {
-        this.take(data as Put);
-      }
-    }
+    return this.log.close();
   }
 
   private take({ log, process, figures, ttl, at }: Put): void {

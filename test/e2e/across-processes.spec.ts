@@ -278,6 +278,51 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       expect(ended.seen).toEqual(['server-closed']);
     }, 30_000);
 
+    it('skip records that are no messages in their logs, with a warning for each, and receive what follows', async () => {
+      const brokerOf = start();
+      const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
+      const stranger = brokerOf();
+      const records = [
+        { data: '{"do":"close",', encoding: 'json' },
+        { data: 'null', encoding: 'json' },
+        { data: 'no JSON', encoding: 'text' },
+        { data: 'AAEC', encoding: 'base64' },
+      ] as const;
+      for (const log of ['~control', '~roster']) {
+        await stranger.open(log, { limit: 10_000, ttl: 60_000 });
+        await Promise.all(records.map((record) => stranger.append(log, record)));
+      }
+      await stranger.close();
+      await openFor(b, 'u1');
+      await watch(b, 'red');
+
+      expect(await a.hub.count('red')).toBe(1);
+      expect(await a.registry.close({ user: 'u1' }, { everywhere: true })).toBe(1);
+      // The logger of Nest belongs to the last application that was created, and has the warnings of both.
+      const skipped = b.logs.of('warn').filter((text) => text.includes('"~control" is invalid, and was skipped'));
+      expect(skipped).toHaveLength(2 * records.length);
+    });
+
+    it('warn once while they cannot store their figures, and not when they close', async () => {
+      const brokerOf = start();
+      const warnings = ({ logs }: Process) =>
+        logs.of('warn').filter((text) => text.includes('the figures of processes'));
+      const down = new BreakableBroker(brokerOf());
+      const closed = await launch(down);
+      down.broken = () => Promise.reject(new Error('The store is down'));
+      await closed.close();
+      expect(warnings(closed)).toEqual([]);
+
+      const broker = new BreakableBroker(brokerOf());
+      const warned = await launch(broker);
+      await watch(warned, 'red');
+      broker.broken = () => Promise.reject(new Error('The store is down'));
+      await expect(warned.registry.close({ user: 'u1' }, { everywhere: true })).rejects.toThrow('The store is down');
+      await expect(warned.hub.count()).rejects.toThrow('The store is down');
+      await warned.close();
+      expect(warnings(warned).length).toBeLessThanOrEqual(1);
+    });
+
     it('pass on the error of their broker, and close their own streams', async () => {
       const brokerOf = start();
       const broker = new BreakableBroker(brokerOf());
