@@ -8,6 +8,11 @@ export interface Wire {
   destroy(): void;
 }
 
+/** Names a server in messages. A server without TLS does not answer a client with TLS, so that messages say which one the client is. */
+export function serverAt(address: string, tls: boolean): string {
+  return `Redis at ${address}${tls ? ' (with TLS)' : ''}`;
+}
+
 /** Called when a connection is lost, perhaps more than once. */
 export type OnLost = (error: unknown) => void;
 

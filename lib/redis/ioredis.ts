@@ -1,4 +1,4 @@
-import type { Driver, OnLost, Wire } from './driver.js';
+import { type Driver, type OnLost, serverAt, type Wire } from './driver.js';
 import { slotOf } from './log-keys.js';
 
 /** The used part of a client of ioredis, or of iovalkey. */
@@ -32,6 +32,7 @@ interface IoRedisOptions {
   readonly path?: string | null;
   readonly sentinels?: readonly unknown[] | null;
   readonly name?: string | null;
+  readonly tls?: unknown;
 }
 
 /** Nothing is queued, sent again or connected again by the driver: the broker has to know what became of every command. */
@@ -66,8 +67,8 @@ export class IoRedisDriver implements Driver {
   readonly server: string;
 
   constructor(private readonly client: IoRedis) {
-    const { host, port, path, sentinels, name } = client.options;
-    this.server = sentinels ? `Redis "${name}" of the Sentinels` : `Redis at ${path ?? `${host}:${port}`}`;
+    const { host, port, path, sentinels, name, tls } = client.options;
+    this.server = sentinels ? `Redis "${name}" of the Sentinels` : serverAt(path ?? `${host}:${port}`, Boolean(tls));
   }
 
   connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {

@@ -1,6 +1,6 @@
 import { isNotInstalled } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
-import type { Driver, OnLost, Wire } from './driver.js';
+import { type Driver, type OnLost, serverAt, type Wire } from './driver.js';
 import { connected, type NodeRedis } from './node-redis.js';
 
 // Drivers that have no client to copy: they load the package redis when they connect.
@@ -33,9 +33,9 @@ export class UrlDriver implements Driver {
   private readonly url: () => string;
 
   constructor(url: string) {
-    const { hostname, port } = new URL(url);
+    const { hostname, port, protocol } = new URL(url);
     this.url = () => url;
-    this.server = `Redis at ${hostname}:${port || 6379}`;
+    this.server = serverAt(`${hostname}:${port || 6379}`, protocol === 'rediss:');
   }
 
   async connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {

@@ -1,4 +1,4 @@
-import type { Driver, OnLost, Wire } from './driver.js';
+import { type Driver, type OnLost, serverAt, type Wire } from './driver.js';
 import { slotOf } from './log-keys.js';
 
 /** The used part of a client of node-redis. */
@@ -14,7 +14,9 @@ export interface NodeRedis {
 
 interface NodeRedisOptions {
   readonly url?: string | undefined;
-  readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string } | undefined;
+  readonly socket?:
+    | { readonly host?: string; readonly port?: number; readonly path?: string; readonly tls?: boolean }
+    | undefined;
 }
 
 interface NodeRedisMaster {
@@ -54,8 +56,8 @@ export class NodeRedisDriver implements Driver {
   readonly server: string;
 
   constructor(private readonly client: NodeRedis) {
-    const { host = 'localhost', port = 6379, path } = client.options?.socket ?? {};
-    this.server = `Redis at ${path ?? `${host}:${port}`}`;
+    const { host = 'localhost', port = 6379, path, tls = false } = client.options?.socket ?? {};
+    this.server = serverAt(path ?? `${host}:${port}`, tls);
   }
 
   connect(_key: string, timeout: number, onLost: OnLost, track: (destroy: () => void) => void): Promise<Wire> {

@@ -117,6 +117,22 @@ describeWith('redis-server')('RedisBroker does not open a log, and says why,', (
   });
 
   it.each([
+    ['a URL', (url: string) => ({ url })],
+    ['redis', (url: string) => ({ client: createClient({ url }) })],
+    ['ioredis', (url: string) => ({ client: new Redis(url, { lazyConnect: true }) })],
+  ])('if Redis has no TLS, but the client has (%s)', async (_, optionsOf) => {
+    const server = await RedisServer.start();
+
+    const error = await failureOf(optionsOf(server.url.replace('redis:', 'rediss:')));
+
+    expect(error).toMatchObject({ code: 'broker-unavailable' });
+    expect(error.message).toMatch(
+      /^Redis at 127\.0\.0\.1:\d+ \(with TLS\) cannot be reached: it did not answer within 1000 ms$/,
+    );
+    await server.stop();
+  });
+
+  it.each([
     ['redis', (url: string) => ({ url })],
     ['redis', (url: string) => ({ client: createClient({ url }) })],
     ['ioredis', (url: string) => ({ client: new Redis(url, { lazyConnect: true }) })],
