@@ -1,11 +1,12 @@
-import { Controller, Get, HttpCode, RequestMethod, type Type } from '@nestjs/common';
+import { Controller, Get, HttpCode, RequestMethod, type Type, UseFilters } from '@nestjs/common';
 import { streamText } from 'ai';
 import { MockLanguageModelV4 } from 'ai/test';
+import { fromText, TextErrorFilter, uiMessages } from '../../lib/ai/index.js';
 import { Stream, StreamSignal } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import type { AiSdk } from './programs/ai-sdk.js';
 import type { ClientError } from './programs/program.js';
-import { describeProtocol, HEARTBEAT_MS, type Outcome, type Stage, useClient, useScenes } from './support.js';
+import { describeProtocol, HEARTBEAT_MS, KEPT, type Outcome, Stage, useClient, useScenes } from './support.js';
 
 const client = useClient<AiSdk>('ai-sdk.ts');
 const start = useScenes();
@@ -21,6 +22,8 @@ const CHUNKS = [
   { type: 'finish' },
 ] as const;
 
+const ABORTED = { name: 'AbortError', message: 'This operation was aborted', code: 20 };
+const FAILED: ClientError = { name: 'Error', message: 'The model is away' };
 const CUT = { name: 'TypeError', message: 'terminated' };
 
 interface Shown {
@@ -28,11 +31,12 @@ interface Shown {
   readonly error?: ClientError;
   readonly isAbort?: boolean;
   readonly finishReason?: string;
+  /** The state of its text. Default: there is no text. */
   readonly state?: 'done' | 'streaming';
 }
 
 /** What a chat shows after it has got a number of words. */
-function chat(words: number, { status, error, isAbort = false, finishReason, state = 'streaming' }: Shown): Outcome {
+function chat(words: number, { status, error, isAbort = false, finishReason, state }: Shown): Outcome {
   const texts = Array.from({ length: words }, (_, i) => WORDS.slice(0, i + 1).join(''));
   const text = texts.at(-1) ?? '';
   return {
@@ -42,7 +46,7 @@ function chat(words: number, { status, error, isAbort = false, finishReason, sta
       error,
       finish: { isAbort, isDisconnect: false, isError: error !== undefined, finishReason },
       text,
-      parts: words === 0 ? undefined : expect.arrayContaining([{ type: 'text', text, state }]),
+      parts: state && expect.arrayContaining([{ type: 'text', text, state }]),
       data: [],
     },
   };
@@ -83,11 +87,94 @@ describeProtocol({
   outcomes: {
     complete: chat(4, { status: 'ready', finishReason: 'other', state: 'done' }),
     refused: chat(0, { status: 'error', error: { name: 'Error', message: 'Too many questions' } }),
-    failed: chat(1, { status: 'error', error: { name: 'Error', message: 'The model is away' } }),
-    aborted: chat(1, { status: 'ready', isAbort: true }),
-    closed: chat(1, { status: 'ready' }),
-    cut: chat(1, { status: 'error', error: CUT }),
-    cutWithin: chat(2, { status: 'error', error: CUT }),
+    failed: chat(1, { status: 'error', error: FAILED, state: 'streaming' }),
+    aborted: chat(1, { status: 'ready', isAbort: true, state: 'streaming' }),
+    closed: chat(1, { status: 'ready', state: 'streaming' }),
+    cut: chat(1, { status: 'error', error: CUT, state: 'streaming' }),
+    cutWithin: chat(2, { status: 'error', error: CUT, state: 'streaming' }),
+  },
+});
+
+/** Plays the chunks, which have a word after two others. */
+function formatRoute(stage: Stage): Type {
+  @Controller()
+  @UseFilters(TextErrorFilter)
+  class Chat {
+    @Stream('chat', { method: RequestMethod.POST, format: uiMessages })
+    chat(@StreamSignal() signal: AbortSignal) {
+      return stage.play(CHUNKS, signal);
+    }
+  }
+  return Chat;
+}
+
+const REFUSED: ClientError = { name: 'AI_APICallError', message: 'Too many questions', status: 429 };
+
+describeProtocol({
+  name: 'a chat of the AI SDK 7, which reads uiMessages,',
+  route: formatRoute,
+  ask: (url) => client().call('chat', `${url}/chat`),
+  outcomes: {
+    complete: chat(4, { status: 'ready', state: 'done' }),
+    refused: chat(0, { status: 'error', error: REFUSED }),
+    failed: chat(0, { status: 'error', error: FAILED, state: 'done' }),
+    aborted: chat(0, { status: 'ready', isAbort: true, state: 'streaming' }),
+    closed: chat(0, { status: 'ready', state: 'done' }),
+    cut: chat(0, { status: 'error', error: CUT, state: 'streaming' }),
+    cutWithin: chat(2, { status: 'error', error: CUT, state: 'streaming' }),
+  },
+});
+
+const KEPT_CHUNKS = CHUNKS.slice(0, KEPT);
+
+describeProtocol({
+  name: 'the transport of the AI SDK 7, which reads uiMessages,',
+  route: formatRoute,
+  ask: (url) => client().call('chunks', `${url}/chat`),
+  outcomes: {
+    complete: { items: CHUNKS },
+    refused: { items: [], error: REFUSED },
+    failed: {
+      items: [...KEPT_CHUNKS, { type: 'text-end', id: '1' }, { type: 'error', errorText: 'The model is away' }],
+    },
+    aborted: { items: KEPT_CHUNKS, error: ABORTED },
+    closed: { items: [...KEPT_CHUNKS, { type: 'text-end', id: '1' }, { type: 'abort' }] },
+    cut: { items: KEPT_CHUNKS, error: CUT },
+    cutWithin: { items: CHUNKS.slice(0, 4), error: CUT },
+  },
+});
+
+/** Plays plain text. */
+function textRoute(stage: Stage): Type {
+  @Controller()
+  @UseFilters(TextErrorFilter)
+  class Chat {
+    @Stream('chat', { method: RequestMethod.POST, format: uiMessages })
+    chat(@StreamSignal() signal: AbortSignal) {
+      return fromText(stage.play(WORDS, signal));
+    }
+  }
+  return Chat;
+}
+
+/** The states of a message, each with the text so far. */
+const states = (words: number, ended: boolean) => {
+  const texts = ['', ...WORDS.slice(0, words).map((_, i) => WORDS.slice(0, i + 1).join(''))];
+  return [...texts, ...(ended ? [texts.at(-1)] : [])].map((text) => [text]);
+};
+
+describeProtocol({
+  name: 'readUIMessageStream() of the AI SDK 7, which reads the uiMessages of fromText(),',
+  route: textRoute,
+  ask: (url) => client().call('read', `${url}/chat`),
+  outcomes: {
+    complete: { items: states(4, true) },
+    refused: { items: [], error: REFUSED },
+    failed: { items: states(2, true), error: FAILED },
+    aborted: { items: states(2, false), error: ABORTED },
+    closed: { items: states(2, true) },
+    cut: { items: states(2, false), error: CUT },
+    cutWithin: { items: states(2, false), error: CUT },
   },
 });
 
@@ -109,6 +196,24 @@ describe.each(PLATFORMS)('%s: a chat of the AI SDK 7', (platform) => {
       data: [weather],
       finish: { isError: false },
     });
+  });
+
+  it('resumes an answer from its start, also after the page was loaded again', async () => {
+    const stage = new Stage('complete');
+    @Controller('chat')
+    class Streams {
+      @Get(':id/stream')
+      @Stream({ format: uiMessages })
+      resume(@StreamSignal() signal: AbortSignal) {
+        return stage.play(CHUNKS, signal);
+      }
+    }
+    const { wire } = await start(platform, stage, { controllers: [Streams] });
+
+    expect(await client().call('resume', `${wire.url}/chat`).outcome).toEqual(
+      chat(4, { status: 'ready', state: 'done' }),
+    );
+    expect(await client().call('reconnect', `${wire.url}/chat`).outcome).toEqual({ items: CHUNKS });
   });
 
   it('resumes nothing after the status 204, and reports another one', async () => {

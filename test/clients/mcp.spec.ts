@@ -94,7 +94,11 @@ describeProtocol({
     complete: { items: WORDS, result: { content: CONTENT, version: '2025-11-25' } },
     refused: {
       items: [],
-      error: { name: 'Error', message: `Streamable HTTP error: Error POSTing to endpoint: ${BODY}`, code: 429 },
+      error: {
+        name: 'StreamableHTTPError',
+        message: `Streamable HTTP error: Error POSTing to endpoint: ${BODY}`,
+        code: 429,
+      },
     },
     failed: { items: KEPT_WORDS, result: { content: FAILURE_CONTENT, isError: true, version: '2025-11-25' } },
     aborted: {

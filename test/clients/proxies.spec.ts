@@ -61,12 +61,12 @@ const CLIENTS: readonly [string, (url: string) => Pending, Outcome][] = [
   [
     'openai 6',
     (url) => openai().call('completions', url, 6),
-    tooMany('Error', '429 Slow down', { code: 429, type: 'rate_limit_error' }),
+    tooMany('RateLimitError', '429 Slow down', { code: 429, type: 'rate_limit_error' }),
   ],
   [
     'openai 7',
     (url) => openai().call('completions', url, 7),
-    tooMany('Error', '429 Slow down', { code: 429, type: 'rate_limit_error' }),
+    tooMany('RateLimitError', '429 Slow down', { code: 429, type: 'rate_limit_error' }),
   ],
   [
     '@anthropic-ai/sdk 1',

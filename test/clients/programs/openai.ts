@@ -25,11 +25,11 @@ const FUNCTIONS = {
     stream.on('content', (delta) => call.report(delta));
     return (await stream.finalChatCompletion()).choices[0]?.message.content;
   },
-  /** Reports the type of each event, and its text if it has one. */
+  /** Reports the text of each event, or its type if it has none. openai 6 passes an event of the type `error` on like any other. */
   async responses(call: ClientCall, url: string, major: number) {
     const body = { model: 'm', input: 'What is streamed?', stream: true as const };
     for await (const event of await clientOf(major, url).responses.create(body, { signal: call.signal })) {
-      call.report('delta' in event ? event.delta : event.type);
+      call.report(event.type === 'error' ? event : 'delta' in event ? event.delta : event.type);
     }
   },
   /** Resumes a response after an event. */

@@ -37,8 +37,10 @@ const TURNS = 20;
 /** Describes an error, with those fields that a user would look at. */
 export function describeError(error: unknown): ClientError {
   const { name, message, status, statusCode, code, type } = Object(error) as Record<string, unknown>;
+  // Some packages name their classes only.
+  const kind = name === 'Error' ? Object(error).constructor.name : name;
   return {
-    name: String(name),
+    name: String(kind),
     message: String(message),
     ...(typeof (status ?? statusCode) === 'number' && { status: Number(status ?? statusCode) }),
     ...((typeof code === 'string' || typeof code === 'number') && { code }),
@@ -74,7 +76,7 @@ export function serve(functions: Readonly<Record<string, ClientFunction>>): void
       for (let i = 0; i < TURNS; i++) {
         await setImmediate();
       }
-      send({ unhandled });
+      send({ unhandled: unhandled.splice(0) });
     } else {
       await run(message.id, message.name, message.args);
     }
