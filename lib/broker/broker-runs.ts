@@ -4,6 +4,11 @@ import type { Broker, BrokerEntry, BrokerPosition } from './broker.js';
 export interface BrokerCondition {
   /** The position of the last record that the log must have. Default: no condition. */
   readonly after?: BrokerPosition;
+  /**
+   * Only for `appendAll()`: if the entries are appended, the log expires that number of milliseconds later, as after `expire()`. Default: it expires when it would
+   * have before.
+   */
+  readonly expire?: number;
 }
 
 /**
@@ -43,10 +48,11 @@ export interface BrokerRuns {
 
   /**
    * Appends all entries, one after the other and without others between them, or none. Calls of one caller keep their order, also if the caller does
-   * not wait for each promise before the next call. Does not change when the log expires.
+   * not wait for each promise before the next call.
    *
    * @param entries at least one
-   * @param condition `after`: the log must end at this position
+   * @param condition `after`: the log must end at this position. `expire`: sets the time after which the log expires, in the same step. Between two calls, the log might be
+   * replaced by another process
    * @returns the position of the last record, or `false` if the log does not exist, or the condition is not met. Nothing is appended then
    * @throws `StreamError` as `append()` of a broker does
    */

@@ -43,10 +43,16 @@ export class MemoryRuns implements BrokerRuns {
   async appendAll(
     name: string,
     entries: readonly BrokerEntry[],
-    { after }: BrokerCondition = {},
+    { after, expire }: BrokerCondition = {},
   ): Promise<BrokerPosition | false> {
     const log = this.find(name);
-    return log && (!after || endsAt(log, after)) ? this.push(name, log, entries) : false;
+    if (!log || (after && !endsAt(log, after))) {
+      return false;
+    }
+    if (expire !== undefined) {
+      this.keep(log, expire);
+    }
+    return this.push(name, log, entries);
   }
 
   async expire(name: string, ms: number): Promise<boolean> {

@@ -6,9 +6,9 @@ import type { Run, RunInfo, RunSettings, RunStopReason } from './run.options.js'
 import { RunAudience } from './run-audience.js';
 import { lostError } from './run-errors.js';
 import { RunGatherer } from './run-gatherer.js';
-import type { RunLog, RunLogListener } from './run-log.js';
+import { PAGE, type RunLog, type RunLogListener } from './run-log.js';
 import { type Outcome, RunProducer } from './run-producer.js';
-import { controlEntry, type RunBegin, type RunControl, type RunEnd } from './run-record.js';
+import { controlEntry, controlIn, type RunBegin, type RunControl, type RunEnd } from './run-record.js';
 import type { RunServices } from './run-services.js';
 import { FencedError, RunWriter } from './run-writer.js';
 
@@ -25,6 +25,8 @@ export interface LocalRunParts {
   readonly services: RunServices;
   /** Called once, when the run is over, and its end is in the log if that is possible. */
   onOver(run: LocalRun): void;
+  /** Returns whether the process closes, and waits for nothing any more. */
+  isClosed(): boolean;
 }
 
 /** A run whose producer is in this process. */
@@ -37,12 +39,11 @@ export class LocalRun implements RunLogListener {
   private readonly writer: RunWriter;
   private readonly ended: Deferred<void> = deferred();
   private deadline: NodeJS.Timeout | undefined;
-  private closed = false;
 
   constructor(readonly parts: LocalRunParts) {
     const { begin, log, position, broker, settings, services } = parts;
     this.audience = new RunAudience(settings.onDisconnect, () => this.stop('client-closed'));
-    this.writer = new RunWriter(log.name, broker, position, settings.lease);
+    this.writer = new RunWriter(log.name, broker, position, settings.lease, () => parts.isClosed());
     this.gatherer = new RunGatherer(this.writer, (error) => void this.onUnwritten(error));
     this.producer = new RunProducer({
       id: begin.id,
@@ -71,6 +72,14 @@ export class LocalRun implements RunLogListener {
     if (settings.maxDuration !== Infinity) {
       this.deadline = setTimeout(() => this.stop('deadline'), settings.maxDuration);
     }
+    // Other processes may have written before this one listened.
+    const { stops = [], visits = {} } = log.state;
+    for (const [node, count] of Object.entries(visits)) {
+      this.audience.set(node, count);
+    }
+    for (const { reason } of stops) {
+      this.stop(reason);
+    }
     void this.producer.run(produce);
   }
 
@@ -78,9 +87,13 @@ export class LocalRun implements RunLogListener {
     this.producer.stop(reason);
   }
 
-  /** Stops to try to write the end of the run. */
-  close(): void {
-    this.closed = true;
+  /** The end of the run is in the log: its own, or that of a process that has taken this one for dead. */
+  onRecords(): void {
+    const { over } = this.parts.log.state;
+    if (over) {
+      this.producer.abandon(lostError());
+      this.settle(over);
+    }
   }
 
   onControl({ kind, data }: RunControl): void {
@@ -100,7 +113,7 @@ export class LocalRun implements RunLogListener {
   }
 
   private async finish(outcome: Outcome): Promise<void> {
-    const { log, settings, broker, services } = this.parts;
+    const { log, settings, services } = this.parts;
     const failed = outcome.status === 'failed';
     if (failed) {
       log.cause = outcome;
@@ -113,14 +126,11 @@ export class LocalRun implements RunLogListener {
       ...(failed && { error: services.describeError(outcome.error) }),
     };
     let end: RunEnd = { ...rest, items: 0, bytes: 0 };
-    const written = await this.gatherer.finish(({ items, bytes }) => {
+    const written = await this.gatherer.finish(settings.keep, ({ items, bytes }) => {
       end = { ...rest, items, bytes };
       return controlEntry({ kind: 'end', data: end });
     });
     if (written) {
-      await broker.expire(log.name, settings.keep).catch((error: unknown) => {
-        services.warn(`The run ${this.name} may be kept for too long`, error);
-      });
       this.settle(end);
     }
   }
@@ -130,7 +140,7 @@ export class LocalRun implements RunLogListener {
     if (this.end) {
       return;
     }
-    const { log, services } = this.parts;
+    const { log } = this.parts;
     const { items, bytes } = this.writer;
     const lost: RunEnd = { status: 'lost', at: Date.now(), items, bytes };
     this.producer.abandon(lostError());
@@ -139,39 +149,54 @@ export class LocalRun implements RunLogListener {
       this.settle(log.state.over ?? lost);
       return;
     }
-    services.warn(`The run ${this.name} was lost`, error instanceof FencedError ? undefined : error);
-    this.settle(lost);
+    this.settle(lost, error instanceof FencedError ? undefined : error);
+    log.abandon();
     await this.tell(lost);
   }
 
-  /** Writes that the run was lost, so that its viewers do not wait for ever. */
+  /** Writes that the run was lost, so that its viewers in other processes do not wait for ever. */
   private async tell(lost: RunEnd): Promise<void> {
-    const { begin, log, position, broker, settings } = this.parts;
-    const entries = [controlEntry({ kind: 'begin', data: begin }), controlEntry({ kind: 'end', data: lost })];
+    const { settings, isClosed } = this.parts;
     const until = performance.now() + settings.keep;
-    while (!this.closed && performance.now() < until) {
-      try {
-        const now = await broker.tail(log.name, () => undefined);
-        await now.stop();
-        if (now.offset > 0 && now.epoch !== position.epoch) {
-          return;
-        }
-        const condition = now.offset > 0 ? { after: now } : undefined;
-        if (await broker.create(log.name, entries, settings.keep, condition)) {
-          return;
-        }
-      } catch {
-        // The broker is still away.
+    while (!isClosed() && performance.now() < until) {
+      // It rejects while the broker is away.
+      if (await this.append(lost).catch(() => false)) {
+        return;
       }
       await pause(RETRY_MS, undefined, { ref: false });
     }
   }
 
-  private settle(end: RunEnd): void {
+  /** Returns whether the log says how the run has ended, or belongs to another run. */
+  private async append(lost: RunEnd): Promise<boolean> {
+    const { begin, log, position, broker, settings } = this.parts;
+    const end = controlEntry({ kind: 'end', data: lost });
+    const now = await broker.tail(log.name, () => undefined);
+    await now.stop();
+    if (now.offset > 0 && now.epoch !== position.epoch) {
+      return true;
+    }
+    const { reached } = this.writer;
+    const after = { epoch: now.epoch, offset: now.offset };
+    if (now.offset >= reached) {
+      const records = await broker.read(log.name, reached, PAGE);
+      const isOver = records.some((record) => controlIn(record)?.kind === 'end');
+      return isOver || (await broker.appendAll(log.name, [end], { after, expire: settings.keep })) !== false;
+    }
+    // Viewers may have received records that are lost. They notice it, as the log is another one now.
+    const entries = [controlEntry({ kind: 'begin', data: begin }), end];
+    const condition = now.offset > 0 ? { after } : undefined;
+    return (await broker.create(log.name, entries, settings.keep, condition)) !== false;
+  }
+
+  private settle(end: RunEnd, error?: unknown): void {
     if (this.end) {
       return;
     }
     this.end = end;
+    if (end.status === 'lost') {
+      this.parts.services.warn(`The run ${this.name} was lost`, error);
+    }
     clearTimeout(this.deadline);
     this.audience.close();
     this.parts.log.listeners.delete(this);

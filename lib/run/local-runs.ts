@@ -4,11 +4,11 @@ import type { BrokerRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { LocalRun } from './local-run.js';
-import type { Run, RunInfo, RunSettings } from './run.options.js';
+import type { Run, RunInfo, RunSettings, RunStopReason } from './run.options.js';
 import type { RunLog } from './run-log.js';
 import type { RunLogs } from './run-logs.js';
 import type { RunNode } from './run-node.js';
-import type { RunOwners } from './run-owners.js';
+import type { OwnerEntry, RunOwners } from './run-owners.js';
 import { controlEntry, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
 
@@ -30,10 +30,11 @@ interface LocalRunsParts {
 export class LocalRuns {
   /** The runs in progress, by the names of their logs. */
   private readonly running = new Map<string, LocalRun>();
-  /** The logs whose first record is being written. */
-  private readonly electing = new Set<string>();
+  /** The log of each run whose first record is being written, by the nonce of that record. */
+  private readonly electing = new Map<string, string>();
   private readonly recent: RunInfo[] = [];
   private draining = false;
+  private closed = false;
 
   constructor(private readonly parts: LocalRunsParts) {}
 
@@ -49,8 +50,8 @@ export class LocalRuns {
   }
 
   /** Returns whether the producer of a run is in this process, or is about to be. */
-  has({ name }: RunLog): boolean {
-    return this.running.has(name) || this.electing.has(name);
+  has({ name, state }: RunLog): boolean {
+    return this.running.has(name) || (state.begin !== undefined && this.electing.has(state.begin.nonce));
   }
 
   named(log: string): LocalRun | undefined {
@@ -67,27 +68,25 @@ export class LocalRuns {
    * @throws {StreamError} `run-limit`, or `run-stopped` if the application is closing
    */
   async create(log: RunLog, id: string, produce: (run: Run) => unknown, owner: string | undefined): Promise<boolean> {
-    this.requireRoom();
+    this.requireRoom(log);
     const { owners, node } = this.parts;
-    // The log may say that the run was stopped before it was started.
-    const wasStopped = log.exists && !log.state.begin;
     const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
-    await owners.enter(owner, placeOf(log, begin));
-    this.electing.add(log.name);
+    this.electing.set(begin.nonce, log.name);
     let run: LocalRun | undefined;
+    let entered = false;
     try {
-      const position = await this.elect(log, begin);
-      run = position && this.begin(log, begin, position, wasStopped ? () => [] : produce);
+      await node.ready();
+      await owners.enter(owner, placeOf(log, begin));
+      entered = true;
+      run = await this.elect(log, begin, produce);
     } finally {
-      this.electing.delete(log.name);
-      if (!run) {
+      this.electing.delete(begin.nonce);
+      if (entered && !run) {
         await this.leave(log, begin);
       }
     }
     if (!run) {
       await log.sync();
-    } else if (wasStopped || this.draining) {
-      run.stop(wasStopped ? 'stopped' : 'shutdown');
     }
     return run !== undefined;
   }
@@ -111,13 +110,20 @@ export class LocalRuns {
       run.stop('shutdown');
     }
     await this.settled(ms);
-    for (const run of this) {
-      run.close();
-    }
+    this.closed = true;
   }
 
-  /** Writes the first record. Returns its position if no other process was faster. */
-  private async elect(log: RunLog, begin: RunBegin): Promise<BrokerPosition | undefined> {
+  /** Writes the first record, and starts the run if no other process was faster. */
+  private async elect(log: RunLog, begin: RunBegin, produce: (run: Run) => unknown): Promise<LocalRun | undefined> {
+    // The log may say that the run was stopped before it was started.
+    const early = log.state.begin ? undefined : log.state.stops;
+    const wasStopped = early?.some(({ owner }) => owner === undefined || owner === begin.owner);
+    const position = await this.write(log, begin);
+    const reason = wasStopped ? 'stopped' : this.draining ? 'shutdown' : undefined;
+    return position && this.begin(log, begin, position, produce, reason);
+  }
+
+  private async write(log: RunLog, begin: RunBegin): Promise<BrokerPosition | undefined> {
     const { settings, broker } = this.parts;
     const entries = [controlEntry({ kind: 'begin', data: begin })];
     const ms = Math.min(LONGEST_MS, settings.maxDuration + settings.keep);
@@ -133,7 +139,14 @@ export class LocalRuns {
     }
   }
 
-  private begin(log: RunLog, begin: RunBegin, position: BrokerPosition, produce: (run: Run) => unknown): LocalRun {
+  /** @param stopped why it is stopped before it produces anything */
+  private begin(
+    log: RunLog,
+    begin: RunBegin,
+    position: BrokerPosition,
+    produce: (run: Run) => unknown,
+    stopped: RunStopReason | undefined,
+  ): LocalRun {
     const { broker, settings, services, logs, node } = this.parts;
     log.created(position, begin);
     const run = new LocalRun({
@@ -144,12 +157,16 @@ export class LocalRuns {
       settings,
       services,
       onOver: (ended) => this.onOver(ended),
+      isClosed: () => this.closed,
     });
     this.running.set(log.name, run);
     // The log is open already. It is released in onOver().
     void logs.acquire(log.name);
     node.changed();
     services.onStart?.(settings.name, run.info);
+    if (stopped) {
+      run.stop(stopped);
+    }
     run.start(produce);
     return run;
   }
@@ -158,7 +175,9 @@ export class LocalRuns {
     const { settings, services, logs, node } = this.parts;
     const { log, begin } = run.parts;
     const { info } = run;
-    this.running.delete(log.name);
+    if (this.running.get(log.name) === run) {
+      this.running.delete(log.name);
+    }
     logs.release(log.name);
     this.recent.unshift(info);
     this.recent.length = Math.min(this.recent.length, RECENT);
@@ -174,17 +193,19 @@ export class LocalRuns {
       .catch((error: unknown) => services.warn('A run that is over still counts for its owner', error));
   }
 
-  private requireRoom(): void {
+  private requireRoom({ name }: RunLog): void {
     if (this.draining) {
       throw new StreamError('run-stopped', 'The server is shutting down: start the run again', { statusCode: 503 });
     }
-    if (this.running.size >= this.parts.settings.limits.running) {
+    const names = new Set([...this.running.keys(), ...this.electing.values()]);
+    names.delete(name);
+    if (names.size >= this.parts.settings.limits.running) {
       throw new StreamError('run-limit', 'Too many runs are in progress: try again later', { statusCode: 503 });
     }
   }
 }
 
 /** Returns the entry of a run in the list of its owner. */
-function placeOf({ name }: RunLog, { node }: RunBegin): { readonly run: string; readonly node: string } {
-  return { run: name, node };
+function placeOf({ name }: RunLog, { node, nonce }: RunBegin): OwnerEntry {
+  return { run: name, node, nonce };
 }

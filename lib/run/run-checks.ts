@@ -17,6 +17,8 @@ const LONGEST_ID = 1_024;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/;
 
+const LONE_HALF = /\p{Surrogate}/u;
+
 export const runDisconnect: Check = (value) =>
   value === 'cancel' || value === 'detach' || keys({ detach: milliseconds }, true)(value) === undefined
     ? undefined
@@ -47,7 +49,8 @@ const RUNS = keys<RunsOptions>({
   ...BEHAVIOR,
 });
 
-const text: Check = (value) => (typeof value === 'string' ? undefined : 'must be a string');
+const text: Check = (value) =>
+  typeof value === 'string' && !LONE_HALF.test(value) ? undefined : 'must be a string, without halves of characters';
 
 const START = keys<StartOptions>({
   owner: text,
@@ -83,10 +86,13 @@ export function checkRunsOptions(options: unknown): void {
  */
 export function checkCall(call: keyof typeof CHECKS, runs: string, id: unknown, options: RunAccess): void {
   const where = `${call}() of the runs "${runs}"`;
-  if (typeof id !== 'string' || id === '' || Buffer.byteLength(id) > LONGEST_ID) {
-    throw new StreamError('invalid-id', `${where}: the id of a run is a string of 1 to ${LONGEST_ID} bytes`, {
-      statusCode: 400,
-    });
+  // In UTF-8, all halves of characters are the same.
+  if (typeof id !== 'string' || id === '' || Buffer.byteLength(id) > LONGEST_ID || LONE_HALF.test(id)) {
+    throw new StreamError(
+      'invalid-id',
+      `${where}: the id of a run is a string of 1 to ${LONGEST_ID} bytes, without halves of characters`,
+      { statusCode: 400 },
+    );
   }
   demand(CHECKS[call], options, where);
   checkOwner(options, where);

@@ -75,15 +75,16 @@ export class RunGatherer {
 
   /**
    * Appends what is gathered, together with a last entry. Nothing may be added after that.
+   * @param expire the time after which the log expires then, in milliseconds
    * @returns whether it could be appended. If not, `onError` was called
    */
-  async finish(last: (total: Total) => BrokerEntry): Promise<boolean> {
+  async finish(expire: number, last: (total: Total) => BrokerEntry): Promise<boolean> {
     while (this.appending) {
       await this.appending;
     }
     if (!this.failed) {
       try {
-        await this.write(last(this.added));
+        await this.write(last(this.added), expire);
       } catch (error) {
         this.failed = true;
         this.onError(error);
@@ -92,11 +93,11 @@ export class RunGatherer {
     return !this.failed;
   }
 
-  private write(last?: BrokerEntry): Promise<void> {
+  private write(last?: BrokerEntry, expire?: number): Promise<void> {
     const { entries, bytes } = this;
     this.entries = [];
     this.bytes = 0;
-    return this.writer.append(last ? [...entries, last] : entries, { items: entries.length, bytes });
+    return this.writer.append(last ? [...entries, last] : entries, { items: entries.length, bytes }, expire);
   }
 
   private makeRoom(): void {

@@ -12,6 +12,7 @@ import {
   type RunControl,
   type RunEnd,
   type RunFigures,
+  type RunStop,
 } from './run-record.js';
 
 /** How many records are read at once. */
@@ -30,6 +31,10 @@ interface RunState {
   /** Set once the run is over. */
   readonly over?: RunEnd;
   readonly figures?: RunFigures;
+  /** Requests to stop it, oldest first. */
+  readonly stops?: readonly RunStop[];
+  /** The number of viewers in each process that has said it. */
+  readonly visits?: Readonly<Record<string, number>>;
 }
 
 /** Receives new records of a log. */
@@ -139,6 +144,13 @@ export class RunLog {
     await this.syncing;
   }
 
+  /** Called when the producer in this process has given up the run, and cannot write that. */
+  abandon(): void {
+    for (const listener of [...this.listeners]) {
+      listener.onGone();
+    }
+  }
+
   close(): void {
     this.phase = 'closed';
     clearTimeout(this.retry);
@@ -179,28 +191,31 @@ export class RunLog {
 
   private async readNew(): Promise<void> {
     for (;;) {
-      const { epoch, offset } = this.end;
-      const records = await this.read(offset);
-      const newest = records[0] ?? (await this.broker.read(this.name, 0, 1))[0];
-      if (this.phase === 'closed') {
-        return;
-      }
-      if (newest === undefined) {
-        this.restart(NOWHERE);
-        return;
-      }
-      if (newest.epoch !== epoch || (records.length === 0 && (await this.isLost()))) {
-        this.restart({ epoch: newest.epoch, offset: 0 });
-      } else if (!this.accept(records)) {
+      const { end } = this;
+      // From the newest known record on: if it is not there any more, the store has lost it, or the log was replaced.
+      const records = await this.read(Math.max(0, end.offset - 1));
+      const [first] = records;
+      if (first?.epoch === end.epoch && first.offset === Math.max(1, end.offset)) {
+        if (!this.accept(records)) {
+          return;
+        }
+      } else if (!(await this.reload(end))) {
         return;
       }
     }
   }
 
-  /** Returns whether the store has lost the newest known record. */
-  private async isLost(): Promise<boolean> {
-    const { offset } = this.end;
-    return offset > 0 && (await this.broker.read(this.name, offset - 1, 1)).length === 0;
+  /** Called when the log has not the end that was known. Returns whether there are records to read, from the first on. */
+  private async reload(known: BrokerPosition): Promise<boolean> {
+    const [oldest] = await this.broker.read(this.name, 0, 1);
+    if (this.phase === 'closed') {
+      return false;
+    }
+    if (this.end === known) {
+      this.restart(oldest ? { epoch: oldest.epoch, offset: 0 } : NOWHERE);
+    }
+    // If the end is another one now, the tail has delivered records in the meantime.
+    return oldest !== undefined;
   }
 
   private readonly onTail: BrokerListener = (records, position) => {
@@ -216,8 +231,9 @@ export class RunLog {
       this.accept(records);
     }
     const newest = position ?? records.at(-1);
-    if (newest && (newest.epoch !== this.end.epoch || newest.offset !== this.end.offset)) {
-      // Records are missing. Or the store has lost some: then the log ends earlier.
+    // A position that is lower says that the store has lost records.
+    const isEnd = newest?.epoch === this.end.epoch && newest.offset <= this.end.offset;
+    if (newest && (!isEnd || (position && position.offset < this.end.offset))) {
       this.syncLater();
     }
   };
@@ -290,6 +306,10 @@ function withControl(state: RunState, control: RunControl | undefined): RunState
     case 'end':
       // The first one counts.
       return { ...state, over: state.over ?? control.data };
+    case 'stop':
+      return { ...state, stops: [...(state.stops ?? []), control.data] };
+    case 'viewers':
+      return { ...state, visits: { ...state.visits, [control.data.node]: control.data.count } };
     default:
       return state;
   }

@@ -16,7 +16,7 @@ const TRIES = 10;
 
 /** What a process says about itself. Its log is its lease: once that has expired, its runs are lost. */
 interface NodeSheet {
-  /** Increases when the process has found its lease gone, so that its runs may have disappeared. */
+  /** Increases when the process has found its lease gone, so that its runs may have disappeared, and its viewers may not be counted any more. */
   readonly life: number;
   readonly runs: readonly RunInfo[];
 }
@@ -25,8 +25,12 @@ interface NodeSheet {
 export class RunNode {
   /** Identifies the process. */
   readonly id = randomBytes(8).toString('hex');
+  /** See {@link NodeSheet.life}. */
+  life = 0;
   private position: BrokerPosition | undefined;
-  private life = 0;
+  /** Until when the lease is valid, on the clock of `performance.now()`. */
+  private until = 0;
+  private left = false;
   private written = '';
   private changing: NodeJS.Timeout | undefined;
   private renewing: NodeJS.Timeout | undefined;
@@ -57,8 +61,20 @@ export class RunNode {
     this.renewing.unref();
   }
 
+  /** Resolves when this process has a lease, so that nobody takes a run for lost that it starts now. */
+  async ready(): Promise<void> {
+    if (performance.now() >= this.until) {
+      const written = this.work.then(() => this.write());
+      this.work = written.catch(() => undefined);
+      await written;
+    }
+  }
+
   /** Called when the runs of this process have changed. */
   changed(): void {
+    if (this.left) {
+      return;
+    }
     this.changing ??= setTimeout(() => {
       this.changing = undefined;
       this.renew();
@@ -81,6 +97,7 @@ export class RunNode {
   }
 
   async leave(): Promise<void> {
+    this.left = true;
     clearInterval(this.renewing);
     clearTimeout(this.changing);
     await this.work;
@@ -95,29 +112,42 @@ export class RunNode {
   }
 
   private async write(): Promise<void> {
-    const log = this.logOf(this.id);
+    const until = performance.now() + this.lease;
     const runs = this.runs();
+    const renewed =
+      this.position &&
+      JSON.stringify({ life: this.life, runs } satisfies NodeSheet) === this.written &&
+      (await this.broker.expire(this.logOf(this.id), this.lease));
+    if (!renewed && !(await this.replace(this.position, runs))) {
+      await this.take(runs);
+    }
+    this.until = until;
+  }
+
+  /** Writes the lease anew, since it has expired, or the answer to an earlier write was lost. There is no moment without one. */
+  private async take(runs: readonly RunInfo[]): Promise<void> {
+    const [known] = await this.broker.read(this.logOf(this.id), 0, 1);
+    if (!known) {
+      this.life++;
+    }
+    await this.replace(known, runs, true);
+  }
+
+  /** @param creates whether the lease is created if there is no position */
+  private async replace(
+    after: BrokerPosition | undefined,
+    runs: readonly RunInfo[],
+    creates = false,
+  ): Promise<BrokerPosition | false> {
+    if (!after && !creates) {
+      return false;
+    }
     const data = JSON.stringify({ life: this.life, runs } satisfies NodeSheet);
-    if (this.position && data === this.written && (await this.broker.expire(log, this.lease))) {
-      return;
-    }
-    const { position } = this;
     const entry: BrokerEntry = { encoding: 'json', data };
-    const replaced = position && (await this.broker.create(log, [entry], this.lease, { after: position }));
-    if (replaced) {
-      this.position = replaced;
-      this.written = data;
-      return;
-    }
-    this.life++;
-    await this.broker.drop(log);
-    const again: BrokerEntry = {
-      encoding: 'json',
-      data: JSON.stringify({ life: this.life, runs } satisfies NodeSheet),
-    };
-    const created = await this.broker.create(log, [again], this.lease);
-    this.position = created || undefined;
-    this.written = created ? again.data : '';
+    const written = await this.broker.create(this.logOf(this.id), [entry], this.lease, after && { after });
+    this.position = written || undefined;
+    this.written = written ? data : '';
+    return written;
   }
 
   private async keepList(): Promise<void> {

@@ -13,9 +13,11 @@ const MOST = 1_024;
 const LONG = 32;
 
 /** A run in the list of its owner. */
-interface Entry {
+export interface OwnerEntry {
   readonly run: string;
   readonly node: string;
+  /** Identifies the call that has added it: of several calls at the same time for one run, one starts it, and the others remove their entries. */
+  readonly nonce: string;
 }
 
 /** Counts the runs of each owner in all processes. The list of an owner is a log, so that two processes cannot both take the last place. */
@@ -33,14 +35,13 @@ export class RunOwners {
    * Adds a run to the list of its owner.
    * @throws {StreamError} `run-limit` if the owner has too many
    */
-  async enter(owner: string | undefined, entry: Entry): Promise<void> {
+  async enter(owner: string | undefined, entry: OwnerEntry): Promise<void> {
     if (owner === undefined || this.limit === Infinity) {
       return;
     }
     await this.change(owner, async (running) => {
-      const others = running.filter(({ run }) => run !== entry.run);
-      const alive = others.length < this.limit ? others : await this.aliveOf(others);
-      if (alive.length >= this.limit) {
+      const alive = this.hasRoom(running, entry) ? running : await this.aliveOf(running);
+      if (!this.hasRoom(alive, entry)) {
         throw new StreamError(
           'run-limit',
           `You have ${this.limit} runs in progress already: wait for one of them, or stop it`,
@@ -54,13 +55,20 @@ export class RunOwners {
   }
 
   /** Removes a run from the list of its owner. */
-  async leave(owner: string | undefined, { run, node }: Entry): Promise<void> {
+  async leave(owner: string | undefined, { nonce }: OwnerEntry): Promise<void> {
     if (owner !== undefined && this.limit !== Infinity) {
-      await this.change(owner, async (running) => running.filter((each) => each.run !== run || each.node !== node));
+      await this.change(owner, async (running) => running.filter((each) => each.nonce !== nonce));
     }
   }
 
-  private async change(owner: string, next: (running: readonly Entry[]) => Promise<readonly Entry[]>): Promise<void> {
+  private hasRoom(running: readonly OwnerEntry[], { run }: OwnerEntry): boolean {
+    return new Set(running.map((each) => each.run)).add(run).size <= this.limit;
+  }
+
+  private async change(
+    owner: string,
+    next: (running: readonly OwnerEntry[]) => Promise<readonly OwnerEntry[]>,
+  ): Promise<void> {
     const log = `${this.prefix}/owner-${createHash('sha256').update(owner).digest('hex')}`;
     for (let tries = 0; tries < TRIES; tries++) {
       const last = (await this.broker.read(log, 0, MOST)).at(-1);
@@ -93,7 +101,7 @@ export class RunOwners {
     return position;
   }
 
-  private async aliveOf(entries: readonly Entry[]): Promise<readonly Entry[]> {
+  private async aliveOf(entries: readonly OwnerEntry[]): Promise<readonly OwnerEntry[]> {
     const nodes = [...new Set(entries.map(({ node }) => node))];
     const alive = new Set<string>();
     for (const node of nodes) {
@@ -106,6 +114,6 @@ export class RunOwners {
 }
 
 /** Each record contains the whole list. */
-function runningIn(last: BrokerRecord | undefined): readonly Entry[] {
-  return last ? (JSON.parse(last.data) as Entry[]) : [];
+function runningIn(last: BrokerRecord | undefined): readonly OwnerEntry[] {
+  return last ? (JSON.parse(last.data) as OwnerEntry[]) : [];
 }

@@ -52,6 +52,10 @@ export class RunProducer implements Run {
 
   /** Starts to produce. Never rejects. */
   async run(produce: (run: Run) => unknown): Promise<void> {
+    if (this.ended) {
+      // It was stopped before it could start.
+      return;
+    }
     try {
       const produced = await produce(this);
       if (this.ended) {

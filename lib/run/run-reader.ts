@@ -7,6 +7,7 @@ import { DONE, type Step } from '../util/iteration.js';
 import { type Deferred, deferred } from '../util/thenable.js';
 import { lostError } from './run-errors.js';
 import type { RunLog, RunLogListener } from './run-log.js';
+import { patiently } from './run-patience.js';
 import { isChunk } from './run-record.js';
 
 /** Where a reader begins. */
@@ -22,6 +23,8 @@ export interface ReadStart {
 /** The part of the runs that a reader uses. */
 export interface ReaderPlace {
   readonly compact: ((chunks: readonly unknown[]) => readonly unknown[]) | undefined;
+  /** How long to try to read while the broker is away, in milliseconds. */
+  readonly patience: number;
   enter(reader: RunReader): Promise<RunLog>;
   leave(reader: RunReader, log: RunLog | undefined): void;
   /** Returns the error with which a reader ends whose run has not completed. `undefined`: it ends cleanly. */
@@ -57,11 +60,12 @@ export class RunReader implements PullSource, RunLogListener {
       this.next++;
       return { done: false, value: event.event };
     }
-    return this.more();
+    return this.head ? DONE : this.more();
   }
 
   stop(): void {
-    if (!this.left) {
+    // Whoever has an empty view is no viewer of the run, which may belong to somebody else.
+    if (!this.left && !this.head) {
       this.left = true;
       this.place.leave(this, this.log);
     }
@@ -99,13 +103,21 @@ export class RunReader implements PullSource, RunLogListener {
   }
 
   private async more(): Promise<Step> {
-    const log = this.log ?? (await this.enter());
+    try {
+      return await this.nextStep(this.log ?? (await this.enter()));
+    } catch (error) {
+      // A source that has thrown is not stopped by those who read it.
+      this.stop();
+      throw error;
+    }
+  }
+
+  private async nextStep(log: RunLog): Promise<Step> {
     for (;;) {
       if (this.left) {
         return DONE;
       }
       if (this.failure) {
-        this.stop();
         throw this.failure.error;
       }
       const event = this.page[this.next];
@@ -137,7 +149,11 @@ export class RunReader implements PullSource, RunLogListener {
   }
 
   private async readPage(log: RunLog): Promise<void> {
-    const records = await log.read(this.reached);
+    const records = await patiently(
+      this.place.patience,
+      () => this.left || this.failure !== undefined,
+      () => log.read(this.reached),
+    );
     const [first] = records;
     const last = records.at(-1);
     if (first && last && first.epoch === this.start.epoch && first.offset === this.reached + 1) {

@@ -35,6 +35,8 @@ export interface RunVisit {
 /** Asks the process of the run to stop it. As the first record of a log: the run was stopped before it was started. */
 export interface RunStop {
   readonly reason: RunStopReason;
+  /** Whose run is to be stopped, if it is not started yet. Default: anybody's. */
+  readonly owner?: string;
 }
 
 export type RunControl =

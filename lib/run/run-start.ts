@@ -8,11 +8,16 @@ import { isChunk } from './run-record.js';
 /** The offset of the first record, which is no chunk. */
 const BEGIN = 1;
 
-/** Returns where a viewer begins. Returns `undefined` if the run is over without an error, and the viewer has received all of it. */
+/**
+ * Returns where a viewer begins. Returns `undefined` if the run is over without an error, and there is nothing that the viewer would receive: a response without a body
+ * would let an `EventSource` reconnect for ever.
+ */
 export async function startOf(log: RunLog, { after, from }: JoinOptions): Promise<ReadStart | undefined> {
   const { epoch, offset } = log.end;
   if (after === undefined || after === '') {
-    return { epoch, after: from === 'now' ? offset : BEGIN };
+    const isNow = from === 'now';
+    const isEmpty = isNow || log.state.over?.items === 0;
+    return isEmpty && log.state.over?.status === 'completed' ? undefined : { epoch, after: isNow ? offset : BEGIN };
   }
   const position = log.positionOf(after);
   if (typeof position === 'string' || position.epoch !== epoch || position.offset > offset) {

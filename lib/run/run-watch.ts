@@ -14,6 +14,8 @@ const TRIES = 10;
 
 /** What another process was told about the viewers here. */
 interface Report {
+  /** The run, since another one may begin in the same log. */
+  epoch: string;
   count: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -23,6 +25,9 @@ export class RunWatch {
   private readonly watched = new Map<RunLog, Report>();
   /** The last known life of each process whose runs are watched. */
   private lives = new Map<string, number>();
+  /** The life of this process in which it has said how many viewers it has. */
+  private ownLife = 0;
+  private closed = false;
 
   /**
    * @param keep how long a run that is over is kept, in milliseconds
@@ -48,21 +53,33 @@ export class RunWatch {
 
   /** Called when a viewer has come or left. */
   visited(log: RunLog): void {
-    const report = this.watched.get(log) ?? { count: 0, timer: undefined };
+    if (this.closed) {
+      return;
+    }
+    const { epoch } = log.end;
+    const known = this.watched.get(log);
+    const report = known ?? { epoch, count: 0, timer: undefined };
     this.watched.set(log, report);
+    if (report.epoch !== epoch) {
+      Object.assign(report, { epoch, count: 0 });
+    }
     const count = RunWatch.viewersOf(log);
     clearTimeout(report.timer);
     report.timer = undefined;
     if (count > 0 && report.count === 0) {
       void this.report(log, report);
     } else if (count !== report.count) {
-      report.timer = setTimeout(() => void this.report(log, report), count === 0 ? LEAVE_MS : CHANGE_MS);
+      this.reportLater(log, report, count === 0 ? LEAVE_MS : CHANGE_MS);
     }
     this.forget(log, report);
   }
 
   /** Called now and then: checks that the processes are there whose runs are watched. */
   async check(): Promise<void> {
+    if (this.ownLife !== this.node.life) {
+      this.ownLife = this.node.life;
+      this.reportAll();
+    }
     const lives = new Map<string, number>();
     for (const [node, logs] of byNode(this.watched.keys())) {
       if (node !== undefined) {
@@ -87,15 +104,15 @@ export class RunWatch {
       }
       const { items = 0, bytes = 0 } = figures ?? {};
       const lost: RunEnd = { status: 'lost', at: Date.now(), items, bytes };
-      if (await this.broker.appendAll(log.name, [controlEntry({ kind: 'end', data: lost })], { after: log.end })) {
-        await this.broker.expire(log.name, this.keep);
-      }
+      const condition = { after: log.end, expire: this.keep };
+      await this.broker.appendAll(log.name, [controlEntry({ kind: 'end', data: lost })], condition);
       await log.sync();
     }
     return log.state.over !== undefined;
   }
 
   close(): void {
+    this.closed = true;
     for (const { timer } of this.watched.values()) {
       clearTimeout(timer);
     }
@@ -111,7 +128,7 @@ export class RunWatch {
     for (const log of logs) {
       if (!sheet) {
         await this.endIfLost(log);
-      } else if (known !== undefined && known !== sheet.life) {
+      } else if (known !== sheet.life) {
         // The broker may have lost its data: then the log has disappeared too.
         await log.sync();
       }
@@ -125,13 +142,37 @@ export class RunWatch {
       this.forget(log, report);
       return;
     }
+    const { count: before, epoch } = report;
     report.count = count;
     try {
       await this.broker.appendAll(log.name, [controlEntry({ kind: 'viewers', data: { node: this.node.id, count } })]);
     } catch (error) {
+      if (this.closed) {
+        return;
+      }
       this.warn('The producer of a run could not be told how many viewers it has', error);
+      if (report.epoch === epoch && report.count === count) {
+        report.count = before;
+        this.reportLater(log, report, CHANGE_MS);
+      }
     }
     this.forget(log, report);
+  }
+
+  private reportLater(log: RunLog, report: Report, ms: number): void {
+    clearTimeout(report.timer);
+    report.timer = setTimeout(() => {
+      report.timer = undefined;
+      void this.report(log, report);
+    }, ms);
+  }
+
+  /** Says again how many viewers there are: this process was taken for dead. */
+  private reportAll(): void {
+    for (const [log, report] of this.watched) {
+      report.count = 0;
+      this.visited(log);
+    }
   }
 
   private forget(log: RunLog, { count, timer }: Report): void {

@@ -1,15 +1,8 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Broker, BrokerEntry, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import type { BrokerRuns } from '../broker/broker-runs.js';
-import { StreamError } from '../util/errors.js';
 import { PAGE } from './run-log.js';
+import { patiently } from './run-patience.js';
 import { controlIn, figuresIn, figuresKey } from './run-record.js';
-
-/** The first and the longest wait before a broker that could not append is asked again, in milliseconds. */
-const RETRY_MS = { first: 50, longest: 1_000 };
-
-/** Errors of a broker after which the same entries may be appended again. */
-const TEMPORARY = new Set<unknown>(['broker-unavailable', 'broker-busy', 'publish-unknown']);
 
 /** The log does not belong to this producer any more: another process has ended the run, or the log has disappeared. */
 export class FencedError extends Error {
@@ -37,50 +30,43 @@ export class RunWriter {
 
   /**
    * @param position where the log ends
-   * @param patience how long to ask a broker again that cannot append, in milliseconds
+   * @param patience how long to call a broker again that cannot append, in milliseconds
+   * @param isClosed returns whether the process closes, so that there is no time to wait
    */
   constructor(
     private readonly log: string,
     private readonly broker: Broker & BrokerRuns,
     private position: BrokerPosition,
     private readonly patience: number,
+    private readonly isClosed: () => boolean,
   ) {}
+
+  /** The offset up to which this writer knows the log. */
+  get reached(): number {
+    return this.position.offset;
+  }
 
   /**
    * Appends entries. Calls must not overlap.
+   * @param expire the time after which the log expires then, in milliseconds. Default: it stays as it is
    * @throws {FencedError} if the log belongs to another producer
    * @throws {StreamError} the error of the broker, if it could not append for too long
    */
-  async append(entries: readonly BrokerEntry[], { items, bytes }: Weight): Promise<void> {
+  async append(entries: readonly BrokerEntry[], { items, bytes }: Weight, expire?: number): Promise<void> {
     const figures = { append: ++this.appends, items: this.items + items, bytes: this.bytes + bytes };
     const marked = entries.map((entry, index) =>
       index === entries.length - 1 ? { ...entry, key: figuresKey(figures) } : entry,
     );
-    await this.insist(marked);
+    while (!(await patiently(this.patience, this.isClosed, () => this.attempt(marked, expire)))) {
+      // Again, after the records of other processes.
+    }
     this.items = figures.items;
     this.bytes = figures.bytes;
   }
 
-  private async insist(entries: readonly BrokerEntry[]): Promise<void> {
-    const end = performance.now() + this.patience;
-    for (let wait = RETRY_MS.first; ; wait = Math.min(2 * wait, RETRY_MS.longest)) {
-      try {
-        if (await this.attempt(entries)) {
-          return;
-        }
-        wait = RETRY_MS.first;
-      } catch (error) {
-        if (!(error instanceof StreamError && TEMPORARY.has(error.code)) || performance.now() + wait > end) {
-          throw error;
-        }
-        await pause(wait);
-      }
-    }
-  }
-
   /** Returns whether the entries are in the log now. If not, records of other processes came before them. */
-  private async attempt(entries: readonly BrokerEntry[]): Promise<boolean> {
-    const position = await this.broker.appendAll(this.log, entries, { after: this.position });
+  private async attempt(entries: readonly BrokerEntry[], expire: number | undefined): Promise<boolean> {
+    const position = await this.broker.appendAll(this.log, entries, { after: this.position, expire });
     if (position) {
       this.position = position;
       return true;

@@ -92,6 +92,7 @@ export class Runs<T = unknown> {
     this.watch = new RunWatch(broker, node, settings.keep, (log) => this.local.has(log), warn);
     this.place = {
       compact: settings.compact,
+      patience: settings.lease,
       enter: (reader) => this.enter(reader),
       leave: (reader, log) => this.leave(reader, log),
       errorOf: (log) => this.errorOf(log),
@@ -175,15 +176,19 @@ export class Runs<T = unknown> {
   async stop(id: string, options: RunAccess = {}): Promise<void> {
     checkCall('stop', this.name, id, options);
     await this.logs.use(this.logOf(id), async (log) => {
-      const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped' } });
+      const { owner } = options;
+      const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped', ...(owner !== undefined && { owner }) } });
       for (let tries = 0; tries < TRIES; tries++) {
-        if (log.exists) {
+        if (log.state.begin) {
           if (await this.find(log, options)) {
             await this.stopRun(log, 'stopped');
           }
           return;
         }
-        if (await this.broker.create(log.name, [stop], REMEMBER_STOP_MS)) {
+        const isRemembered = log.exists
+          ? await this.broker.appendAll(log.name, [stop], { after: log.end, expire: REMEMBER_STOP_MS })
+          : await this.broker.create(log.name, [stop], REMEMBER_STOP_MS);
+        if (isRemembered) {
           return;
         }
         await log.sync();
@@ -259,8 +264,11 @@ export class Runs<T = unknown> {
   async close(): Promise<void> {
     await this.local.close(CLOSE_MS);
     this.watch.close();
-    await this.node.leave();
-    this.logs.closeAll();
+    try {
+      await this.node.leave();
+    } finally {
+      this.logs.closeAll();
+    }
   }
 
   /** Starts the run, or decides about the one that is there. Returns whether there is one to view now. */
@@ -364,7 +372,10 @@ export class Runs<T = unknown> {
     if (!over || over.status === 'completed') {
       return undefined;
     }
-    return markReported(log.cause ? log.cause.error : errorOfEnd(over, (body) => this.services.errorOf(body)));
+    const { cause } = log;
+    return markReported(
+      cause && over.status === 'failed' ? cause.error : errorOfEnd(over, (body) => this.services.errorOf(body)),
+    );
   }
 
   private onRenew(): void {

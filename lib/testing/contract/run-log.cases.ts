@@ -220,6 +220,23 @@ async function expires(context: ContractContext): Promise<void> {
   assertPlain(await readAll(one, log), 1, 1);
 }
 
+async function expiresWithAnAppend(context: ContractContext): Promise<void> {
+  const { one, two, log } = await runClients(context);
+  const end = await created(one, log, 3);
+  const kept = await renewedInTime(context, one, async (name, after) => {
+    return (await two.appendAll(name, entries(2, 2), { after, expire: LONG_MS })) !== false;
+  });
+
+  const other = { ...end, offset: 2 };
+  assert.equal(await two.appendAll(log, entries(4, 4), { after: other, expire: 1 }), false);
+  await pause(SHORT_MS);
+  assertPlain(await readAll(one, log), 1, 3);
+  assertPlain(await readAll(one, kept), 1, 2);
+
+  at(await two.appendAll(log, entries(4, 4), { after: end, expire: 1 }), 4);
+  await untilGone(context, one, log);
+}
+
 async function expiresUnlessRenewed(context: ContractContext): Promise<void> {
   const { one, two, log } = await runClients(context);
   const renewed = await renewedInTime(context, one, (name) => two.expire(name, LONG_MS));
@@ -380,6 +397,7 @@ export const RUN_LOG_CASES: readonly Case[] = [
     'a log expires after the time of create(), unless expire() or another create() has renewed it',
     expiresUnlessRenewed,
   ],
+  ['appendAll() with `expire` sets when a log expires, only if it appends', expiresWithAnAppend],
   ['drop() removes a log, which can be created again', drops],
   ['a log of a run keeps 10 000 records, and read() returns them in pages', keepsAllRecords],
   ['a log of a run keeps entries of 5 MB', keepsLargeEntries],
