@@ -1,4 +1,3 @@
-import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import { Deadline } from '../util/deadline.js';
 import type { Command } from './connection.js';
 import { busy } from './redis-errors.js';
@@ -9,19 +8,30 @@ export interface PendingLimits {
   readonly bytes: number;
 }
 
-/** Handles what becomes of an entry that was sent to Redis. */
-export interface AppendOwner {
-  onAnswer(append: Append, answer: unknown): void;
-  onError(append: Append, message: string): void;
-  /** The entry was not appended, and can be sent again. */
-  onRefused(append: Append): void;
-  onLost(append: Append, message: string): void;
-  /** The entry has waited for too long. */
-  onExpired(append: Append): void;
+/** Handles what becomes of a payload that was sent to Redis. */
+export interface AppendOwner<P, R> {
+  onAnswer(append: Append<P, R>, answer: unknown): void;
+  onError(append: Append<P, R>, message: string): void;
+  /** The payload was not appended, and can be sent again. */
+  onRefused(append: Append<P, R>): void;
+  onLost(append: Append<P, R>, message: string): void;
+  /** The payload has waited for too long. */
+  onExpired(append: Append<P, R>): void;
 }
 
-/** One entry from `append()` until its promise settles. */
-export class Append implements Command {
+/** What waits for Redis. */
+interface Waiting {
+  readonly settled: boolean;
+  readonly time: number;
+  /** The number of its entries, and of the bytes of their data. */
+  readonly entries: number;
+  readonly bytes: number;
+  /** Called when it has waited for too long. */
+  expire(): void;
+}
+
+/** One call that appends a payload, an entry or several, until its promise settles. */
+export class Append<P, R> implements Command, Waiting {
   /** Whether it was sent, and not answered yet. */
   sent = false;
   settled = false;
@@ -30,17 +40,18 @@ export class Append implements Command {
   readonly time = performance.now();
 
   constructor(
-    private readonly owner: AppendOwner,
+    private readonly owner: AppendOwner<P, R>,
     private readonly pending: PendingAppends,
-    readonly entry: BrokerEntry,
+    readonly payload: P,
+    readonly entries: number,
     readonly bytes: number,
-    private readonly onDone: (position: BrokerPosition) => void,
+    private readonly onDone: (result: R) => void,
     private readonly onFailed: (error: Error) => void,
   ) {}
 
-  resolve(position: BrokerPosition): void {
+  resolve(result: R): void {
     this.settle();
-    this.onDone(position);
+    this.onDone(result);
   }
 
   reject(error: Error): void {
@@ -79,7 +90,7 @@ export class Append implements Command {
 /** Limits the number, the size and the age of the entries that wait for Redis, over all logs of a broker. */
 export class PendingAppends {
   /** In the order of their times. Contains settled ones, too. */
-  private readonly appends: Append[] = [];
+  private readonly appends: Waiting[] = [];
   /** The index of the oldest one that may not be settled. */
   private oldest = 0;
   /** One deadline watches the oldest entry. It is not restarted for every entry. */
@@ -98,7 +109,7 @@ export class PendingAppends {
   }
 
   /** Adds an entry. @throws {StreamError} `broker-busy` if too many wait */
-  admit(append: Append): void {
+  admit(append: Waiting): void {
     const { entries, bytes } = this.limits;
     if (this.entries >= entries) {
       throw busy(this.server, `${entries} events`);
@@ -106,14 +117,14 @@ export class PendingAppends {
     if (this.bytes + append.bytes > bytes && this.entries > 0) {
       throw busy(this.server, `${bytes} bytes of events`);
     }
-    this.entries++;
+    this.entries += append.entries;
     this.bytes += append.bytes;
     this.appends.push(append);
     this.deadline.start(this.timeout);
   }
 
-  remove({ bytes }: Append): void {
-    this.entries--;
+  remove({ entries, bytes }: Waiting): void {
+    this.entries -= entries;
     this.bytes -= bytes;
     if (this.entries === 0) {
       this.appends.length = 0;

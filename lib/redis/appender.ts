@@ -7,6 +7,8 @@ import { isOtherEpoch, unavailable, unknownOutcome } from './redis-errors.js';
 import { APPEND } from './scripts.js';
 import { addFields, positionOf } from './stream-id.js';
 
+type EntryAppend = Append<BrokerEntry, BrokerPosition>;
+
 export interface AppenderOptions {
   readonly server: string;
   readonly pending: PendingAppends;
@@ -22,15 +24,15 @@ export interface AppenderOptions {
  * Appends to one log, in the order of the calls. An entry is sent again only if it is known that it was not appended: if the log was lost before,
  * or if the server was not the right one.
  */
-export class Appender implements AppendOwner {
+export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
   /** The epoch that entries are appended to. `undefined` until the log was found on the present connection. */
   private epoch: string | undefined;
   /** The newest position that is known on the present connection. */
   private newest: BrokerPosition = { epoch: '', offset: 0 };
   /** Entries that wait to be sent. */
-  private queue: Append[] = [];
+  private queue: EntryAppend[] = [];
   /** Entries that were sent and not appended. They are sent again before `queue`, once all others that were sent are answered. */
-  private refused: Append[] = [];
+  private refused: EntryAppend[] = [];
   private inFlight = 0;
   /** Whether Redis knows the script by its digest, as far as is known. */
   private scriptLoaded = true;
@@ -48,7 +50,15 @@ export class Appender implements AppendOwner {
   append(entry: BrokerEntry): Promise<BrokerPosition> {
     const { pending } = this.options;
     return new Promise((resolve, reject) => {
-      const append = new Append(this, pending, entry, Buffer.byteLength(entry.data), resolve, reject);
+      const append = new Append<BrokerEntry, BrokerPosition>(
+        this,
+        pending,
+        entry,
+        1,
+        Buffer.byteLength(entry.data),
+        resolve,
+        reject,
+      );
       pending.admit(append);
       if (this.queue.length > 0 || !this.send(append)) {
         this.queue.push(append);
@@ -88,12 +98,12 @@ export class Appender implements AppendOwner {
     this.queue.splice(0, sent);
   }
 
-  onAnswer(append: Append, answer: unknown): void {
+  onAnswer(append: EntryAppend, answer: unknown): void {
     this.inFlight--;
     append.sent = false;
     if (typeof answer !== 'string') {
       this.onLostLog(append);
-    } else if (append.entry.once === undefined && !this.isNext(positionOf(answer))) {
+    } else if (append.payload.once === undefined && !this.isNext(positionOf(answer))) {
       this.log.forget();
       this.onLostLog(append);
     } else {
@@ -106,7 +116,7 @@ export class Appender implements AppendOwner {
     this.afterAnswer();
   }
 
-  onError(append: Append, message: string): void {
+  onError(append: EntryAppend, message: string): void {
     this.inFlight--;
     append.sent = false;
     if (isOtherEpoch(message)) {
@@ -120,21 +130,21 @@ export class Appender implements AppendOwner {
     this.afterAnswer();
   }
 
-  onRefused(append: Append): void {
+  onRefused(append: EntryAppend): void {
     this.inFlight--;
     append.sent = false;
     this.epoch = undefined;
     this.refused.push(append);
   }
 
-  onLost(append: Append, message: string): void {
+  onLost(append: EntryAppend, message: string): void {
     this.inFlight--;
     append.sent = false;
     this.epoch = undefined;
     append.reject(unknownOutcome(this.options.server, message));
   }
 
-  onExpired(append: Append): void {
+  onExpired(append: EntryAppend): void {
     const { server } = this.options;
     append.reject(
       append.sent
@@ -155,7 +165,7 @@ export class Appender implements AppendOwner {
   }
 
   /** The log does not exist in this epoch: the entry was not appended. */
-  private onLostLog(append: Append): void {
+  private onLostLog(append: EntryAppend): void {
     this.epoch = undefined;
     append.losses++;
     if (append.losses > 1) {
@@ -172,14 +182,14 @@ export class Appender implements AppendOwner {
   }
 
   /** Sends an entry. Returns `false` if it cannot be sent yet. */
-  private send(append: Append): boolean {
+  private send(append: EntryAppend): boolean {
     const { connection } = this.link;
     if (this.epoch === undefined || this.refused.length > 0 || !connection?.usable) {
       return false;
     }
     append.sent = true;
     this.inFlight++;
-    connection.send(this.commandOf(append.entry, this.epoch), append);
+    connection.send(this.commandOf(append.payload, this.epoch), append);
     return true;
   }
 

@@ -81,12 +81,13 @@ export class Connection {
   }
 
   /** Subscribes to a channel. Only PING can be sent after that. */
-  async subscribe(channel: string, listener: (message: string) => void): Promise<void> {
-    if (!(await atMost(this.timeout, this.wire.subscribe(channel, listener)))) {
-      const reason = `it did not answer within ${this.timeout} ms`;
-      this.lose(reason);
-      throw new Error(reason);
-    }
+  subscribe(channel: string, listener: (message: string) => void): Promise<void> {
+    return this.inTime(this.wire.subscribe(channel, listener));
+  }
+
+  /** Ends the subscription to a channel. */
+  unsubscribe(channel: string): Promise<void> {
+    return this.inTime(this.wire.unsubscribe(channel));
   }
 
   /** Ends the connection at once. */
@@ -103,6 +104,14 @@ export class Connection {
       command.onLost(reason);
     }
     this.onGone(reason);
+  }
+
+  private async inTime(answer: Promise<unknown>): Promise<void> {
+    if (!(await atMost(this.timeout, answer))) {
+      const reason = `it did not answer within ${this.timeout} ms`;
+      this.lose(reason);
+      throw new Error(reason);
+    }
   }
 
   /** Sends no more commands, and ends the connection when those that were sent are answered. */

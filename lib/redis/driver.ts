@@ -4,6 +4,8 @@ export interface Wire {
   send(args: string[]): Promise<unknown>;
   /** Receives the messages of a channel, which belongs to the slot of its name as a key does. */
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  /** Ends that. A later call of `subscribe()` may follow at once. */
+  unsubscribe(channel: string): Promise<unknown>;
   /** Closes the socket at once. */
   destroy(): void;
 }

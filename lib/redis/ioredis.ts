@@ -7,6 +7,7 @@ export interface IoRedis {
   readonly stream?: { cork(): void; uncork(): void; destroy(): void } | undefined;
   call(command: string, ...args: string[]): Promise<unknown>;
   ssubscribe(channel: string): Promise<unknown>;
+  sunsubscribe(channel: string): Promise<unknown>;
   duplicate(options: object): IoRedis;
   connect(): Promise<unknown>;
   disconnect(): void;
@@ -152,6 +153,11 @@ class IoRedisWire implements Wire {
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown> {
     this.channels.set(channel, listener);
     return this.client.ssubscribe(channel);
+  }
+
+  unsubscribe(channel: string): Promise<unknown> {
+    this.channels.delete(channel);
+    return this.client.sunsubscribe(channel);
   }
 
   destroy(): void {

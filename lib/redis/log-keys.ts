@@ -32,6 +32,18 @@ export class LogKeys {
   }
 }
 
+/**
+ * Returns the key of the log of a run, and those of its group: the logs with the same text before the last `/`, such as all runs of one registration. They
+ * live in one slot of a Cluster, so that they share connections, however many there are.
+ */
+export function runKeysOf(prefix: string, log: string): { readonly group: LogKeys; readonly stream: string } {
+  const slash = log.lastIndexOf('/');
+  const end = slash > 0 ? slash : log.length;
+  const group = new LogKeys(prefix, log.slice(0, end));
+  // The keys of hubs have nothing or a colon behind the braces.
+  return { group, stream: `${group.stream}${log.slice(end)}` };
+}
+
 /** Returns the slot of a key in a Redis Cluster, as the specification of Redis Cluster defines it. */
 export function slotOf(key: string): number {
   const open = key.indexOf('{');

@@ -6,6 +6,7 @@ export interface NodeRedis {
   readonly options?: NodeRedisOptions | undefined;
   sendCommand(args: string[]): Promise<unknown>;
   sSubscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  sUnsubscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
   duplicate(options: object): NodeRedis;
   connect(): Promise<unknown>;
   destroy(): void;
@@ -122,6 +123,8 @@ function abortable(): { signal: AbortSignal; abort: () => void } {
 }
 
 class NodeRedisWire implements Wire {
+  private readonly channels = new Map<string, (message: string) => void>();
+
   constructor(
     private readonly client: NodeRedis,
     private readonly abort: () => void,
@@ -132,7 +135,17 @@ class NodeRedisWire implements Wire {
   }
 
   subscribe(channel: string, listener: (message: string) => void): Promise<unknown> {
+    this.channels.set(channel, listener);
     return this.client.sSubscribe(channel, listener);
+  }
+
+  async unsubscribe(channel: string): Promise<void> {
+    const listener = this.channels.get(channel);
+    this.channels.delete(channel);
+    if (listener) {
+      // Without the listener, the driver would not subscribe again until this is answered.
+      await this.client.sUnsubscribe(channel, listener);
+    }
   }
 
   destroy(): void {

@@ -36,21 +36,50 @@ interface Probes {
   readonly figures: string;
 }
 
+/** The commands for the logs of runs, on a key that does not exist. */
+function commandsOfRuns(key: string): string[][] {
+  return [
+    ['TIME'],
+    ['XLEN', key],
+    ['XRANGE', key, '-', '+'],
+    // Redis refuses this id, after it has checked the permissions.
+    ['XADD', key, 'NOMKSTREAM', '0-0', 'd', ''],
+    ['PEXPIRE', key, '1'],
+    ['UNLINK', key],
+    ['EVAL', 'return 0', '0'],
+    ['EVALSHA', '', '0'],
+    ['SPUBLISH', key, ''],
+  ];
+}
+
 /**
- * Checks that the user of Redis may run all commands that the broker needs: scripts would only say later that one of them failed.
+ * Checks that the user of Redis may run all commands that the broker needs for a hub: scripts would only say later that one of them failed.
  * @throws {StreamError} if one is not permitted
  */
-export async function checkPermissions(connection: Connection, keys: LogKeys, publishes: boolean): Promise<void> {
+export function checkPermissions(connection: Connection, keys: LogKeys, publishes: boolean): Promise<void> {
   const { stream, run, who } = keys;
   const probes = { stream, run, once: keys.once(''), who, figures: keys.figures('') };
-  const answers = harmlessCommands(probes, publishes).map(async (command) => {
+  return checkCommands(connection, stream, harmlessCommands(probes, publishes));
+}
+
+/**
+ * Checks that the user of Redis may run all commands for the logs of runs. Those of a connection that subscribes are checked when it subscribes.
+ * @param key a key next to these logs that does not exist
+ * @throws {StreamError} if one is not permitted
+ */
+export function checkRunPermissions(connection: Connection, key: string): Promise<void> {
+  return checkCommands(connection, key, commandsOfRuns(key));
+}
+
+async function checkCommands(connection: Connection, key: string, commands: readonly string[][]): Promise<void> {
+  const answers = commands.map(async (command) => {
     try {
       await connection.request(command);
     } catch (error) {
       // Other answers, such as that the log does not exist, are fine.
       if (textOf(error).startsWith('NOPERM')) {
         throw unusable(
-          `The user of Redis may not use ${command[0]} for the key "${keys.stream}": ${textOf(error)}. See "Permissions" in the guide "Redis"`,
+          `The user of Redis may not use ${command[0]} for the key "${key}": ${textOf(error)}. See "Permissions" in the guide "Redis"`,
         );
       }
     }

@@ -26,6 +26,8 @@ const RETRY_MS = 200;
 /** The subscription to one log. */
 interface Subscription {
   readonly tail: LogTail;
+  /** The connection on which it was made. */
+  connection: Connection | undefined;
   /** The records of messages that came while records before them are being read. `undefined` if none are being read. */
   held: BrokerRecord[] | undefined;
 }
@@ -48,14 +50,14 @@ export class PubSubTail implements Tails {
   }
 
   async add(tail: LogTail): Promise<void> {
-    const subscription = { tail, held: undefined };
+    const subscription: Subscription = { tail, connection: undefined, held: undefined };
     this.subscriptions.set(tail.log.keys.stream, subscription);
-    const { connection } = this.link;
-    if (connection?.usable) {
+    const connection = await this.link.ready();
+    // A new connection has subscribed to all logs, but not to those that were added meanwhile.
+    if (this.has(subscription) && subscription.connection !== connection) {
       await this.subscribe(connection, subscription).catch((error: unknown) => connection.lose(textOf(error)));
+      await this.link.ready();
     }
-    // A new connection subscribes to all logs.
-    await this.link.ready();
   }
 
   remove(tail: LogTail): void {
@@ -87,6 +89,7 @@ export class PubSubTail implements Tails {
   }
 
   private async subscribe(connection: Connection, subscription: Subscription): Promise<void> {
+    subscription.connection = connection;
     await connection.subscribe(subscription.tail.log.keys.stream, (message) => this.onMessage(subscription, message));
     this.catchUp(subscription);
   }

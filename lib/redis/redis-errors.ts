@@ -38,6 +38,15 @@ export function unusable(message: string): StreamError {
   return new StreamError('broker-unavailable', message, SERVICE_UNAVAILABLE);
 }
 
+/** The records of a run may or may not have been appended. */
+export function unknownRecords(server: string, reason: string): StreamError {
+  return new StreamError(
+    'publish-unknown',
+    `${server} has not confirmed the records, so that they may or may not be in the log: ${reason}. Read the log to find out`,
+    SERVICE_UNAVAILABLE,
+  );
+}
+
 /** The event may or may not have been appended. */
 export function unknownOutcome(server: string, reason: string): StreamError {
   return new StreamError(

@@ -9,15 +9,17 @@ import type {
   BrokerStatus,
   BrokerTail,
 } from '../broker/broker.js';
+import type { BrokerCondition, BrokerRuns } from '../broker/broker-runs.js';
 import type { BrokerRoster } from '../broker/roster.js';
 import { PendingAppends } from './append.js';
 import type { Driver } from './driver.js';
 import { driverOf } from './drivers.js';
 import { KnownLog } from './known-log.js';
-import { LogKeys, slotOf } from './log-keys.js';
+import { LogKeys, runKeysOf, slotOf } from './log-keys.js';
 import { type RedisBrokerOptions, type RedisBrokerSettings, settingsOf } from './redis-broker.options.js';
 import { unavailable } from './redis-errors.js';
 import { RedisRoster } from './roster.js';
+import type { RunLogs } from './run-logs.js';
 import { Shard } from './shard.js';
 
 /** A log that is open, and the shard that it lives in. */
@@ -27,7 +29,7 @@ interface Place {
 }
 
 /**
- * Keeps the logs of hubs in Redis 7.0 or Valkey 7.2, or newer, so that the processes of an application share them. The log of each hub is one stream
+ * Keeps the logs of hubs and runs in Redis 7.0 or Valkey 7.2, or newer, so that the processes of an application share them. Each log is one stream
  * of Redis.
  *
  * @example
@@ -35,7 +37,7 @@ interface Place {
  * StreamingModule.forRoot({ broker: new RedisBroker({ url: 'redis://localhost:6379' }) });
  * ```
  */
-export class RedisBroker implements Broker {
+export class RedisBroker implements Broker, BrokerRuns {
   /** How long Redis remembers `once` of an event, in milliseconds. */
   readonly onceWindow: number;
   /** Keeps figures of the processes in Redis, for `hub.count()` and `StreamRegistry.close()`. */
@@ -85,12 +87,40 @@ export class RedisBroker implements Broker {
 
   tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
     const place = this.places.get(log);
-    return place ? place.shard.tail(place.log, listener) : Promise.reject(notOpen(log));
+    return place ? place.shard.tail(place.log, listener) : this.withRuns(log, (runs, key) => runs.tail(key, listener));
   }
 
   read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const place = this.places.get(log);
-    return place ? place.shard.read(place.log, after, count) : Promise.reject(notOpen(log));
+    return place
+      ? place.shard.read(place.log, after, count)
+      : this.withRuns(log, (runs, key) => runs.read(key, after, count));
+  }
+
+  /** Creates the log of a run. Nothing is checked at start-up: if Redis cannot be reached, or the user lacks a permission, the first call rejects. */
+  create(
+    log: string,
+    entries: readonly BrokerEntry[],
+    ms: number,
+    { after }: BrokerCondition = {},
+  ): Promise<BrokerPosition | false> {
+    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, ms }));
+  }
+
+  appendAll(
+    log: string,
+    entries: readonly BrokerEntry[],
+    { after }: BrokerCondition = {},
+  ): Promise<BrokerPosition | false> {
+    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, ms: undefined }));
+  }
+
+  expire(log: string, ms: number): Promise<boolean> {
+    return this.withRuns(log, (runs, key) => runs.expire(key, ms));
+  }
+
+  drop(log: string): Promise<void> {
+    return this.withRuns(log, (runs, key) => runs.drop(key));
   }
 
   /** Closes all connections at once. What waits to be appended is rejected. */
@@ -130,6 +160,12 @@ export class RedisBroker implements Broker {
     } finally {
       this.opening.delete(name);
     }
+  }
+
+  /** Runs a function with the logs of runs of the shard that has a log, and the key of the log. */
+  private withRuns<T>(log: string, run: (runs: RunLogs, key: string) => Promise<T>): Promise<T> {
+    const { group, stream } = runKeysOf(this.settings.prefix, log);
+    return this.withShard(group, (shard) => run(shard.runs, stream));
   }
 
   /** Runs a function with the shard that has the keys of a log. If there was none, it is closed afterwards, unless a log is open then. */

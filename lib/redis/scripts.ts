@@ -6,7 +6,8 @@ export interface Script {
   readonly sha: string;
 }
 
-function script(text: string): Script {
+/** Returns a script for a text. */
+export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
 }
 

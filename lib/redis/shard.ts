@@ -17,6 +17,7 @@ import { LogTail, type Tails } from './log-tail.js';
 import { checkPermissions } from './permissions.js';
 import { PubSubTail } from './pubsub-tail.js';
 import { unavailable } from './redis-errors.js';
+import { RunLogs } from './run-logs.js';
 import { READ } from './scripts.js';
 import { recordsOf, type StreamEntries } from './stream-id.js';
 import { TailReader } from './tail-reader.js';
@@ -45,6 +46,8 @@ export class Shard {
   private readonly logs = new Map<string, OpenLog>();
   private readonly link: Link;
   private readonly tails: Tails;
+  /** `undefined` until there is a run. */
+  private runLogs: RunLogs | undefined;
   private timer: NodeJS.Timeout | undefined;
   /** The logs that are open, or being opened. */
   private users = 0;
@@ -72,7 +75,7 @@ export class Shard {
   }
 
   get connected(): boolean {
-    return this.link.connection !== undefined && this.tails.connected;
+    return this.link.connection !== undefined && this.tails.connected && (this.runLogs?.connected ?? true);
   }
 
   /** Since when it is connected, or not, in milliseconds since 1970. */
@@ -84,14 +87,31 @@ export class Shard {
     return Math.max(0, ...[...this.logs.values()].map(({ log }) => log.behindMs));
   }
 
-  /** Whether a log is open, or being opened. */
+  /** The logs of runs. From the first call on, the connections are kept. */
+  get runs(): RunLogs {
+    const { driver, timeout, pending, server } = this.options;
+    this.runLogs ??= new RunLogs({
+      driver,
+      timeout,
+      pending,
+      server,
+      key: this.wakeKey,
+      link: this.link,
+      use: (commands) => this.use(commands),
+      onChange: this.noteStatus,
+    });
+    this.timer ??= setTimeout(this.check, CHECK_MS);
+    return this.runLogs;
+  }
+
+  /** Whether a log is open, or being opened, or whether there are runs. */
   get hasLogs(): boolean {
-    return this.users > 0;
+    return this.users > 0 || this.runLogs !== undefined;
   }
 
   /** Whether the connections are not needed. */
   get idle(): boolean {
-    return this.users === 0 && this.calls === 0;
+    return !this.hasLogs && this.calls === 0;
   }
 
   /** @throws {StreamError} if Redis cannot be reached in time, or refuses a command */
@@ -178,6 +198,7 @@ export class Shard {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.tails.close();
+    this.runLogs?.close();
     this.link.close();
     this.logs.clear();
   }
@@ -203,6 +224,7 @@ export class Shard {
       }
       // What has ended the connection before has probably ended that of the tails, too.
       this.tails.check();
+      this.runLogs?.onConnection();
     }
   }
 
@@ -227,6 +249,7 @@ export class Shard {
   private readonly check = (): void => {
     this.timer = setTimeout(this.check, CHECK_MS);
     const { connection } = this.link;
+    this.runLogs?.check();
     if (connection?.usable) {
       const found = [...this.logs.values()].map(async ({ log }) => this.onFound(log, await log.adopt(connection)));
       // If the connection is lost, the next one finds the logs.

@@ -1,5 +1,5 @@
 import { RedisBroker } from '../../lib/redis/index.js';
-import { brokerContract } from '../../lib/testing/index.js';
+import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
 import { describeWith } from '../support/tools.js';
 import { CLIENTS } from './clients.js';
 import { Store } from './store.js';
@@ -11,7 +11,9 @@ const TIMEOUT_MS = 1_000;
 const EVERY = /./;
 /** The cases that differ between drivers: how they connect, lose connections, and encode commands and answers. */
 const CONNECTIONS =
-  /every field|keeps the order|exactly once|was cut|is cut|rejects in time|close\(\) resolves|a roster/;
+  /every field|keeps? the order|exactly once|was cut|is cut|rejects in time|settles in time|close\(\) resolves|a roster|a tail of a run|of many runs|1 000 logs|5 MB/;
+
+const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
 
 describeWith('redis-server')('RedisBroker', () => {
   describe.each([
@@ -31,10 +33,10 @@ describeWith('redis-server')('RedisBroker', () => {
     afterAll(() => store.stop());
 
     // The names of the cases depend only on which functions the setup has.
-    const names = brokerContract(Store.prototype.setup).map(({ name }) => name);
+    const names = casesOf(Store.prototype.setup).map(({ name }) => name);
 
     it.each(names.filter((name) => cases.test(name)))('%s', async (name) => {
-      await brokerContract(store.setup)
+      await casesOf(store.setup)
         .find((each) => each.name === name)
         ?.run();
     });

@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import type { Broker, BrokerEntry } from '../../lib/index.js';
+import { runKeysOf } from '../../lib/redis/log-keys.js';
 import { APPEND } from '../../lib/redis/scripts.js';
 import type { BrokerContractSetup } from '../../lib/testing/index.js';
 import { RedisServer } from '../support/redis-server.js';
@@ -48,6 +49,7 @@ export class Store {
       freeze: () => this.server.freeze(),
       thaw: () => this.server.thaw(),
       appendRaw: (log, entry) => this.appendRaw(log, entry),
+      size: async () => Number(await this.server.cli('dbsize')),
       settle: 200,
       runs: 20,
       seed: 1,
@@ -106,7 +108,7 @@ export async function eventually(holds: () => boolean | Promise<boolean>): Promi
 }
 
 function streamOf(log: string): string {
-  return `ns:{${log}}`;
+  return runKeysOf('ns', log).stream;
 }
 
 /** Returns an argument as redis-cli reads it from its standard input. */

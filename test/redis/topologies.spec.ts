@@ -3,7 +3,8 @@ import { createCluster, createSentinel } from 'redis';
 import { createCluster as createOlderCluster } from 'redis-older';
 import type { Broker } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
-import { brokerContract } from '../../lib/testing/index.js';
+import { runKeysOf } from '../../lib/redis/log-keys.js';
+import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
 import { range } from '../support/hub.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
 import { describeWith } from '../support/tools.js';
@@ -14,7 +15,9 @@ import.meta.jest.setTimeout(60_000);
 const RETENTION = { limit: 1_000, ttl: 3_600_000 };
 /** The cases that use every command. */
 const COMMANDS =
-  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes|roster|put\(\) with/;
+  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes|roster|put\(\) with|replaces a log|one after the other|a tail of a run|its log exists|many runs|1 000 logs|a run that the store/;
+
+const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
 
 type Options = Pick<RedisBrokerOptions, 'client'>;
 
@@ -35,10 +38,10 @@ describeWith('redis-server')('RedisBroker with a Cluster', () => {
   const setup = (name: string, tail: 'read' | 'pubsub') => ({
     create: () => new RedisBroker({ ...clients[name]?.(), tail }),
     shared: true,
-    lose: async (log: string) => void (await nodes[0]?.cli('-c', 'del', `ns:{${log}}`)),
+    lose: async (log: string) => void (await nodes[0]?.cli('-c', 'del', runKeysOf('ns', log).stream)),
     settle: 200,
   });
-  const names = brokerContract({ ...setup('', 'read'), create: () => undefined as unknown as Broker })
+  const names = casesOf({ ...setup('', 'read'), create: () => undefined as unknown as Broker })
     .map(({ name }) => name)
     .filter((name) => COMMANDS.test(name));
 
@@ -49,7 +52,7 @@ describeWith('redis-server')('RedisBroker with a Cluster', () => {
     ['ioredis', 'pubsub'],
   ] as const)('of %s and tail: "%s"', (client, tail) => {
     it.each(names)('%s', async (name) => {
-      await brokerContract(setup(client, tail))
+      await casesOf(setup(client, tail))
         .find((each) => each.name === name)
         ?.run();
     });
