@@ -5,8 +5,9 @@ export default {
   testEnvironment: 'node',
   // Tests wait for events, on machines that may be busy: the limit is for those that hang.
   testTimeout: 20_000,
+  // Many tests wait for timeouts, browsers and other processes: three workers keep two cores busy.
+  maxWorkers: 3,
   // What modules leave behind makes a process slower and slower.
-  maxWorkers: 2,
   workerIdleMemoryLimit: '1GB',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
