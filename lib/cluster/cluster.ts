@@ -8,8 +8,8 @@ import { type CloseCommand, CONTROL_LOG, ControlLog, type CountCommand } from '.
 import { RosterLog } from './roster-log.js';
 import { ROUND, Sheet } from './sheet.js';
 
-/** How long this process waits for the answers of others, in milliseconds. */
-const ANSWER_MS = 2_000;
+/** How long this process waits for the answers of others, in milliseconds. Tests make it shorter. */
+export const ANSWER = { ms: 2_000 };
 /** The times between two looks at the answers, in milliseconds: from the first to the longest. */
 const FIRST_LOOK_MS = 4;
 const LONGEST_LOOK_MS = 128;
@@ -182,7 +182,7 @@ export class Cluster {
 
   /** Repeats a look until it resolves to `true`, for a limited time. A look that fails is repeated too. */
   private async until(look: () => Promise<boolean>): Promise<void> {
-    const end = Date.now() + ANSWER_MS;
+    const end = Date.now() + ANSWER.ms;
     let done = false;
     for (let wait = FIRST_LOOK_MS; !done && Date.now() < end; wait = Math.min(2 * wait, LONGEST_LOOK_MS)) {
       const looked = look().then((complete) => {

@@ -35,7 +35,7 @@ import {
 import { expectNoOpenStreams } from '../../lib/testing/index.js';
 import { type AppSetup, LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
-import { eventsUntil, hubOf, joined } from '../support/hub.js';
+import { eventsUntil, hubOf, joined, range } from '../support/hub.js';
 import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
 import { type RunningApp, useApps } from '../support/running.js';
 import { startSharedStore } from '../support/shared-brokers.js';
@@ -415,9 +415,7 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
 
   it('keeps the last 50 streams that ended, sends each viewer those it does not know, and does not list its own feeds', async () => {
     const app = await serve(platform);
-    for (let i = 1; i <= 53; i++) {
-      await app.text(`/feed/fail/${i}`).catch(() => undefined);
-    }
+    await Promise.all(range(1, 53).map((n) => app.text(`/feed/fail/${n}`).catch(() => undefined)));
     await expectNoOpenStreams(app.app);
     const viewer = await app.get('/console/events');
     await eventsUntil(viewer, 2);
