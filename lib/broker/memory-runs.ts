@@ -110,7 +110,19 @@ export class MemoryRuns implements BrokerRuns {
     const { epoch } = log;
     const time = Date.now();
     const first = log.records.length + 1;
-    const records = entries.map(({ once, ...entry }, index) => ({ ...entry, epoch, offset: first + index, time }));
+    // Each property by name: copying the entry takes several times as long, and as much memory.
+    const records = entries.map(
+      ({ data, encoding, topic, type, key }, index): BrokerRecord => ({
+        data,
+        encoding,
+        topic,
+        type,
+        key,
+        epoch,
+        offset: first + index,
+        time,
+      }),
+    );
     for (const record of records) {
       log.records.push(record);
     }

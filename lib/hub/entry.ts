@@ -22,7 +22,8 @@ export function entryOf(data: unknown, { topic, type, key, once }: PublishOption
   if (key !== undefined && typeof key !== 'string') {
     throw new StreamError('invalid-event', `The key of an event is a string, not ${typeof key}`);
   }
-  const entry = { ...encodedData(data), topic, type, key };
+  const { data: text, encoding } = encodedData(data);
+  const entry = { data: text, encoding, topic, type, key };
   return once === undefined ? entry : { ...entry, once };
 }
 

@@ -92,7 +92,8 @@ export class LogEvent implements Evictable, SharedEncoder {
       return source;
     }
     if (!this.made) {
-      this.made = new HubEvent({ ...source, id: this.id, data: decoded(source) }, this);
+      const { type, topic, key } = source;
+      this.made = new HubEvent({ id: this.id, type, data: decoded(source), topic, key }, this);
       this.budget?.use(this);
     }
     return this.made;
