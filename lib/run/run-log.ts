@@ -30,7 +30,8 @@ interface RunState {
   readonly begin?: RunBegin;
   /** Set once the run is over. */
   readonly over?: RunEnd;
-  readonly figures?: RunFigures;
+  /** The key of the newest chunk that has one. It is read when its figures are needed, and not for each chunk. */
+  readonly key?: string;
   /** Requests to stop it, oldest first. */
   readonly stops?: readonly RunStop[];
   /** The number of viewers in each process that has said it. */
@@ -91,6 +92,11 @@ export class RunLog {
   /** Whether the log exists. */
   get exists(): boolean {
     return this.end.offset > 0;
+  }
+
+  /** How much the run has produced, as far as its chunks say. */
+  get figures(): RunFigures | undefined {
+    return figuresIn(this.state);
   }
 
   /** Returns the id of a chunk. */
@@ -294,9 +300,10 @@ export class RunLog {
 }
 
 function withRecord(state: RunState, record: BrokerRecord): RunState {
-  return isChunk(record)
-    ? { ...state, figures: figuresIn(record) ?? state.figures }
-    : withControl(state, controlIn(record));
+  if (isChunk(record)) {
+    return record.key === undefined ? state : { ...state, key: record.key };
+  }
+  return withControl(state, controlIn(record));
 }
 
 function withControl(state: RunState, control: RunControl | undefined): RunState {

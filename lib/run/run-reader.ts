@@ -60,7 +60,11 @@ export class RunReader implements PullSource, RunLogListener {
       this.next++;
       return { done: false, value: event.event };
     }
-    return this.head ? DONE : this.more();
+    if (this.head) {
+      return DONE;
+    }
+    // While a run is in progress, most viewers wait for its next chunk.
+    return this.log && this.isAtEnd(this.log) ? this.wait() : this.more();
   }
 
   stop(): void {
@@ -132,10 +136,19 @@ export class RunReader implements PullSource, RunLogListener {
       } else if (log.state.over) {
         return this.finish(log);
       } else {
-        this.waiter = deferred();
-        return this.waiter.promise;
+        return this.wait();
       }
     }
+  }
+
+  /** Returns whether the viewer has received all that there is, and more will follow. */
+  private isAtEnd({ end, state }: RunLog): boolean {
+    return !(this.left || this.failure || state.over) && end.epoch === this.start.epoch && end.offset === this.reached;
+  }
+
+  private wait(): Promise<Step> {
+    this.waiter = deferred();
+    return this.waiter.promise;
   }
 
   private async enter(): Promise<RunLog> {

@@ -59,7 +59,8 @@ export function isChunk({ topic }: BrokerRecord): boolean {
 
 /** Returns what a record says to other processes. Returns `undefined` for a chunk, and for a record of another version of the package. */
 export function controlIn({ topic, data }: BrokerRecord): RunControl | undefined {
-  const [, kind] = topic === undefined ? [] : (TOPIC.exec(topic) ?? []);
+  // Most records are chunks.
+  const kind = topic === undefined ? undefined : TOPIC.exec(topic)?.[1];
   return kind === undefined ? undefined : ({ kind, data: JSON.parse(data) } as RunControl);
 }
 
@@ -72,11 +73,11 @@ export interface RunFigures {
 
 /** Returns the key of the last record of an append. It identifies the append, and contains the figures up to it. */
 export function figuresKey({ append, items, bytes }: RunFigures): string {
-  return [append, items, bytes].map((each) => each.toString(36)).join('.');
+  return `${append.toString(36)}.${items.toString(36)}.${bytes.toString(36)}`;
 }
 
 /** Returns the figures in the key of a record, if it has them. */
-export function figuresIn({ key }: BrokerRecord): RunFigures | undefined {
+export function figuresIn({ key }: { readonly key?: string }): RunFigures | undefined {
   const [append, items, bytes] = (key ?? '').split('.').map((each) => Number.parseInt(each, 36));
   return append === undefined || items === undefined || bytes === undefined ? undefined : { append, items, bytes };
 }

@@ -94,7 +94,7 @@ export class RunWatch {
   /** Ends a run whose process has no lease any more. Returns whether the run is over. */
   async endIfLost(log: RunLog): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries++) {
-      const { begin, over, figures } = log.state;
+      const { begin, over } = log.state;
       if (!begin || over) {
         return true;
       }
@@ -102,7 +102,7 @@ export class RunWatch {
       if (isAlive) {
         return false;
       }
-      const { items = 0, bytes = 0 } = figures ?? {};
+      const { items = 0, bytes = 0 } = log.figures ?? {};
       const lost: RunEnd = { status: 'lost', at: Date.now(), items, bytes };
       const condition = { after: log.end, expire: this.keep };
       await this.broker.appendAll(log.name, [controlEntry({ kind: 'end', data: lost })], condition);

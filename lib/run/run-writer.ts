@@ -54,9 +54,8 @@ export class RunWriter {
    */
   async append(entries: readonly BrokerEntry[], { items, bytes }: Weight, expire?: number): Promise<void> {
     const figures = { append: ++this.appends, items: this.items + items, bytes: this.bytes + bytes };
-    const marked = entries.map((entry, index) =>
-      index === entries.length - 1 ? { ...entry, key: figuresKey(figures) } : entry,
-    );
+    const last = entries.at(-1);
+    const marked = last ? [...entries.slice(0, -1), { ...last, key: figuresKey(figures) }] : entries;
     while (!(await patiently(this.patience, this.isClosed, () => this.attempt(marked, expire)))) {
       // Again, after the records of other processes.
     }

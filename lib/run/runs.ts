@@ -323,10 +323,10 @@ export class Runs<T = unknown> {
   }
 
   private async infoOfRemote(begin: RunBegin, log: RunLog): Promise<RunInfo> {
-    const { over, figures } = log.state;
+    const { over } = log.state;
     const sheet = over ? undefined : await this.node.sheetOf(begin.node);
     const viewers = sheet?.runs.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
-    return infoOf(begin, over, over ?? figures ?? { items: 0, bytes: 0 }, viewers);
+    return infoOf(begin, over, over ?? log.figures ?? { items: 0, bytes: 0 }, viewers);
   }
 
   private viewOf(id: string, log: RunLog, after: number): RunView<T> {
