@@ -24,12 +24,9 @@ class NumberedEvents implements Session {
 
   json(item: AiItem): string {
     const { sequence_number: own } = item;
-    const text = jsonText(item);
-    if (typeof own === 'number') {
-      this.next = own + 1;
-      return text;
-    }
-    return `${text.slice(0, -1)},"sequence_number":${this.next++}}`;
+    const number = typeof own === 'number' ? own : this.next;
+    this.next = number + 1;
+    return jsonText(own === number ? item : { ...item, sequence_number: number });
   }
 
   fail({ message, code, param, status }: Failure): readonly AiItem[] {

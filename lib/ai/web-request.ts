@@ -151,7 +151,7 @@ function signalOf(raw: NodeRequest): AbortSignal {
     abort();
   } else if ('stream' in raw) {
     const { stream } = raw;
-    stream.once('close', () => stream.writableFinished || abort());
+    stream.once('close', () => stream.aborted && abort());
   } else {
     watchResponses();
     open.set(raw, onceSocketCloses(raw.socket, abort));

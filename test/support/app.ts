@@ -15,6 +15,8 @@ export interface AppSetup {
   readonly options?: StreamingModuleOptions;
   /** Options of the Fastify adapter, such as `http2`. */
   readonly fastify?: ConstructorParameters<typeof FastifyAdapter>[0];
+  /** Whether the requests keep the bytes of their bodies. */
+  readonly rawBody?: boolean;
   /** Called before the application is initialized: middleware, global prefixes, plugins, … */
   readonly configure?: (app: INestApplication) => void | Promise<void>;
 }
@@ -53,7 +55,8 @@ export async function startApp(platform: Platform, setup: AppSetup): Promise<Tes
     controllers: [...(setup.controllers ?? [])],
     providers: [...(setup.providers ?? [])],
   };
-  const settings = { logger: logs, abortOnError: false, forceCloseConnections: false };
+  const { rawBody } = setup;
+  const settings = { logger: logs, abortOnError: false, forceCloseConnections: false, rawBody };
   const app: INestApplication =
     platform === 'express'
       ? await NestFactory.create(dynamicModule, settings)

@@ -12,8 +12,9 @@ import { PLATFORMS } from '../../support/app.js';
 import { DRIVERS } from '../../support/drivers/index.js';
 import { deferred, Recorder } from '../../support/events.js';
 import { hubOf, joined, publishAll } from '../../support/hub.js';
-import { useApps } from '../../support/running.js';
-import { useFeeds } from '../../support/transports.js';
+import { turns, useApps } from '../../support/running.js';
+import { expectEnd, useFeeds } from '../../support/transports.js';
+import { WebSocketClient } from '../../support/websocket-client.js';
 
 import.meta.jest.setTimeout(30_000);
 
@@ -103,6 +104,72 @@ describe.each(DRIVERS)('$name: a format that keeps state', (driver) => {
 
     expect(await client.ended()).toBe(clean);
     expect(client.records).toEqual([OPEN, { n: 1, error: 500 }]);
+  });
+
+  it('receives in its close whether the server stops the stream', async () => {
+    const format = defineFormat({
+      name: 'closing',
+      mediaTypes: ['application/x-ndjson'],
+      perStream: () => ({
+        encode: (value) => `${JSON.stringify(value)}\n`,
+        close: (code) => `${JSON.stringify({ code })}\n`,
+      }),
+    });
+    const feed = async function* ({ name }: { name: string }) {
+      yield name;
+      if (name === 'endless') {
+        await new Promise(() => undefined);
+      }
+    };
+    const { open, registry } = await start(driver, { feed, route: { format } });
+    const [whole, endless] = [open('/feed/whole'), open('/feed/endless')];
+
+    await expectEnd(driver, whole, 'completed');
+    await endless.until(1);
+    await registry.close();
+    await endless.ended();
+
+    expect(whole.records).toEqual(['whole', { code: 'completed' }]);
+    expect(endless.records).toEqual(['endless', { code: 'server-closed' }]);
+  });
+
+  it.each([
+    ['of its own', {}, {}, true],
+    ['of its own, unless the route sets one', { flush: 'auto' }, {}, false],
+    ['of its own, unless the application sets one', {}, { flush: 'each' }, false],
+  ] as const)('has a flush policy %s', async (_what, route, options, gathers) => {
+    const format = defineFormat({
+      name: 'gathering',
+      mediaTypes: ['application/x-ndjson'],
+      flush: { bytes: 100_000, ms: 60_000, leading: true },
+      encode: (value) => `${JSON.stringify(value)}\n`,
+    });
+    const gates = [deferred(), deferred()];
+    const waiting = new Recorder<number>();
+    const feed = async function* ({ stream }: { stream: StreamConnection }) {
+      yield 1;
+      await gates[0]?.promise;
+      yield 2;
+      await turns();
+      waiting.add(stream.bufferedAmount);
+      await gates[1]?.promise;
+      yield 3;
+    };
+    const { open } = await start(driver, { feed, options, route: { format, ...route } });
+    const client = open();
+
+    await client.until(1);
+    gates[0]?.resolve();
+    if (gathers) {
+      const [bytes] = await waiting.count(1);
+      expect(bytes).toBeGreaterThan(0);
+    } else {
+      await client.until(2);
+    }
+    gates[1]?.resolve();
+    await expectEnd(driver, client, 'completed');
+
+    expect(client.records).toEqual([1, 2, 3]);
   });
 
   it('and cannot encode its error record leaves a body that is cut off', async () => {
@@ -202,6 +269,43 @@ describe.each(PLATFORMS)('%s: the status of a format', (platform) => {
     expect([await statusOf('/chosen'), await statusOf('/chosen', 'GET', { Accept: 'application/x-ndjson' })]).toEqual([
       200, 203,
     ]);
+  });
+});
+
+describe.each(PLATFORMS)('%s: a format with messages', (platform) => {
+  const start = useApps();
+
+  it('uses them over WebSocket, and itself over HTTP', async () => {
+    const format = defineFormat({
+      name: 'lines',
+      mediaTypes: ['text/x-lines'],
+      open: '<',
+      encode: (value) => `[${value}]`,
+      close: '>',
+      error: ({ message }) => `!${message}>`,
+      truncate: false,
+      messages: defineFormat({
+        name: 'lines',
+        mediaTypes: ['text/x-lines'],
+        encode: (value) => String(value),
+        error: ({ message }) => `!${message}`,
+      }),
+    });
+    @Controller()
+    class Feed {
+      @Stream('feed', { format })
+      *feed() {
+        yield 1;
+        yield 2;
+        throw new HttpException('said so', 400);
+      }
+    }
+    const { url, text } = await start(platform, { controllers: [Feed], options: { websocket: true } });
+    const client = await WebSocketClient.open(url('/feed'));
+
+    expect(await client.closed).toMatchObject({ code: 1008 });
+    expect(client.messages.seen).toEqual(['1', '2', '!said so']);
+    expect(await text('/feed')).toBe('<[1][2]!said so>');
   });
 });
 
