@@ -1,10 +1,10 @@
-import { type IncomingHttpHeaders } from 'node:http';
 import { InMemoryEventStore } from '@modelcontextprotocol/sdk/examples/shared/inMemoryEventStore.js';
 import { McpServer as OldServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/webStandardStreamableHttp.js';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
-import { Controller, Req, RequestMethod, type Type } from '@nestjs/common';
-import { Stream, StreamSignal } from '../../lib/index.js';
+import { Body, Controller, Req, RequestMethod, type Type } from '@nestjs/common';
+import { webRequest } from '../../lib/ai/index.js';
+import { Stream } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import type { Mcp } from './programs/mcp.js';
 import { describeProtocol, HEARTBEAT_MS, KEPT, REFUSAL, Stage, useClient, useScenes } from './support.js';
@@ -14,16 +14,9 @@ const start = useScenes();
 
 const WORDS = ['Nest', 'sends', 'streams', 'of progress'];
 
-interface NodeRequest {
-  readonly method: string;
-  readonly url: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly body?: { readonly method?: string };
-}
-
-function requestOf({ method, url, headers }: NodeRequest, signal: AbortSignal): Request {
-  const given = Object.entries(headers).map(([name, value]) => [name, String(value)] as [string, string]);
-  return new Request(new URL(url, 'http://127.0.0.1'), { method, headers: given, signal });
+/** The parsed body of a request. */
+interface Message {
+  readonly method?: string;
 }
 
 function handlerRoute(stage: Stage): Type {
@@ -47,11 +40,11 @@ function handlerRoute(stage: Stage): Type {
   @Controller()
   class Mcp {
     @Stream('mcp', { method: RequestMethod.ALL, heartbeat: HEARTBEAT_MS })
-    async mcp(@Req() request: NodeRequest, @StreamSignal() signal: AbortSignal) {
-      if (stage.fate === 'refused' && request.body?.method === 'tools/call') {
+    async mcp(@Req() request: object, @Body() message: Message | undefined) {
+      if (stage.fate === 'refused' && message?.method === 'tools/call') {
         throw REFUSAL;
       }
-      return handler.fetch(requestOf(request, signal), { parsedBody: request.body });
+      return handler.fetch(webRequest(request));
     }
   }
   return Mcp;
@@ -60,12 +53,15 @@ function handlerRoute(stage: Stage): Type {
 const CONTENT = [{ type: 'text', text: WORDS.join(' ') }];
 const FAILURE_CONTENT = [{ type: 'text', text: 'The model is away' }];
 const BODY = '{"statusCode":429,"message":"Too many questions"}';
+/** The reason of the signal of a web request. */
+const ABORTED = { name: 'AbortError' };
 const KEPT_WORDS = WORDS.slice(0, KEPT);
 
 // The SDKs answer an exception of a tool with a result.
 describeProtocol({
   name: 'the MCP client of 2026-07-28, whose server returns the Response of its SDK,',
   route: handlerRoute,
+  reason: ABORTED,
   ask: (url) => client().call('callTool', `${url}/mcp`),
   outcomes: {
     complete: { items: WORDS, result: { content: CONTENT, version: '2026-07-28' } },
@@ -89,6 +85,7 @@ describeProtocol({
 describeProtocol({
   name: 'the client of the MCP SDK 1.x, whose server returns the Response of the SDK 2,',
   route: handlerRoute,
+  reason: ABORTED,
   ask: (url) => client().call('callToolBefore', `${url}/mcp`),
   outcomes: {
     complete: { items: WORDS, result: { content: CONTENT, version: '2025-11-25' } },
@@ -129,8 +126,8 @@ async function sessionRoute(stage: Stage): Promise<Type> {
   @Controller()
   class Mcp {
     @Stream('mcp', { method: RequestMethod.ALL, heartbeat: HEARTBEAT_MS })
-    mcp(@Req() request: NodeRequest, @StreamSignal() signal: AbortSignal) {
-      return transport.handleRequest(requestOf(request, signal), { parsedBody: request.body });
+    mcp(@Req() request: object) {
+      return transport.handleRequest(webRequest(request));
     }
   }
   return Mcp;

@@ -294,6 +294,8 @@ export interface Protocol {
   readonly beats?: number;
   /** Called after a test in which the network was cut. */
   readonly afterCut?: () => Promise<void>;
+  /** The reason of the aborted signal after the client has left. Default: an error with the code `client-closed`. */
+  readonly reason?: object;
   /** More for the application, such as filters. */
   readonly setup?: Omit<AppSetup, 'controllers'>;
   /** What the client makes of a complete answer, and of each other end. Without `closed` and `cut`, the client only waits for its timeout. */
@@ -303,8 +305,19 @@ export interface Protocol {
   >;
 }
 
+const LEFT = { code: 'client-closed' };
+
 /** The tests that every protocol has to pass on both platforms. */
-export function describeProtocol({ name, route, ask, outcomes, setup, beats, afterCut }: Protocol): void {
+export function describeProtocol({
+  name,
+  route,
+  ask,
+  outcomes,
+  setup,
+  beats,
+  afterCut,
+  reason = LEFT,
+}: Protocol): void {
   describe.each(PLATFORMS)(`%s: ${name}`, (platform) => {
     const start = useScenes();
     const play = async (fate: Fate) => {
@@ -340,7 +353,7 @@ export function describeProtocol({ name, route, ask, outcomes, setup, beats, aft
 
       call.abort();
 
-      expect(await stage.aborted.promise).toMatchObject({ code: 'client-closed' });
+      expect(await stage.aborted.promise).toMatchObject(reason);
       expect(await call.outcome).toEqual(outcomes.aborted);
       expect(scene.logs.of('error')).toEqual([]);
     });
@@ -367,7 +380,7 @@ export function describeProtocol({ name, route, ask, outcomes, setup, beats, aft
           const { call, stage } = await play(fate);
 
           expect(await call.outcome).toEqual(outcome);
-          expect(await stage.aborted.promise).toMatchObject({ code: 'client-closed' });
+          expect(await stage.aborted.promise).toMatchObject(reason);
           await afterCut?.();
         });
       }

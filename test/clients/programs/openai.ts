@@ -15,7 +15,9 @@ const FUNCTIONS = {
     const body = { model: 'm', messages: MESSAGES, stream: true as const };
     const stream = await clientOf(major, url).chat.completions.create(body, { signal: call.signal });
     for await (const { choices } of stream) {
-      call.report(choices[0]?.delta.content ?? choices[0]?.finish_reason);
+      // An error record of plain Server-Sent Events has no choices.
+      const choice = (choices as typeof choices | undefined)?.[0];
+      call.report(choice?.delta.content ?? choice?.finish_reason);
     }
   },
   /** Reads an answer with the helper that collects it, and returns what it has collected. */

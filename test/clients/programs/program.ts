@@ -59,7 +59,7 @@ export function serve(functions: Readonly<Record<string, ClientFunction>>): void
     const controller = new AbortController();
     calls.set(id, controller);
     try {
-      const call = { report: (item: unknown) => send({ id, item }), signal: controller.signal };
+      const call = { report: (item: unknown) => send({ id, item: item ?? null }), signal: controller.signal };
       send({ id, result: await functions[name]?.(call, ...(args as never[])) });
     } catch (error) {
       send({ id, error: describeError(error) });
