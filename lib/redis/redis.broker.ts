@@ -104,15 +104,15 @@ export class RedisBroker implements Broker, BrokerRuns {
     ms: number,
     { after }: BrokerCondition = {},
   ): Promise<BrokerPosition | false> {
-    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, ms }));
+    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, creates: true, ms }));
   }
 
   appendAll(
     log: string,
     entries: readonly BrokerEntry[],
-    { after }: BrokerCondition = {},
+    { after, expire: ms }: BrokerCondition = {},
   ): Promise<BrokerPosition | false> {
-    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, ms: undefined }));
+    return this.withRuns(log, (runs, key) => runs.write({ key, entries, after, creates: false, ms }));
   }
 
   expire(log: string, ms: number): Promise<boolean> {

@@ -17,7 +17,7 @@ function begin(): { sent: Deferred<unknown>[]; write: (key: string) => Promise<u
   const appender = new RunAppender({ server: 'Redis', pending }, { connection, failure: undefined });
   const write = (key: string): Promise<unknown> =>
     appender
-      .write({ key, entries: [{ data: 'x', encoding: 'text' }], after: undefined, ms: undefined })
+      .write({ key, entries: [{ data: 'x', encoding: 'text' }], after: undefined, creates: false, ms: undefined })
       .catch((error: { readonly code?: unknown }) => error.code);
   // Their timers end.
   const end = (): void => {

@@ -11,7 +11,9 @@ export interface RunWrite {
   readonly key: string;
   readonly entries: readonly BrokerEntry[];
   readonly after: BrokerPosition | undefined;
-  /** The time after which the log expires, in milliseconds. `undefined`: it must exist. */
+  /** Whether the log is created. */
+  readonly creates: boolean;
+  /** The time after which the log expires, in whole milliseconds. `undefined`: when it would have before. */
   readonly ms: number | undefined;
 }
 
@@ -142,10 +144,10 @@ export class RunAppender implements AppendOwner<RunWrite, Written> {
     }
   }
 
-  private commandOf({ key, entries, after, ms }: RunWrite): string[] {
+  private commandOf({ key, entries, after, creates, ms }: RunWrite): string[] {
     const args = this.scriptLoaded ? ['EVALSHA', RUN_APPEND.sha] : ['EVAL', RUN_APPEND.text];
-    const random = `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0');
-    args.push('1', key, after ? streamIdOf(after) : '', ms === undefined ? '' : `${ms}`, random);
+    const random = creates ? `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0') : '';
+    args.push('1', key, after ? streamIdOf(after) : '', random, ms === undefined ? '' : `${ms}`);
     for (const entry of entries) {
       const fields: string[] = [];
       addFields(fields, entry);

@@ -19,12 +19,12 @@ local function id(number) return epoch .. '-' .. string.format('%.0f', number) e
  * of its id and its fields. If they are large, only the id of the last one is published, so that Redis does not hold them for every process that reads slowly.
  *
  * KEYS: the stream.
- * ARGV: the id of the last record that the log must have, or empty; to create it, the time after which it expires, in milliseconds, otherwise empty; three random
- * digits; for each record, the number of its fields and values, and these.
+ * ARGV: the id of the last record that the log must have, or empty; to create it, three random digits, otherwise empty; the time after which it expires, in
+ * milliseconds, or empty if that does not change; for each record, the number of its fields and values, and these.
  * Returns the id of the last record. Nil if the condition is not met: nothing is changed then.
  */
 export const RUN_APPEND = script(`${END}
-local creates = ARGV[2] ~= ''
+local creates, expire = ARGV[2] ~= '', ARGV[3]
 local met
 if ARGV[1] == '' then met = creates == not first else met = first and id(offset) == ARGV[1] end
 if not met then return false end
@@ -33,7 +33,7 @@ if creates then
   if first then redis.call('UNLINK', KEYS[1]) end
   -- Numbers of Lua are too small for an epoch.
   local time = redis.call('TIME')
-  epoch, offset = time[1] .. string.format('%06d', time[2]) .. ARGV[3], 0
+  epoch, offset = time[1] .. string.format('%06d', time[2]) .. ARGV[2], 0
 end
 
 local records, size, at = {}, 0, 4
@@ -49,7 +49,7 @@ while at <= #ARGV do
   records[#records + 1] = fields
   at = at + ARGV[at] + 1
 end
-if creates then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if expire ~= '' then redis.call('PEXPIRE', KEYS[1], expire) end
 redis.pcall('SPUBLISH', KEYS[1], cjson.encode(size > 65536 and id(offset) or records))
 return id(offset)
 `);

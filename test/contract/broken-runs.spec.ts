@@ -23,6 +23,7 @@ const ORDER = 'create() and appendAll() keep the order of calls that do not awai
 const MISSING = 'a log that was not created does not exist, whatever is called';
 const EXPIRE = 'expire() makes a log vanish after its time';
 const RENEW = 'a log expires after the time of create(), unless expire() or another create() has renewed it';
+const APPEND_EXPIRY = 'appendAll() with `expire` sets when a log expires, only if it appends';
 const DROP = 'drop() removes a log, which can be created again';
 const PAGES = 'a log of a run keeps 10 000 records, and read() returns them in pages';
 const LARGE = 'a log of a run keeps entries of 5 MB';
@@ -166,6 +167,21 @@ class RenewsWithEveryAppend extends MemoryBroker {
   }
 }
 
+class IgnoresTheExpiryOfAppends extends MemoryBroker {
+  override appendAll(log: string, entries: Entries, condition?: BrokerCondition): Promise<Position> {
+    return super.appendAll(log, entries, condition?.after && { after: condition.after });
+  }
+}
+
+class ExpiresWithoutAppend extends MemoryBroker {
+  override async appendAll(log: string, entries: Entries, condition?: BrokerCondition): Promise<Position> {
+    if (condition?.expire !== undefined) {
+      await this.expire(log, condition.expire);
+    }
+    return super.appendAll(log, entries, condition);
+  }
+}
+
 class DropsNothing extends MemoryBroker {
   override async drop(): Promise<void> {
     await turn();
@@ -287,6 +303,8 @@ describe('The contract for runs fails for a broker that', () => {
     ['keeps a log that should expire', NeverExpires, [EXPIRE, RENEW, LIVES]],
     ['removes a log that was renewed', DoesNotRenew, [RENEW]],
     ['renews a log with every append', RenewsWithEveryAppend, [RENEW]],
+    ['does not set when a log expires with an append', IgnoresTheExpiryOfAppends, [APPEND_EXPIRY]],
+    ['sets when a log expires although it does not append', ExpiresWithoutAppend, [APPEND_EXPIRY]],
     ['keeps a log that was dropped', DropsNothing, [DROP, NOTHING]],
     ['forgets old records', KeepsTheNewest, [PAGES]],
     ['cuts large entries', CutsLargeEntries, [LARGE]],
