@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import type { BrokerPosition } from '../broker/broker.js';
 import type { HubResetReason } from '../event/hub-event.js';
 
-// hub "." epoch "." offset; see idOf()
-const ID = /^([\w-]{4})\.(\w{1,32})\.([0-9a-z]{1,11})$/;
+// tag "." epoch "." offset; see idOf(). The tag of a hub has 4 characters, and that of a run of a route 22
+const ID = /^([\w-]{4,22})\.(\w{1,32})\.([0-9a-z]{1,11})$/;
 
 /** Returns the first part of all ids of a hub. It identifies the hub without exposing its name. */
 export function tagOf(hub: string): string {

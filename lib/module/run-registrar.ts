@@ -1,7 +1,8 @@
 import { HttpException, Logger } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import { describeError } from '../route/error-body.js';
-import type { RunsOptions } from '../run/run.options.js';
+import type { RunBehavior, RunsOptions } from '../run/run.options.js';
+import { ROUTE_RUNS } from '../run/run-naming.js';
 import type { RunServices } from '../run/run-services.js';
 import { Runs } from '../run/runs.js';
 import { stackOf, textOf } from '../util/error-text.js';
@@ -24,7 +25,20 @@ export class RunRegistrar {
       throw duplicateRuns(options.name);
     }
     this.runs.set(options.name, undefined);
-    const runs = await Runs.open(options, this.brokerOf(options.broker), this.services);
+    const where = `registerRuns() of ${JSON.stringify(options.name)}`;
+    const runs = await Runs.open(options, this.brokerOf(options.broker), this.services, where);
+    this.runs.set(options.name, runs);
+    return runs;
+  }
+
+  /**
+   * Opens the runs of routes whose handlers are their producers.
+   * @param routes the names of the routes
+   */
+  async openOfRoutes(behavior: RunBehavior | undefined, routes: readonly string[]): Promise<Runs> {
+    const options = { ...behavior, name: ROUTE_RUNS };
+    const where = `"onDisconnect" of ${routes.join(', ')}`;
+    const runs = await Runs.open(options, this.brokerOf(options.broker), this.services, where);
     this.runs.set(options.name, runs);
     return runs;
   }

@@ -194,6 +194,10 @@ export class StreamingModule
     await this.routes?.resolveHooks(this.moduleRef);
     const { registry } = this.runtime;
     await this.hubs.connect(registry);
+    const producers = this.routes?.producers ?? [];
+    if (producers.length > 0) {
+      this.routes?.useRuns(await this.hubs.runs.openOfRoutes(this.runtime.options.runs, producers));
+    }
     const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
     this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
   }

@@ -9,7 +9,16 @@ import type { StreamRoute } from '../route/route-explorer.js';
 import { formatsOf } from '../route/route-settings.js';
 import { isNotInstalled } from '../util/error-text.js';
 import { itemSchemaOf } from './item-type.js';
-import { LAST_EVENT_ID, NOTHING_NEW, PREFER, refusalsOf, SWITCHING, UPGRADE_REQUIRED } from './stream-answers.js';
+import {
+  JOINING_URL,
+  LAST_EVENT_ID,
+  NOTHING_NEW,
+  PREFER,
+  RUN_OVER,
+  refusalsOf,
+  SWITCHING,
+  UPGRADE_REQUIRED,
+} from './stream-answers.js';
 import { streamContent } from './stream-content.js';
 import { DECORATORS } from './swagger.js';
 
@@ -107,11 +116,16 @@ class StreamDescription {
     const polled =
       this.http && Reflect.getMetadata(RETURN_TYPE, controller.prototype as object, key) === HubSubscription;
     const negotiated = this.http && this.negotiated;
-    this.writeOnce(...(polled ? [NOTHING_NEW] : []), ...refusalsOf({ negotiated, limits }));
+    const ofRun = this.http && this.producesRuns;
+    this.writeOnce(
+      ...(polled ? [NOTHING_NEW] : []),
+      ...(ofRun ? [RUN_OVER] : []),
+      ...refusalsOf({ negotiated, limits }),
+    );
     if (polled) {
       this.header(PREFER);
     }
-    if (mark.parameters.some(({ kind }) => kind === 'last-event-id')) {
+    if (ofRun || mark.parameters.some(({ kind }) => kind === 'last-event-id')) {
       this.header(LAST_EVENT_ID);
     }
   }
@@ -120,6 +134,11 @@ class StreamDescription {
   private get http(): boolean {
     const { protocols } = this.route.mark.options;
     return protocols === undefined || [protocols].flat().includes('http');
+  }
+
+  /** Whether the method is the producer of a run. */
+  private get producesRuns(): boolean {
+    return this.route.mark.options.onDisconnect !== undefined;
   }
 
   /** Writes responses that are not described yet. */
@@ -152,7 +171,10 @@ class StreamDescription {
     const own = this.responsesOf(this.route.handler);
     const description = own[status]?.description || said?.description || byDefault;
     const content = streamContent(this.formats, item?.schema, this.application.openapi || undefined);
-    const described = { ...own, [status]: { ...own[status], description, content } };
+    const headers = this.producesRuns && {
+      headers: { ...JOINING_URL, ...(own[status]?.headers as object | undefined) },
+    };
+    const described = { ...own, [status]: { ...own[status], description, content, ...headers } };
     Reflect.defineMetadata(DECORATORS.API_RESPONSE, described, this.route.handler);
   }
 

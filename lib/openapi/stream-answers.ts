@@ -38,6 +38,19 @@ export const NOTHING_NEW: ApiResponseOptions & { status: number } = {
   },
 };
 
+/** The header of a response with the chunks of a run. */
+export const JOINING_URL = {
+  'Content-Location': {
+    description: 'A URL at which the run can be joined from its start, with the same method',
+    schema: { type: 'string' as const, format: 'uri-reference' },
+  },
+};
+
+export const RUN_OVER: ApiResponseOptions & { status: number } = {
+  status: 204,
+  description: 'There is no run with this `Last-Event-ID`, or it is over, and the client has received all of it',
+};
+
 /** The response of a route that only accepts WebSockets (RFC 6455 §4.2.2). */
 export const SWITCHING: ApiResponseOptions & { status: number } = {
   status: 101,

@@ -2,6 +2,7 @@ import { broker } from '../broker/broker.js';
 import { defineFormat } from '../format/define-format.js';
 import type { StreamFormat } from '../format/format.js';
 import { FORMATS } from '../format/formats.js';
+import { routeRuns, runDisconnect } from '../run/run-checks.js';
 import { CONTENT_CODINGS } from '../transport/compression/encoders.js';
 import {
   type Check,
@@ -135,6 +136,8 @@ const websocket: Check = (value) => (typeof value === 'boolean' ? undefined : we
 const pending: Check = (value) =>
   typeof value === 'number' && value >= 0 ? undefined : 'must be a number of characters';
 
+const ROUTE = { method, protocols, type, onDisconnect: runDisconnect };
+
 const CHECKS = {
   module: keys<StreamingModuleOptions>({
     ...BEHAVIOR,
@@ -142,14 +145,15 @@ const CHECKS = {
     broker,
     openapi,
     websocket,
+    runs: routeRuns,
     refusal: oneOf('retry', 'status'),
     shutdown: keys<NonNullable<StreamingModuleOptions['shutdown']>>({
       grace: (value) => (value === 0 ? undefined : milliseconds(value)),
       retry: duration,
     }),
   }),
-  Stream: keys<StreamOptions>({ ...BEHAVIOR, method, protocols, type }),
-  Sse: keys<StreamOptions & SseOptions>({ ...BEHAVIOR, method, protocols, type, maxPendingDataLength: pending }),
+  Stream: keys<StreamOptions>({ ...BEHAVIOR, ...ROUTE }),
+  Sse: keys<StreamOptions & SseOptions>({ ...BEHAVIOR, ...ROUTE, maxPendingDataLength: pending }),
 };
 
 /**

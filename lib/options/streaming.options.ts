@@ -3,6 +3,7 @@ import type { Broker } from '../broker/broker.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
 import type { StreamFormat } from '../format/format.js';
 import type { StreamFormatName } from '../format/formats.js';
+import type { RunBehavior, RunDisconnect } from '../run/run.options.js';
 import type { ContentCoding } from '../transport/compression/encoders.js';
 import type { FlushPolicy } from '../util/flush-policy.js';
 import type { StreamLabels } from '../util/labels.js';
@@ -147,6 +148,16 @@ export interface StreamOptions extends StreamBehavior {
    * The protocols over which clients can request the route. Default: HTTP; with `forRoot({ websocket })`, also WebSocket if the method is `GET`.
    */
   readonly protocols?: StreamProtocol | readonly StreamProtocol[];
+  /**
+   * Makes the method the producer of a run, which can outlive the request that has started it, and says what becomes of the run when its last client
+   * leaves: see {@link RunDisconnect}. The settings of these runs are the option `runs` of `StreamingModule.forRoot()`.
+   *
+   * The header `Content-Location` of the response is a URL at which the run can be joined, with the same HTTP method. A client that reconnects with
+   * the `Last-Event-ID` of a chunk receives the chunks that follow. Guards run for every request. The method and its interceptors are called once, by the first request.
+   * `@StreamSignal()` is the signal of the run, and `@ConnectedStream()` is not possible. If there is no such run, or it is over and the client
+   * has received all of it, the status is 204. Default: the method is called for every request, and its stream ends with the response.
+   */
+  readonly onDisconnect?: RunDisconnect;
   /** The HTTP method of the route, if no other decorator maps it. Default: `GET`. */
   readonly method?: RequestMethod;
   /**
@@ -179,6 +190,11 @@ export interface StreamingModuleOptions extends StreamBehavior {
    * refuses `itemSchema`: if you use one, set the version.
    */
   readonly openapi?: '3.0' | '3.1' | '3.2' | false;
+  /**
+   * Settings of the runs of routes with the option `onDisconnect`. They have no owner, and so no `limits.perOwner`. The settings of runs with a name are the
+   * options of `StreamingModule.registerRuns()`.
+   */
+  readonly runs?: Omit<RunBehavior, 'onDisconnect'>;
   /** Whether clients can also request streams over WebSocket. The package `ws` must be installed. Default: `false`. */
   readonly websocket?: boolean | WebSocketOptions;
   /**

@@ -15,6 +15,14 @@ export function lastEventIdOf({ headers }: IncomingMessage, requested = ''): str
   return header === undefined ? undefined : textOfHeader(String(header));
 }
 
+/** The parameter of a URL that contains an id, for clients that cannot set headers. */
+export const ID_PARAMETER = 'lastEventId';
+
+/** Returns the id in the URL of a request. */
+export function idInUrl({ url = '' }: IncomingMessage): string | undefined {
+  return new URLSearchParams(/\?([^#]*)/.exec(url)?.[1]).get(ID_PARAMETER) || undefined;
+}
+
 /** Decodes the header again: clients send it as UTF-8 (WHATWG HTML §9.2.4), but Node.js reads headers as Latin-1. */
 function textOfHeader(value: string): string {
   try {

@@ -29,6 +29,13 @@ export function exchangeOn(response: PlatformResponse): PlatformExchange {
     : { raw: response, request: response.req, head: new ExpressHead(response) };
 }
 
+/** Returns the path and the query of a request, as the client has sent them. A middleware may have changed `url`. */
+export function targetOf(request: unknown): string {
+  const { originalUrl, url } = request as { readonly originalUrl?: unknown; readonly url?: unknown };
+  const target = [originalUrl, url].find((each) => typeof each === 'string');
+  return (target as string | undefined) ?? '/';
+}
+
 /** Returns the instance of the HTTP adapter that a response belongs to. */
 export function adapterInstanceOf(response: PlatformResponse): object {
   return isFastify(response) ? response.server : response.app;

@@ -1,5 +1,6 @@
 import type { LiveConnection } from '../connection/live-connection.js';
 import type { PlatformResponse } from '../platform/platform.js';
+import type { Run } from '../run/run.options.js';
 import type { PushSource } from '../source/source.js';
 import { isObservable } from '../source/source-of.js';
 import { StreamError } from '../util/errors.js';
@@ -8,6 +9,7 @@ import { expectSerializer } from './chunk-serializer.js';
 import { interceptable, originalOf } from './interceptable.js';
 import type { StreamParameter, StreamParameterKind } from './route-parameter.js';
 import type { StreamPlan } from './route-plan.js';
+import type { RunRoute } from './run-route.js';
 
 /** Calls the handler with the values that the exchange provides for its parameters. */
 export type Invoke = (exchange: StreamExchange) => unknown;
@@ -22,6 +24,8 @@ export class StreamExchange {
   private admitted: boolean | undefined;
   /** Whether the handler has a parameter with the connection, and so may send chunks itself. */
   private readonly claimed: boolean;
+  /** The run that the handler produces, once that has started. */
+  private producing: Run | undefined;
 
   constructor(
     private readonly plan: StreamPlan,
@@ -32,13 +36,18 @@ export class StreamExchange {
     this.claimed = parameters.some(({ kind }) => kind === 'connection');
   }
 
+  /** Whether the handler is the producer of a run, which this request starts or joins. */
+  get producesRuns(): boolean {
+    return this.plan.runs !== undefined;
+  }
+
   /** Returns the value of a parameter. */
   valueOf(kind: StreamParameterKind): unknown {
     switch (kind) {
       case 'connection':
         return this.connection;
       case 'signal':
-        return this.connection.signal;
+        return (this.producing ?? this.connection).signal;
       case 'last-event-id':
         return this.connection.lastEventId;
     }
@@ -52,7 +61,8 @@ export class StreamExchange {
     }
     try {
       if (this.enter()) {
-        this.receive(invoke(this));
+        const { runs } = this.plan;
+        this.receive(runs ? this.viewOf(runs, invoke) : invoke(this));
       }
     } catch (error) {
       connection.fail(error);
@@ -62,15 +72,13 @@ export class StreamExchange {
 
   /** Calls the handler for the interceptors, which receive its result. Interceptors may call it several times. */
   invoke(invoke: Invoke): unknown {
-    if (this.connection.state !== 'new') {
-      return undefined;
-    }
-    if (!this.enter()) {
+    // A run is produced for all who join it, also when this client has disconnected.
+    if (!this.producing && (this.connection.state !== 'new' || !this.enter())) {
       return undefined;
     }
     const note = (value: unknown): unknown => {
       this.returned = { value };
-      if (this.live) {
+      if (this.live && !this.producing) {
         this.connection.expectChunks();
       }
       const result = interceptable(value);
@@ -94,6 +102,13 @@ export class StreamExchange {
       }
     } catch (error) {
       this.connection.fail(error);
+    }
+  }
+
+  /** Sends the result of the interceptors. That of a run is read by its producer. */
+  follow(result: unknown): void {
+    if (!this.producing) {
+      this.receive(result);
     }
   }
 
@@ -131,6 +146,17 @@ export class StreamExchange {
       }
     }
     return this.admitted;
+  }
+
+  /** Starts or joins a run. A HEAD request does not, and only receives the head. */
+  private viewOf(runs: RunRoute, invoke: Invoke): unknown {
+    const { connection } = this;
+    return connection.transport.hasBody
+      ? runs.view(connection, (run) => {
+          this.producing = run;
+          return invoke(this);
+        })
+      : [];
   }
 
   private deliver(value: unknown): void {

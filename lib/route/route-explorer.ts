@@ -18,6 +18,7 @@ import { HOOK_NAMES } from '../connection/hooks.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
 import { validateOptions } from '../options/options-validation.js';
 import type { StreamHooksLike } from '../options/streaming.options.js';
+import type { Runs } from '../run/runs.js';
 import { StreamError } from '../util/errors.js';
 import { serializeChunks } from './chunk-serializer.js';
 import { instanceFromDI } from './instance-from-di.js';
@@ -151,6 +152,18 @@ export class StreamRoutes {
     return new Map(
       [...all].flatMap(([name, paths]) => (paths.size === 1 ? [[name, ...paths] as [string, string]] : [])),
     );
+  }
+
+  /** The names of the routes whose handlers are producers of runs. */
+  get producers(): readonly string[] {
+    return [...this.plans].flatMap(([{ name }, { producesRuns }]) => (producesRuns ? [name] : []));
+  }
+
+  /** Sets where the runs of the routes are. */
+  useRuns(runs: Runs): void {
+    for (const plan of this.plans.values()) {
+      plan.useRuns(runs);
+    }
   }
 
   /** Resolves the hooks of every route, outermost first. */

@@ -13,9 +13,11 @@ import { sseFormat } from '../format/sse.format.js';
 import { DEFAULTS } from '../options/defaults.js';
 import type { StreamBehavior } from '../options/streaming.options.js';
 import { isEventSource } from '../platform/event-source.js';
-import { lastEventIdOf } from '../platform/last-event-id.js';
+import { idInUrl, lastEventIdOf } from '../platform/last-event-id.js';
 import { exchangeOn, type PlatformResponse } from '../platform/platform.js';
 import { waitOf } from '../platform/prefer.js';
+import type { SettingsOfRun } from '../run/run.options.js';
+import type { Runs } from '../run/runs.js';
 import { type CompressionSettings, negotiateCoding } from '../transport/compression/content-coding.js';
 import { CompressedTransport } from '../transport/compression/transport.js';
 import { Http1Transport } from '../transport/http1.transport.js';
@@ -25,6 +27,7 @@ import type { Transport } from '../transport/transport.js';
 import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { enterAll, jittered, type OverLimit, type StreamLimiter } from './limiter.js';
+import { RunRoute } from './run-route.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
@@ -74,10 +77,14 @@ export interface PlanParts {
   readonly http: boolean;
   /** Accepts upgrades to WebSocket. `undefined` if the route accepts none. */
   readonly websocket: WebSocketPlan | undefined;
+  /** The settings of its runs, if its handler is the producer of a run. */
+  readonly run: SettingsOfRun | undefined;
 }
 
 /** Serves the requests to one route. */
 export class StreamPlan {
+  /** Starts and joins runs, if the handler is the producer of a run. */
+  runs: RunRoute | undefined;
   private settings: StreamSettings;
   /** The settings of streams in a format that decides when chunks are sent. */
   private readonly ofFormat = new Map<StreamFormat, StreamSettings>();
@@ -111,6 +118,17 @@ export class StreamPlan {
       this.ofFormat.set(format, settings);
     }
     return settings;
+  }
+
+  /** Whether the handler is the producer of a run. */
+  get producesRuns(): boolean {
+    return this.parts.run !== undefined;
+  }
+
+  /** Sets where the runs of the route are, if its handler produces runs. */
+  useRuns(runs: Runs): void {
+    const { run } = this.parts;
+    this.runs = run && new RunRoute(runs, this.settings.route, run);
   }
 
   /** Whether there are hooks that may send chunks although the handler sends none. */
@@ -150,7 +168,7 @@ export class StreamPlan {
       head,
       settings: chosen === 'auto' ? this.settings : this.settingsFor(chosen.format),
       chosen: chosen === 'auto' ? undefined : chosen,
-      lastEventId: lastEventIdOf(raw.req),
+      lastEventId: this.lastEventIdOf(raw.req),
       shown: navigates && !this.only,
       reconnects:
         this.parts.refusesWithRetry && chosen !== 'auto' && chosen.format === sseFormat && isEventSource(raw.req),
@@ -220,6 +238,12 @@ export class StreamPlan {
     }
     head.release();
     throw notAcceptable('No encoding', [...compression.encodings, 'identity']);
+  }
+
+  private lastEventIdOf(request: IncomingMessage): string | undefined {
+    const header = lastEventIdOf(request);
+    // A client may open the URL of a run, and reconnect after a chunk of it: the header is newer.
+    return this.parts.run && !header ? idInUrl(request) : header;
   }
 
   private negotiate(request: IncomingMessage, head: ResponseHead): ChosenFormat | 'auto' {

@@ -40,9 +40,10 @@ export function planSettings(context: RouteContext, mark: StreamMark, route: Map
     refuseUseless(options, formats, where);
   }
   refuseShape(options, formats, where);
+  const settings = settingsOf(merged, route.route, formats, services);
   return {
     settings: {
-      ...settingsOf(merged, route.route, formats, services),
+      ...settings,
       heartbeatOfRoute: typeof options.heartbeat === 'number',
       queue: queueOf(application, options),
     },
@@ -58,6 +59,7 @@ export function planSettings(context: RouteContext, mark: StreamMark, route: Map
     browser: merged.browser ?? DEFAULTS.browser,
     refusesWithRetry: (application.refusal ?? DEFAULTS.refusal) === 'retry',
     http,
+    run: runOf(mark, settings.events, where),
     websocket: websocket && new WebSocketPlan(websocket, formats?.[0], route.route, services.logger),
   };
 }
@@ -79,6 +81,29 @@ function settingsOf(
     dropped: new Set<string>(),
     events: eventsOf(merged.events, formats),
   };
+}
+
+/** Returns the settings of the runs of a route, if its handler is the producer of a run. */
+function runOf({ options, parameters }: StreamMark, events: StreamSettings['events'], where: string) {
+  const { onDisconnect } = options;
+  if (onDisconnect === undefined) {
+    return undefined;
+  }
+  for (const { kind } of parameters) {
+    if (kind === 'connection') {
+      throw new StreamError(
+        'invalid-route',
+        `${where} has "onDisconnect", and injects @ConnectedStream(): a run outlives its clients, and has no connection. Return what is to be sent, and inject @StreamSignal()`,
+      );
+    }
+    if (kind === 'last-event-id') {
+      throw new StreamError(
+        'invalid-route',
+        `${where} has "onDisconnect", and injects @LastEventId(): a client that sends one joins its run, and the method is not called. Remove the parameter`,
+      );
+    }
+  }
+  return { onDisconnect, events };
 }
 
 /** Returns a function that chooses the format of a stream by its first chunk, and warns once if a later chunk does not fit in that format. */

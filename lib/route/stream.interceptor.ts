@@ -1,9 +1,10 @@
 import type { CallHandler, ExecutionContext, NestInterceptor } from '@nestjs/common';
 import { type Observable, of } from 'rxjs';
 import { ObservableSource } from '../source/observable.source.js';
-import type { PushSource, SourceSink } from '../source/source.js';
+import { type PushSource, SOURCE, type SourceSink } from '../source/source.js';
 import { onRejection } from '../util/thenable.js';
 import type { StreamExchange } from './exchange.js';
+import { originalOf } from './interceptable.js';
 import { exchangeIn } from './route-handler.js';
 import { markOf } from './route-metadata.js';
 
@@ -29,7 +30,7 @@ class InterceptedSource implements PushSource {
         sink.error(error);
       },
       complete: () => this.complete(sink),
-      detach: () => sink.detach(),
+      detach: (next) => sink.detach(next),
     });
   }
 
@@ -92,8 +93,8 @@ class InterceptedSource implements PushSource {
     } else {
       const { held } = this;
       this.held = undefined;
-      sink.detach();
-      this.exchange.receive(held?.value);
+      sink.detach(originalOf(held?.value));
+      this.exchange.follow(held?.value);
     }
   }
 }
@@ -114,8 +115,13 @@ class StreamingInterceptor implements NestInterceptor {
   }
 
   private async serve(exchange: StreamExchange, next: CallHandler): Promise<Observable<unknown>> {
-    exchange.read(new InterceptedSource(next.handle(), exchange));
-    await exchange.connection.opened();
+    if (exchange.producesRuns) {
+      // The interceptors are called in the producer, as the handler is: those who join receive what they make of its result.
+      await exchange.run(() => ({ [SOURCE]: () => new InterceptedSource(next.handle(), exchange) }));
+    } else {
+      exchange.read(new InterceptedSource(next.handle(), exchange));
+      await exchange.connection.opened();
+    }
     return of(undefined);
   }
 }

@@ -22,6 +22,8 @@ export interface LocalRunParts {
   readonly position: BrokerPosition;
   readonly broker: Broker & BrokerRuns;
   readonly settings: RunSettings;
+  /** What the run is called in messages, after "The run". */
+  readonly name: string;
   readonly services: RunServices;
   /** Called once, when the run is over, and its end is in the log if that is possible. */
   onOver(run: LocalRun): void;
@@ -48,7 +50,7 @@ export class LocalRun implements RunLogListener {
     this.producer = new RunProducer({
       id: begin.id,
       gatherer: this.gatherer,
-      limits: settings.limits,
+      settings,
       viewers: () => this.audience.size,
       onEnd: (outcome) => void this.finish(outcome),
       onLate: (error) => services.warn(`The run ${this.name} had ended, and then failed`, error),
@@ -109,7 +111,7 @@ export class LocalRun implements RunLogListener {
   }
 
   private get name(): string {
-    return `${JSON.stringify(this.parts.begin.id)} of ${JSON.stringify(this.parts.settings.name)}`;
+    return this.parts.name;
   }
 
   private async finish(outcome: Outcome): Promise<void> {

@@ -4,9 +4,10 @@ import type { BrokerRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { LocalRun } from './local-run.js';
-import type { Run, RunInfo, RunSettings, RunStopReason } from './run.options.js';
+import type { Run, RunInfo, RunSettings, RunStopReason, SettingsOfRun } from './run.options.js';
 import type { RunLog } from './run-log.js';
 import type { RunLogs } from './run-logs.js';
+import type { RunNaming } from './run-naming.js';
 import type { RunNode } from './run-node.js';
 import type { OwnerEntry, RunOwners } from './run-owners.js';
 import { controlEntry, type RunBegin } from './run-record.js';
@@ -24,6 +25,21 @@ interface LocalRunsParts {
   readonly logs: RunLogs;
   readonly node: RunNode;
   readonly owners: RunOwners;
+  readonly naming: RunNaming;
+}
+
+/** What is specific to one run. */
+interface RunTerms {
+  readonly owner?: string | undefined;
+  /** Settings in place of those of all runs. */
+  readonly settings?: SettingsOfRun | undefined;
+}
+
+/** A run before its log is created, which another process may do first. */
+interface Candidate extends Pick<RunTerms, 'settings'> {
+  readonly log: RunLog;
+  readonly begin: RunBegin;
+  readonly produce: (run: Run) => unknown;
 }
 
 /** The runs whose producers are in this process. */
@@ -67,7 +83,8 @@ export class LocalRuns {
    * @returns whether no other call was faster
    * @throws {StreamError} `run-limit`, or `run-stopped` if the application is closing
    */
-  async create(log: RunLog, id: string, produce: (run: Run) => unknown, owner: string | undefined): Promise<boolean> {
+  async create(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
+    const { owner, settings } = terms;
     this.requireRoom(log);
     const { owners, node } = this.parts;
     const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
@@ -78,7 +95,7 @@ export class LocalRuns {
       await node.ready();
       await owners.enter(owner, placeOf(log, begin));
       entered = true;
-      run = await this.elect(log, begin, produce);
+      run = await this.elect({ log, begin, produce, settings });
     } finally {
       this.electing.delete(begin.nonce);
       if (entered && !run) {
@@ -114,13 +131,14 @@ export class LocalRuns {
   }
 
   /** Writes the first record, and starts the run if no other process was faster. */
-  private async elect(log: RunLog, begin: RunBegin, produce: (run: Run) => unknown): Promise<LocalRun | undefined> {
+  private async elect(candidate: Candidate): Promise<LocalRun | undefined> {
+    const { log, begin } = candidate;
     // The log may say that the run was stopped before it was started.
     const early = log.state.begin ? undefined : log.state.stops;
     const wasStopped = early?.some(({ owner }) => owner === undefined || owner === begin.owner);
     const position = await this.write(log, begin);
     const reason = wasStopped ? 'stopped' : this.draining ? 'shutdown' : undefined;
-    return position && this.begin(log, begin, position, produce, reason);
+    return position && this.begin(candidate, position, reason);
   }
 
   private async write(log: RunLog, begin: RunBegin): Promise<BrokerPosition | undefined> {
@@ -140,14 +158,10 @@ export class LocalRuns {
   }
 
   /** @param stopped why it is stopped before it produces anything */
-  private begin(
-    log: RunLog,
-    begin: RunBegin,
-    position: BrokerPosition,
-    produce: (run: Run) => unknown,
-    stopped: RunStopReason | undefined,
-  ): LocalRun {
-    const { broker, settings, services, logs, node } = this.parts;
+  private begin(candidate: Candidate, position: BrokerPosition, stopped: RunStopReason | undefined): LocalRun {
+    const { log, begin, produce } = candidate;
+    const { broker, services, logs, node, naming } = this.parts;
+    const settings = { ...this.parts.settings, ...candidate.settings };
     log.created(position, begin);
     const run = new LocalRun({
       begin,
@@ -155,6 +169,7 @@ export class LocalRuns {
       position,
       broker,
       settings,
+      name: naming.textOf(begin.id),
       services,
       onOver: (ended) => this.onOver(ended),
       isClosed: () => this.closed,

@@ -34,7 +34,19 @@ const BEHAVIOR = {
   broker,
 };
 
-export const runBehavior: Check = keys<RunBehavior>(BEHAVIOR);
+const behavior = keys<RunBehavior>(BEHAVIOR);
+
+/** The option `runs` of the application, for routes that set `onDisconnect` themselves, and whose runs have no owner. */
+export const routeRuns: Check = (value) => {
+  const problem = behavior(value);
+  const { onDisconnect, limits } = (problem ? {} : value) as RunBehavior;
+  if (onDisconnect !== undefined) {
+    return '"onDisconnect" is an option of a route: @Stream({ onDisconnect })';
+  }
+  return limits?.perOwner === undefined
+    ? problem
+    : '"limits.perOwner" has no effect, since the runs of routes have no owner: use "limits.perClient" of the route';
+};
 
 const RUNS = keys<RunsOptions>({
   name: (value) =>

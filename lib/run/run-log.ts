@@ -2,7 +2,7 @@ import type { Broker, BrokerListener, BrokerPosition, BrokerRecord, BrokerTail }
 import type { BrokerRuns } from '../broker/broker-runs.js';
 import type { HubResetReason } from '../event/hub-event.js';
 import { LogEvent } from '../hub/log-event.js';
-import { idOf, positionOf, tagOf } from '../hub/position.js';
+import { idOf, positionOf } from '../hub/position.js';
 import { deferred } from '../util/thenable.js';
 import {
   controlIn,
@@ -62,7 +62,6 @@ export class RunLog {
   readonly listeners = new Set<RunLogListener>();
   /** The error itself with which the run has failed, if that was in this process. */
   cause: { readonly error: unknown } | undefined;
-  private readonly tag: string;
   private tail: BrokerTail | undefined;
   private syncing: Promise<void> | undefined;
   private retry: NodeJS.Timeout | undefined;
@@ -72,12 +71,12 @@ export class RunLog {
   private constructor(
     readonly name: string,
     private readonly broker: Broker & BrokerRuns,
-  ) {
-    this.tag = tagOf(name);
-  }
+    private readonly tag: string,
+  ) {}
 
-  static async open(name: string, broker: Broker & BrokerRuns): Promise<RunLog> {
-    const log = new RunLog(name, broker);
+  /** @param tag the first part of the ids of its chunks */
+  static async open(name: string, broker: Broker & BrokerRuns, tag: string): Promise<RunLog> {
+    const log = new RunLog(name, broker, tag);
     const tail = await broker.tail(name, log.onTail);
     log.tail = tail;
     try {

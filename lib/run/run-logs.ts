@@ -15,7 +15,11 @@ interface OpenLog {
 export class RunLogs {
   private readonly open = new Map<string, OpenLog>();
 
-  constructor(private readonly broker: Broker & BrokerRuns) {}
+  /** @param tagOf returns the first part of the ids of the chunks in a log */
+  constructor(
+    private readonly broker: Broker & BrokerRuns,
+    private readonly tagOf: (log: string) => string,
+  ) {}
 
   /** Opens a log, unless it is open. Each call has to be followed by {@link release}, unless it rejects. */
   async acquire(name: string): Promise<RunLog> {
@@ -59,7 +63,7 @@ export class RunLogs {
   }
 
   private add(name: string): OpenLog {
-    const entry: OpenLog = { log: RunLog.open(name, this.broker), uses: 0, timer: undefined };
+    const entry: OpenLog = { log: RunLog.open(name, this.broker, this.tagOf(name)), uses: 0, timer: undefined };
     this.open.set(name, entry);
     return entry;
   }

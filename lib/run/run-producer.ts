@@ -1,5 +1,5 @@
-import type { BrokerEntry } from '../broker/broker.js';
-import { eventIn } from '../event/event.js';
+import { AsyncResource } from 'node:async_hooks';
+import { eventIn, type StreamEvent } from '../event/event.js';
 import { entryOf } from '../hub/entry.js';
 import { isFlushMark } from '../source/flush.js';
 import { type PullSource, type PushSource, SOURCE } from '../source/source.js';
@@ -7,7 +7,7 @@ import { sourceOf } from '../source/source-of.js';
 import { StreamCloseError, StreamError } from '../util/errors.js';
 import { demandStep, type Step } from '../util/iteration.js';
 import { isThenable, markHandled, onRejection } from '../util/thenable.js';
-import type { Run, RunStopReason } from './run.options.js';
+import type { Run, RunSettings, RunStopReason } from './run.options.js';
 import { abortReason } from './run-errors.js';
 import { type RunGatherer, sizeOf } from './run-gatherer.js';
 
@@ -21,7 +21,7 @@ export type Outcome =
 export interface ProducerParts {
   readonly id: string;
   readonly gatherer: RunGatherer;
-  readonly limits: { readonly items: number; readonly bytes: number };
+  readonly settings: Pick<RunSettings, 'limits' | 'events'>;
   /** The number of viewers in all processes. */
   viewers(): number;
   /** Called once, when nothing more is produced. */
@@ -33,6 +33,8 @@ export interface ProducerParts {
 /** Calls the producer of a run, and passes on what it produces, at the pace of the log. */
 export class RunProducer implements Run {
   private readonly controller = new AbortController();
+  /** The async context in which the run was started. Its signal is aborted in it, and its source stopped. */
+  private readonly scope = new AsyncResource('Run');
   private source: PullSource | PushSource | undefined;
   private ended = false;
 
@@ -52,25 +54,9 @@ export class RunProducer implements Run {
 
   /** Starts to produce. Never rejects. */
   async run(produce: (run: Run) => unknown): Promise<void> {
-    if (this.ended) {
-      // It was stopped before it could start.
-      return;
-    }
-    try {
-      const produced = await produce(this);
-      if (this.ended) {
-        this.release(sourceOfRun(produced));
-        return;
-      }
-      const source = sourceOfRun(produced);
-      this.source = source;
-      if (source.kind === 'push') {
-        this.listen(source);
-      } else {
-        await this.pump(source);
-      }
-    } catch (error) {
-      this.fail(error);
+    // It may have been stopped before it could start.
+    if (!this.ended) {
+      await this.read(() => produce(this));
     }
   }
 
@@ -84,6 +70,24 @@ export class RunProducer implements Run {
     if (!this.ended) {
       this.ended = true;
       this.halt(new StreamCloseError('error', error.message, { cause: error }));
+    }
+  }
+
+  private async read(produce: () => unknown): Promise<void> {
+    try {
+      const source = sourceOfRun(await produce());
+      if (this.ended) {
+        this.release(source);
+        return;
+      }
+      this.source = source;
+      if (source.kind === 'push') {
+        this.listen(source);
+      } else {
+        await this.pump(source);
+      }
+    } catch (error) {
+      this.fail(error);
     }
   }
 
@@ -118,24 +122,24 @@ export class RunProducer implements Run {
         this.source = undefined;
         this.end({ status: 'completed' });
       },
-      detach: () => this.end({ status: 'completed' }),
+      detach: (next) => {
+        this.source = undefined;
+        void this.read(() => next);
+      },
     });
   }
 
   /** Takes a chunk of a source that cannot be paced. What waits is limited by the size of the run. */
   private receive(chunk: unknown): void {
     if (isThenable(chunk)) {
-      throw new StreamError(
-        'invalid-source',
-        'An Observable of a run emits chunks, not promises of chunks: use concatMap() before it',
-      );
+      throw promiseOfPush();
     }
     void this.take(chunk);
   }
 
-  /** Adds a chunk to the log. Returns a promise if the next one has to wait. */
+  /** Adds a chunk to the log. Of an event, its data and its type are kept: its id is that of the run. Returns a promise if the next one has to wait. */
   private take(chunk: unknown): Promise<void> | undefined {
-    const { gatherer, limits } = this.parts;
+    const { gatherer, settings } = this.parts;
     if (this.ended) {
       markHandled(chunk);
       return undefined;
@@ -144,8 +148,18 @@ export class RunProducer implements Run {
       gatherer.flush();
       return undefined;
     }
-    const entry = entryOfChunk(chunk);
+    const event = eventIn(chunk, settings.events);
+    if (event && isThenable(event.data)) {
+      return this.takeLater(event, event.data);
+    }
+    const data = event ? event.data : chunk;
+    if (data === undefined && (event || settings.events === 'shape')) {
+      // Only a comment or a `retry`, which belong to one response, or the value of a `Subject<void>`.
+      return undefined;
+    }
+    const entry = entryOf(data, { type: event?.type });
     const { items, bytes } = gatherer.total;
+    const { limits } = settings;
     if (items + 1 > limits.items || bytes + sizeOf(entry) > limits.bytes) {
       throw new StreamError(
         'too-large',
@@ -154,6 +168,15 @@ export class RunProducer implements Run {
       );
     }
     return gatherer.add(entry);
+  }
+
+  /** Takes an event whose data is a promise. */
+  private takeLater(event: StreamEvent, data: PromiseLike<unknown>): Promise<void> {
+    if (this.source?.kind === 'push') {
+      markHandled(data);
+      throw promiseOfPush();
+    }
+    return Promise.resolve(data).then((value) => this.take({ ...event, data: value }));
   }
 
   private attempt(run: () => void): void {
@@ -195,7 +218,7 @@ export class RunProducer implements Run {
   private halt(reason: StreamCloseError): void {
     const { source } = this;
     this.source = undefined;
-    this.controller.abort(reason);
+    this.scope.runInAsyncScope(() => this.controller.abort(reason));
     if (source) {
       this.release(source);
     }
@@ -203,22 +226,27 @@ export class RunProducer implements Run {
 
   private release(source: PullSource | PushSource): void {
     try {
-      onRejection(source.stop(), (error) => this.parts.onLate(error));
+      onRejection(
+        this.scope.runInAsyncScope(() => source.stop()),
+        (error) => this.parts.onLate(error),
+      );
     } catch (error) {
       this.parts.onLate(error);
     }
   }
 }
 
-/** Returns a chunk as a broker stores it. Of an event, its data and its type are kept: its id is that of the run. */
-function entryOfChunk(chunk: unknown): BrokerEntry {
-  const event = eventIn(chunk, 'explicit');
-  return event ? entryOf(event.data ?? null, { type: event.type }) : entryOf(chunk, {});
+function promiseOfPush(): StreamError {
+  return new StreamError(
+    'invalid-source',
+    'An Observable of a run emits chunks, not promises of chunks: use concatMap() before it',
+  );
 }
 
 /** @throws {StreamError} `invalid-source` */
 function sourceOfRun(produced: unknown): PullSource | PushSource {
-  const shared = typeof produced === 'object' && produced !== null && SOURCE in produced;
+  const shared =
+    typeof produced === 'object' && produced !== null && SOURCE in produced && Symbol.asyncIterator in produced;
   const source = sourceOf(shared ? eventsOf(produced as unknown as AsyncIterable<unknown>) : produced);
   if (source.kind === 'shared' || source.head) {
     throw new StreamError(

@@ -152,7 +152,12 @@ export interface RunSettings {
   readonly limits: Required<RunLimits>;
   readonly lease: number;
   readonly compact: ((chunks: readonly unknown[]) => readonly unknown[]) | undefined;
+  /** Which chunks are events. */
+  readonly events: 'shape' | 'explicit';
 }
+
+/** The settings that may differ for one run. */
+export type SettingsOfRun = Pick<RunSettings, 'onDisconnect' | 'events'>;
 
 /** Returns the options with their defaults. */
 export function completeRunsOptions(options: RunsOptions): RunSettings {
@@ -171,5 +176,6 @@ export function completeRunsOptions(options: RunsOptions): RunSettings {
     },
     lease: lease ?? defaults.lease,
     compact: compact?.bind(options),
+    events: 'explicit',
   };
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { Broker } from '../broker/broker.js';
 import { type BrokerRuns, hasRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
@@ -14,12 +13,14 @@ import {
   type RunStatus,
   type RunStopReason,
   type RunsOptions,
+  type SettingsOfRun,
   type StartOptions,
 } from './run.options.js';
 import { checkCall, checkList, checkProducer } from './run-checks.js';
 import { elsewhereError, errorOfEnd, unknownError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
 import { RunLogs } from './run-logs.js';
+import { namingOf, ROUTE_RUNS, type RunNaming, routeNaming } from './run-naming.js';
 import { RunNode } from './run-node.js';
 import { RunOwners } from './run-owners.js';
 import { type ReaderPlace, RunReader } from './run-reader.js';
@@ -58,7 +59,8 @@ const CLOSE_MS = 2_000;
 export class Runs<T = unknown> {
   /** The name with which the runs were registered. */
   readonly name: string;
-  private readonly prefix: string;
+  private readonly naming: RunNaming;
+  private readonly keep: number;
   private readonly logs: RunLogs;
   private readonly node: RunNode;
   private readonly owners: RunOwners;
@@ -73,11 +75,13 @@ export class Runs<T = unknown> {
   ) {
     const settings = completeRunsOptions(options);
     this.name = options.name;
-    this.prefix = `~runs/${options.name}`;
-    this.logs = new RunLogs(broker);
+    this.keep = settings.keep;
+    const naming = options.name === ROUTE_RUNS ? routeNaming : namingOf(options.name);
+    this.naming = naming;
+    this.logs = new RunLogs(broker, naming.tagOf);
     const warn = services.warn.bind(services);
     this.node = new RunNode(
-      this.prefix,
+      naming.prefix,
       broker,
       settings.lease,
       () => this.here,
@@ -86,9 +90,9 @@ export class Runs<T = unknown> {
     );
     const isAlive = async (node: string): Promise<boolean> =>
       node === this.node.id || (await this.node.sheetOf(node)) !== undefined;
-    this.owners = new RunOwners(this.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
+    this.owners = new RunOwners(naming.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
     const { node, owners, logs } = this;
-    this.local = new LocalRuns({ settings, broker, services, logs, node, owners });
+    this.local = new LocalRuns({ settings, broker, services, logs, node, owners, naming });
     this.watch = new RunWatch(broker, node, settings.keep, (log) => this.local.has(log), warn);
     this.place = {
       compact: settings.compact,
@@ -101,13 +105,14 @@ export class Runs<T = unknown> {
 
   /**
    * @internal
+   * @param where what needs the runs, for the message
    * @throws {StreamError} `invalid-option` if the broker cannot have runs. An error of the broker is passed on
    */
-  static async open(options: RunsOptions, broker: Broker, services: RunServices): Promise<Runs> {
+  static async open(options: RunsOptions, broker: Broker, services: RunServices, where: string): Promise<Runs> {
     if (!hasRuns(broker)) {
       throw new StreamError(
         'invalid-option',
-        `registerRuns() of ${JSON.stringify(options.name)}: ${broker.constructor.name} does not implement BrokerRuns (create, appendAll, expire, drop). Use MemoryBroker or RedisBroker, or implement it`,
+        `${where}: ${broker.constructor.name} does not implement BrokerRuns (create, appendAll, expire, drop). Use MemoryBroker or RedisBroker, or implement it`,
       );
     }
     const runs = new Runs(options, broker, services);
@@ -140,6 +145,14 @@ export class Runs<T = unknown> {
       throw new StreamError('broker-busy', `The run ${JSON.stringify(id)} changes too often: try again`, {
         statusCode: 503,
       });
+    });
+  }
+
+  /** @internal Starts a run with an id that no other run has, and with settings of its own. */
+  async startNew(id: string, produce: (run: Run) => unknown, settings: SettingsOfRun): Promise<RunView<T>> {
+    return this.logs.use(this.logOf(id), async (log) => {
+      await this.local.create(log, id, produce, { settings });
+      return this.viewOf(id, log, 1);
     });
   }
 
@@ -285,7 +298,7 @@ export class Runs<T = unknown> {
     if (log.state.begin && !begin) {
       throw unknownError();
     }
-    return begin && options.ended === 'replay' ? true : this.local.create(log, id, produce, options.owner);
+    return begin && options.ended === 'replay' ? true : this.local.create(log, id, produce, { owner: options.owner });
   }
 
   /** Returns whether the run in progress is to be viewed. */
@@ -307,6 +320,9 @@ export class Runs<T = unknown> {
     }
     if (!over) {
       await this.watch.endIfLost(log);
+    } else if (Date.now() >= over.at + this.keep) {
+      // Listeners are not called when a log expires.
+      await log.sync();
     }
     return log.state.begin;
   }
@@ -395,7 +411,7 @@ export class Runs<T = unknown> {
   }
 
   private logOf(id: string): string {
-    return `${this.prefix}/${createHash('sha256').update(id).digest('hex')}`;
+    return this.naming.logOf(id);
   }
 }
 

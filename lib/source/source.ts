@@ -17,8 +17,11 @@ export interface SourceSink {
   next(chunk: unknown): void;
   error(error: unknown): void;
   complete(): void;
-  /** Ends this source, but not the stream: another one follows. */
-  detach(): void;
+  /**
+   * Ends this source, but not the stream: another one follows.
+   * @param next what follows: what a method may return, after its promise has resolved
+   */
+  detach(next: unknown): void;
 }
 
 /** A source that cannot be paced. Chunks that the client has not read yet wait in the connection's bounded queue. */

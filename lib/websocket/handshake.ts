@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { idInUrl } from '../platform/last-event-id.js';
 
 /** The subprotocol in which every message is a JSON object with the fields of an event. */
 export const EVENTS_PROTOCOL = 'events.v1+json';
@@ -72,10 +73,12 @@ export function protocolOf({ headers }: IncomingMessage): string | undefined {
 }
 
 /** Returns the id after which a client resumes, from its subprotocols or else from its URL: browsers cannot set headers for a WebSocket. */
-export function requestedId({ headers, url = '' }: IncomingMessage): string | undefined {
-  const offered = offeredProtocols(headers['sec-websocket-protocol'])?.find((each) => each.startsWith(ID_PREFIX));
+export function requestedId(request: IncomingMessage): string | undefined {
+  const offered = offeredProtocols(request.headers['sec-websocket-protocol'])?.find((each) =>
+    each.startsWith(ID_PREFIX),
+  );
   const id = offered === undefined ? undefined : decodedId(offered);
-  return id || new URLSearchParams(/\?([^#]*)/.exec(url)?.[1]).get('lastEventId') || undefined;
+  return id || idInUrl(request);
 }
 
 function decodedId(protocol: string): string | undefined {

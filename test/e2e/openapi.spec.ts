@@ -465,6 +465,31 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
     expect(responses['204']).toEqual({ description: 'Nothing new' });
   });
 
+  it('describes how to join the runs of a route with onDisconnect', async () => {
+    @Controller()
+    class Answers {
+      @Post('answers')
+      @HttpCode(200)
+      @Stream({ format: 'ndjson', onDisconnect: 'detach' })
+      answer() {
+        return [];
+      }
+    }
+    const { parameters, responses } = operation(await documentOf({ controllers: [Answers] }), '/answers', 'post');
+
+    expect(parameters).toMatchObject([{ name: 'Last-Event-ID', in: 'header', required: false }]);
+    expect(Object.keys(responses)).toEqual(['200', '204', '503']);
+    expect(responses['200']?.headers).toEqual({
+      'Content-Location': {
+        description: 'A URL at which the run can be joined from its start, with the same method',
+        schema: { type: 'string', format: 'uri-reference' },
+      },
+    });
+    expect(responses['204']).toEqual({
+      description: 'There is no run with this `Last-Event-ID`, or it is over, and the client has received all of it',
+    });
+  });
+
   it('describes the responses over HTTP of a stream for WebSockets only', async () => {
     @Controller('sockets')
     class Sockets {
