@@ -72,6 +72,8 @@ export class Store {
     for (const [id, fields] of entries.slice(0, -count)) {
       rewound.xadd(streamOf(log), id, ...fields);
     }
+    // What brokers append until the restart would have the ids of the records that are removed.
+    rewound.call('CLIENT', 'PAUSE', '60000', 'WRITE');
     await rewound.exec();
     await admin.save();
     admin.disconnect();
