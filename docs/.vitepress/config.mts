@@ -41,6 +41,7 @@ export default defineConfig({
           text: 'Tasks',
           items: [
             page('Stream LLM tokens', 'llm-tokens'),
+            page('Build a chat for AI clients', 'ai-chat'),
             page('Show a live board', 'live-board'),
             page('Export rows', 'exports'),
             page('Log in with a JWT', 'jwt'),
@@ -69,6 +70,10 @@ export default defineConfig({
             page('Share hubs with Redis', 'redis'),
             page('Write a broker', 'brokers'),
           ],
+        },
+        {
+          text: 'Runs',
+          items: [page('Keep an answer going', 'runs')],
         },
         {
           text: 'In production',

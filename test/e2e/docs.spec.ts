@@ -17,8 +17,8 @@ import { type Block, blocks } from '../support/documentation.js';
 import { RedisServer } from '../support/redis-server.js';
 import { describeWith, itWith, toolPath } from '../support/tools.js';
 
-/** The id of an event of a hub. Its middle is a new random value at every start. */
-const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10}|\d{19})(\.[0-9a-z]+)/g;
+/** The id of an event of a hub, or of a chunk of a run. Its middle is a new random value at every start. */
+const ID = /(?<![\w-])([\w-]{4}\.)([0-9a-f]{10}|[0-9a-f]{16}|\d{19})(\.[0-9a-z]+)/g;
 
 /** The options that let curl behave as in a terminal: otherwise it shows its progress. */
 const CURL = 'curl() { command curl --silent --show-error "$@"; }';
@@ -54,9 +54,13 @@ function expectOutput(actual: string, expected: string): void {
   }
 }
 
+/** The middle of the ids that the commands of an example have printed so far. */
+interface KnownIds {
+  epoch?: string;
+}
+
 /** Compares a block with the output of its commands, or else with the output of the client before it, and with the log of the application. */
-async function compare(text: string, example: RunningBlock, client: readonly string[]): Promise<void> {
-  let epoch: string | undefined;
+async function compare(text: string, example: RunningBlock, client: readonly string[], ids: KnownIds): Promise<void> {
   const [session = '', log] = text.split(/^# log\n/m);
   const steps = session.split(/^(?=\$ |# restart$)/m);
   if (!/^(\$ |# restart$)/m.test(session)) {
@@ -69,10 +73,10 @@ async function compare(text: string, example: RunningBlock, client: readonly str
       await example.restart();
       continue;
     }
-    const command = epoch === undefined ? line : line.replaceAll(ID, `$1${epoch}$3`);
+    const command = ids.epoch === undefined ? line : line.replaceAll(ID, `$1${ids.epoch}$3`);
     const actual = await shell(command.slice('$ '.length).replaceAll('localhost:3000', `127.0.0.1:${example.port}`));
     expectOutput(actual, output.join('\n'));
-    epoch = [...actual.matchAll(ID)][0]?.[2] ?? epoch;
+    ids.epoch = [...actual.matchAll(ID)][0]?.[2] ?? ids.epoch;
   }
   if (log !== undefined) {
     expectOutput((await example.printed.count(log.trimEnd().split('\n').length)).join('\n'), log);
@@ -90,7 +94,10 @@ const sessions = blocks.flatMap((block, at) => {
   const adjacent = own.findIndex(({ language, role }) => !(language === 'text' || role === 'client'));
   const steps = own.filter(
     ({ language, role, text }, index) =>
-      adjacent < 0 || index < adjacent || role === 'client' || (language === 'text' && /^(\$|# restart$)/m.test(text)),
+      adjacent < 0 ||
+      index < adjacent ||
+      role === 'client' ||
+      (language === 'text' && (/^(\$|# restart$)/m.test(text) || own[index - 1]?.role === 'client')),
   );
   return [{ name: `${block.file}:${block.line}`, block, steps }];
 });
@@ -140,13 +147,14 @@ describe.each(PLATFORMS)('%s: an example prints what the documentation shows', (
       expect(steps.length).toBeGreaterThan(0);
       const example = await start(block, platform);
       try {
+        const ids: KnownIds = {};
         let client: string[] = [];
         for (const step of steps) {
           if (step.role === 'client') {
             client = [];
             await evaluate(step, (line) => client.push(line), {}, example.port);
           } else {
-            await compare(step.text, example, client);
+            await compare(step.text, example, client, ids);
           }
         }
       } finally {

@@ -41,6 +41,7 @@ export const FILES = ['README.md', SKILL, ...readdirSync(join(ROOT, 'docs')).map
 /** The entry points of the package. */
 export const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
+  'nestjs-streaming/ai': 'lib/ai/index',
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',

@@ -12,6 +12,7 @@ import.meta.jest.setTimeout(60_000);
 
 const BOARD = 'docs/live-board.md';
 const CHAT = 'docs/llm-tokens.md';
+const RUNS = 'docs/runs.md';
 
 /** The code with which an application of each framework shows the board of the guide. */
 const ENTRIES = {
@@ -105,5 +106,39 @@ describe.each(PLATFORMS)('%s: the pages of the guides, in Chromium', (platform) 
     await page.locator('#stop').click();
     await page.getByText('(cancelled)').waitFor();
     expect(await app.printed.count(1)).toEqual(['the model was stopped']);
+  });
+
+  itWith('chromium')('the page of runs goes on after a reload and in a second tab, and one stops both', async () => {
+    app = await start(blockNamed(RUNS, 'src/app.module.ts'), platform);
+    const page = await open(blockNamed(RUNS, 'public/index.html').text);
+    await page.locator('#ask [name=question]').fill(`first ${'la '.repeat(10_000)}`);
+    await page.locator('#ask button').click();
+    await page.getByText('You have asked: first la').waitFor();
+    await page.reload();
+    await page.getByText('You have asked: first la').waitFor();
+
+    // sessionStorage belongs to a tab. A duplicate of a tab has a copy.
+    const id = await page.evaluate<string>("sessionStorage.getItem('answer')");
+    const other = await page.context().newPage();
+    await other.addInitScript(`sessionStorage.setItem('answer', ${JSON.stringify(id)})`);
+    await other.route('**/', (route) =>
+      route.fulfill({ contentType: 'text/html', body: blockNamed(RUNS, 'public/index.html').text }),
+    );
+    await other.goto(page.url());
+    await other.getByText('You have asked: first la').waitFor();
+    await other.locator('#stop').click();
+
+    await Promise.all([page, other].map((each) => each.getByText('The run was stopped').waitFor()));
+    expect(await page.locator('#answer').textContent()).toBe(await other.locator('#answer').textContent());
+    expect(await app.printed.count(1)).toEqual(['the model was stopped']);
+  });
+
+  itWith('chromium')('the page of runs shows a complete answer, and its EventSource does not reconnect', async () => {
+    app = await start(blockNamed(RUNS, 'src/app.module.ts'), platform);
+    const page = await open(blockNamed(RUNS, 'public/index.html').text);
+    await page.locator('#ask button').click();
+    await page.getByText('You have asked: What is a run?').waitFor();
+    await page.locator('#stop').waitFor({ state: 'hidden' });
+    expect(await page.locator('#status').textContent()).toBe('');
   });
 });
