@@ -1,32 +1,57 @@
-import { Body, Controller, Get, HttpCode, Post, Query } from '@nestjs/common';
-import { ConnectedStream, Stream, type StreamConnection, type StreamOptions, UseStreamHooks } from 'nestjs-streaming';
-import { WHOLE_OR_FAILED } from '../whole-or-failed.js';
+import { Body, Controller, Delete, Get, Header, HttpCode, Param, Post, UseFilters } from '@nestjs/common';
+import { Stream } from 'nestjs-streaming';
+import { TextErrorFilter, uiMessages } from 'nestjs-streaming/ai';
+import { Answers } from './answers.js';
+import { ChatHistory } from './chat-history.js';
+import { ChatIdPipe, type ChatMessage, type Question, QuestionPipe } from './chat-message.js';
 import { ChatModel } from './chat-model.js';
-import { PromptPipe } from './prompt.pipe.js';
 
-/** The client chooses the format. curl accepts every type, and receives text. */
-const TOKENS: StreamOptions = { format: ['text', 'ndjson', 'sse'], type: String };
+/** A chat as a page loads it. */
+interface Chat {
+  /** The messages that are complete. */
+  readonly messages: readonly ChatMessage[];
+  /** Whether the answer to the last one is in progress. */
+  readonly running: boolean;
+  readonly model: string;
+}
 
+/**
+ * A chat for `useChat` of the AI SDK: `new DefaultChatTransport({ api: '/chat' })`. An answer goes on while its page is reloaded, and each page that has the
+ * chat open shows it. The page of the sample reads the same chunks over WebSocket.
+ */
 @Controller('chat')
-@UseStreamHooks(WHOLE_OR_FAILED)
+@UseFilters(TextErrorFilter)
 export class ChatController {
-  constructor(private readonly model: ChatModel) {}
-
-  @Get()
-  @Stream(TOKENS)
-  get(@ConnectedStream() stream: StreamConnection<string>, @Query('prompt', PromptPipe) prompt: string) {
-    return this.answer(stream, prompt);
-  }
+  constructor(
+    private readonly answers: Answers,
+    private readonly history: ChatHistory,
+    private readonly model: ChatModel,
+  ) {}
 
   @Post()
-  @HttpCode(200)
-  @Stream(TOKENS)
-  post(@ConnectedStream() stream: StreamConnection<string>, @Body('prompt', PromptPipe) prompt: string) {
-    return this.answer(stream, prompt);
+  @Stream({ format: uiMessages })
+  ask(@Body(QuestionPipe) question: Question) {
+    return this.answers.start(question);
   }
 
-  private answer(stream: StreamConnection<string>, prompt: string): AsyncIterable<string> {
-    stream.header('X-Chat-Model', this.model.name);
-    return this.model.answer(prompt, stream.signal);
+  /** What `useChat({ resume: true })` asks for after a reload. Without an answer in progress, the status is 204. */
+  @Get(':id/stream')
+  @Stream({ format: uiMessages })
+  resume(@Param('id', ChatIdPipe) chat: string) {
+    return this.answers.join(chat);
+  }
+
+  /** Stops the answer for all pages, whichever process writes it. */
+  @Delete(':id/stream')
+  @HttpCode(204)
+  async stop(@Param('id', ChatIdPipe) chat: string): Promise<void> {
+    await this.answers.stop(chat);
+  }
+
+  @Get(':id')
+  @Header('Cache-Control', 'no-store')
+  async load(@Param('id', ChatIdPipe) chat: string): Promise<Chat> {
+    const running = await this.answers.isRunning(chat);
+    return { messages: this.history.of(chat), running, model: this.model.name };
   }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { abortable } from 'nestjs-streaming';
-import { ChatModel } from './chat-model.js';
+import { ChatModel, type Turn } from './chat-model.js';
 import { NgramModel } from './ngram-model.js';
 import { asText } from './tokenizer.js';
 
@@ -20,9 +20,10 @@ export class EmbeddedModel extends ChatModel {
     return new EmbeddedModel(NgramModel.train(readFileSync(CORPUS, 'utf8')));
   }
 
-  /** The model does not accept a signal: `abortable()` ends the wait for its next token when the client disconnects. */
-  answer(prompt: string, signal: AbortSignal): AsyncIterable<string> {
-    return abortable(this.tokens(prompt), signal);
+  /** The model does not accept a signal: `abortable()` ends the wait for its next token when the answer is stopped. */
+  answer(conversation: readonly Turn[], signal: AbortSignal): AsyncIterable<string> {
+    const question = conversation.findLast(({ role }) => role === 'user');
+    return abortable(this.tokens(question?.content ?? ''), signal);
   }
 
   private async *tokens(prompt: string): AsyncGenerator<string> {

@@ -1,6 +1,6 @@
 import { BadGatewayException, Logger } from '@nestjs/common';
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { ChatModel } from './chat-model.js';
+import { ChatModel, type Turn } from './chat-model.js';
 
 export interface OpenAiSettings {
   /** Up to and including the version: `https://api.openai.com/v1`. */
@@ -27,8 +27,8 @@ export class OpenAiModel extends ChatModel {
   }
 
   /** The signal cancels the request, so the other server stops computing tokens. */
-  async *answer(prompt: string, signal: AbortSignal): AsyncGenerator<string> {
-    const body = await this.request(prompt, signal);
+  async *answer(conversation: readonly Turn[], signal: AbortSignal): AsyncGenerator<string> {
+    const body = await this.request(conversation, signal);
     const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
     for await (const { data } of events) {
       if (data === '[DONE]') {
@@ -46,7 +46,10 @@ export class OpenAiModel extends ChatModel {
     throw new Error('The chat server ended its answer without [DONE]');
   }
 
-  private async request(prompt: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
+  private async request(
+    conversation: readonly Turn[],
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array<ArrayBuffer>>> {
     const { baseUrl, apiKey, model } = this.settings;
     const response = await fetch(`${baseUrl.replace(/\/+$/, '')}/chat/completions`, {
       method: 'POST',
@@ -55,7 +58,7 @@ export class OpenAiModel extends ChatModel {
         Accept: 'text/event-stream',
         ...(apiKey ? { Authorization: `Bearer ${apiKey}` } : {}),
       },
-      body: JSON.stringify({ model, stream: true, messages: [{ role: 'user', content: prompt }] }),
+      body: JSON.stringify({ model, stream: true, messages: conversation }),
       signal,
     }).catch((error: unknown) => {
       signal.throwIfAborted();

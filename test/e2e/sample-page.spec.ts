@@ -187,14 +187,15 @@ describe('the page of the sample', () => {
     async () => {
       await page.getByRole('button', { name: 'Ask' }).click();
       await says('chat', /^Ended well: \d+ tokens in /);
-      expect(await page.locator('#chat-answer').textContent()).toMatch(/backpressure/i);
+      expect(await page.locator('#chat-answer .question').textContent()).toBe('What is backpressure?');
+      expect(await page.locator('#chat-answer .reply').textContent()).toMatch(/backpressure/i);
 
       await page.getByRole('button', { name: 'Ask' }).click();
-      await page.locator('#chat-answer', { hasText: /\w/ }).waitFor();
+      await page.locator('#chat-answer .reply', { hasText: /\w/ }).nth(1).waitFor();
       await page.locator('#chat-stop').click();
 
       await says('chat', /^Stopped by you$/);
-      await page.locator('#log td.cut', { hasText: '200 unfinished' }).waitFor();
+      await page.locator('#log td', { hasText: 'DELETE /chat/' }).waitFor();
     },
     TEST_MS,
   );
@@ -610,12 +611,14 @@ describe('the page of the sample', () => {
       const other = await page.context().newPage();
       await other.goto(sample.url('/'));
       await shownWith('°C in the garden', other);
-      await says('chat', /^Ask something$/, other);
+      // Both windows show one chat. Only the window with the demo asks.
+      await says('chat', /^Answering: /, other);
+      await says('export', /^Not started$/, other);
 
       await page.getByRole('switch', { name: 'Demo' }).click();
 
       await says('export', /^Paused with the demo, after /);
-      await other.locator('#chat-answer', { hasText: /\w/ }).waitFor();
+      await other.locator('#export-speed', { hasText: /kB\/s/ }).waitFor();
       await other.close();
     },
     TEST_MS,

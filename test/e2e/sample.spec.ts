@@ -4,7 +4,6 @@ import { type IncomingMessage, request } from 'node:http';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { WebSocket } from 'ws';
 import { PLATFORMS } from '../support/app.js';
-import { ChatServer } from '../support/chat-server.js';
 import { NEST_MAJOR } from '../support/nest.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
 import { events, postJson, Reading } from '../support/sample-client.js';
@@ -151,7 +150,16 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     const { paths, components } = (await (await fetch(sample.url('/api-json'))).json()) as OpenAPIObject;
     const shown = await fetch(sample.url('/api'));
 
-    expect(Object.keys(paths).sort()).toEqual(['/board', '/chat', '/export', '/log', '/metrics']);
+    expect(Object.keys(paths).sort()).toEqual([
+      '/board',
+      '/chat',
+      '/chat/{id}',
+      '/chat/{id}/stream',
+      '/export',
+      '/log',
+      '/metrics',
+      '/v1/chat/completions',
+    ]);
     expect(paths['/board']?.get).toMatchObject({
       parameters: [{ name: 'after' }, { name: 'Last-Event-ID', in: 'header' }],
       responses: {
@@ -220,9 +228,6 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     '/export?rate=3',
     '/export?rate=fast',
     '/log?last=few',
-    '/chat',
-    '/chat?prompt=+',
-    '/chat?prompt=a&prompt=b',
     '/board?after=a&after=b',
     '/metrics?after=a&after=b',
   ])('refuses %s with a reason', async (path) => {
@@ -231,30 +236,6 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ message: expect.any(String) });
   });
-
-  it('refuses a question that is too long', async () => {
-    const response = await fetch(sample.url('/chat'), postJson({ prompt: 'x'.repeat(2_001) }));
-
-    expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({ message: 'prompt has at most 2000 characters' });
-  });
-
-  it(
-    'answers with tokens that match the question, in the format of the client',
-    async () => {
-      const response = await fetch(
-        sample.url('/chat'),
-        postJson({ prompt: 'What is backpressure?' }, 'application/jsonl'),
-      );
-
-      expect(response.status).toBe(200);
-      expect(response.headers.get('x-chat-model')).toBe('embedded 4-gram');
-      const tokens = (await response.text()).split('\n').filter((line) => line !== '');
-      expect(tokens.length).toBeGreaterThan(10);
-      expect(tokens.map((token) => JSON.parse(token)).join('')).toMatch(/[Bb]ackpressure/);
-    },
-    TEST_MS,
-  );
 
   it('serves the files of the page, and no other files', async () => {
     const page = await fetch(sample.url('/'));
@@ -273,19 +254,19 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
       const log = curl(sample.url('/log?last=5'));
       const board = curl('-H', 'Accept: application/x-ndjson', sample.url('/board'));
       const file = curl(sample.url('/export?file=LICENSE'));
-      const chat = curl('-d', 'prompt=What is backpressure?', sample.url('/chat'));
-      const sse = curl('-H', 'Accept: text/event-stream', sample.url('/chat?prompt=nginx'));
+      const question = '{"stream":true,"messages":[{"role":"user","content":"What is backpressure?"}]}';
+      const chat = curl('-H', 'Content-Type: application/json', '-d', question, sample.url('/v1/chat/completions'));
 
       await metrics.until(/event: sample\nid: .*\ndata: \{.*\}\n\n/);
       await log.until(/^\{"at":.*\}\n/);
       curl('-H', 'Content-Type: application/json', '-d', '{"name":"curl","text":"Hello"}', sample.url('/board'));
       await board.until(/\{"name":"curl","text":"Hello","at":\d+\}\n/);
       await chat.until(/[Bb]ackpressure/);
-      await sse.until(/data: .*\n\ndata: /);
       expect(await file.ended()).toBe(0);
       expect(file.output).toBe(await readFile('LICENSE', 'utf8'));
       expect(await chat.ended()).toBe(0);
-      await Promise.all([metrics, log, board, sse].map((program) => program.stop()));
+      expect(chat.output).toMatch(/data: \[DONE\]\n\n$/);
+      await Promise.all([metrics, log, board].map((program) => program.stop()));
     },
     TEST_MS,
   );
@@ -412,80 +393,4 @@ describe.each(PLATFORMS)('%s: stopping the sample', (platform) => {
     },
     TEST_MS,
   );
-});
-
-describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible server', (platform) => {
-  const upstream = new ChatServer();
-  let sample: Sample;
-  let asked = 0;
-
-  beforeAll(async () => {
-    const OPENAI_BASE_URL = await upstream.listen();
-    sample = await startSample({ PLATFORM: platform, OPENAI_BASE_URL, OPENAI_API_KEY: 'secret', OPENAI_MODEL: 'm-1' });
-  }, TEST_MS);
-
-  afterAll(async () => {
-    await sample?.program.stop();
-    await upstream.close();
-  }, TEST_MS);
-
-  async function ask() {
-    const answer = fetch(sample.url('/chat'), postJson({ prompt: 'Hello?' }));
-    const requests = await upstream.requests.count(++asked);
-    const request = requests[asked - 1];
-    if (!request) {
-      throw new Error('There was no request');
-    }
-    return { answer, request };
-  }
-
-  it('forwards the question, and returns the tokens as they arrive', async () => {
-    const { answer, request } = await ask();
-    expect(request).toMatchObject({ path: '/v1/chat/completions', authorization: 'Bearer secret' });
-    expect(request.body).toEqual({ model: 'm-1', stream: true, messages: [{ role: 'user', content: 'Hello?' }] });
-
-    request.response.writeHead(200, { 'Content-Type': 'text/event-stream' });
-    request.response.write(ChatServer.token('Good '));
-    const response = await answer;
-    const reading = new Reading(response);
-    expect(response.headers.get('x-chat-model')).toBe('m-1');
-    expect(await reading.until(/ /)).toBe('Good ');
-    request.response.end(`${ChatServer.token('morning')}data: [DONE]\n\n`);
-
-    expect(await reading.end()).toBe('Good morning');
-  });
-
-  it('cancels its request to the other server when the client disconnects', async () => {
-    const { answer, request } = await ask();
-    request.response.write(ChatServer.token('Once '));
-    const reading = new Reading(await answer);
-    await reading.until(/Once/);
-
-    await reading.leave();
-
-    expect(await upstream.disconnects.count(1)).toEqual(['/v1/chat/completions']);
-  });
-
-  it('responds with a status when the other server refuses', async () => {
-    const { answer, request } = await ask();
-    request.response.writeHead(401).end('no such key');
-
-    const response = await answer;
-
-    expect(response.status).toBe(502);
-    expect(await response.json()).toMatchObject({ message: 'The chat server answered 401' });
-    await sample.program.until(/WARN.*answered 401: no such key/);
-  });
-
-  it('cuts its answer off when the other server cuts its answer off', async () => {
-    const { answer, request } = await ask();
-    request.response.write(ChatServer.token('Half a '));
-    const reading = new Reading(await answer);
-    await reading.until(/Half a /);
-
-    request.response.end();
-
-    await expect(reading.end()).rejects.toThrow('terminated');
-    await sample.program.until(/without \[DONE\]/);
-  });
 });

@@ -20,6 +20,11 @@ export class ChatServer {
   async listen(): Promise<string> {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
+    return this.url;
+  }
+
+  /** For `OPENAI_BASE_URL`. */
+  get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}/v1`;
   }
 

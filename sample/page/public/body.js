@@ -1,5 +1,11 @@
 /** A stream that the server refused, failed or did not finish. */
-export class StreamFailure extends Error {}
+export class StreamFailure extends Error {
+  /** @param status the status of the response, if there was one */
+  constructor(message, { status, ...options } = {}) {
+    super(message, options);
+    this.status = status;
+  }
+}
 
 /** As fetch(), but what is not an answer that streams throws a {@link StreamFailure} that says why. */
 export async function open(path, init) {
@@ -10,10 +16,25 @@ export async function open(path, init) {
     throw failure(error, 'the server cannot be reached');
   }
   if (!response.ok) {
-    const { message } = await response.json().catch(() => ({}));
-    throw new StreamFailure(`the server answered ${response.status}${message ? `: ${message}` : ''}`);
+    const { status } = response;
+    const message = await messageIn(response);
+    throw new StreamFailure(`the server answered ${status}${message ? `: ${message}` : ''}`, { status });
   }
   return response;
+}
+
+/** The message of a body, which is JSON or the message alone. */
+async function messageIn(response) {
+  const text = await response.text().catch(() => '');
+  return response.headers.get('Content-Type')?.startsWith('text/plain') ? text : messageOf(text);
+}
+
+function messageOf(json) {
+  try {
+    return JSON.parse(json).message;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

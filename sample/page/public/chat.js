@@ -1,16 +1,24 @@
-import { open, records } from './body.js';
-import { Panel } from './panel.js';
+import { open, StreamFailure } from './body.js';
+import { webSocketOrigin } from './curl.js';
+import { Panel, pause } from './panel.js';
 
-/** Tokens by fetch(): NDJSON, because its last record can tell of an error. */
+const LONGEST_WAIT_S = 8;
+const MOST_MESSAGES = 50;
+
+/**
+ * A chat whose answers go on without the page. The page loads what is complete, and reads the answer in progress: after a reload, after a lost connection,
+ * and when another window has asked. It reads a WebSocket, since browsers limit the HTTP/1.1 connections of all windows together.
+ */
 export class ChatPanel extends Panel {
   constructor(section) {
     super(section);
+    this.id = chatId();
     this.form = section.querySelector('form');
     this.answer = section.querySelector('#chat-answer');
     this.stopButton = section.querySelector('#chat-stop');
     this.stopButton.addEventListener('click', () => {
       this.touched = true;
-      this.stop();
+      void this.cancel();
     });
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -20,34 +28,49 @@ export class ChatPanel extends Panel {
     this.form.addEventListener('input', () => {
       this.touched = true;
     });
+    this.windows = new BroadcastChannel(`chat ${this.id}`);
+    this.windows.addEventListener('message', () => void this.show());
+    void this.show();
   }
 
-  /** Asks a question of the demo. */
-  demonstrate(prompt) {
-    this.form.elements.prompt.value = prompt;
-    return this.start();
-  }
-
-  async start() {
-    this.stop();
-    this.controller = new AbortController();
-    const { signal } = this.controller;
-    this.answer.replaceChildren();
-    this.busy = true;
-    this.say('waiting', 'Waiting for the first token…');
-    const [state, text] = await this.ask(signal).catch((error) =>
-      signal.aborted ? ['idle', this.why] : ['failed', `Failed: ${error.message}`],
-    );
-    // Another question may have taken the place of this one.
-    if (this.controller.signal === signal) {
-      this.say(state, text);
-      this.busy = false;
+  /** Asks a question of the demo, after the answer in progress. */
+  async demonstrate(prompt) {
+    await this.show();
+    if (!this.touched && this.left === undefined) {
+      this.form.elements.prompt.value = prompt;
+      await this.start();
     }
   }
 
-  stop(why = 'Stopped by you') {
-    this.why = why;
-    this.controller?.abort();
+  /** Shows the chat, and reads the answer in progress. */
+  show() {
+    return this.read((signal) => this.load(signal));
+  }
+
+  async start() {
+    if (this.busy) {
+      await this.cancel();
+    }
+    await this.read((signal) => this.ask(this.form.elements.prompt.value, signal));
+  }
+
+  /** Stops the answer, for all windows. */
+  async cancel() {
+    this.cancelled = true;
+    await open(`/chat/${this.id}/stream`, { method: 'DELETE' }).catch((error) =>
+      this.say('failed', `Not stopped: ${error.message}`),
+    );
+    await this.reading;
+  }
+
+  /** Stops reading. The answer goes on. */
+  stop(why) {
+    this.left = why;
+    this.controller.abort();
+  }
+
+  get busy() {
+    return !this.stopButton.disabled;
   }
 
   set busy(busy) {
@@ -55,23 +78,159 @@ export class ChatPanel extends Panel {
     this.stopButton.disabled = !busy;
   }
 
-  async ask(signal) {
-    const response = await open('/chat', {
-      method: 'POST',
-      headers: { 'Content-Type': 'application/json', Accept: 'application/x-ndjson' },
-      body: JSON.stringify({ prompt: this.form.elements.prompt.value }),
-      signal,
-    });
-    const model = response.headers.get('X-Chat-Model');
+  /** Reads an answer to its end, and says how it ended. The next call takes the place of this one. */
+  read(request) {
+    this.controller?.abort();
+    this.controller = new AbortController();
+    const { signal } = this.controller;
+    this.left = undefined;
+    this.cancelled = false;
+    this.reading = this.follow(request, signal).then(
+      ([state, text]) => this.finish(signal, state, text),
+      (error) => this.finish(signal, 'failed', `Failed: ${error.message}`),
+    );
+    return this.reading;
+  }
+
+  finish(signal, state, text) {
+    // Another call may have taken the place of this one.
+    if (this.controller.signal === signal) {
+      this.busy = false;
+      this.say(this.left === undefined ? state : 'idle', this.left ?? text);
+    }
+  }
+
+  /** Resolves to how the answer ended. If the connection is lost, it is opened again. */
+  async follow(request, signal) {
+    let running = await request(signal);
+    if (!running) {
+      return ['idle', 'Ask something'];
+    }
+    for (;;) {
+      const { outcome, failure } = await this.receive(signal);
+      if (outcome) {
+        return outcome;
+      }
+      running = await this.reopen(failure, signal);
+      if (!running) {
+        return this.missed(failure);
+      }
+    }
+  }
+
+  /** Resolves once the server can be reached: to whether the answer goes on. */
+  async reopen({ message }, signal) {
+    for (let wait = 0; ; wait = Math.min(LONGEST_WAIT_S, wait * 2 || 1)) {
+      if (wait > 0) {
+        this.say('waiting', `${message[0].toUpperCase()}${message.slice(1)}. Trying again in ${wait} s…`);
+        await pause(wait * 1_000, signal);
+      }
+      signal.throwIfAborted();
+      try {
+        return await this.load(signal);
+      } catch (error) {
+        if (error.status !== undefined) {
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** How an answer ended whose end the page has not received: it may have ended before the page was connected. */
+  missed(failure) {
+    if (this.answer.lastElementChild?.className === 'reply') {
+      return ['done', 'Ended well'];
+    }
+    const { message } = failure.reported ? failure : { message: 'the answer was lost with its process' };
+    throw new StreamFailure(`${message}. Ask again`);
+  }
+
+  /** Reads the answer from its start. Resolves to its outcome, or to the failure of its stream. */
+  receive(signal) {
+    this.busy = true;
+    this.say('live', `Answering: ${this.model}`);
+    const socket = new WebSocket(`${webSocketOrigin()}/chat/${this.id}/stream`);
+    signal.addEventListener('abort', () => socket.close());
     const startedAt = performance.now();
     let tokens = 0;
-    this.say('live', `Answering: ${model}`);
-    for await (const token of records(response)) {
-      this.answer.append(token);
-      this.answer.scrollTop = this.answer.scrollHeight;
-      tokens++;
-    }
-    const seconds = (performance.now() - startedAt) / 1_000;
-    return ['done', `Ended well: ${tokens} tokens in ${seconds.toFixed(1)} s`];
+    let reply;
+    let end = { failure: new StreamFailure('the connection broke before the end') };
+    socket.addEventListener('message', ({ data }) => {
+      const { type, messageId, delta, errorText } = JSON.parse(data);
+      if (signal.aborted) {
+        // A chunk that was on its way when the page stopped reading is not shown.
+      } else if (type === 'start') {
+        reply = this.add('assistant', messageId, '');
+      } else if (type === 'text-delta') {
+        reply.append(delta);
+        this.answer.scrollTop = this.answer.scrollHeight;
+        tokens++;
+      } else if (type === 'finish') {
+        const seconds = (performance.now() - startedAt) / 1_000;
+        end = { outcome: ['done', `Ended well: ${tokens} tokens in ${seconds.toFixed(1)} s`] };
+      } else if (type === 'abort') {
+        end = { outcome: ['idle', this.cancelled ? 'Stopped by you' : 'Stopped in another window'] };
+      } else if (type === 'error') {
+        end = { failure: Object.assign(new StreamFailure(`the server reports: ${errorText}`), { reported: true }) };
+      }
+    });
+    return new Promise((resolve) => {
+      socket.addEventListener('close', () => resolve(end));
+    });
   }
+
+  /** Asks a question. The answer is read as any other, so its response is not read. */
+  async ask(text, signal) {
+    const id = randomId();
+    this.busy = true;
+    this.say('waiting', 'Waiting for the first token…');
+    this.add('user', id, text);
+    const response = await open('/chat', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ id: this.id, messages: [{ id, role: 'user', parts: [{ type: 'text', text }] }] }),
+      signal,
+    });
+    this.windows.postMessage('asked');
+    await response.body.cancel();
+    return true;
+  }
+
+  /** Shows the messages of the chat. Resolves to whether an answer is in progress. */
+  async load(signal) {
+    const response = await open(`/chat/${this.id}`, { signal });
+    const { messages, running, model } = await response.json();
+    this.model = model;
+    this.answer.replaceChildren();
+    for (const { id, role, parts } of messages.slice(-MOST_MESSAGES)) {
+      this.add(role, id, parts.map(({ text }) => text).join(''));
+    }
+    return running;
+  }
+
+  /** Adds a message, or replaces the one with the same id. */
+  add(role, id, text) {
+    const known = [...this.answer.children].find((message) => message.dataset.id === id);
+    const message = known ?? document.createElement('p');
+    message.className = role === 'user' ? 'question' : 'reply';
+    message.dataset.id = id;
+    message.replaceChildren(text);
+    if (!known) {
+      this.answer.append(message);
+    }
+    this.answer.scrollTop = this.answer.scrollHeight;
+    return message;
+  }
+}
+
+/** The chat of this browser, or the one in the address: processes with one Redis have the same chats. */
+function chatId() {
+  const id = new URLSearchParams(location.search).get('chat') ?? localStorage.getItem('chat') ?? randomId();
+  localStorage.setItem('chat', id);
+  return id;
+}
+
+/** crypto.randomUUID() is missing outside of localhost and HTTPS. */
+function randomId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
