@@ -104,7 +104,7 @@ describe.each(PLATFORMS)('%s: the pages of the guides, in Chromium', (platform) 
     await page.reload();
     await page.getByText('la la la').waitFor();
     await page.locator('#stop').click();
-    await page.getByText('(cancelled)').waitFor();
+    await page.getByText('(The run was stopped)').waitFor();
     expect(await app.printed.count(1)).toEqual(['the model was stopped']);
   });
 
