@@ -55,10 +55,19 @@ describe('A stream of UI messages', () => {
     );
   });
 
-  it.each(['server-closed', 'shutdown', 'deadline'] as const)('is aborted if it ends with %s', (code) => {
+  it('is aborted if it is closed through the registry', () => {
     const { close } = streamIn(uiMessages);
 
-    expect(close?.(code)).toBe('data: {"type":"abort"}\n\ndata: [DONE]\n\n');
+    expect(close?.('server-closed')).toBe('data: {"type":"abort"}\n\ndata: [DONE]\n\n');
+  });
+
+  it.each([
+    ['shutdown', 'The application is shutting down'],
+    ['deadline', 'The stream reached its maximum duration'],
+  ] as const)('reports an error if it ends with %s, because clients show no error after abort', (code, errorText) => {
+    const { close } = streamIn(uiMessages);
+
+    expect(close?.(code)).toBe(`data: {"type":"error","errorText":"${errorText}"}\n\ndata: [DONE]\n\n`);
   });
 
   it('reports an error after an item that could not be encoded', () => {

@@ -33,9 +33,11 @@ export function failureOf(body: StreamErrorBody, error: unknown): Failure {
 
 /** Returns the failure for a stream that the server stops. Returns `undefined` if it is complete. */
 export function failureOfClose(code: StreamCloseCode): Failure | undefined {
+  // Only a close through the registry is what somebody wanted. After the others, half of an answer must not look like all of it.
+  const stopped = code === 'server-closed';
   return code === 'completed'
     ? undefined
-    : { status: STATUS[code] ?? 500, message: messageOf(code), code, param: null, stopped: true };
+    : { status: STATUS[code] ?? 500, message: messageOf(code), code, param: null, stopped };
 }
 
 /** Returns the message of a body, which is a list if it comes from `ValidationPipe`. */

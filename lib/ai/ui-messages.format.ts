@@ -36,8 +36,8 @@ class UiMessage implements Session {
  * The UI message stream of the AI SDK (version 1 of the protocol), which `useChat` reads. Each chunk is a `UIMessageChunk`, such as those of
  * `toUIMessageStream()` or of {@link fromText}. The stream ends with `[DONE]`.
  *
- * If the handler fails, open text and reasoning parts are ended, and a chunk of the type `error` follows. If the server stops the stream, or its
- * run is stopped, that chunk has the type `abort`.
+ * If the handler fails, or the application shuts down, open text and reasoning parts are ended, and a chunk of the type `error` follows. If the
+ * stream is closed through {@link StreamRegistry}, or its run is stopped, that chunk has the type `abort`, after which `useChat` shows no error.
  *
  * @example
  * ```ts

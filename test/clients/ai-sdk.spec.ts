@@ -198,6 +198,23 @@ describe.each(PLATFORMS)('%s: a chat of the AI SDK 7', (platform) => {
     });
   });
 
+  it('shows an error if the application shuts down during an answer', async () => {
+    const stage = new Stage('endless');
+    const scene = await start(platform, stage, { controllers: [formatRoute(stage)] });
+    const call = client().call('chat', `${scene.wire.url}/chat`);
+    await stage.kept.promise;
+
+    await scene.close();
+
+    expect(await call.outcome).toEqual(
+      chat(0, {
+        status: 'error',
+        error: { name: 'Error', message: 'The application is shutting down' },
+        state: 'done',
+      }),
+    );
+  });
+
   it('resumes an answer from its start, also after the page was loaded again', async () => {
     const stage = new Stage('complete');
     @Controller('chat')
