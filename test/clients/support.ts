@@ -205,7 +205,7 @@ export class Wire {
 export type Fate = 'complete' | 'refused' | 'failed' | 'endless' | 'cut' | 'cut within an item';
 
 /** A word of the item that comes next in every answer. */
-export const CUT_WITHIN = 'streams';
+const CUT_WITHIN = 'streams';
 
 /** What the application throws: before the first item, and after it. */
 export const REFUSAL = new HttpException('Too many questions', 429);
