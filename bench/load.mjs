@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { quantile } from './statistics.mjs';
 
 /** The process of the load generator. It parses nothing: it only finds the end of each response. */
 
@@ -65,9 +66,12 @@ function answerEnd() {
 
 /**
  * @param {number} count
- * @param {(resolve: (value?: unknown) => void, reject: (error: Error) => void) => void} run
+ * @param {(resolve: (value?: unknown) => void, reject: (error: Error) => void, index: number) => void} run
  */
-const all = (count, run) => Promise.all(Array.from({ length: count }, () => new Promise(run)));
+const all = (count, run) =>
+  Promise.all(
+    Array.from({ length: count }, (_, index) => new Promise((resolve, reject) => run(resolve, reject, index))),
+  );
 
 /**
  * Reads streams to their end, one on each connection, all at once. Not every server closes the connection on request.
@@ -110,16 +114,60 @@ async function requests({ port, path, connections, count }) {
   }
 }
 
+/**
+ * Sends one request after the other, each on a new connection, and disconnects at the first bytes of the response.
+ * @param {Work & { first: number, count: number }} work `*` in the path is the number of the request
+ */
+async function firstBytes({ port, path, first, count }) {
+  const times = [];
+  for (let index = first; index < first + count; index++) {
+    times.push(await firstByte(port, numbered(path, index)));
+  }
+  return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) };
+}
+
+/**
+ * Returns the time from a request on an open connection to the first bytes of the response, in milliseconds.
+ * @param {number} port
+ * @param {string} path
+ * @returns {Promise<number>}
+ */
+const firstByte = (port, path) =>
+  new Promise((resolve, reject) => {
+    let began = 0;
+    let ended = 0;
+    const socket = open(port, '', () => {
+      ended ||= performance.now();
+      socket.destroy();
+    });
+    socket.on('connect', () => {
+      began = performance.now();
+      socket.write(get(path, 'keep-alive'));
+    });
+    socket.on('error', reject).on('close', () => resolve(ended - began));
+  });
+
+/**
+ * @param {string} path
+ * @param {number} index
+ */
+const numbered = (path, index) => path.replace('*', `${index}`);
+
 /** @type {Set<import('node:net').Socket>} */
 const held = new Set();
+/** The bytes that were read from the streams that are kept open. */
+let received = 0;
 
 /**
  * Opens streams and keeps them open. Resolves when each has received its first bytes.
- * @param {Work} work
+ * @param {Work} work `*` in the path is the number of the stream
  */
 async function hold({ port, path, connections }) {
-  await all(connections, (resolve, reject) => {
-    const socket = open(port, get(path, 'keep-alive'), () => resolve());
+  await all(connections, (resolve, reject, index) => {
+    const socket = open(port, get(numbered(path, index), 'keep-alive'), (bytes) => {
+      received += bytes;
+      resolve();
+    });
     held.add(socket);
     socket.on('error', reject).on('close', () => held.delete(socket));
   });
@@ -133,14 +181,14 @@ function release() {
 }
 
 /** @type {Record<string, (work: any) => unknown>} */
-const KINDS = { streams, requests, hold, release };
+const KINDS = { streams, requests, firstBytes, hold, release, received: () => ({ received, open: held.size }) };
 
 process.on('disconnect', () => process.exit());
 process.on('message', async (/** @type {{ kind: string }} */ { kind, ...work }) => {
   const began = performance.now();
   try {
-    await KINDS[kind](work);
-    process.send?.({ ms: performance.now() - began });
+    const result = await KINDS[kind](work);
+    process.send?.({ ...result, ms: performance.now() - began });
   } catch (error) {
     process.send?.({ error: String(error) });
   }

@@ -1,6 +1,6 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant>} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant>} Measured */
 /** @typedef {{ title: string, cell: (each: Measured, all: readonly Measured[]) => string }} Column */
 
 /** @param {number} value */
@@ -35,7 +35,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script'} base
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'each' | 'peer'} base
  * @param {string} what
  * @returns {Column}
  */
@@ -134,6 +134,42 @@ const COLUMNS = {
     value('Redis µs/message', 'redis', 1_000, hundredths),
     times('× raw', 'floor', 'cpu'),
     ...LOSSES,
+  ],
+  tokens: [
+    value('CPU µs/token', 'cpu', 1_000, hundredths),
+    value('Redis µs/token', 'redis', 1_000, hundredths),
+    value('tokens/s', 'rate'),
+    value('bytes/token', 'bytes'),
+    times('× a write per token', 'each', 'cpu'),
+    times('× gathered', 'gathered', 'cpu'),
+    times('× peer', 'peer', 'cpu'),
+    sum('cut off', 'gone'),
+  ],
+  'tokens-latency': [
+    value('new answer p50', 'first50', 1, hundredths),
+    value('p99', 'first99', 1, hundredths),
+    value('CPU µs', 'cpu', 1_000),
+    value('start() p50', 'start50', 1, hundredths),
+    value('p99', 'start99', 1, hundredths),
+    value('join p50', 'here50', 1, hundredths),
+    value('p99', 'here99', 1, hundredths),
+    value('join elsewhere p50', 'elsewhere50', 1, hundredths),
+    value('p99', 'elsewhere99', 1, hundredths),
+  ],
+  'tokens-memory': [
+    value('in progress: heap', 'heap'),
+    value('resident', 'rss'),
+    value('Redis', 'redis'),
+    value('over: heap', 'overHeap'),
+    value('resident', 'overRss'),
+    value('Redis', 'overRedis'),
+  ],
+  'tokens-replay': [
+    value('CPU µs', 'cpu', 1_000),
+    value('CPU ns/token', 'perToken'),
+    value('Redis µs', 'redis', 1_000),
+    value('writes', 'writes'),
+    times('× gathered', 'gathered', 'cpu'),
   ],
 };
 

@@ -2,6 +2,7 @@ import { cluster } from './cluster/scenario.mjs';
 import { FAST, IDLE, SHORT } from './contestants.mjs';
 import { fanout, fanoutIdle } from './fanout/scenario.mjs';
 import { startServer } from './processes.mjs';
+import { tokens } from './tokens/scenario.mjs';
 
 /** @typedef {import('./contestants.mjs').Contestant} Contestant */
 /** @typedef {import('./processes.mjs').Worker} Worker */
@@ -153,4 +154,5 @@ export const SCENARIOS = {
   'fanout-gzip': fanout('fanout-gzip'),
   'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
   cluster,
+  tokens,
 };

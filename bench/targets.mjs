@@ -1,6 +1,6 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant>} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant>} Measured */
 /** @typedef {import('./scenarios.mjs').Outcome} Outcome */
 /** @typedef {{ what: string, limit: number, measured: number, met: boolean }} Target */
 
@@ -16,6 +16,10 @@ const OF_SHARED_FRAME = 1.2;
 const APPEND = { application: 8, redis: 4, applicationOfXadd: 1.25, redisOfXadd: 1.4 };
 /** Milliseconds from publishing to receipt in another process, if no event waits for another one. */
 const QUIET = { perSecond: 50, p50: 0.5, p99: 3 };
+/** The factors for the least code with `node:http`, which gathers tokens in the same way. */
+const OF_GATHERED_TOKENS = { route: 1.3, memory: 2 };
+/** The factors for the AI SDK, and for resumable-stream with viewers on another process. */
+const OF_AI_PEERS = 0.5;
 /** The factors for Nest's `@Sse` and for better-sse, with one message in a turn and with several. */
 const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
@@ -85,6 +89,22 @@ const receipt = ({ name, rounds }, _all, { perSecond }) =>
       ]
     : [];
 
+/** @type {(each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]} */
+const tokens = (each, all, { title }) => {
+  const { name, gathered, peer, elsewhere, redis } = each;
+  /** @param {string} what @param {string | undefined} other @param {number} limit */
+  const cpu = (what, other, limit) => target(`${title}, ${name}: CPU × ${what}`, limit, ratio(all, each, other, 'cpu'));
+  if (name.includes('flush') || (redis && !elsewhere)) {
+    return [];
+  }
+  return elsewhere
+    ? [cpu('resumable-stream', peer, OF_AI_PEERS)]
+    : [
+        cpu('gathered node:http', gathered, OF_GATHERED_TOKENS[name.includes('memory') ? 'memory' : 'route']),
+        cpu('AI SDK', peer, OF_AI_PEERS),
+      ];
+};
+
 /** @type {Record<string, (each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]>} */
 const TARGETS = {
   fast: streams('one stream'),
@@ -99,6 +119,7 @@ const TARGETS = {
   idle: idle('idle stream'),
   fanout,
   'fanout-idle': idle('idle client of a hub'),
+  tokens,
   'cluster-append': append,
   'cluster-receipt': receipt,
   'fanout-ws': (each, all, { title }) => [

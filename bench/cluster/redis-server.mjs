@@ -72,6 +72,10 @@ export async function startRedis() {
       );
       return seconds.reduce((sum, each) => sum + each, 0) * 1e6;
     },
+    /** The memory of all data, in bytes. */
+    async memory() {
+      return Number(/^used_memory:(\d+)/m.exec(await ask('INFO memory'))?.[1]);
+    },
     async stop() {
       control.destroy();
       process.off('exit', kill);
