@@ -36,11 +36,14 @@ export interface RunLogsOptions extends RunAppenderOptions {
 export class RunLogs {
   private readonly appender: RunAppender;
   private readonly tails: RunTails;
+  /** A key that does not exist. */
+  private readonly unused: string;
   /** Resolves if the user may run the commands. */
   private permitted: Promise<void> | undefined;
 
   constructor(private readonly options: RunLogsOptions) {
     const { driver, key, timeout, onChange, link } = options;
+    this.unused = `${key}:check`;
     this.appender = new RunAppender(options, link);
     this.tails = new RunTails({
       driver,
@@ -81,6 +84,12 @@ export class RunLogs {
     return this.tails.tail(key, listener);
   }
 
+  /** Called with a new connection for commands. Rejects if its server does not take writes for this slot, so that it is not used, and the next attempt waits longer. */
+  async prepare(connection: Connection): Promise<void> {
+    // Changes nothing: the key does not exist.
+    await connection.request(['PEXPIRE', this.unused, '1']);
+  }
+
   /** Called when there is another connection for commands. */
   onConnection(): void {
     this.appender.onConnection();
@@ -98,8 +107,7 @@ export class RunLogs {
 
   /** Connects, and checks the permissions, before the first command. Always waits, so that calls keep their order. */
   private async ready(): Promise<void> {
-    const { use, key } = this.options;
-    this.permitted ??= use((connection) => checkRunPermissions(connection, `${key}:check`));
+    this.permitted ??= this.options.use((connection) => checkRunPermissions(connection, this.unused));
     const { permitted } = this;
     try {
       await permitted;

@@ -213,7 +213,8 @@ export class Shard {
   }
 
   private async prepare(connection: Connection): Promise<void> {
-    await Promise.all([...this.logs.values()].map(({ appender }) => appender.adopt(connection)));
+    const prepared = [...this.logs.values()].map(({ appender }) => appender.adopt(connection));
+    await Promise.all([...prepared, this.runLogs?.prepare(connection)]);
   }
 
   private onChange(connection: Connection | undefined): void {

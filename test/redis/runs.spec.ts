@@ -164,6 +164,25 @@ describeWith('redis-server')('The logs of runs in Redis', () => {
     expect(await broker.appendAll(LOG, entries(2), { after: end })).toMatchObject({ offset: 2 });
   });
 
+  it('continue once the server is no replica any more, and do not connect all the time until then', async () => {
+    const broker = brokerWith({ timeout: 3_000 });
+    const { received, end } = await begin(broker);
+    const connections = async (): Promise<number> =>
+      Number(/total_connections_received:(\d+)/.exec(await server.cli('info', 'stats'))?.[1]);
+    const before = await connections();
+    await server.cli('replicaof', '127.0.0.1', '1');
+
+    const late = await broker.appendAll(LOG, entries(2)).catch((error: unknown) => error);
+    expect((await connections()) - before).toBeLessThan(30);
+    const waiting = broker.appendAll(LOG, entries(3));
+    await server.cli('replicaof', 'no', 'one');
+
+    expect(late).toMatchObject({ code: 'broker-unavailable', message: expect.stringContaining('READONLY') as string });
+    expect(await waiting).toEqual({ ...end, offset: 2 });
+    await eventually(() => received.length === 1);
+    expect(received).toEqual([3]);
+  });
+
   it('continue after a restart of Redis in which nothing was lost', async () => {
     const lasting = await RedisServer.start('--appendonly', 'yes', '--appendfsync', 'always');
     const broker = brokerWith({ client: new Redis(lasting.port, { lazyConnect: true }) });
