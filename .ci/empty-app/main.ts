@@ -15,6 +15,7 @@ import {
   StreamingModule,
   StreamSignal,
 } from 'nestjs-streaming';
+import { fromText, uiMessages } from 'nestjs-streaming/ai';
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
@@ -38,6 +39,11 @@ class Feed {
   @Sse('one')
   one() {
     return of({ data: 'one', id: '1' });
+  }
+
+  @Stream('message', { format: uiMessages })
+  message() {
+    return fromText('hello');
   }
 
   @Stream('pushed', { format: 'text' })
@@ -66,6 +72,7 @@ async function main() {
   strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
   strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
   strictEqual(await text('/pushed'), 'pushed');
+  ok((await text('/message')).endsWith('data: {"type":"finish"}\n\ndata: [DONE]\n\n'));
   ok((await text('/../console')).includes('<title>Streams'));
   const { prices } = app.get(Feed);
   const first = await prices.publish(1);

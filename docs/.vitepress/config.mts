@@ -42,6 +42,7 @@ export default defineConfig({
           items: [
             page('Stream LLM tokens', 'llm-tokens'),
             page('Build a chat for AI clients', 'ai-chat'),
+            page('Serve AI protocols', 'ai'),
             page('Show a live board', 'live-board'),
             page('Export rows', 'exports'),
             page('Log in with a JWT', 'jwt'),

@@ -38,7 +38,7 @@ const OPTIONS = keys<FromTextOptions>({
  *
  * @param source an iterable, a generator, a Node.js `Readable` with an encoding, or a web stream of strings. A string is one token. When the
  * client disconnects, it is stopped at once
- * @throws {@link StreamError} with the code `invalid-source` if it is none of these, or if it yields anything else
+ * @throws `StreamError` with the code `invalid-source` if it is none of these, or if it yields anything else
  *
  * @example
  * ```ts

@@ -42,7 +42,7 @@ const OF_BYTES = new Set(['content-encoding', 'content-length']);
  * - The signal is aborted when the client disconnects before the response has ended.
  *
  * @param request the request object of the platform, as `@Req()` injects it
- * @throws {@link StreamError} with the code `invalid-argument` if the platform has parsed a body that cannot be serialized again, such as a form
+ * @throws `StreamError` with the code `invalid-argument` if the platform has parsed a body that cannot be serialized again, such as a form
  * with files
  * @throws {BadRequestException} if the header `Host` is not valid
  *
