@@ -1,6 +1,7 @@
 import { BadRequestException, HttpException } from '@nestjs/common';
 import type { StreamFormat } from '../format/format.js';
 import { describeError } from '../route/error-body.js';
+import { lostError, stoppedError } from '../run/run-errors.js';
 import { StreamError } from '../util/errors.js';
 import { agUi, chatCompletions, messages, responses, uiMessages } from './index.js';
 
@@ -50,7 +51,7 @@ describe('A stream of UI messages', () => {
     const { send, fail } = streamIn(uiMessages);
     send({ type: 'text-start', id: '1' });
 
-    expect(fail(new StreamError('run-stopped' as 'invalid-state', 'answers/1 was stopped'))).toBe(
+    expect(fail(stoppedError())).toBe(
       'data: {"type":"text-end","id":"1"}\n\ndata: {"type":"abort"}\n\ndata: [DONE]\n\n',
     );
   });
@@ -146,6 +147,19 @@ describe('An error', () => {
       error: { message: 'Too long', code: 'context_length_exceeded', param: 'messages' },
     });
     expect(record(responses, error)).toMatchObject({ code: 'context_length_exceeded', param: 'messages' });
+  });
+
+  it('of a run has its code, and other errors of the package have none', () => {
+    expect(record(agUi, stoppedError())).toEqual({
+      type: 'RUN_ERROR',
+      message: 'The run was stopped',
+      code: 'run-stopped',
+    });
+    expect(record(chatCompletions, lostError())).toMatchObject({ error: { type: 'server_error', code: 'run-lost' } });
+    expect(record(responses, new StreamError('hub-closed', 'a secret'))).toMatchObject({
+      code: 'server_error',
+      message: 'Internal server error',
+    });
   });
 
   it.each([

@@ -2,14 +2,14 @@ import type { StreamErrorBody } from '../format/format.js';
 import { jsonText } from '../format/json-text.js';
 import { messageOf } from '../util/close-reason.js';
 import { isError } from '../util/error-text.js';
-import type { StreamCloseCode } from '../util/errors.js';
+import { type StreamCloseCode, StreamError } from '../util/errors.js';
 
 /** Why an answer is not complete, with no more than Nest's own exception filter would tell a client. */
 export interface Failure {
   /** The HTTP status that an exception filter would respond with. */
   readonly status: number;
   readonly message: string;
-  /** The `code` of the exception's body, or of the end of the stream. `null` if there is none. */
+  /** The `code` of the exception's body, of an error of this package, or of the end of the stream. `null` if there is none. */
   readonly code: string | null;
   /** The `param` of the exception's body: the field of the request that is wrong. `null` if there is none. */
   readonly param: string | null;
@@ -23,12 +23,19 @@ const RUN_STOPPED = 'run-stopped';
 const STATUS: Readonly<Partial<Record<StreamCloseCode, number>>> = { shutdown: 503, deadline: 504 };
 
 /** Returns the failure for an error, given the description of the error for clients. */
-export function failureOf(body: StreamErrorBody, error: unknown): Failure {
-  if (isError(error) && (error as { code?: unknown }).code === RUN_STOPPED) {
-    return { status: 500, message: 'The answer was stopped', code: RUN_STOPPED, param: null, stopped: true };
-  }
-  const { statusCode: status, message, code, param } = body;
-  return { status, message: textIn(message), code: stringIn(code), param: stringIn(param), stopped: false };
+export function failureOf(
+  { statusCode: status, message, code: given, param }: StreamErrorBody,
+  error: unknown,
+): Failure {
+  const code = stringIn(given) ?? codeOf(error);
+  return { status, message: textIn(message), code, param: stringIn(param), stopped: code === RUN_STOPPED };
+}
+
+/** Returns the code of an error of this package that clients may know, such as that of a run that was stopped. */
+function codeOf(error: unknown): string | null {
+  // Not by its class: the application may have loaded both builds of the package.
+  const { name, expose, code } = isError(error) ? (error as Partial<StreamError> & { expose?: unknown }) : {};
+  return name === StreamError.name && expose === true ? (code ?? null) : null;
 }
 
 /** Returns the failure for a stream that the server stops. Returns `undefined` if it is complete. */
