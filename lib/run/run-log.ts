@@ -132,7 +132,11 @@ export class RunLog {
 
   /** Returns records as events. Those that are not chunks are left out. */
   eventsOf(records: readonly BrokerRecord[]): LogEvent[] {
-    return records.filter(isChunk).map((record) => new LogEvent(record.offset, idOf(this.tag, record), record));
+    return records.filter(isChunk).map((record) => this.eventOf(record));
+  }
+
+  private eventOf(record: BrokerRecord): LogEvent {
+    return new LogEvent(record.offset, idOf(this.tag, record), record);
   }
 
   read(after: number): Promise<readonly BrokerRecord[]> {
@@ -186,7 +190,7 @@ export class RunLog {
       if (records[0]?.epoch !== end.epoch || records[0].offset !== after + 1) {
         return false;
       }
-      state = records.reduce(withRecord, state);
+      state = records.reduce((known, record) => withRecord(known, record, controlIn(record)), state);
       before = state.over || records.some(isChunk) ? 0 : after;
     }
     this.state = state;
@@ -258,31 +262,32 @@ export class RunLog {
 
   /** Applies records that follow the known ones, or overlap with them. Returns whether there was a new one. */
   private accept(records: readonly BrokerRecord[]): boolean {
-    const fresh: BrokerRecord[] = [];
+    const { offset: before } = this.end;
+    const events: LogEvent[] = [];
+    const controls: RunControl[] = [];
     for (const record of records) {
       const { epoch, offset } = this.end;
       if (record.epoch === epoch && record.offset === offset + 1) {
         this.end = { epoch, offset: record.offset };
-        this.state = withRecord(this.state, record);
-        fresh.push(record);
+        const control = controlIn(record);
+        this.state = withRecord(this.state, record, control);
+        if (control) {
+          controls.push(control);
+        } else if (isChunk(record)) {
+          events.push(this.eventOf(record));
+        }
       }
     }
-    const [first] = fresh;
-    if (first) {
-      this.deliver(fresh, first.offset);
-    }
-    return first !== undefined;
-  }
-
-  private deliver(fresh: readonly BrokerRecord[], first: number): void {
-    const events = this.eventsOf(fresh);
-    const controls = fresh.flatMap((record) => controlIn(record) ?? []);
-    for (const listener of [...this.listeners]) {
-      for (const control of controls) {
-        listener.onControl?.(control);
+    const { offset: last } = this.end;
+    if (last > before) {
+      for (const listener of [...this.listeners]) {
+        for (const control of controls) {
+          listener.onControl?.(control);
+        }
+        listener.onRecords?.(events, before + 1, last);
       }
-      listener.onRecords?.(events, first, first + fresh.length - 1);
     }
+    return last > before;
   }
 
   private restart(end: BrokerPosition): void {
@@ -298,11 +303,11 @@ export class RunLog {
   }
 }
 
-function withRecord(state: RunState, record: BrokerRecord): RunState {
+function withRecord(state: RunState, record: BrokerRecord, control: RunControl | undefined): RunState {
   if (isChunk(record)) {
     return record.key === undefined ? state : { ...state, key: record.key };
   }
-  return withControl(state, controlIn(record));
+  return withControl(state, control);
 }
 
 function withControl(state: RunState, control: RunControl | undefined): RunState {
