@@ -56,7 +56,7 @@ async function beginsWhileAppending(context: ContractContext): Promise<void> {
   append(101, 200);
   const [first, second] = await Promise.all([context.recordTail(two, log), context.recordTail(one, log)]);
   await Promise.all(appends);
-  append(201, 201);
+  at(await one.appendAll(log, entries(201, 201)), 201);
 
   for (const recorder of [early, first, second]) {
     const { offset } = recorder.start;
