@@ -35,11 +35,15 @@ interface RunTerms {
   readonly settings?: SettingsOfRun | undefined;
 }
 
+/** A log before a run begins in it: it does not exist, or contains a run that is over, or a request to stop. */
+type Replaced = Pick<RunLog, 'end' | 'exists' | 'state'>;
+
 /** A run before its log is created, which another process may do first. */
 interface Candidate extends Pick<RunTerms, 'settings'> {
   readonly log: RunLog;
   readonly begin: RunBegin;
   readonly produce: (run: Run) => unknown;
+  readonly replaced: Replaced;
 }
 
 /** The runs whose producers are in this process. */
@@ -87,6 +91,8 @@ export class LocalRuns {
     const { owner, settings } = terms;
     this.requireRoom(log);
     const { owners, node } = this.parts;
+    // As it is now: until the first record is written, another call may have started the run.
+    const replaced = { end: log.end, exists: log.exists, state: log.state };
     const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
     this.electing.set(begin.nonce, log.name);
     let run: LocalRun | undefined;
@@ -95,7 +101,7 @@ export class LocalRuns {
       await node.ready();
       await owners.enter(owner, placeOf(log, begin));
       entered = true;
-      run = await this.elect({ log, begin, produce, settings });
+      run = await this.elect({ log, begin, produce, settings, replaced });
     } finally {
       this.electing.delete(begin.nonce);
       if (entered && !run) {
@@ -132,21 +138,21 @@ export class LocalRuns {
 
   /** Writes the first record, and starts the run if no other process was faster. */
   private async elect(candidate: Candidate): Promise<LocalRun | undefined> {
-    const { log, begin } = candidate;
+    const { log, begin, replaced } = candidate;
     // The log may say that the run was stopped before it was started.
-    const early = log.state.begin ? undefined : log.state.stops;
+    const early = replaced.state.begin ? undefined : replaced.state.stops;
     const wasStopped = early?.some(({ owner }) => owner === undefined || owner === begin.owner);
-    const position = await this.write(log, begin);
+    const position = await this.write(log, begin, replaced);
     const reason = wasStopped ? 'stopped' : this.draining ? 'shutdown' : undefined;
     return position && this.begin(candidate, position, reason);
   }
 
-  private async write(log: RunLog, begin: RunBegin): Promise<BrokerPosition | undefined> {
+  private async write(log: RunLog, begin: RunBegin, { exists, end }: Replaced): Promise<BrokerPosition | undefined> {
     const { settings, broker } = this.parts;
     const entries = [controlEntry({ kind: 'begin', data: begin })];
     const ms = Math.min(LONGEST_MS, settings.maxDuration + settings.keep);
     try {
-      return (await broker.create(log.name, entries, ms, log.exists ? { after: log.end } : undefined)) || undefined;
+      return (await broker.create(log.name, entries, ms, exists ? { after: end } : undefined)) || undefined;
     } catch (error) {
       // It may have been written, although the answer was lost.
       await log.sync();

@@ -314,6 +314,10 @@ export class Runs<T = unknown> {
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
   private async find(log: RunLog, { owner }: RunAccess): Promise<RunBegin | undefined> {
+    if (log.state.over) {
+      // A log that is open here is not told that it has expired, or was deleted elsewhere.
+      await log.sync();
+    }
     const { begin, over } = log.state;
     if (!begin || (owner !== undefined && begin.owner !== owner)) {
       return undefined;
