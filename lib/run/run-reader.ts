@@ -110,6 +110,11 @@ export class RunReader implements PullSource, RunLogListener {
     try {
       return await this.nextStep(this.log ?? (await this.enter()));
     } catch (error) {
+      if (this.left && !this.failure) {
+        // Nobody waits for it any more.
+        return DONE;
+      }
+      this.failure ??= { error };
       // A source that has thrown is not stopped by those who read it.
       this.stop();
       throw error;
@@ -191,10 +196,10 @@ export class RunReader implements PullSource, RunLogListener {
 
   private finish(log: RunLog): Step {
     const error = this.place.errorOf(log);
-    this.stop();
     if (error !== undefined) {
       throw error;
     }
+    this.stop();
     return DONE;
   }
 

@@ -246,6 +246,11 @@ export class Runs<T = unknown> {
     });
   }
 
+  /** @internal Identifies this process, as in {@link RunInfo.node}. */
+  get nodeId(): string {
+    return this.node.id;
+  }
+
   /** @internal The runs in progress in this process, and the last ones that have ended here. */
   get here(): readonly RunInfo[] {
     return this.local.infos;

@@ -14,9 +14,14 @@ import { READ_CASES } from './read.cases.js';
 import { RETENTION_CASES } from './retention.cases.js';
 import { rewindCases } from './rewind.cases.js';
 import { ROSTER_CASES } from './roster.cases.js';
+import { RUN_END_CASES } from './run-end.cases.js';
 import { runFaultCases } from './run-faults.cases.js';
+import { RUN_INTERLEAVING_CASES } from './run-interleaving.cases.js';
 import { RUN_LOG_CASES } from './run-log.cases.js';
+import { RUN_STATE_CASES } from './run-state.cases.js';
+import { runStoreCases } from './run-store.cases.js';
 import { RUN_TAIL_CASES } from './run-tail.cases.js';
+import { RUN_VIEW_CASES } from './run-view.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 
 /**
@@ -77,6 +82,31 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
  */
 export function brokerRunsContract(setup: BrokerContractSetup): ContractCase[] {
   return contractOf(setup, [...RUN_LOG_CASES, ...RUN_TAIL_CASES, ...runFaultCases(setup)]);
+}
+
+/**
+ * Returns the contract of runs as test cases for any test runner: what `Runs` promises, on two processes that share the store. They come in addition to those of
+ * {@link brokerRunsContract}, which test the methods of the broker alone, with the same setup. The package `fast-check` must be installed.
+ *
+ * The cases may run in any order, and concurrently if `setup` has none of `freeze`, `rewind` and `size`. The last case tries many interleavings, and needs a longer timeout than the others.
+ *
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
+ *
+ * @example
+ * ```ts
+ * for (const { name, run } of runsContract({ create: () => new MyBroker(url), shared: true })) {
+ *   it(name, run, 60_000);
+ * }
+ * ```
+ */
+export function runsContract(setup: BrokerContractSetup): ContractCase[] {
+  return contractOf(setup, [
+    ...RUN_VIEW_CASES,
+    ...RUN_END_CASES,
+    ...RUN_STATE_CASES,
+    ...runStoreCases(setup),
+    ...RUN_INTERLEAVING_CASES,
+  ]);
 }
 
 function contractOf(setup: BrokerContractSetup, cases: readonly Case[]): ContractCase[] {

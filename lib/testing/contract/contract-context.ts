@@ -21,6 +21,7 @@ export class ContractContext {
   readonly warnings: string[] = [];
   private readonly brokers: Broker[] = [];
   private readonly hubs: Hub[] = [];
+  private readonly others: { close(): Promise<void> }[] = [];
 
   constructor(readonly setup: BrokerContractSetup) {}
 
@@ -78,6 +79,11 @@ export class ContractContext {
     return hub;
   }
 
+  /** Closes something at the end of the case, before the brokers. */
+  closeAtEnd(other: { close(): Promise<void> }): void {
+    this.others.push(other);
+  }
+
   /**
    * Waits for a promise.
    *
@@ -131,7 +137,7 @@ export class ContractContext {
 
   /** Closes everything. */
   async end(): Promise<void> {
-    await Promise.all(this.hubs.splice(0).map((hub) => hub.close()));
+    await Promise.all([...this.hubs.splice(0), ...this.others.splice(0)].map((each) => each.close()));
     await Promise.all(this.brokers.splice(0).map((broker) => broker.close()));
   }
 

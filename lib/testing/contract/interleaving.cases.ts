@@ -8,14 +8,15 @@ import { InterleavingRun } from './interleaving-run.js';
 /** How long one interleaving may take, on average. */
 const MS_PER_RUN = 1_000;
 
-async function importFastCheck(): Promise<FastCheck> {
+/** @throws {StreamError} `module-missing` if it is not installed */
+export async function importFastCheck(): Promise<FastCheck> {
   try {
     return await import('fast-check');
   } catch (cause) {
     throw isNotInstalled('fast-check', cause)
       ? new StreamError(
           'module-missing',
-          'brokerContract() needs the package fast-check: npm install --save-dev fast-check',
+          'The contract of a broker needs the package fast-check: npm install --save-dev fast-check',
           { cause },
         )
       : cause;

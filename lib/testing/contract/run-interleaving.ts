@@ -1,0 +1,200 @@
+import { createHash } from 'node:crypto';
+import { type ContractContext, turns } from './contract-context.js';
+import { codeOf, RunViewer } from './run-actors.js';
+import type { RunCommand, RunScript } from './run-commands.js';
+import { RunLife, RunWitness } from './run-model.js';
+import { RunProcess, type RunProcesses, runProcesses } from './run-process.js';
+
+const IDS = ['one', 'two'] as const;
+
+/** Runs one interleaving on two processes, and checks what all viewers have received. */
+export class RunInterleaving {
+  private readonly lives = new Map<string, RunLife[]>(IDS.map((id) => [id, []]));
+  private readonly witnesses: RunWitness[] = [];
+  private readonly pending: Promise<unknown>[] = [];
+  private readonly dead = new Set<RunProcess>();
+
+  private constructor(
+    private readonly context: ContractContext,
+    private readonly processes: RunProcess[],
+    private readonly store: RunProcesses['store'],
+  ) {}
+
+  static async begin(context: ContractContext, { delays }: RunScript): Promise<RunInterleaving> {
+    const random = randomOf(delays);
+    const { a, b, store } = await runProcesses(context, {}, () => turns(Math.floor(random() * 4)));
+    return new RunInterleaving(context, [a, b], store);
+  }
+
+  async perform(command: RunCommand): Promise<void> {
+    switch (command.do) {
+      case 'wait':
+        return turns(command.turns);
+      case 'produce':
+        this.newest(command.id)?.produce(command.count);
+        return;
+      case 'end':
+      case 'fail':
+        this.newest(command.id)?.finish(command.do);
+        return;
+      case 'leave':
+        this.pending.push(this.witnesses[command.viewer % (this.witnesses.length || 1)]?.viewer.leave() ?? turns(0));
+        return;
+      case 'lose':
+        this.disturb(this.id(command.id));
+        await this.store.drop(this.logOf(this.id(command.id)));
+        return;
+      case 'cut':
+      case 'heal':
+      case 'die':
+        return this.disturbProcess(this.process(command.process), command.do);
+      default:
+        this.call(command, this.process(command.process), this.id(command.id));
+    }
+  }
+
+  /** Lets everything end, and checks all viewers. */
+  async finish(): Promise<void> {
+    for (const process of this.alive) {
+      await process.link.heal();
+    }
+    await this.context.within(Promise.all(this.pending.splice(0)), 'All calls settle');
+    for (const life of [...this.lives.values()].flat()) {
+      life.finish('end');
+    }
+    for (const id of IDS) {
+      for (const { runs } of this.alive) {
+        await this.context.until(`The run "${id}" is over, also for ${runs.name}`, async () => {
+          return (await runs.get(id).catch(() => ({ status: 'running' })))?.status !== 'running';
+        });
+      }
+    }
+    for (const witness of this.witnesses.filter(({ process }) => !this.dead.has(process))) {
+      await witness.viewer.end();
+    }
+    for (const id of IDS) {
+      RunWitness.audit(
+        this.witnesses.filter((each) => each.id === id),
+        this.lives.get(id) ?? [],
+      );
+    }
+  }
+
+  async end(): Promise<void> {
+    for (const process of this.processes) {
+      await process.link.heal();
+    }
+    await Promise.all(this.processes.map((process) => process.close()));
+  }
+
+  private get alive(): RunProcess[] {
+    return this.processes.filter((process) => !this.dead.has(process));
+  }
+
+  private call(
+    command: Extract<RunCommand, { readonly do: 'start' | 'join' | 'stop' | 'delete' }>,
+    process: RunProcess,
+    id: string,
+  ): void {
+    const { runs } = process;
+    switch (command.do) {
+      case 'start':
+        this.view(
+          { process, id, from: 'start' },
+          runs.start(id, (run) => this.newLife(id, process).produceFor(run)),
+        );
+        return;
+      case 'join':
+        this.join(command, process, id);
+        return;
+      default:
+        this.mayStop(id, command.do === 'delete');
+        this.pending.push(codeOf(runs[command.do](id)));
+    }
+  }
+
+  private join({ from, pick }: Extract<RunCommand, { readonly do: 'join' }>, process: RunProcess, id: string): void {
+    const known = this.witnesses
+      .filter((each) => each.id === id)
+      .flatMap(({ viewer }) => viewer.events.filter(({ type }) => type !== 'reset'));
+    const event = from === 'after' ? known[pick % (known.length || 1)] : undefined;
+    const start = from === 'now' ? 'now' : 'start';
+    const view = process.runs.join(id, event ? { after: event.id } : { from: start });
+    this.view({ process, id, from: event ? String(event.data) : start }, view);
+  }
+
+  private view(
+    parts: Pick<RunWitness, 'process' | 'id' | 'from'>,
+    call: ReturnType<RunProcess['runs']['start']>,
+  ): void {
+    const viewed = call.then((view) => {
+      this.witnesses.push(new RunWitness(parts, view.found, new RunViewer(this.context, view)));
+    });
+    this.pending.push(viewed.catch(() => undefined));
+  }
+
+  private async disturbProcess(process: RunProcess, what: 'cut' | 'heal' | 'die'): Promise<void> {
+    if (this.dead.has(process)) {
+      return;
+    }
+    if (what === 'heal') {
+      return process.link.heal();
+    }
+    process.link.cut();
+    // One of them has to stay.
+    if (what === 'die' && this.dead.size === 0) {
+      this.dead.add(process);
+      for (const life of [...this.lives.values()].flat().filter((each) => each.process === process)) {
+        life.disturbed = true;
+      }
+      await process.die();
+    }
+  }
+
+  private newLife(id: string, process: RunProcess): RunLife {
+    const lives = this.lives.get(id) ?? [];
+    const life = new RunLife(`${id} ${lives.length + 1}`, process);
+    lives.push(life);
+    return life;
+  }
+
+  private newest(id: number): RunLife | undefined {
+    return this.lives.get(this.id(id))?.at(-1);
+  }
+
+  /** A stop that is on its way may also concern the next run. */
+  private mayStop(id: string, disturbs: boolean): void {
+    for (const life of this.lives.get(id) ?? []) {
+      life.disturbed ||= disturbs;
+    }
+  }
+
+  private disturb(id: string): void {
+    for (const life of this.lives.get(id) ?? []) {
+      life.disturbed = true;
+    }
+  }
+
+  private id(index: number): string {
+    return IDS[index % IDS.length] ?? '';
+  }
+
+  private process(index: number): RunProcess {
+    return this.processes[index % this.processes.length] as RunProcess;
+  }
+
+  private logOf(id: string): string {
+    return `~runs/${this.processes[0]?.name}/${createHash('sha256').update(id).digest('hex')}`;
+  }
+}
+
+/** Returns a function that returns random numbers from 0 to 1, the same for the same seed. */
+function randomOf(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
