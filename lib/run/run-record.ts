@@ -27,7 +27,7 @@ export interface RunEnd {
 }
 
 /** Says how many viewers a process has. */
-export interface RunVisit {
+interface RunVisit {
   readonly node: string;
   readonly count: number;
 }

@@ -135,7 +135,7 @@ export interface Run {
   readonly viewers: number;
 }
 
-export const RUN_DEFAULTS = {
+const RUN_DEFAULTS = {
   onDisconnect: 'cancel',
   keep: 600_000,
   maxDuration: 900_000,
