@@ -50,7 +50,7 @@ const dataOnly: Frame = (json) => `data: ${json}\n\n`;
 const named: Frame = (json, { type }) => formatSse({ type, data: json });
 const message: Frame = (json) => json;
 
-/** The first chunk is sent at once. Then a write every 20 ms costs half of what a write for every token of a fast model costs. */
+/** The first chunk is sent at once. Then a write every 20 ms costs less than one for every token of a fast model, up to half of it. */
 const FLUSH = { bytes: 16_384, ms: 20, leading: true } as const;
 
 /** The items of one stream as text. */

@@ -2,7 +2,7 @@ import type { StreamErrorBody } from '../format/format.js';
 import { jsonText } from '../format/json-text.js';
 import { messageOf } from '../util/close-reason.js';
 import { isError } from '../util/error-text.js';
-import { type StreamCloseCode, StreamError } from '../util/errors.js';
+import type { StreamCloseCode, StreamError } from '../util/errors.js';
 
 /** Why an answer is not complete, with no more than Nest's own exception filter would tell a client. */
 export interface Failure {
@@ -35,7 +35,7 @@ export function failureOf(
 function codeOf(error: unknown): string | null {
   // Not by its class: the application may have loaded both builds of the package.
   const { name, expose, code } = isError(error) ? (error as Partial<StreamError> & { expose?: unknown }) : {};
-  return name === StreamError.name && expose === true ? (code ?? null) : null;
+  return name === 'StreamError' && expose === true ? (code ?? null) : null;
 }
 
 /** Returns the failure for a stream that the server stops. Returns `undefined` if it is complete. */

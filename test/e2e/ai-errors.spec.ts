@@ -15,6 +15,7 @@ import { AnthropicErrorFilter, chatCompletions, OpenAiErrorFilter, TextErrorFilt
 import { Stream, type StreamOptions } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { useApps } from '../support/running.js';
+import { WebSocketClient } from '../support/websocket-client.js';
 
 const start = useApps();
 
@@ -131,6 +132,23 @@ describe.each(PLATFORMS)('%s:', (platform) => {
     expect(response.status).toBe(503);
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThanOrEqual(7);
     expect(await response.json()).toMatchObject({ error: { type: 'server_error' } });
+  });
+
+  it('an error filter responds to the upgrade of a WebSocket that is refused', async () => {
+    @Controller()
+    @UseFilters(AnthropicErrorFilter)
+    class Answers {
+      @Stream('answer', { format: chatCompletions })
+      answer() {
+        return throwError(limited);
+      }
+    }
+    const { url } = await start(platform, { controllers: [Answers], options: { websocket: true } });
+
+    const { status, body } = await WebSocketClient.refusal(url('/answer'));
+
+    expect(status).toBe(429);
+    expect(JSON.parse(body)).toEqual({ type: 'error', error: { type: 'rate_limit_error', message: 'Slow down' } });
   });
 
   it('an error filter of the application responds to requests without a route', async () => {
