@@ -15,6 +15,7 @@ import type { Body } from './body/body.js';
 import { throughChunkHooks } from './hooks.js';
 import type { Lifecycle } from './lifecycle.js';
 import { lateHead, type Opening } from './opening.js';
+import { isResumable, PolledSource } from './reader/polled-source.js';
 import type { PushPort } from './reader/push-reader.js';
 import { type Reader, readerOf, sourceOfRoute } from './reader/reader.js';
 import type { StreamScope } from './scope.js';
@@ -242,8 +243,14 @@ export class Feed implements SharedPort, PushPort {
 
   private read(source: Source): void {
     const { opening, transport, scope } = this.stream;
+    const poll = transport.hasBody ? opening?.poll : undefined;
     if (source.kind === 'shared') {
-      this.reader = opening?.poll && transport.hasBody ? opening.poll.readerOf(source) : readerOf(source, this);
+      this.reader = poll ? poll.readerOf(source) : readerOf(source, this);
+      this.body.hasIds = true;
+      return;
+    }
+    if (poll && source.kind === 'pull' && isResumable(source)) {
+      this.reader = poll.readerOf(new PolledSource(source));
       this.body.hasIds = true;
       return;
     }

@@ -160,7 +160,8 @@ export class StreamPlan {
     if (chosen !== 'auto' && chosen.format.status !== undefined && raw.statusCode === this.parts.defaultStatus) {
       head.status(chosen.format.status);
     }
-    const wait = waitOf(raw.req);
+    // With `cancel`, a run would end with the first poll: a server may ignore a preference (RFC 7240 §2).
+    const wait = this.parts.run?.onDisconnect === 'cancel' ? undefined : waitOf(raw.req);
     const parts: StreamParts = {
       id: ++connections,
       request,

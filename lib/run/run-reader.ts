@@ -1,7 +1,7 @@
 import type { BrokerRecord } from '../broker/broker.js';
 import { encodedData } from '../hub/entry.js';
 import { LogEvent } from '../hub/log-event.js';
-import type { PullSource, SourceHead } from '../source/source.js';
+import type { ResumableSource, SourceHead } from '../source/source.js';
 import { StreamError } from '../util/errors.js';
 import { DONE, type Step } from '../util/iteration.js';
 import { type Deferred, deferred } from '../util/thenable.js';
@@ -16,6 +16,8 @@ export interface ReadStart {
   readonly epoch: string;
   /** The offset of the record after which it begins. */
   readonly after: number;
+  /** The id of that record. */
+  readonly id: string;
   /** A notice for the client, which comes first. */
   readonly notice?: LogEvent;
 }
@@ -25,6 +27,8 @@ export interface ReaderPlace {
   readonly compact: ((chunks: readonly unknown[]) => readonly unknown[]) | undefined;
   /** How long to try to read while the broker is away, in milliseconds. */
   readonly patience: number;
+  /** Whether a long poll may read a run: its viewer leaves with every response. */
+  readonly polls: boolean;
   enter(reader: RunReader): Promise<RunLog>;
   leave(reader: RunReader, log: RunLog | undefined): void;
   /** Returns the error with which a reader ends whose run has not completed. `undefined`: it ends cleanly. */
@@ -32,8 +36,10 @@ export interface ReaderPlace {
 }
 
 /** Reads the log of a run at the pace of one viewer: first what is there, and then what is appended. */
-export class RunReader implements PullSource, RunLogListener {
+export class RunReader implements ResumableSource, RunLogListener {
   readonly kind = 'pull';
+  onWait: (() => void) | undefined;
+  private pulled: LogEvent | undefined;
   private page: readonly LogEvent[];
   private next = 0;
   private reached: number;
@@ -54,11 +60,18 @@ export class RunReader implements PullSource, RunLogListener {
     this.page = start.notice ? [start.notice] : [];
   }
 
+  get resumesAfter(): string | undefined {
+    return this.place.polls && !this.head ? this.start.id : undefined;
+  }
+
+  get weight(): number {
+    return this.pulled?.weight ?? 0;
+  }
+
   pull(): Step | Promise<Step> {
     const event = this.page[this.next];
     if (event) {
-      this.next++;
-      return { done: false, value: event.event };
+      return this.step(event);
     }
     if (this.head) {
       return DONE;
@@ -131,8 +144,7 @@ export class RunReader implements PullSource, RunLogListener {
       }
       const event = this.page[this.next];
       if (event) {
-        this.next++;
-        return { done: false, value: event.event };
+        return this.step(event);
       }
       if (log.end.epoch !== this.start.epoch) {
         this.onGone();
@@ -152,8 +164,16 @@ export class RunReader implements PullSource, RunLogListener {
   }
 
   private wait(): Promise<Step> {
-    this.waiter = deferred();
-    return this.waiter.promise;
+    const waiter = deferred<Step>();
+    this.waiter = waiter;
+    this.onWait?.();
+    return waiter.promise;
+  }
+
+  private step(event: LogEvent): Step {
+    this.next++;
+    this.pulled = event;
+    return { done: false, value: event.event };
   }
 
   private async enter(): Promise<RunLog> {

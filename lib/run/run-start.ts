@@ -17,7 +17,7 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
   if (after === undefined || after === '') {
     const isNow = from === 'now';
     const isEmpty = isNow || log.state.over?.items === 0;
-    return isEmpty && log.state.over?.status === 'completed' ? undefined : { epoch, after: isNow ? offset : BEGIN };
+    return isEmpty && log.state.over?.status === 'completed' ? undefined : placeIn(log, isNow ? offset : BEGIN);
   }
   const position = log.positionOf(after);
   if (typeof position === 'string' || position.epoch !== epoch || position.offset > offset) {
@@ -25,14 +25,19 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
   }
   const { over } = log.state;
   const isClean = over?.status === 'completed' || over?.status === 'stopped';
-  return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : { epoch, after: position.offset };
+  return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : placeIn(log, position.offset);
+}
+
+/** Returns the place after a record. */
+export function placeIn(log: RunLog, after: number): ReadStart {
+  return { epoch: log.end.epoch, after, id: log.idAt(after) };
 }
 
 /** The client does not know this run: it receives a notice, and all chunks. */
 function startOver(log: RunLog, reason: HubResetReason): ReadStart {
-  const { epoch, offset } = log.end;
+  const { offset } = log.end;
   const oldest = offset > BEGIN ? log.idAt(BEGIN + 1) : null;
-  return { epoch, after: BEGIN, notice: LogEvent.reset(BEGIN, log.idAt(BEGIN), { reason, oldest }) };
+  return { ...placeIn(log, BEGIN), notice: LogEvent.reset(BEGIN, log.idAt(BEGIN), { reason, oldest }) };
 }
 
 async function hasChunkAfter(log: RunLog, after: number): Promise<boolean> {

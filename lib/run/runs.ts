@@ -26,7 +26,7 @@ import { RunOwners } from './run-owners.js';
 import { type ReaderPlace, RunReader } from './run-reader.js';
 import { controlEntry, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
-import { startOf } from './run-start.js';
+import { placeIn, startOf } from './run-start.js';
 import { RunView } from './run-view.js';
 import { RunWatch } from './run-watch.js';
 
@@ -97,6 +97,8 @@ export class Runs<T = unknown> {
     this.place = {
       compact: settings.compact,
       patience: settings.lease,
+      // With `cancel`, a run would end with the first poll. For the runs of routes, their plans decide.
+      polls: options.name === ROUTE_RUNS || settings.onDisconnect !== 'cancel',
       enter: (reader) => this.enter(reader),
       leave: (reader, log) => this.leave(reader, log),
       errorOf: (log) => this.errorOf(log),
@@ -355,13 +357,13 @@ export class Runs<T = unknown> {
   }
 
   private viewOf(id: string, log: RunLog, after: number): RunView<T> {
-    return RunView.of<T>(id, new RunReader(log.name, this.place, { epoch: log.end.epoch, after }));
+    return RunView.of<T>(id, new RunReader(log.name, this.place, placeIn(log, after)));
   }
 
   private emptyView(id: string, log: RunLog): RunView<T> {
     return RunView.of<T>(
       id,
-      new RunReader(log.name, this.place, { epoch: '', after: 0 }, { status: 204, headers: [] }),
+      new RunReader(log.name, this.place, { epoch: '', after: 0, id: '' }, { status: 204, headers: [] }),
     );
   }
 

@@ -12,6 +12,16 @@ export interface PullSource {
   stop(): unknown;
 }
 
+/** A pull source whose chunks have ids, so that a client can receive it in several long polls. */
+export interface ResumableSource extends PullSource {
+  /** The id at which the source begins. `undefined`: it cannot be read by long polls. */
+  readonly resumesAfter: string | undefined;
+  /** The number of bytes for which the last chunk counts in a queue. */
+  readonly weight: number;
+  /** Called when there is no next chunk yet. */
+  onWait: (() => void) | undefined;
+}
+
 /** Receives the chunks of a {@link PushSource}. */
 export interface SourceSink {
   next(chunk: unknown): void;
@@ -43,7 +53,7 @@ export interface SourceHead {
 }
 
 /** The result of a method, in a form that can be read. The bytes of a source with a head are sent as they are. */
-export type Source = ((PullSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;
+export type Source = ((PullSource | ResumableSource | PushSource) & { readonly head?: SourceHead }) | SharedSource;
 
 /** The key of the method that returns the {@link Source} of a value of this package, such as a subscription to a hub. */
 export const SOURCE: unique symbol = Symbol('nestjs-streaming:source');
