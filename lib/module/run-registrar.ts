@@ -3,7 +3,7 @@ import type { Broker } from '../broker/broker.js';
 import { describeError } from '../route/error-body.js';
 import type { RunBehavior, RunsOptions } from '../run/run.options.js';
 import { ROUTE_RUNS } from '../run/run-naming.js';
-import type { RunServices } from '../run/run-services.js';
+import type { RunObserver, RunServices } from '../run/run-services.js';
 import { Runs } from '../run/runs.js';
 import { stackOf, textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
@@ -15,6 +15,8 @@ export class RunRegistrar {
   private readonly runs = new Map<string, Runs | undefined>();
 
   private closed: Promise<void> | undefined;
+  /** Is notified about the runs of the application. */
+  observer: RunObserver | undefined;
 
   /** @param brokerOf returns the broker of an option, or that of the application, and counts its use */
   constructor(private readonly brokerOf: (broker: Broker | undefined) => Broker) {}
@@ -71,6 +73,7 @@ export class RunRegistrar {
   }
 
   private readonly services: RunServices = {
+    observer: () => this.observer,
     describeError,
     errorOf: (body) => new HttpException(body, body.statusCode),
     warn: (message, error) => this.logger.warn(error === undefined ? message : `${message}: ${stackOf(error)}`),

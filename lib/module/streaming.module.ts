@@ -199,7 +199,7 @@ export class StreamingModule
       this.routes?.useRuns(await this.hubs.runs.openOfRoutes(this.runtime.options.runs, producers));
     }
     const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
-    this.telemetry = await Telemetry.start(registry, () => this.hubs, paths);
+    this.telemetry = await Telemetry.start(registry, this.hubs, paths);
   }
 
   /** Called by Nest after it has registered gateways, before the server listens. */

@@ -184,7 +184,7 @@ export class LocalRuns {
     // The log is open already. It is released in onOver().
     void logs.acquire(log.name);
     node.changed();
-    services.onStart?.(settings.name, run.info);
+    services.observer?.()?.runBegan(naming.nameOf(begin.id), run.info);
     if (stopped) {
       run.stop(stopped);
     }
@@ -193,7 +193,7 @@ export class LocalRuns {
   }
 
   private onOver(run: LocalRun): void {
-    const { settings, services, logs, node } = this.parts;
+    const { services, logs, node, naming } = this.parts;
     const { log, begin } = run.parts;
     const { info } = run;
     if (this.running.get(log.name) === run) {
@@ -203,7 +203,7 @@ export class LocalRuns {
     this.recent.unshift(info);
     this.recent.length = Math.min(this.recent.length, RECENT);
     node.changed();
-    services.onEnd?.(settings.name, info);
+    services.observer?.()?.runOver(naming.nameOf(begin.id), info);
     void this.leave(log, begin);
   }
 

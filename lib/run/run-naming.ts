@@ -9,6 +9,8 @@ export interface RunNaming {
   logOf(id: string): string;
   /** Returns the first part of the ids of the chunks in a log. */
   tagOf(log: string): string;
+  /** Returns the name of the runs that a run belongs to: that of a route is `Class.method`. */
+  nameOf(id: string): string;
   /** Returns what a run is called in messages, after "The run". */
   textOf(id: string): string;
 }
@@ -20,6 +22,7 @@ export function namingOf(name: string): RunNaming {
     prefix,
     logOf: (id) => `${prefix}/${createHash('sha256').update(id).digest('hex')}`,
     tagOf,
+    nameOf: () => name,
     textOf: (id) => `${JSON.stringify(id)} of ${JSON.stringify(name)}`,
   };
 }
@@ -38,6 +41,7 @@ export const routeNaming: RunNaming = {
   prefix: `~runs/${ROUTE_RUNS}`,
   logOf: (id) => `~runs/${ROUTE_RUNS}${id.slice(id.lastIndexOf('/'))}`,
   tagOf: (log) => log.slice(log.lastIndexOf('.') + 1),
+  nameOf: routeIn,
   // The rest of the id is a secret of its client.
   textOf: (id) => `of ${routeIn(id)}`,
 };
@@ -58,6 +62,6 @@ export function idOfRoute(route: string, path: string, secret: string): string {
 }
 
 /** Returns the route of a run, given its id. */
-export function routeIn(id: string): string {
+function routeIn(id: string): string {
   return id.slice(0, id.lastIndexOf('/'));
 }

@@ -39,7 +39,6 @@ export interface ReaderPlace {
 export class RunReader implements ResumableSource, RunLogListener {
   readonly kind = 'pull';
   onWait: (() => void) | undefined;
-  private pulled: LogEvent | undefined;
   private page: readonly LogEvent[];
   private next = 0;
   private reached: number;
@@ -65,7 +64,7 @@ export class RunReader implements ResumableSource, RunLogListener {
   }
 
   get weight(): number {
-    return this.pulled?.weight ?? 0;
+    return this.page[this.next - 1]?.weight ?? 0;
   }
 
   pull(): Step | Promise<Step> {
@@ -172,7 +171,6 @@ export class RunReader implements ResumableSource, RunLogListener {
 
   private step(event: LogEvent): Step {
     this.next++;
-    this.pulled = event;
     return { done: false, value: event.event };
   }
 

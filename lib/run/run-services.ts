@@ -8,8 +8,17 @@ export interface RunServices {
   /** Returns an error to which Nest's exception filter responds with this body. */
   errorOf(body: StreamErrorBody): unknown;
   warn(message: string, error?: unknown): void;
-  /** Called when a run of this process has begun, before its producer is called. */
-  onStart?(runs: string, info: RunInfo): void;
-  /** Called when a run of this process is over. */
-  onEnd?(runs: string, info: RunInfo): void;
+  /** Returns what is notified about runs. */
+  observer?(): RunObserver | undefined;
+}
+
+/** Is notified about the runs of this process. Its methods must not throw. */
+export interface RunObserver {
+  /**
+   * Called when a run has begun, before its producer is called, in the async context of the request.
+   * @param runs the name of the runs, or for the run of a route `Class.method`
+   */
+  runBegan(runs: string, info: RunInfo): void;
+  /** Called when a run is over. */
+  runOver(runs: string, info: RunInfo): void;
 }

@@ -258,10 +258,13 @@ export class Runs<T = unknown> {
     return this.local.infos;
   }
 
-  /** @internal The number of runs in progress in this process, and of those among them without viewers. */
-  get figures(): { readonly running: number; readonly detached: number } {
-    const runs = [...this.local];
-    return { running: runs.length, detached: runs.filter(({ audience }) => audience.deserted).length };
+  /** @internal The number of runs in progress in this process, and of those among them without viewers, by the name of the runs. */
+  get figures(): readonly RunFigure[] {
+    const names = new Set([...this.local].map(({ parts }) => this.naming.nameOf(parts.begin.id)));
+    return [...names].map((name) => {
+      const runs = [...this.local].filter(({ parts }) => this.naming.nameOf(parts.begin.id) === name);
+      return { name, running: runs.length, detached: runs.filter(({ audience }) => audience.deserted).length };
+    });
   }
 
   /**
@@ -424,6 +427,13 @@ export class Runs<T = unknown> {
   private logOf(id: string): string {
     return this.naming.logOf(id);
   }
+}
+
+/** How many runs with a name are in progress. */
+interface RunFigure {
+  readonly name: string;
+  readonly running: number;
+  readonly detached: number;
 }
 
 /** What the producer of a run may return: what a `@Stream()` method may return. */

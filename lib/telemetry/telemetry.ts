@@ -1,10 +1,13 @@
 import type { ObservedStream, StreamObserver } from '../connection/registry/stream-observer.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
+import type { RunInfo } from '../run/run.options.js';
+import type { RunObserver } from '../run/run-services.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
 import { isNotInstalled } from '../util/error-text.js';
 import { attributesBy } from './attributes.js';
 import { HubMetrics } from './hub-metrics.js';
+import { type MeasuredRuns, RunTelemetry } from './run-telemetry.js';
 import { StreamMetrics } from './stream-metrics.js';
 import { StreamSpans } from './stream-spans.js';
 
@@ -12,11 +15,12 @@ type OpenTelemetry = typeof import('@opentelemetry/api');
 
 const NAME = 'nestjs-streaming';
 
-/** Reports the streams and hubs of an application to OpenTelemetry. */
-export class Telemetry implements StreamObserver {
+/** Reports the streams, hubs and runs of an application to OpenTelemetry. */
+export class Telemetry implements StreamObserver, RunObserver {
   private readonly streams: StreamMetrics;
   private readonly hubs: HubMetrics;
   private readonly spans: StreamSpans;
+  private readonly runs: RunTelemetry;
   /** An instrument without a value. Its callback updates all other instruments when metrics are collected. */
   private readonly collection;
 
@@ -24,6 +28,7 @@ export class Telemetry implements StreamObserver {
     private readonly api: OpenTelemetry,
     registry: StreamRegistry,
     hubs: () => Iterable<Hub>,
+    runs: () => Iterable<MeasuredRuns>,
     paths: ReadonlyMap<string, string>,
   ) {
     const { metrics, trace } = api;
@@ -32,24 +37,34 @@ export class Telemetry implements StreamObserver {
     this.streams = new StreamMetrics(meter, registry, attributesOf);
     this.hubs = new HubMetrics(meter, hubs);
     this.spans = new StreamSpans(trace.getTracer(NAME), attributesOf);
+    this.runs = new RunTelemetry(meter, trace.getTracer(NAME), runs);
     this.collection = meter.createObservableGauge('nestjs_streaming.collection');
     this.collection.addCallback(this.collect);
   }
 
   /**
    * Starts telemetry if `@opentelemetry/api` is installed. It has no effect unless the application has set up an SDK before.
-   * @param hubs returns all current hubs
+   * @param application returns all current hubs, with the runs of the application
    * @param paths returns the path templates of routes, by `Class.method`
    */
   static async start(
     registry: StreamRegistry,
-    hubs: () => Iterable<Hub>,
+    application: Iterable<Hub> & { readonly runs: Iterable<MeasuredRuns> & { observer: RunObserver | undefined } },
     paths: () => ReadonlyMap<string, string>,
   ): Promise<Telemetry | undefined> {
     const api = await importApi();
-    const telemetry = api && new Telemetry(api, registry, hubs, paths());
+    const telemetry =
+      api &&
+      new Telemetry(
+        api,
+        registry,
+        () => application,
+        () => application.runs,
+        paths(),
+      );
     if (telemetry) {
       registry.observe(telemetry);
+      application.runs.observer = telemetry;
     }
     return telemetry;
   }
@@ -59,6 +74,15 @@ export class Telemetry implements StreamObserver {
     this.collection.removeCallback(this.collect);
     this.streams.stop();
     this.hubs.stop();
+    this.runs.stop();
+  }
+
+  runBegan(runs: string, info: RunInfo): void {
+    this.guard(() => this.runs.began(runs, info));
+  }
+
+  runOver(runs: string, info: RunInfo): void {
+    this.guard(() => this.runs.over(runs, info));
   }
 
   began(stream: ObservedStream): void {
@@ -87,6 +111,7 @@ export class Telemetry implements StreamObserver {
   private readonly collect = (): void => {
     this.streams.report();
     this.hubs.report();
+    this.runs.report();
   };
 }
 

@@ -7,8 +7,10 @@ import {
   ConnectedStream,
   Hub,
   InjectHub,
+  InjectRuns,
   LastEventId,
   MemoryBroker,
+  Runs,
   Sse,
   Stream,
   type StreamConnection,
@@ -334,6 +336,92 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
       ['/api/v1/users/:user/letters/:letter', 2],
       [undefined, 1],
     ]);
+  });
+
+  it('runs are measured, and have spans in the traces of their first requests, without ids and owners', async () => {
+    const exported = telemetry();
+    const go = deferred();
+    @Controller()
+    class Answers {
+      constructor(@InjectRuns('answers') readonly runs: Runs) {}
+
+      @Stream('personal', { format: 'ndjson' })
+      start(@Query('fails') fails: string) {
+        return this.runs.start(
+          `ada@example.com ${fails}`,
+          async function* () {
+            yield 'one';
+            await go.promise;
+            if (fails) {
+              throw new TypeError('secret of ada@example.com');
+            }
+          },
+          { owner: 'ada@example.com' },
+        );
+      }
+
+      @Stream('route', { format: 'ndjson', onDisconnect: 'detach' })
+      route() {
+        return go.promise.then(() => ['x']);
+      }
+    }
+    const runs = StreamingModule.registerRuns({ name: 'answers', onDisconnect: 'detach' });
+    const app = await launch(platform, { controllers: [Answers], imports: [runs] });
+    const request = trace.getTracer('test').startSpan('request');
+    const left = await app.get('/personal');
+    await left.until('"one"');
+    const failing = fetch(app.url('/personal?fails=1')).then((response) => response.text());
+    const ofRoute = fetch(app.url('/route')).then((response) => response.text());
+    left.disconnect();
+    const answers = { 'nestjs_streaming.runs': 'answers' };
+    const route = { 'nestjs_streaming.runs': 'Answers.route' };
+    while (
+      (await exported.points('runs.running')).length < 2 ||
+      (await exported.points('runs.detached'))[0]?.value !== 1
+    ) {
+      await turns();
+    }
+
+    expect(await exported.points('runs.running')).toEqual([
+      { attributes: answers, value: 2 },
+      { attributes: route, value: 1 },
+    ]);
+    go.resolve();
+    await Promise.allSettled([failing, ofRoute]);
+    while (exported.spans.filter(({ name }) => name.startsWith('run ')).length < 3) {
+      await turns();
+    }
+    request.end();
+
+    const status = (attributes: object, is: string) => ({ ...attributes, 'nestjs_streaming.run.status': is });
+    expect(await exported.points('runs.started')).toEqual([
+      { attributes: answers, value: 2 },
+      { attributes: route, value: 1 },
+    ]);
+    expect(await exported.points('runs.ended')).toEqual(
+      expect.arrayContaining([
+        { attributes: status(answers, 'completed'), value: 1 },
+        { attributes: status(answers, 'failed'), value: 1 },
+        { attributes: status(route, 'completed'), value: 1 },
+      ]),
+    );
+    expect(await exported.points('runs.chunks')).toEqual([
+      { attributes: answers, value: 2 },
+      { attributes: route, value: 1 },
+    ]);
+    expect(await exported.points('runs.bytes')).toEqual([
+      { attributes: answers, value: 6 },
+      { attributes: route, value: 1 },
+    ]);
+    expect((await exported.points('runs.running')).map(({ value }) => value)).toEqual([0, 0]);
+    const spans = exported.spans.filter(({ name }) => name.startsWith('run '));
+    expect(spans.map(({ name }) => name).sort()).toEqual(['run Answers.route', 'run answers', 'run answers']);
+    const failed = spans.find(({ attributes }) => attributes['nestjs_streaming.run.status'] === 'failed');
+    expect(failed?.status.code).toBe(SpanStatusCode.ERROR);
+    expect(failed?.attributes).toMatchObject({ 'nestjs_streaming.run.chunks': 1, 'nestjs_streaming.run.bytes': 3 });
+    expect(JSON.stringify(spans.map(({ attributes, events, status: of }) => [attributes, events, of]))).not.toMatch(
+      /ada|secret/,
+    );
   });
 
   it('no attribute of a measurement contains the topic of a hub or data of a client', async () => {
