@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Broker, BrokerPosition } from '../broker/broker.js';
 import type { BrokerRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
@@ -15,6 +16,8 @@ import type { RunServices } from './run-services.js';
 
 /** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
 const LONGEST_MS = 2 ** 31 - 1;
+/** How long to wait before it is looked again whether a record was written, in milliseconds. */
+const RETRY_MS = 500;
 /** How many runs of this process that are over are listed. */
 const RECENT = 100;
 
@@ -25,6 +28,8 @@ interface LocalRunsParts {
   readonly logs: RunLogs;
   readonly node: RunNode;
   readonly owners: RunOwners;
+  /** Ends a run whose producer is gone. */
+  readonly endIfLost: (log: RunLog) => Promise<unknown>;
   readonly naming: RunNaming;
 }
 
@@ -155,12 +160,34 @@ export class LocalRuns {
       return (await broker.create(log.name, entries, ms, exists ? { after: end } : undefined)) || undefined;
     } catch (error) {
       // It may have been written, although the answer was lost.
-      await log.sync();
+      await log.sync().catch((cause: unknown) => {
+        void this.disown(log, begin);
+        throw cause;
+      });
       if (log.state.begin?.nonce === begin.nonce) {
         return log.end;
       }
       throw error;
     }
+  }
+
+  /** Ends a run of which it is not known whether its first record was written: its producer was not called. */
+  private async disown(log: RunLog, { nonce }: RunBegin): Promise<void> {
+    const { logs, settings } = this.parts;
+    const until = performance.now() + settings.keep;
+    await logs.use(log.name, async () => {
+      while (!this.closed && performance.now() < until) {
+        await pause(RETRY_MS, undefined, { ref: false });
+        const isKnown = await log.sync().then(
+          () => true,
+          () => false,
+        );
+        if (isKnown) {
+          const isOurs = log.state.begin?.nonce === nonce && !log.state.over;
+          return isOurs ? this.parts.endIfLost(log) : undefined;
+        }
+      }
+    });
   }
 
   /** @param stopped why it is stopped before it produces anything */

@@ -34,6 +34,8 @@ import { RunWatch } from './run-watch.js';
 const TRIES = 20;
 /** How long `stop()` waits for the end of a run, in milliseconds. */
 const STOP_MS = 5_000;
+/** How often it is checked meanwhile whether its process and its log are still there, in milliseconds. */
+const STOP_CHECK_MS = 500;
 /** How long it is remembered that a run was stopped before it was started, in milliseconds. */
 const REMEMBER_STOP_MS = 10_000;
 /** How long the processes may take to end their runs when the application closes, in milliseconds. */
@@ -92,7 +94,16 @@ export class Runs<T = unknown> {
       node === this.node.id || (await this.node.sheetOf(node)) !== undefined;
     this.owners = new RunOwners(naming.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
     const { node, owners, logs } = this;
-    this.local = new LocalRuns({ settings, broker, services, logs, node, owners, naming });
+    this.local = new LocalRuns({
+      endIfLost: (log) => this.watch.endIfLost(log),
+      settings,
+      broker,
+      services,
+      logs,
+      node,
+      owners,
+      naming,
+    });
     this.watch = new RunWatch(broker, node, settings.keep, (log) => this.local.has(log), warn);
     this.place = {
       compact: settings.compact,
@@ -324,7 +335,7 @@ export class Runs<T = unknown> {
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
   private async find(log: RunLog, { owner }: RunAccess): Promise<RunBegin | undefined> {
-    if (log.state.over) {
+    if (log.exists && !this.local.has(log)) {
       // A log that is open here is not told that it has expired, or was deleted elsewhere.
       await log.sync();
     }
@@ -348,7 +359,19 @@ export class Runs<T = unknown> {
       await atMost(STOP_MS, local.over);
     } else if (log.state.begin && !log.state.over) {
       await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
-      await atMost(STOP_MS, log.overOrGone());
+      await this.overElsewhere(log);
+    }
+  }
+
+  /** Resolves when a run of another process is over, at the latest after some time. It may have crashed, or the log may have disappeared. */
+  private async overElsewhere(log: RunLog): Promise<void> {
+    const over = log.overOrGone();
+    for (let waited = 0; waited < STOP_MS; waited += STOP_CHECK_MS) {
+      if (await atMost(STOP_CHECK_MS, over)) {
+        return;
+      }
+      await log.sync();
+      await this.watch.endIfLost(log);
     }
   }
 

@@ -11,7 +11,7 @@ const IDS = ['one', 'two'] as const;
 export class RunInterleaving {
   private readonly lives = new Map<string, RunLife[]>(IDS.map((id) => [id, []]));
   private readonly witnesses: RunWitness[] = [];
-  private readonly pending: Promise<unknown>[] = [];
+  private readonly pending: { readonly process: RunProcess; readonly call: Promise<unknown> }[] = [];
   private readonly dead = new Set<RunProcess>();
 
   private constructor(
@@ -38,7 +38,7 @@ export class RunInterleaving {
         this.newest(command.id)?.finish(command.do);
         return;
       case 'leave':
-        this.pending.push(this.witnesses[command.viewer % (this.witnesses.length || 1)]?.viewer.leave() ?? turns(0));
+        this.leave(this.witnesses[command.viewer % (this.witnesses.length || 1)]);
         return;
       case 'lose':
         this.disturb(this.id(command.id));
@@ -58,7 +58,8 @@ export class RunInterleaving {
     for (const process of this.alive) {
       await process.link.heal();
     }
-    await this.context.within(Promise.all(this.pending.splice(0)), 'All calls settle');
+    const calls = this.pending.filter(({ process }) => !this.dead.has(process)).map(({ call }) => call);
+    await this.context.within(Promise.all(calls), 'All calls settle');
     for (const life of [...this.lives.values()].flat()) {
       life.finish('end');
     }
@@ -109,7 +110,13 @@ export class RunInterleaving {
         return;
       default:
         this.mayStop(id, command.do === 'delete');
-        this.pending.push(codeOf(runs[command.do](id)));
+        this.pending.push({ process, call: codeOf(runs[command.do](id)) });
+    }
+  }
+
+  private leave(witness: RunWitness | undefined): void {
+    if (witness) {
+      this.pending.push({ process: witness.process, call: witness.viewer.leave() });
     }
   }
 
@@ -130,7 +137,7 @@ export class RunInterleaving {
     const viewed = call.then((view) => {
       this.witnesses.push(new RunWitness(parts, view.found, new RunViewer(this.context, view)));
     });
-    this.pending.push(viewed.catch(() => undefined));
+    this.pending.push({ process: parts.process, call: viewed.catch(() => undefined) });
   }
 
   private async disturbProcess(process: RunProcess, what: 'cut' | 'heal' | 'die'): Promise<void> {
