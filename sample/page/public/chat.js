@@ -230,7 +230,8 @@ function chatId() {
   return id;
 }
 
-/** crypto.randomUUID() is missing outside of localhost and HTTPS. */
+/** 96 bits. crypto.randomUUID() is missing outside of localhost and HTTPS. */
 function randomId() {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  const text = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(12))));
+  return text.replaceAll('+', '-').replaceAll('/', '_');
 }
