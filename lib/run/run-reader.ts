@@ -102,12 +102,15 @@ export class RunReader implements ResumableSource, RunLogListener {
 
   onRecords(events: readonly LogEvent[], first: number, last: number): void {
     const { waiter, log } = this;
-    if (!waiter || first !== this.reached + 1) {
+    if (!waiter) {
       // They are read when the viewer asks for them.
       return;
     }
-    this.turn(events, last);
-    if (events.length > 0 || log?.state.over) {
+    if (first === this.reached + 1) {
+      this.turn(events, last);
+    }
+    // A page that was read may already contain these records, or the first of them: then there may be nothing new but the end of the run.
+    if (this.next < this.page.length || this.reached < last || log?.state.over) {
       this.waiter = undefined;
       // A plain step or the result of a promise, both resolve the waiter.
       this.settle(waiter);

@@ -1,3 +1,4 @@
+import type { BrokerPosition } from '../broker/broker.js';
 import type { HubResetReason } from '../event/hub-event.js';
 import { LogEvent } from '../hub/log-event.js';
 import type { JoinOptions } from './run.options.js';
@@ -13,14 +14,17 @@ const BEGIN = 1;
  * would let an `EventSource` reconnect for ever.
  */
 export async function startOf(log: RunLog, { after, from }: JoinOptions): Promise<ReadStart | undefined> {
-  const { epoch, offset } = log.end;
-  if (after === undefined || after === '') {
+  const position = after ? log.positionOf(after) : undefined;
+  if (typeof position === 'object' && !isKnown(log, position)) {
+    // The client may have received it from another process, before the broker has delivered it here.
+    await log.sync();
+  }
+  if (position === undefined) {
     const isNow = from === 'now';
     const isEmpty = isNow || log.state.over?.items === 0;
-    return isEmpty && log.state.over?.status === 'completed' ? undefined : placeIn(log, isNow ? offset : BEGIN);
+    return isEmpty && log.state.over?.status === 'completed' ? undefined : placeIn(log, isNow ? log.end.offset : BEGIN);
   }
-  const position = log.positionOf(after);
-  if (typeof position === 'string' || position.epoch !== epoch || position.offset > offset) {
+  if (typeof position === 'string' || !isKnown(log, position)) {
     return startOver(log, typeof position === 'string' ? position : 'epoch');
   }
   const { over } = log.state;
@@ -31,6 +35,10 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
 /** Returns the place after a record. */
 export function placeIn(log: RunLog, after: number): ReadStart {
   return { epoch: log.end.epoch, after, id: log.idAt(after) };
+}
+
+function isKnown({ end }: RunLog, { epoch, offset }: BrokerPosition): boolean {
+  return epoch === end.epoch && offset <= end.offset;
 }
 
 /** The client does not know this run: it receives a notice, and all chunks. */

@@ -181,6 +181,7 @@ export class Runs<T = unknown> {
   async join(id: string, options: JoinOptions = {}): Promise<RunView<T>> {
     checkCall('join', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
+      await this.refresh(log);
       const begin = await this.find(log, options);
       if (!begin || (log.state.over && options.ended === 'none')) {
         if (options.orElse === 404) {
@@ -204,6 +205,7 @@ export class Runs<T = unknown> {
     await this.logs.use(this.logOf(id), async (log) => {
       const { owner } = options;
       const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped', ...(owner !== undefined && { owner }) } });
+      await this.refresh(log);
       for (let tries = 0; tries < TRIES; tries++) {
         if (log.state.begin) {
           if (await this.find(log, options)) {
@@ -331,6 +333,13 @@ export class Runs<T = unknown> {
       await this.stopRun(log, 'replaced');
     }
     return onConflict !== 'replace';
+  }
+
+  /** Another process may have started a run, of which the broker has delivered nothing yet. */
+  private async refresh(log: RunLog): Promise<void> {
+    if (!log.state.begin || log.state.over) {
+      await log.sync();
+    }
   }
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
