@@ -153,6 +153,13 @@ export class RunLog {
     await this.syncing;
   }
 
+  /** Applies what is not delivered yet, unless a run is in progress: another process may have started one a moment ago. */
+  async refresh(): Promise<void> {
+    if (!this.state.begin || this.state.over) {
+      await this.sync();
+    }
+  }
+
   /** Called when the producer in this process has given up the run, and cannot write that. */
   abandon(): void {
     for (const listener of [...this.listeners]) {

@@ -10,6 +10,7 @@ import {
   type Run,
   type RunAccess,
   type RunInfo,
+  type RunSettings,
   type RunStatus,
   type RunStopReason,
   type RunsOptions,
@@ -105,15 +106,7 @@ export class Runs<T = unknown> {
       naming,
     });
     this.watch = new RunWatch(broker, node, settings.keep, (log) => this.local.has(log), warn);
-    this.place = {
-      compact: settings.compact,
-      patience: settings.lease,
-      // With `cancel`, a run would end with the first poll. For the runs of routes, their plans decide.
-      polls: options.name === ROUTE_RUNS || settings.onDisconnect !== 'cancel',
-      enter: (reader) => this.enter(reader),
-      leave: (reader, log) => this.leave(reader, log),
-      errorOf: (log) => this.errorOf(log),
-    };
+    this.place = this.placeWith(settings);
   }
 
   /**
@@ -181,7 +174,7 @@ export class Runs<T = unknown> {
   async join(id: string, options: JoinOptions = {}): Promise<RunView<T>> {
     checkCall('join', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
-      await this.refresh(log);
+      await log.refresh();
       const begin = await this.find(log, options);
       if (!begin || (log.state.over && options.ended === 'none')) {
         if (options.orElse === 404) {
@@ -205,7 +198,7 @@ export class Runs<T = unknown> {
     await this.logs.use(this.logOf(id), async (log) => {
       const { owner } = options;
       const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped', ...(owner !== undefined && { owner }) } });
-      await this.refresh(log);
+      await log.refresh();
       for (let tries = 0; tries < TRIES; tries++) {
         if (log.state.begin) {
           if (await this.find(log, options)) {
@@ -335,13 +328,6 @@ export class Runs<T = unknown> {
     return onConflict !== 'replace';
   }
 
-  /** Another process may have started a run, of which the broker has delivered nothing yet. */
-  private async refresh(log: RunLog): Promise<void> {
-    if (!log.state.begin || log.state.over) {
-      await log.sync();
-    }
-  }
-
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
   private async find(log: RunLog, { owner }: RunAccess): Promise<RunBegin | undefined> {
     if (log.exists && !this.local.has(log)) {
@@ -389,6 +375,18 @@ export class Runs<T = unknown> {
     const sheet = over ? undefined : await this.node.sheetOf(begin.node);
     const viewers = sheet?.runs.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
     return infoOf(begin, over, over ?? log.figures ?? { items: 0, bytes: 0 }, viewers);
+  }
+
+  private placeWith({ name, compact, lease, onDisconnect }: RunSettings): ReaderPlace {
+    return {
+      compact,
+      patience: lease,
+      // With `cancel`, a run would end with the first poll. For the runs of routes, their plans decide.
+      polls: name === ROUTE_RUNS || onDisconnect !== 'cancel',
+      enter: (reader) => this.enter(reader),
+      leave: (reader, log) => this.leave(reader, log),
+      errorOf: (log) => this.errorOf(log),
+    };
   }
 
   private viewOf(id: string, log: RunLog, after: number): RunView<T> {
