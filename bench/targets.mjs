@@ -18,8 +18,8 @@ const APPEND = { application: 8, redis: 4, applicationOfXadd: 1.25, redisOfXadd:
 const QUIET = { perSecond: 50, p50: 0.5, p99: 3 };
 /** The factors for the least code with `node:http`, which gathers tokens in the same way. */
 const OF_GATHERED_TOKENS = { route: 1.3, memory: 2 };
-/** The factors for the AI SDK, and for resumable-stream with viewers on another process. */
-const OF_AI_PEERS = 0.5;
+/** The factors for the AI SDK, and for resumable-stream with viewers on another process. A run keeps its tokens, and neither of the two does. */
+const OF_AI_PEERS = { route: 0.5, memory: 1, elsewhere: 1 };
 /** The factors for Nest's `@Sse` and for better-sse, with one message in a turn and with several. */
 const OF_PEERS = { one: { nest: 0.25, betterSse: 0.5 }, several: { nest: 0.1, betterSse: 0.1 } };
 
@@ -92,17 +92,15 @@ const receipt = ({ name, rounds }, _all, { perSecond }) =>
 /** @type {(each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]} */
 const tokens = (each, all, { title }) => {
   const { name, gathered, peer, elsewhere, redis } = each;
+  const kind = name.includes('memory') ? 'memory' : 'route';
   /** @param {string} what @param {string | undefined} other @param {number} limit */
   const cpu = (what, other, limit) => target(`${title}, ${name}: CPU × ${what}`, limit, ratio(all, each, other, 'cpu'));
   if (name.includes('flush') || (redis && !elsewhere)) {
     return [];
   }
   return elsewhere
-    ? [cpu('resumable-stream', peer, OF_AI_PEERS)]
-    : [
-        cpu('gathered node:http', gathered, OF_GATHERED_TOKENS[name.includes('memory') ? 'memory' : 'route']),
-        cpu('AI SDK', peer, OF_AI_PEERS),
-      ];
+    ? [cpu('resumable-stream', peer, OF_AI_PEERS.elsewhere)]
+    : [cpu('gathered node:http', gathered, OF_GATHERED_TOKENS[kind]), cpu('AI SDK', peer, OF_AI_PEERS[kind])];
 };
 
 /** @type {Record<string, (each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]>} */

@@ -17,14 +17,14 @@ import { KEPT, LATENCIES, REPLAYS, STREAMS } from './contestants.mjs';
 /** @type {readonly Case[]} */
 const CASES = [50, 100].flatMap((perSecond) => [50, 500].map((streams) => ({ perSecond, streams })));
 const MOST_STREAMS = 500;
-const WATCH_MS = 1_500;
+const WATCH_MS = 1_000;
 const WARM_UP = { perSecond: 100, streams: 100 };
 /** How long streams run before they are measured, so that none is in its first steps. */
 const SETTLE_MS = 150;
 /** Longer than an answer takes to notice that it has to end. */
 const END_MS = 100;
 const REQUESTS = 200;
-const WARM_UP_REQUESTS = 50;
+const WARM_UP_REQUESTS = 30;
 const TOKENS = 100;
 const FEW_RUNS = 200;
 const MORE_RUNS = 1_800;
