@@ -4,6 +4,7 @@ import { event } from '../event/event.js';
 import type { Hub } from '../hub/hub.js';
 import { HubCounts } from './console-hubs.js';
 import type { ConsoleQuery } from './console-query.js';
+import type { ConsoleRuns } from './console-runs.js';
 import { type ConsoleSample, ConsoleSnapshot, type ConsoleSubject } from './console-snapshot.js';
 import { RecentStreams } from './recent-streams.js';
 
@@ -30,11 +31,15 @@ export class ConsoleFeed {
   private samples: ConsoleSample[] = [];
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(registry: StreamRegistry, hubs: Iterable<Hub>) {
+  constructor(
+    readonly streams: StreamRegistry,
+    hubs: Iterable<Hub>,
+    readonly runs: ConsoleRuns,
+  ) {
     const isOwn = ({ id }: { readonly id: string }): boolean => this.viewers.has(id);
     const recent = new RecentStreams(isOwn);
-    this.subject = { registry, hubs, counts: new HubCounts(), recent, isOwn };
-    registry.observe(recent);
+    this.subject = { registry: streams, hubs, counts: new HubCounts(), runs, recent, isOwn };
+    streams.observe(recent);
   }
 
   /** Sends the feed to a viewer: the samples of the last two minutes, a snapshot, and then one snapshot every second. */

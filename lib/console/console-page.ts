@@ -9,6 +9,7 @@ const SCRIPTS = [
   'table.js',
   'tallies.js',
   'hubs.js',
+  'runs.js',
   'trouble.js',
   'connections.js',
   'ended.js',

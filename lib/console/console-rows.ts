@@ -7,6 +7,9 @@ import { descriptionOf, labelsText, PROTOCOLS, type StreamDescription, short } f
 /** The maximum number of connections that are shown. It limits the size of a snapshot. */
 const SHOWN = 50;
 
+/** The part of the id of a chunk with which a client can join the run of a route. */
+const SECRET = /^[\w-]{22}(?=\.|$)/;
+
 /** One connection in the form that the page shows. */
 interface ConsoleRow extends StreamDescription {
   readonly state: string;
@@ -56,7 +59,7 @@ function rowOf(stream: OpenStream, now: number, own: boolean): ConsoleRow {
     age: Math.max(0, Math.round((now - beganAt) / 1000)),
     bytes: body.bytes,
     queue: bufferedAmount,
-    last: short(reader?.lastId ?? lastEventId ?? ''),
+    last: short((reader?.lastId ?? lastEventId ?? '').replace(SECRET, '…')),
     own,
   };
 }

@@ -4,6 +4,7 @@ import type { Hub } from '../hub/hub.js';
 import { type ConsoleHub, type HubCounts, hubsOf, type RateOf, shownHubs } from './console-hubs.js';
 import type { ConsoleQuery } from './console-query.js';
 import { rowsOf } from './console-rows.js';
+import type { ConsoleRuns } from './console-runs.js';
 import type { EndedStream, RecentStreams } from './recent-streams.js';
 import { slowClientsOf } from './slow-clients.js';
 import { PROTOCOLS } from './stream-description.js';
@@ -31,6 +32,7 @@ export interface ConsoleSubject {
   readonly registry: StreamRegistry;
   readonly hubs: Iterable<Hub>;
   readonly counts: HubCounts;
+  readonly runs: ConsoleRuns;
   readonly recent: RecentStreams;
   /** Returns whether a stream is a feed of the console itself. */
   readonly isOwn: (stream: OpenStream) => boolean;
@@ -73,6 +75,7 @@ export class ConsoleSnapshot {
     this.common = {
       ...this.sample,
       ...shownHubs(this.hubs),
+      ...subject.runs.shown(at),
       own: this.streams.filter((stream) => subject.isOwn(stream)).length,
       by: { ...this.count(), reason: named(new Map(Object.entries(ended))) },
       slow: slowClientsOf(this.streams, registry.clock.now()),

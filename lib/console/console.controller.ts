@@ -6,6 +6,7 @@ import {
   Headers,
   HttpCode,
   Inject,
+  Injectable,
   NotFoundException,
   Post,
   Query,
@@ -17,7 +18,6 @@ import {
   VERSION_NEUTRAL,
 } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
-import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { StreamConnection } from '../connection/stream-connection.js';
 import { ConnectedStream } from '../decorators/connected-stream.decorator.js';
 import { Sse } from '../decorators/sse.decorator.js';
@@ -29,12 +29,12 @@ import { consoleQuery } from './console-query.js';
 /** The metadata key of `@ApiExcludeController()`. `@nestjs/swagger` itself may not be installed. */
 const EXCLUDED_FROM_OPENAPI = 'swagger/apiExcludeController';
 
-/** The actions of the page, its feed and its button. */
-class ConsoleActions {
+/** The actions of the page, its feed and its buttons. */
+@Injectable()
+export class ConsoleActions {
   constructor(
-    private readonly feed: ConsoleFeed,
-    private readonly streams: StreamRegistry,
-    private readonly host: HttpAdapterHost,
+    @Inject(ConsoleFeed) private readonly feed: ConsoleFeed,
+    @Inject(HttpAdapterHost) private readonly host: HttpAdapterHost,
   ) {}
 
   /** Responds with the page. It bypasses Nest's response handling, so that interceptors of the application do not change it. */
@@ -52,20 +52,35 @@ class ConsoleActions {
 
   /** Starts to close a stream. It does not wait for the end: if the client does not read, closing takes up to `sendTimeout`. */
   close(contentType: string | undefined, body: unknown): { readonly closing: string } {
-    // A form cannot send JSON, so that a page of another site would need a CORS preflight.
-    if (!/^application\/json\s*(;|$)/i.test(contentType ?? '')) {
-      throw new UnsupportedMediaTypeException('Send the id of a stream as JSON: {"id":"…"}');
-    }
-    const id = (body as { readonly id?: unknown } | null | undefined)?.id;
-    if (typeof id !== 'string') {
-      throw new BadRequestException('Send the id of a stream as JSON: {"id":"…"}');
-    }
-    if (![...this.streams].some((stream) => stream.id === id)) {
+    const id = idIn(contentType, body);
+    if (![...this.feed.streams].some((stream) => stream.id === id)) {
       throw new NotFoundException('There is no open stream with this id');
     }
-    void this.streams.close((stream) => stream.id === id);
+    void this.feed.streams.close((stream) => stream.id === id);
     return { closing: id };
   }
+
+  /** Starts to stop a run. It does not wait for the end, which may be in another process. */
+  stop(contentType: string | undefined, body: unknown): { readonly stopping: string } {
+    const id = idIn(contentType, body);
+    if (!this.feed.runs.stop(id)) {
+      throw new NotFoundException('There is no run in progress with this id');
+    }
+    return { stopping: id };
+  }
+}
+
+/** Returns the id in the body of a command. */
+function idIn(contentType: string | undefined, body: unknown): string {
+  // A form cannot send JSON, so that a page of another site would need a CORS preflight.
+  if (!/^application\/json\s*(;|$)/i.test(contentType ?? '')) {
+    throw new UnsupportedMediaTypeException('Send the id as JSON: {"id":"…"}');
+  }
+  const id = (body as { readonly id?: unknown } | null | undefined)?.id;
+  if (typeof id !== 'string') {
+    throw new BadRequestException('Send the id as JSON: {"id":"…"}');
+  }
+  return id;
 }
 
 /** Returns a controller at a path. Each call creates a new class, since one process may have several consoles. */
@@ -74,15 +89,7 @@ export function consoleControllerAt(path: string): Type {
   @SetMetadata(EXCLUDED_FROM_OPENAPI, [true])
   @UseGuards(ConsoleGuard)
   class StreamingConsole {
-    private readonly actions: ConsoleActions;
-
-    constructor(
-      @Inject(ConsoleFeed) feed: ConsoleFeed,
-      @Inject(StreamRegistry) streams: StreamRegistry,
-      @Inject(HttpAdapterHost) host: HttpAdapterHost,
-    ) {
-      this.actions = new ConsoleActions(feed, streams, host);
-    }
+    constructor(@Inject(ConsoleActions) private readonly actions: ConsoleActions) {}
 
     @Get()
     page(@Res() response: unknown): void {
@@ -104,6 +111,13 @@ export function consoleControllerAt(path: string): Type {
     @HttpCode(202)
     close(@Headers('content-type') type: string | undefined, @Body() body: unknown): { readonly closing: string } {
       return this.actions.close(type, body);
+    }
+
+    @Post('runs/stop')
+    @UseGuards(SameOriginGuard)
+    @HttpCode(202)
+    stop(@Headers('content-type') type: string | undefined, @Body() body: unknown): { readonly stopping: string } {
+      return this.actions.stop(type, body);
     }
   }
   return StreamingConsole;

@@ -4,17 +4,18 @@ import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { HubRegistrar } from '../module/hub-registrar.js';
 import { StreamError } from '../util/errors.js';
 import { markModule, otherCopyIn } from '../util/package-copy.js';
-import { consoleControllerAt } from './console.controller.js';
+import { ConsoleActions, consoleControllerAt } from './console.controller.js';
 import { CONSOLE_OPTIONS } from './console.guard.js';
 import { ConsoleFeed } from './console-feed.js';
+import { ConsoleRuns } from './console-runs.js';
 import { checkConsoleOptions, type StreamingConsoleOptions } from './streaming-console.options.js';
 
 /** How error messages name this module. */
 const PART = 'StreamingConsoleModule.forRoot()';
 
 /**
- * Serves a web page that shows the open streams of the application, streams that ended and why, errors, slow clients and hubs, and can close
- * streams. Import it in addition to `StreamingModule.forRoot()`. While no browser shows the page, it only records the last streams that ended.
+ * Serves a web page that shows the open streams of the application, streams that ended and why, errors, slow clients, hubs and runs, and can close
+ * streams and stop runs. Import it in addition to `StreamingModule.forRoot()`. While no browser shows the page, it only records the last streams that ended.
  *
  * When the application starts, it throws a {@link StreamError} with one of these codes:
  * - `invalid-option`: an option is invalid, or the console has no guard outside of development
@@ -38,6 +39,7 @@ export class StreamingConsoleModule implements OnApplicationShutdown {
       module: StreamingConsoleModule,
       controllers: [consoleControllerAt(typeof path === 'string' ? path : 'console')],
       providers: [
+        ConsoleActions,
         { provide: CONSOLE_OPTIONS, useFactory: () => checkConsoleOptions(options) },
         {
           provide: ConsoleFeed,
@@ -74,5 +76,5 @@ function createFeed(
       )
     );
   }
-  return new ConsoleFeed(streams, hubs);
+  return new ConsoleFeed(streams, hubs, new ConsoleRuns(hubs.runs));
 }

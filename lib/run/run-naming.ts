@@ -11,6 +11,8 @@ export interface RunNaming {
   tagOf(log: string): string;
   /** Returns the name of the runs that a run belongs to: that of a route is `Class.method`. */
   nameOf(id: string): string;
+  /** Returns the part of an id that may be shown to operators. */
+  shownId(id: string): string;
   /** Returns what a run is called in messages, after "The run". */
   textOf(id: string): string;
 }
@@ -23,6 +25,7 @@ export function namingOf(name: string): RunNaming {
     logOf: (id) => `${prefix}/${createHash('sha256').update(id).digest('hex')}`,
     tagOf,
     nameOf: () => name,
+    shownId: (id) => id,
     textOf: (id) => `${JSON.stringify(id)} of ${JSON.stringify(name)}`,
   };
 }
@@ -42,6 +45,7 @@ export const routeNaming: RunNaming = {
   logOf: (id) => `~runs/${ROUTE_RUNS}${id.slice(id.lastIndexOf('/'))}`,
   tagOf: (log) => log.slice(log.lastIndexOf('.') + 1),
   nameOf: routeIn,
+  shownId: () => '',
   // The rest of the id is a secret of its client.
   textOf: (id) => `of ${routeIn(id)}`,
 };

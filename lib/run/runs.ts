@@ -264,6 +264,16 @@ export class Runs<T = unknown> {
     return this.local.infos;
   }
 
+  /** @internal Identifies this process, as {@link RunInfo} does. */
+  get processId(): string {
+    return this.node.id;
+  }
+
+  /** @internal Returns the name of the runs that a run belongs to, and what may be shown of its id. */
+  describe(id: string): { readonly name: string; readonly id: string } {
+    return { name: this.naming.nameOf(id), id: this.naming.shownId(id) };
+  }
+
   /** @internal The number of runs in progress in this process, and of those among them without viewers, by the name of the runs. */
   get figures(): readonly RunFigure[] {
     const names = new Set([...this.local].map(({ parts }) => this.naming.nameOf(parts.begin.id)));

@@ -25,19 +25,24 @@ import { map } from 'rxjs';
 import { StreamingConsoleModule, type StreamingConsoleOptions } from '../../lib/console/index.js';
 import {
   ConnectedStream,
+  getRunsToken,
   type Hub,
   InjectHub,
+  MemoryBroker,
+  type Runs,
   Sse,
   Stream,
   type StreamConnection,
   StreamingModule,
+  StreamSignal,
 } from '../../lib/index.js';
 import { expectNoOpenStreams } from '../../lib/testing/index.js';
 import { type AppSetup, LogRecorder, PLATFORMS, type Platform } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
+import { deferred } from '../support/events.js';
 import { eventsUntil, hubOf, joined, range } from '../support/hub.js';
 import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
-import { type RunningApp, useApps } from '../support/running.js';
+import { type RunningApp, turns, useApps } from '../support/running.js';
 import { startSharedStore } from '../support/shared-brokers.js';
 import { itWith, toolPath } from '../support/tools.js';
 
@@ -82,6 +87,12 @@ class Feed {
     stream.hooks({ onClose: () => clearInterval(timer) });
   }
 
+  @Stream('run', { format: 'ndjson', onDisconnect: 'detach' })
+  async *run(@StreamSignal() signal: AbortSignal) {
+    yield 'started';
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  }
+
   @Stream('push/:text', { format: 'text' })
   push(@ConnectedStream() stream: StreamConnection<string>, @Param('text') text: string): void {
     void stream.send(text);
@@ -120,9 +131,22 @@ interface Snapshot {
     readonly otherTopics: number;
   }[];
   readonly moreHubs: number;
+  readonly runs: readonly {
+    readonly key: string;
+    readonly name: string;
+    readonly id: string;
+    readonly owner: string;
+    readonly status: string;
+  }[];
   readonly by: Record<string, { readonly named: [string, number][]; readonly others: number }>;
   readonly matching: number;
   readonly rows: readonly Row[];
+}
+
+/** A producer that only waits. */
+async function* waiting(until: Promise<void>): AsyncGenerator<string> {
+  await until;
+  yield 'late';
 }
 
 const labelOfUser = ({ headers }: { readonly headers: Readonly<Record<string, string | undefined>> }) =>
@@ -165,8 +189,8 @@ async function snapshot(app: RunningApp, query = ''): Promise<Snapshot> {
   return JSON.parse(message) as Snapshot;
 }
 
-function post(app: RunningApp, body: unknown, headers: Record<string, string> = {}): Promise<Response> {
-  return fetch(app.url('/console/close'), {
+function post(app: RunningApp, body: unknown, headers: Record<string, string> = {}, path = 'close'): Promise<Response> {
+  return fetch(app.url(`/console/${path}`), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', ...headers },
     body: typeof body === 'string' ? body : JSON.stringify(body),
@@ -303,8 +327,12 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
   it('shows whether the broker of a hub is connected, and the subscribers in all processes', async () => {
     const brokerOf = startSharedStore();
     const broker = Object.assign(brokerOf(), { status: () => ({ connected: false, since: 17, behindMs: 3 }) });
-    const app = await serve(platform, { guard: allow }, { options: { broker } });
-    const other = await serve(platform, { guard: allow }, { options: { broker: brokerOf() } });
+    const app = await serve(platform, { guard: allow }, { options: { runs: { broker: new MemoryBroker() }, broker } });
+    const other = await serve(
+      platform,
+      { guard: allow },
+      { options: { runs: { broker: new MemoryBroker() }, broker: brokerOf() } },
+    );
     await Promise.all([app.get('/feed/prices'), other.get('/feed/prices'), other.get('/feed/prices')]);
     await Promise.all([joined(hubOf(app, 'prices'), 1), joined(hubOf(other, 'prices'), 2)]);
 
@@ -600,6 +628,69 @@ describe.each(PLATFORMS)('%s: the console', (platform) => {
     const app = await serve(platform);
 
     expect((await post(app, body, headers)).status).toBe(status);
+  });
+
+  it('shows the runs in progress and those that have ended, without ids with which a client could join, and stops one', async () => {
+    const runs = StreamingModule.registerRuns({ name: 'answers', onDisconnect: 'detach' });
+    const app = await serve(platform, undefined, { imports: [runs] });
+    const answers = app.app.get<Runs>(getRunsToken('answers'));
+    const never = deferred();
+    const signals: AbortSignal[] = [];
+    await answers.start(
+      'a-rather-long-id-of-somebody',
+      ({ signal }) => {
+        signals.push(signal);
+        return waiting(never.promise);
+      },
+      { owner: 'ada' },
+    );
+    await answers.start('short', () => ['x']);
+    const route = await app.get('/feed/run');
+    await route.until('"started"');
+    while ((await answers.get('short'))?.status !== 'completed') {
+      await turns();
+    }
+
+    const before = await snapshot(app);
+    const running = before.runs.find(({ owner }) => owner === 'ada');
+
+    expect(before.runs.map(({ name, id, owner, status }) => [name, id, owner, status])).toEqual(
+      expect.arrayContaining([
+        ['answers', expect.stringMatching(/^a-rather-lon[^g]/), 'ada', 'running'],
+        ['answers', 'short', '', 'completed'],
+        ['Feed.run', '', '', 'running'],
+      ]),
+    );
+    expect(before.runs.at(-1)).toMatchObject({
+      id: 'short',
+      items: 1,
+      bytes: 1,
+      viewers: 0,
+      endedAt: expect.any(Number),
+    });
+    const [, secret = ''] = /lastEventId=([\w-]{22})/.exec(route.received) ?? [];
+    expect(secret).not.toBe('');
+    expect(JSON.stringify(before)).not.toContain(secret);
+    await (await app.get('/feed/run', { 'Last-Event-ID': secret })).until('"started"');
+    const { rows } = await snapshot(app, '?filter=feed.run');
+    expect(rows).toHaveLength(2);
+    expect(JSON.stringify(rows)).not.toContain(secret);
+
+    const stop = (body: unknown, headers: Record<string, string> = {}) => post(app, body, headers, 'runs/stop');
+    expect((await stop({ id: running?.key }, { 'Sec-Fetch-Site': 'cross-site' })).status).toBe(403);
+    expect((await stop('id=1', { 'Content-Type': 'application/x-www-form-urlencoded' })).status).toBe(415);
+    expect((await stop({ id: 'a-rather-long-id-of-somebody' })).status).toBe(404);
+    expect((await stop({ id: running?.key })).status).toBe(202);
+    while ((await answers.get('a-rather-long-id-of-somebody'))?.status !== 'stopped') {
+      await turns();
+    }
+
+    expect(signals[0]?.reason).toMatchObject({ code: 'stopped' });
+    expect((await snapshot(app)).runs.find(({ owner }) => owner === 'ada')).toMatchObject({
+      status: 'stopped',
+      reason: 'stopped',
+    });
+    expect((await stop({ id: running?.key })).status).toBe(404);
   });
 
   it('shows nothing to pages of other sites', async () => {
@@ -971,6 +1062,26 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
     TEST_MS,
   );
 
+  itInChromium(
+    'stops a run when its button is pressed twice, and then says why it has ended',
+    async () => {
+      await (await app.get('/api/feed/run')).until('"started"');
+      const row = page.locator('.runs tbody tr').filter({ hasText: 'Feed.run' });
+      const button = row.locator('button');
+      await button.click();
+      expect(await button.textContent()).toBe('Really?');
+      expect(await row.locator('td').nth(1).innerText()).toBe('running');
+      await button.click();
+
+      await row.filter({ hasText: 'stopped' }).waitFor();
+      expect(await row.locator('td').nth(1).innerText()).toMatch(/^stopped\nstopped, \d/);
+      expect(await button.isHidden()).toBe(true);
+      await page.locator('.told', { hasText: 'Stopping a run of Feed.run.' }).waitFor({ state: 'attached' });
+      expect(complaints).toEqual([]);
+    },
+    TEST_MS,
+  );
+
   describe.each([
     ['narrow', 'light', 360],
     ['narrow', 'dark', 360],
@@ -984,6 +1095,8 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
         await (await app.get(`/api/feed/push/${'x'.repeat(90)}`)).until('xxx');
         await rows().nth(1).waitFor();
         await page.locator('.ended tbody tr').first().waitFor();
+        await (await app.get('/api/feed/run')).until('"started"');
+        await page.locator('.runs tbody tr').first().waitFor();
 
         await page.emulateMedia({ colorScheme });
         await page.setViewportSize({ width, height: 800 });

@@ -2,6 +2,7 @@ import { Chart } from './chart.js';
 import { Connections } from './connections.js';
 import { Ended } from './ended.js';
 import { Hubs } from './hubs.js';
+import { Runs } from './runs.js';
 import { Tallies } from './tallies.js';
 import { bytes, count, rate } from './text.js';
 import { Errors, SlowClients } from './trouble.js';
@@ -32,6 +33,7 @@ const parts = [
   new Connections(panelOf('connections-title'), close),
   ended,
   new Hubs(panelOf('hubs-title')),
+  new Runs(panelOf('runs-title'), stopRun),
 ];
 let samples = [];
 let events;
@@ -107,13 +109,23 @@ function reconnect() {
   }
 }
 
-/** Closes a stream. */
-async function close(id, route) {
-  const answer = await fetch(`${base}/close`, {
+function command(path, id) {
+  return fetch(`${base}/${path}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ id }),
   }).catch((error) => ({ ok: false, status: error.message }));
+}
+
+/** Stops a run. */
+async function stopRun(key, name) {
+  const answer = await command('runs/stop', key);
+  told.textContent = answer.ok ? `Stopping a run of ${name}.` : `A run of ${name} was not stopped: ${answer.status}.`;
+}
+
+/** Closes a stream. */
+async function close(id, route) {
+  const answer = await command('close', id);
   told.textContent = answer.ok
     ? `Closing ${route}, stream ${id}.`
     : `${route}, stream ${id} was not closed: ${answer.status}.`;

@@ -17,9 +17,10 @@ export class Table {
     this.scroll.hidden = items.length === 0;
     items.forEach((item, i) => {
       const row = this.body.children[i] ?? this.row();
-      this.cells.forEach(({ text, second, mark }, cell) => {
+      this.cells.forEach(({ text, second, mark, press }, cell) => {
         const td = row.children[cell];
         write(td.children[0], text(item));
+        td.children[0].hidden = press !== undefined && text(item) === '';
         write(td.children[1], second?.(item) ?? '');
         td.dataset.mark = mark?.(item) ?? '';
       });
