@@ -13,6 +13,8 @@ import { describeWith, toolPath } from '../support/tools.js';
 
 const BUILD_MS = 120_000;
 const TEST_MS = 60_000;
+/** Each test leaves here what its tabs show at its end, also if it has failed. */
+const SCREENSHOTS = join(ROOT, 'test/output/use-chat');
 /** The page of the guide, for the chat that its address names. */
 const ENTRY = `import { createElement, StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
@@ -76,7 +78,8 @@ describeWith('chromium')('useChat of @ai-sdk/react with the chat of the sample',
   });
 
   afterEach(async () => {
-    await Promise.all(browser.pages().map((page) => page.goto('about:blank')));
+    await photograph();
+    await Promise.all(browser.pages().map((page) => page.close()));
     await Promise.all(samples.map(({ program }) => program.stop('SIGKILL')));
     await upstream.close();
   }, TEST_MS);
@@ -91,6 +94,14 @@ describeWith('chromium')('useChat of @ai-sdk/react with the chat of the sample',
     const page = await browser.newPage();
     await page.goto(sample.url(`/use-chat?chat=${chat}`));
     return page;
+  }
+
+  async function photograph(): Promise<void> {
+    const name = expect.getState().currentTestName?.replaceAll(/[^a-z0-9]+/gi, '-') ?? '';
+    const tabs = browser.pages().filter((page) => page.url().includes('use-chat'));
+    await Promise.all(
+      tabs.map((page, index) => page.screenshot({ path: join(SCREENSHOTS, `${name}-tab-${index + 1}.png`) })),
+    );
   }
 
   const shows = (page: Page, text: string) =>
