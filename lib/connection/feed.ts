@@ -244,6 +244,9 @@ export class Feed implements SharedPort, PushPort {
   private read(source: Source): void {
     const { opening, transport, scope } = this.stream;
     const poll = transport.hasBody ? opening?.poll : undefined;
+    if (source.kind === 'pull' && source.trace !== undefined && scope.call) {
+      scope.call.trace = source.trace;
+    }
     if (source.kind === 'shared') {
       this.reader = poll ? poll.readerOf(source) : readerOf(source, this);
       this.body.hasIds = true;

@@ -8,6 +8,8 @@ export class HandlerCall extends AsyncResource {
   openedAt: number | undefined;
   /** The labels of the stream. Not a field, so that the object of a stream without labels has no place for them. */
   declare labels?: StreamLabels;
+  /** The trace context of the run that the stream shows. Not a field either. */
+  declare trace?: string;
 
   /**
    * @param beganAt when the handler was called

@@ -209,6 +209,10 @@ export class LiveConnection
     return this.feed.reader;
   }
 
+  get trace(): string | undefined {
+    return this.scope.call?.trace;
+  }
+
   get endless(): boolean {
     return this.opening?.poll?.waiting ?? this.feed.reader?.endless === true;
   }

@@ -20,6 +20,8 @@ export interface OpenStream extends StreamConnection {
   };
   /** The reader of its source. `lastId` is the id of the last event that the client received, if it is known. */
   readonly reader: { readonly lastId?: string | undefined } | undefined;
+  /** The trace context of the run that the stream shows. */
+  readonly trace: string | undefined;
   /** Whether the stream never ends by itself. */
   readonly endless: boolean;
   /**

@@ -95,10 +95,11 @@ export class LocalRuns {
   async create(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
     const { owner, settings } = terms;
     this.requireRoom(log);
-    const { owners, node } = this.parts;
+    const { owners, node, naming, services } = this.parts;
+    const trace = services.observer?.()?.runStarts(naming.nameOf(id));
     // As it is now: until the first record is written, another call may have started the run.
     const replaced = { end: log.end, exists: log.exists, state: log.state };
-    const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, at: Date.now() };
+    const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, trace, at: Date.now() };
     this.electing.set(begin.nonce, log.name);
     let run: LocalRun | undefined;
     let entered = false;
@@ -109,6 +110,9 @@ export class LocalRuns {
       run = await this.elect({ log, begin, produce, settings, replaced });
     } finally {
       this.electing.delete(begin.nonce);
+      if (!run && trace !== undefined) {
+        services.observer?.()?.runDropped(trace);
+      }
       if (entered && !run) {
         await this.leave(log, begin);
       }
@@ -211,7 +215,7 @@ export class LocalRuns {
     // The log is open already. It is released in onOver().
     void logs.acquire(log.name);
     node.changed();
-    services.observer?.()?.runBegan(naming.nameOf(begin.id), run.info);
+    services.observer?.()?.runBegan(naming.nameOf(begin.id));
     if (stopped) {
       run.stop(stopped);
     }
@@ -230,7 +234,7 @@ export class LocalRuns {
     this.recent.unshift(info);
     this.recent.length = Math.min(this.recent.length, RECENT);
     node.changed();
-    services.observer?.()?.runOver(naming.nameOf(begin.id), info);
+    services.observer?.()?.runOver(naming.nameOf(begin.id), info, begin.trace);
     void this.leave(log, begin);
   }
 

@@ -18,6 +18,8 @@ export interface ReadStart {
   readonly after: number;
   /** The id of that record. */
   readonly id: string;
+  /** The trace context of the run. */
+  readonly trace?: string | undefined;
   /** A notice for the client, which comes first. */
   readonly notice?: LogEvent;
 }
@@ -57,6 +59,10 @@ export class RunReader implements ResumableSource, RunLogListener {
   ) {
     this.reached = start.after;
     this.page = start.notice ? [start.notice] : [];
+  }
+
+  get trace(): string | undefined {
+    return this.start.trace;
   }
 
   get resumesAfter(): string | undefined {

@@ -12,6 +12,8 @@ export interface RunBegin {
   /** The process that produces the run. */
   readonly node: string;
   readonly owner?: string;
+  /** The trace context of the run. */
+  readonly trace?: string;
   readonly at: number;
 }
 

@@ -15,10 +15,15 @@ export interface RunServices {
 /** Is notified about the runs of this process. Its methods must not throw. */
 export interface RunObserver {
   /**
-   * Called when a run has begun, before its producer is called, in the async context of the request.
+   * Called before the first record of a run is written, in the async context of the request.
    * @param runs the name of the runs, or for the run of a route `Class.method`
+   * @returns the trace context of the run, to which its viewers link in any process
    */
-  runBegan(runs: string, info: RunInfo): void;
+  runStarts(runs: string): string | undefined;
+  /** Called if another call was faster, so that the run is not started. */
+  runDropped(trace: string): void;
+  /** Called when a run has begun, before its producer is called. */
+  runBegan(runs: string): void;
   /** Called when a run is over. */
-  runOver(runs: string, info: RunInfo): void;
+  runOver(runs: string, info: RunInfo, trace: string | undefined): void;
 }

@@ -34,7 +34,7 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
 
 /** Returns the place after a record. */
 export function placeIn(log: RunLog, after: number): ReadStart {
-  return { epoch: log.end.epoch, after, id: log.idAt(after) };
+  return { epoch: log.end.epoch, after, id: log.idAt(after), trace: log.state.begin?.trace };
 }
 
 function isKnown({ end }: RunLog, { epoch, offset }: BrokerPosition): boolean {

@@ -1,5 +1,7 @@
 import type { Broker } from '../broker/broker.js';
 import type { BrokerRuns } from '../broker/broker-runs.js';
+import type { RunAudience } from './run-audience.js';
+import { elsewhereError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
 import type { RunNode } from './run-node.js';
 import { RunReader } from './run-reader.js';
@@ -46,9 +48,24 @@ export class RunWatch {
     return [...listeners].filter((each) => each instanceof RunReader).length;
   }
 
-  /** The logs with viewers in this process whose runs are in other processes. */
-  get logs(): RunLog[] {
-    return [...this.watched.keys()];
+  /** Ends the views of runs in other processes, which go on when this process closes. */
+  endViews(): void {
+    for (const { listeners } of [...this.watched.keys()]) {
+      for (const listener of [...listeners]) {
+        if (listener instanceof RunReader) {
+          listener.fail(elsewhereError());
+        }
+      }
+    }
+  }
+
+  /** Removes the viewers of processes that are gone. */
+  async forgetDead(audience: RunAudience): Promise<void> {
+    for (const node of audience.nodes) {
+      if (node !== this.node.id && !(await this.node.sheetOf(node).catch(() => true))) {
+        audience.set(node, 0);
+      }
+    }
   }
 
   /** Called when a viewer has come or left. */

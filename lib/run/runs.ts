@@ -2,7 +2,7 @@ import type { Broker } from '../broker/broker.js';
 import { type BrokerRuns, hasRuns } from '../broker/broker-runs.js';
 import { atMost } from '../util/at-most.js';
 import { markReported, StreamError } from '../util/errors.js';
-import { infoOf, type LocalRun } from './local-run.js';
+import { infoOf } from './local-run.js';
 import { LocalRuns } from './local-runs.js';
 import {
   completeRunsOptions,
@@ -18,7 +18,7 @@ import {
   type StartOptions,
 } from './run.options.js';
 import { checkCall, checkList, checkProducer } from './run-checks.js';
-import { elsewhereError, errorOfEnd, unknownError } from './run-errors.js';
+import { errorOfEnd, unknownError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
 import { RunLogs } from './run-logs.js';
 import { namingOf, ROUTE_RUNS, type RunNaming, routeNaming } from './run-naming.js';
@@ -289,13 +289,7 @@ export class Runs<T = unknown> {
    */
   async drain(ms: number): Promise<void> {
     this.local.drain();
-    for (const log of this.watch.logs) {
-      for (const listener of [...log.listeners]) {
-        if (listener instanceof RunReader) {
-          listener.fail(elsewhereError());
-        }
-      }
-    }
+    this.watch.endViews();
     await this.local.settled(ms);
   }
 
@@ -450,17 +444,8 @@ export class Runs<T = unknown> {
 
   private onRenew(): void {
     void this.watch.check();
-    for (const run of this.local) {
-      void this.forgetNodes(run);
-    }
-  }
-
-  /** Removes the viewers of processes that are gone. */
-  private async forgetNodes({ audience }: LocalRun): Promise<void> {
-    for (const node of audience.nodes) {
-      if (node !== this.node.id && !(await this.node.sheetOf(node).catch(() => true))) {
-        audience.set(node, 0);
-      }
+    for (const { audience } of this.local) {
+      void this.watch.forgetDead(audience);
     }
   }
 

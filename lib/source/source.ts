@@ -10,6 +10,8 @@ export interface PullSource {
   pull(): Step | PromiseLike<Step>;
   /** Releases the underlying object. Called at most once, and not after the source has ended by itself. */
   stop(): unknown;
+  /** The trace context of what produces the chunks, if that does not belong to the request: see https://www.w3.org/TR/trace-context/#traceparent-header. */
+  readonly trace?: string | undefined;
 }
 
 /** A pull source whose chunks have ids, so that a client can receive it in several long polls. */

@@ -1,6 +1,7 @@
 import type { Attributes, Counter, Meter, Span, Tracer } from '@opentelemetry/api';
 import type { RunInfo } from '../run/run.options.js';
 import { RunningLevel } from './running-counters.js';
+import { textOfContext } from './trace-context.js';
 
 /** The value of `SpanStatusCode.ERROR`, which cannot be imported, as the package is optional. */
 const ERROR = 2;
@@ -20,6 +21,7 @@ export class RunTelemetry {
   private readonly ended: Counter;
   private readonly items: Counter;
   private readonly bytes: Counter;
+  /** The spans of the runs in progress, by their contexts. */
   private readonly spans = new Map<string, Span>();
 
   /** @param runs returns all current runs */
@@ -40,21 +42,32 @@ export class RunTelemetry {
     this.bytes = total('bytes', 'By', 'Bytes of these chunks, as they are stored');
   }
 
-  /** Called in the async context of the request that has started the run. */
-  began(runs: string, { id }: RunInfo): void {
-    const attributes = attributesOf(runs);
-    this.started.add(1, attributes);
-    this.spans.set(keyOf(runs, id), this.tracer.startSpan(`run ${runs}`, { attributes }));
+  /** Starts the span of a run, in the async context of the request that starts it. Returns its context. */
+  starts(runs: string): string | undefined {
+    const span = this.tracer.startSpan(`run ${runs}`, { attributes: attributesOf(runs) });
+    const trace = textOfContext(span.spanContext());
+    if (trace !== undefined) {
+      this.spans.set(trace, span);
+    }
+    return trace;
   }
 
-  over(runs: string, { id, status, reason, items, bytes }: RunInfo): void {
+  /** Forgets a span. One that has not ended is not exported. */
+  dropped(trace: string): void {
+    this.spans.delete(trace);
+  }
+
+  began(runs: string): void {
+    this.started.add(1, attributesOf(runs));
+  }
+
+  over(runs: string, { status, reason, items, bytes }: RunInfo, trace = ''): void {
     const attributes = { ...attributesOf(runs), [STATUS]: status };
     this.ended.add(1, attributes);
     this.items.add(items, attributesOf(runs));
     this.bytes.add(bytes, attributesOf(runs));
-    const key = keyOf(runs, id);
-    const span = this.spans.get(key);
-    this.spans.delete(key);
+    const span = this.spans.get(trace);
+    this.spans.delete(trace);
     span?.setAttributes({
       ...attributes,
       'nestjs_streaming.run.chunks': items,
@@ -83,8 +96,4 @@ export class RunTelemetry {
 
 function attributesOf(runs: string): Attributes {
   return { 'nestjs_streaming.runs': runs };
-}
-
-function keyOf(runs: string, id: string): string {
-  return `${runs}/${id}`;
 }

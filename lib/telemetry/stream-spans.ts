@@ -3,6 +3,7 @@ import type { ObservedStream } from '../connection/registry/stream-observer.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
 import { isError, textOf } from '../util/error-text.js';
 import { type AttributesOf, CLOSE_CODE, errorType } from './attributes.js';
+import { contextOf } from './trace-context.js';
 
 /** The value of `SpanStatusCode.ERROR`, which cannot be imported, as the package is optional. */
 const ERROR = 2;
@@ -42,6 +43,10 @@ export class StreamSpans {
       'nestjs_streaming.stream.lagged': lost?.lagged ?? 0,
       'nestjs_streaming.stream.resumed': (stream.lastEventId ?? '') !== '',
     });
+    const run = stream.trace === undefined ? undefined : contextOf(stream.trace);
+    if (run) {
+      span.addLink({ context: run });
+    }
     if (error !== undefined) {
       recordException(span, error);
     }

@@ -77,12 +77,24 @@ export class Telemetry implements StreamObserver, RunObserver {
     this.runs.stop();
   }
 
-  runBegan(runs: string, info: RunInfo): void {
-    this.guard(() => this.runs.began(runs, info));
+  runStarts(runs: string): string | undefined {
+    let trace: string | undefined;
+    this.guard(() => {
+      trace = this.runs.starts(runs);
+    });
+    return trace;
   }
 
-  runOver(runs: string, info: RunInfo): void {
-    this.guard(() => this.runs.over(runs, info));
+  runDropped(trace: string): void {
+    this.runs.dropped(trace);
+  }
+
+  runBegan(runs: string): void {
+    this.guard(() => this.runs.began(runs));
+  }
+
+  runOver(runs: string, info: RunInfo, trace: string | undefined): void {
+    this.guard(() => this.runs.over(runs, info, trace));
   }
 
   began(stream: ObservedStream): void {

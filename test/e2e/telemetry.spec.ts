@@ -416,6 +416,11 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
     expect((await exported.points('runs.running')).map(({ value }) => value)).toEqual([0, 0]);
     const spans = exported.spans.filter(({ name }) => name.startsWith('run '));
     expect(spans.map(({ name }) => name).sort()).toEqual(['run Answers.route', 'run answers', 'run answers']);
+    const linked = exported.spans.filter(({ name }) => name.startsWith('stream ')).flatMap(({ links }) => links);
+    // Each stream belongs to a request of its own, and shows another run.
+    expect(linked.map(({ context }) => context.spanId).sort()).toEqual(
+      spans.map((span) => span.spanContext().spanId).sort(),
+    );
     const failed = spans.find(({ attributes }) => attributes['nestjs_streaming.run.status'] === 'failed');
     expect(failed?.status.code).toBe(SpanStatusCode.ERROR);
     expect(failed?.attributes).toMatchObject({ 'nestjs_streaming.run.chunks': 1, 'nestjs_streaming.run.bytes': 3 });

@@ -6,6 +6,8 @@ export interface ObservedStream extends MeteredStream {
   readonly id: string;
   readonly request: unknown;
   readonly labels: StreamLabels;
+  /** The trace context of the run that the stream shows. */
+  readonly trace: string | undefined;
 }
 
 /** Is notified about streams. */
