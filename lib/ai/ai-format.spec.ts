@@ -56,6 +56,18 @@ describe('A stream of UI messages', () => {
     );
   });
 
+  it.each([
+    ['shutdown', 'its server is shutting down: start it again'],
+    ['deadline', 'it has reached its maximum duration'],
+    ['client-closed', 'its last viewer has left'],
+  ] as const)('reports an error if its run was stopped with the reason %s, which nobody wanted', (reason, why) => {
+    const { fail } = streamIn(uiMessages);
+
+    expect(fail(stoppedError(reason))).toBe(
+      `data: {"type":"error","errorText":"The run was stopped, because ${why}"}\n\ndata: [DONE]\n\n`,
+    );
+  });
+
   it('is aborted if it is closed through the registry', () => {
     const { close } = streamIn(uiMessages);
 

@@ -2,7 +2,7 @@ import type { StreamErrorBody } from '../format/format.js';
 import { jsonText } from '../format/json-text.js';
 import { messageOf } from '../util/close-reason.js';
 import { isError } from '../util/error-text.js';
-import type { StreamCloseCode, StreamError } from '../util/errors.js';
+import type { StreamCloseCode, StreamCloseError, StreamError } from '../util/errors.js';
 
 /** Why an answer is not complete, with no more than Nest's own exception filter would tell a client. */
 export interface Failure {
@@ -28,7 +28,13 @@ export function failureOf(
   error: unknown,
 ): Failure {
   const code = stringIn(given) ?? codeOf(error);
-  return { status, message: textIn(message), code, param: stringIn(param), stopped: code === RUN_STOPPED };
+  const stopped = code === RUN_STOPPED && isError(error) && isWanted(error.cause);
+  return { status, message: textIn(message), code, param: stringIn(param), stopped };
+}
+
+/** Returns whether somebody wanted a run to be stopped. If its process closes, or its time is over, nobody did. */
+function isWanted(cause: unknown): boolean {
+  return isError(cause) && (cause as Partial<StreamCloseError>).code === 'stopped';
 }
 
 /** Returns the code of an error of this package that clients may know, such as that of a run that was stopped. */

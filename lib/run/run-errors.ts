@@ -10,11 +10,10 @@ const STOPPED: Readonly<Record<RunStopReason, string>> = {
   replaced: 'The run was stopped, because a new one with the same id was started',
 };
 
-/** The error of the viewers of a run that was stopped. */
+/** The error of the viewers of a run that was stopped. Its cause says why. */
 export function stoppedError(reason: RunStopReason = 'stopped'): StreamError {
-  return markReported(
-    new StreamError('run-stopped', STOPPED[reason], { statusCode: reason === 'shutdown' ? 503 : 409 }),
-  );
+  const statusCode = reason === 'shutdown' ? 503 : 409;
+  return markReported(new StreamError('run-stopped', STOPPED[reason], { statusCode, cause: abortReason(reason) }));
 }
 
 /** The error of the viewers of a run whose process has crashed, or whose log has disappeared. */
