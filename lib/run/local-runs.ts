@@ -11,6 +11,7 @@ import type { RunLogs } from './run-logs.js';
 import type { RunNaming } from './run-naming.js';
 import type { RunNode } from './run-node.js';
 import type { OwnerEntry, RunOwners } from './run-owners.js';
+import { patiently } from './run-patience.js';
 import { controlEntry, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
 
@@ -182,16 +183,20 @@ export class LocalRuns {
     await logs.use(log.name, async () => {
       while (!this.closed && performance.now() < until) {
         await pause(RETRY_MS, undefined, { ref: false });
-        const isKnown = await log.sync().then(
-          () => true,
-          () => false,
-        );
-        if (isKnown) {
-          const isOurs = log.state.begin?.nonce === nonce && !log.state.over;
-          return isOurs ? this.parts.endIfLost(log) : undefined;
+        // It rejects while the broker is away.
+        if (await this.endIfBegun(log, nonce).catch(() => false)) {
+          return;
         }
       }
     });
+  }
+
+  private async endIfBegun(log: RunLog, nonce: string): Promise<true> {
+    await log.sync();
+    if (log.state.begin?.nonce === nonce && !log.state.over) {
+      await this.parts.endIfLost(log);
+    }
+    return true;
   }
 
   /** @param stopped why it is stopped before it produces anything */
@@ -240,9 +245,13 @@ export class LocalRuns {
 
   private async leave(log: RunLog, begin: RunBegin): Promise<void> {
     const { owners, services } = this.parts;
-    await owners
-      .leave(begin.owner, placeOf(log, begin))
-      .catch((error: unknown) => services.warn('A run that is over still counts for its owner', error));
+    const leave = (): Promise<void> => owners.leave(begin.owner, placeOf(log, begin));
+    // While the broker is away, nobody waits for it: the place is freed when the broker is back.
+    await leave().catch(() => {
+      patiently(LONGEST_MS, () => this.closed, leave).catch((error: unknown) =>
+        services.warn('A run that is over still counts for its owner', error),
+      );
+    });
   }
 
   private requireRoom({ name }: RunLog): void {

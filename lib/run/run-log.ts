@@ -5,6 +5,7 @@ import { LogEvent } from '../hub/log-event.js';
 import { idOf, positionOf } from '../hub/position.js';
 import { deferred } from '../util/thenable.js';
 import {
+  controlEntry,
   controlIn,
   figuresIn,
   isChunk,
@@ -158,6 +159,21 @@ export class RunLog {
     if (!this.state.begin || this.state.over) {
       await this.sync();
     }
+  }
+
+  /**
+   * Writes that a run of an owner is to be stopped when it is started.
+   * @param owner `undefined`: of any owner
+   * @param ms how long that is remembered, in milliseconds
+   * @returns `false` if something else has changed the log in the meantime. Nothing is written then
+   */
+  async rememberStop(owner: string | undefined, ms: number): Promise<boolean> {
+    const stop: RunStop = { reason: 'stopped', ...(owner !== undefined && { owner }) };
+    // One for each owner: a client that repeats its request does not make the log longer.
+    const stops = [...(this.state.stops ?? []).filter((each) => each.owner !== owner), stop];
+    const entries = stops.map((data) => controlEntry({ kind: 'stop', data }));
+    const condition = this.exists ? { after: this.end } : undefined;
+    return (await this.broker.create(this.name, entries, ms, condition)) !== false;
   }
 
   /** Called when the producer in this process has given up the run, and cannot write that. */

@@ -27,14 +27,16 @@ export class RunNode {
   readonly id = randomBytes(8).toString('hex');
   /** See {@link NodeSheet.life}. */
   life = 0;
-  private position: BrokerPosition | undefined;
+  /** What this process has written, and where. `undefined` if that is not known. */
+  private written: { readonly at: BrokerPosition; readonly data: string } | undefined;
   /** Until when the lease is valid, on the clock of `performance.now()`. */
   private until = 0;
   private left = false;
-  private written = '';
   private changing: NodeJS.Timeout | undefined;
   private renewing: NodeJS.Timeout | undefined;
   private work: Promise<void> = Promise.resolve();
+  /** The write that begins after the present one. */
+  private next: Promise<void> | undefined;
 
   /**
    * @param prefix the first part of the names of all logs
@@ -55,7 +57,7 @@ export class RunNode {
     await this.write();
     await this.enlist();
     this.renewing = setInterval(() => {
-      this.renew();
+      void this.renew();
       this.onRenew();
     }, this.lease / RENEWALS);
     this.renewing.unref();
@@ -64,9 +66,7 @@ export class RunNode {
   /** Resolves when this process has a lease, so that nobody takes a run for lost that it starts now. */
   async ready(): Promise<void> {
     if (performance.now() >= this.until) {
-      const written = this.work.then(() => this.write());
-      this.work = written.catch(() => undefined);
-      await written;
+      await this.renew();
     }
   }
 
@@ -77,7 +77,7 @@ export class RunNode {
     }
     this.changing ??= setTimeout(() => {
       this.changing = undefined;
-      this.renew();
+      void this.renew();
     }, WRITE_MS).unref();
   }
 
@@ -104,21 +104,28 @@ export class RunNode {
     await this.broker.drop(this.logOf(this.id));
   }
 
-  private renew(): void {
-    this.work = this.work
-      .then(() => this.write())
-      .then(() => this.keepList())
-      .catch((error: unknown) => this.warn('The lease of the runs of this process could not be renewed', error));
+  /** Writes the lease after the present write. Calls before that share one write: while the broker is away, each takes long. */
+  private renew(): Promise<void> {
+    if (!this.next) {
+      this.next = this.work.then(() => {
+        this.next = undefined;
+        return this.write();
+      });
+      this.work = this.next
+        .then(() => this.keepList())
+        .catch((error: unknown) => this.warn('The lease of the runs of this process could not be renewed', error));
+    }
+    return this.next;
   }
 
   private async write(): Promise<void> {
     const until = performance.now() + this.lease;
     const runs = this.runs();
+    const { written } = this;
     const renewed =
-      this.position &&
-      JSON.stringify({ life: this.life, runs } satisfies NodeSheet) === this.written &&
+      written?.data === JSON.stringify({ life: this.life, runs } satisfies NodeSheet) &&
       (await this.broker.expire(this.logOf(this.id), this.lease));
-    if (!renewed && !(await this.replace(this.position, runs))) {
+    if (!renewed && !(await this.replace(written?.at, runs))) {
       await this.take(runs);
     }
     this.until = until;
@@ -144,10 +151,9 @@ export class RunNode {
     }
     const data = JSON.stringify({ life: this.life, runs } satisfies NodeSheet);
     const entry: BrokerEntry = { encoding: 'json', data };
-    const written = await this.broker.create(this.logOf(this.id), [entry], this.lease, after && { after });
-    this.position = written || undefined;
-    this.written = written ? data : '';
-    return written;
+    const at = await this.broker.create(this.logOf(this.id), [entry], this.lease, after && { after });
+    this.written = at ? { at, data } : undefined;
+    return at;
   }
 
   private async keepList(): Promise<void> {

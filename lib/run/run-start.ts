@@ -29,7 +29,9 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
   }
   const { over } = log.state;
   const isClean = over?.status === 'completed' || over?.status === 'stopped';
-  return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : placeIn(log, position.offset);
+  // As it is now: while the log is read, another run may begin in it.
+  const place = placeIn(log, position.offset);
+  return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : place;
 }
 
 /** Returns the place after a record. */

@@ -187,7 +187,10 @@ export class RunWatch {
   /** Says again how many viewers there are: this process was taken for dead. */
   private reportAll(): void {
     for (const [log, report] of this.watched) {
-      report.count = 0;
+      if (RunWatch.viewersOf(log) > 0) {
+        report.count = 0;
+      }
+      // That the last one has left is still to be said: nobody may have noticed that the lease was gone.
       this.visited(log);
     }
   }

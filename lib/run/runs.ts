@@ -63,7 +63,6 @@ export class Runs<T = unknown> {
   /** The name with which the runs were registered. */
   readonly name: string;
   private readonly naming: RunNaming;
-  private readonly keep: number;
   private readonly logs: RunLogs;
   private readonly node: RunNode;
   private readonly owners: RunOwners;
@@ -78,7 +77,6 @@ export class Runs<T = unknown> {
   ) {
     const settings = completeRunsOptions(options);
     this.name = options.name;
-    this.keep = settings.keep;
     const naming = options.name === ROUTE_RUNS ? routeNaming : namingOf(options.name);
     this.naming = naming;
     this.logs = new RunLogs(broker, naming.tagOf);
@@ -196,8 +194,6 @@ export class Runs<T = unknown> {
   async stop(id: string, options: RunAccess = {}): Promise<void> {
     checkCall('stop', this.name, id, options);
     await this.logs.use(this.logOf(id), async (log) => {
-      const { owner } = options;
-      const stop = controlEntry({ kind: 'stop', data: { reason: 'stopped', ...(owner !== undefined && { owner }) } });
       await log.refresh();
       for (let tries = 0; tries < TRIES; tries++) {
         if (log.state.begin) {
@@ -206,10 +202,7 @@ export class Runs<T = unknown> {
           }
           return;
         }
-        const isRemembered = log.exists
-          ? await this.broker.appendAll(log.name, [stop], { after: log.end, expire: REMEMBER_STOP_MS })
-          : await this.broker.create(log.name, [stop], REMEMBER_STOP_MS);
-        if (isRemembered) {
+        if (await log.rememberStop(options.owner, REMEMBER_STOP_MS)) {
           return;
         }
         await log.sync();
@@ -333,22 +326,16 @@ export class Runs<T = unknown> {
   }
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
-  private async find(log: RunLog, { owner }: RunAccess): Promise<RunBegin | undefined> {
+  private async find(log: RunLog, access: RunAccess): Promise<RunBegin | undefined> {
     if (log.exists && !this.local.has(log)) {
       // A log that is open here is not told that it has expired, or was deleted elsewhere.
       await log.sync();
     }
-    const { begin, over } = log.state;
-    if (!begin || (owner !== undefined && begin.owner !== owner)) {
-      return undefined;
-    }
-    if (!over) {
+    if (begunBy(log, access) && !log.state.over) {
       await this.watch.endIfLost(log);
-    } else if (Date.now() >= over.at + this.keep) {
-      // Listeners are not called when a log expires.
-      await log.sync();
     }
-    return log.state.begin;
+    // Meanwhile, a run of somebody else may have begun in the log.
+    return begunBy(log, access);
   }
 
   private async stopRun(log: RunLog, reason: RunStopReason): Promise<void> {
@@ -357,7 +344,9 @@ export class Runs<T = unknown> {
       local.stop(reason);
       await atMost(STOP_MS, local.over);
     } else if (log.state.begin && !log.state.over) {
-      await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
+      if (!log.state.stops) {
+        await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
+      }
       await this.overElsewhere(log);
     }
   }
@@ -452,6 +441,11 @@ export class Runs<T = unknown> {
   private logOf(id: string): string {
     return this.naming.logOf(id);
   }
+}
+
+/** Returns the begin of the run in a log, unless it belongs to another owner. */
+function begunBy({ state: { begin } }: RunLog, { owner }: RunAccess): RunBegin | undefined {
+  return owner === undefined || begin?.owner === owner ? begin : undefined;
 }
 
 /** How many runs with a name are in progress. */
