@@ -247,32 +247,43 @@ export class RunReader implements ResumableSource, RunLogListener {
   }
 }
 
+/** A chunk, or several that were joined. */
+interface Joined {
+  readonly event: LogEvent;
+  readonly record: BrokerRecord;
+  /** The data of several. It is encoded once, when all are joined. */
+  readonly result?: { readonly data: unknown };
+}
+
 /** Joins neighbours. The result of two has the id of the second, so that a client resumes after both. */
 function compacted(
   events: readonly LogEvent[],
   records: readonly BrokerRecord[],
   compact: (chunks: readonly unknown[]) => readonly unknown[],
 ): readonly LogEvent[] {
-  const joined: LogEvent[] = [];
+  const joined: Joined[] = [];
   events.forEach((event, index) => {
+    const record = records[index] as BrokerRecord;
     const before = joined.at(-1);
-    const record = records[index];
-    if (!before || !record || before.event.type !== event.event.type) {
-      joined.push(event);
-      return;
+    if (before && before.record.type === record.type) {
+      const data = before.result ? before.result.data : before.event.event.data;
+      const result = compact([data, event.event.data]);
+      if (!Array.isArray(result) || result.length > 2) {
+        throw new StreamError('invalid-option', 'compact() of registerRuns() must return a list of 0 to 2 chunks');
+      }
+      if (result.length < 2) {
+        joined.pop();
+      }
+      if (result.length === 1) {
+        joined.push({ event, record, result: { data: result[0] } });
+      }
+      if (result.length < 2) {
+        return;
+      }
     }
-    const result = compact([before.event.data, event.event.data]);
-    if (!Array.isArray(result) || result.length > 2) {
-      throw new StreamError('invalid-option', 'compact() of registerRuns() must return a list of 0 to 2 chunks');
-    }
-    if (result.length < 2) {
-      joined.pop();
-    }
-    if (result.length === 1) {
-      joined.push(new LogEvent(event.seq, event.id, { ...record, ...encodedData(result[0]) }));
-    } else if (result.length === 2) {
-      joined.push(event);
-    }
+    joined.push({ event, record });
   });
-  return joined;
+  return joined.map(({ event, record, result }) =>
+    result ? new LogEvent(event.seq, event.id, { ...record, ...encodedData(result.data) }) : event,
+  );
 }
