@@ -133,6 +133,22 @@ describe.each(PLATFORMS)('%s: the pages of the guides, in Chromium', (platform) 
     expect(await app.printed.count(1)).toEqual(['the model was stopped']);
   });
 
+  itWith('chromium')('the page of runs comes back if the process of its connection closes', async () => {
+    app = await start(blockNamed(RUNS, 'src/app.module.ts'), platform);
+    const page = await open(blockNamed(RUNS, 'public/index.html').text);
+    const error = '{"statusCode":503,"message":"The server is shutting down"}';
+    const answers = [`data: first\n\nevent: error\ndata: ${error}\n\nretry: 1\n\n`, 'data: second\n\nretry: 60000\n\n'];
+    await page.route('**/answers/one', (route) =>
+      route.fulfill({ contentType: 'text/event-stream', body: answers.shift() ?? '' }),
+    );
+    await page.evaluate("sessionStorage.setItem('answer', 'one')");
+
+    await page.reload();
+
+    await page.getByText('first second').waitFor();
+    expect(await page.locator('#status').textContent()).toBe('');
+  });
+
   itWith('chromium')('the page of runs shows a complete answer, and its EventSource does not reconnect', async () => {
     app = await start(blockNamed(RUNS, 'src/app.module.ts'), platform);
     const page = await open(blockNamed(RUNS, 'public/index.html').text);
