@@ -166,7 +166,7 @@ export class LocalRuns {
     } catch (error) {
       // It may have been written, although the answer was lost.
       await log.sync().catch((cause: unknown) => {
-        void this.disown(log, begin);
+        this.disown(log, begin).catch((error: unknown) => this.parts.services.warn('A run may never end', error));
         throw cause;
       });
       if (log.state.begin?.nonce === begin.nonce) {
@@ -180,7 +180,8 @@ export class LocalRuns {
   private async disown(log: RunLog, { nonce }: RunBegin): Promise<void> {
     const { logs, settings } = this.parts;
     const until = performance.now() + settings.keep;
-    await logs.use(log.name, async () => {
+    await logs.acquire(log.name);
+    try {
       while (!this.closed && performance.now() < until) {
         await pause(RETRY_MS, undefined, { ref: false });
         // It rejects while the broker is away.
@@ -188,7 +189,9 @@ export class LocalRuns {
           return;
         }
       }
-    });
+    } finally {
+      logs.release(log.name);
+    }
   }
 
   private async endIfBegun(log: RunLog, nonce: string): Promise<true> {

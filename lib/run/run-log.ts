@@ -154,13 +154,6 @@ export class RunLog {
     await this.syncing;
   }
 
-  /** Applies what is not delivered yet, unless a run is in progress: another process may have started one a moment ago. */
-  async refresh(): Promise<void> {
-    if (!this.state.begin || this.state.over) {
-      await this.sync();
-    }
-  }
-
   /**
    * Writes that a run of an owner is to be stopped when it is started.
    * @param owner `undefined`: of any owner

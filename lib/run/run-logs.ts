@@ -46,20 +46,29 @@ export class RunLogs {
     }
   }
 
-  /** Runs a function with a log. */
-  async use<R>(name: string, run: (log: RunLog) => Promise<R>): Promise<R> {
+  /** Calls a function with a log, as it is now. */
+  async use<R>(name: string, call: (log: RunLog) => Promise<R>): Promise<R> {
+    const wasOpen = this.open.has(name);
     const log = await this.acquire(name);
     try {
-      return await run(log);
+      if (wasOpen) {
+        // Another process may have changed it just now. And a log that is open here is not told that it has expired.
+        await log.sync();
+      }
+      return await call(log);
     } finally {
       this.release(name);
     }
   }
 
-  closeAll(): void {
-    for (const [name, entry] of this.open) {
-      this.close(name, entry);
-    }
+  /** @param before is called with each log before it is closed */
+  async closeAll(before: (log: RunLog) => Promise<void>): Promise<void> {
+    await Promise.all(
+      [...this.open].map(async ([name, entry]) => {
+        await entry.log.then(before).catch(() => undefined);
+        this.close(name, entry);
+      }),
+    );
   }
 
   private add(name: string): OpenLog {

@@ -1,5 +1,6 @@
-import type { Broker } from '../broker/broker.js';
+import type { Broker, BrokerPosition } from '../broker/broker.js';
 import type { BrokerRuns } from '../broker/broker-runs.js';
+import { atMost } from '../util/at-most.js';
 import type { RunAudience } from './run-audience.js';
 import { elsewhereError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
@@ -11,6 +12,10 @@ import { controlEntry, type RunEnd } from './run-record.js';
 const LEAVE_MS = 500;
 /** How long to wait before a change of the number of viewers is said, in milliseconds. */
 const CHANGE_MS = 1_000;
+/** How long to read the end of a run for its last viewers here, in milliseconds. */
+const END_VIEWS_MS = 1_000;
+/** How often it is checked whether a run is still there for whose end a call waits, in milliseconds. */
+const CHECK_MS = 500;
 /** How often an end is written again, if the log has changed. */
 const TRIES = 10;
 
@@ -18,6 +23,8 @@ const TRIES = 10;
 interface Report {
   /** The run, since another one may begin in the same log. */
   epoch: string;
+  /** Where the log ended when it was checked last. */
+  checked?: BrokerPosition;
   count: number;
   timer: NodeJS.Timeout | undefined;
 }
@@ -50,12 +57,16 @@ export class RunWatch {
 
   /** Ends the views of runs in other processes, which go on when this process closes. */
   endViews(): void {
-    for (const { listeners } of [...this.watched.keys()]) {
-      for (const listener of [...listeners]) {
-        if (listener instanceof RunReader) {
-          listener.fail(elsewhereError());
-        }
-      }
+    for (const log of [...this.watched.keys()]) {
+      failViews(log);
+    }
+  }
+
+  /** Ends the views of any run. Those of a run that has just ended here receive its end, which may not be delivered yet. */
+  static async endViewsOf(log: RunLog): Promise<void> {
+    if (RunWatch.viewersOf(log) > 0) {
+      await atMost(END_VIEWS_MS, log.sync()).catch(() => undefined);
+      failViews(log);
     }
   }
 
@@ -128,6 +139,18 @@ export class RunWatch {
     return log.state.over !== undefined;
   }
 
+  /** Resolves when a run of another process is over, at the latest after a time. Its process may have crashed, or the log may have disappeared. */
+  async over(log: RunLog, ms: number): Promise<void> {
+    const over = log.overOrGone();
+    for (let waited = 0; waited < ms; waited += CHECK_MS) {
+      if (await atMost(CHECK_MS, over)) {
+        return;
+      }
+      await log.sync();
+      await this.endIfLost(log);
+    }
+  }
+
   close(): void {
     this.closed = true;
     for (const { timer } of this.watched.values()) {
@@ -145,11 +168,21 @@ export class RunWatch {
     for (const log of logs) {
       if (!sheet) {
         await this.endIfLost(log);
-      } else if (known !== sheet.life) {
-        // The broker may have lost its data: then the log has disappeared too.
+      } else if (known !== sheet.life || this.isIdle(log)) {
+        // The broker may have lost its data, or the log has expired: nobody says so.
         await log.sync();
       }
     }
+  }
+
+  /** Returns whether nothing was appended since the last call. */
+  private isIdle(log: RunLog): boolean {
+    const report = this.watched.get(log);
+    const isIdle = report?.checked === log.end;
+    if (report) {
+      report.checked = log.end;
+    }
+    return isIdle;
   }
 
   private async report(log: RunLog, report: Report): Promise<void> {
@@ -209,4 +242,13 @@ function byNode(logs: Iterable<RunLog>): Map<string | undefined, RunLog[]> {
     groups.set(node, [...(groups.get(node) ?? []), log]);
   }
   return groups;
+}
+
+/** Ends the views of a run here with an error that lets clients join it again elsewhere. */
+function failViews({ listeners }: RunLog): void {
+  for (const listener of [...listeners]) {
+    if (listener instanceof RunReader) {
+      listener.fail(elsewhereError());
+    }
+  }
 }

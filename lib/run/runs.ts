@@ -35,8 +35,6 @@ import { RunWatch } from './run-watch.js';
 const TRIES = 20;
 /** How long `stop()` waits for the end of a run, in milliseconds. */
 const STOP_MS = 5_000;
-/** How often it is checked meanwhile whether its process and its log are still there, in milliseconds. */
-const STOP_CHECK_MS = 500;
 /** How long it is remembered that a run was stopped before it was started, in milliseconds. */
 const REMEMBER_STOP_MS = 10_000;
 /** How long the processes may take to end their runs when the application closes, in milliseconds. */
@@ -172,7 +170,6 @@ export class Runs<T = unknown> {
   async join(id: string, options: JoinOptions = {}): Promise<RunView<T>> {
     checkCall('join', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
-      await log.refresh();
       const begin = await this.find(log, options);
       if (!begin || (log.state.over && options.ended === 'none')) {
         if (options.orElse === 404) {
@@ -194,7 +191,6 @@ export class Runs<T = unknown> {
   async stop(id: string, options: RunAccess = {}): Promise<void> {
     checkCall('stop', this.name, id, options);
     await this.logs.use(this.logOf(id), async (log) => {
-      await log.refresh();
       for (let tries = 0; tries < TRIES; tries++) {
         if (log.state.begin) {
           if (await this.find(log, options)) {
@@ -293,7 +289,7 @@ export class Runs<T = unknown> {
     try {
       await this.node.leave();
     } finally {
-      this.logs.closeAll();
+      await this.logs.closeAll((log) => RunWatch.endViewsOf(log));
     }
   }
 
@@ -327,10 +323,6 @@ export class Runs<T = unknown> {
 
   /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
   private async find(log: RunLog, access: RunAccess): Promise<RunBegin | undefined> {
-    if (log.exists && !this.local.has(log)) {
-      // A log that is open here is not told that it has expired, or was deleted elsewhere.
-      await log.sync();
-    }
     if (begunBy(log, access) && !log.state.over) {
       await this.watch.endIfLost(log);
     }
@@ -347,19 +339,7 @@ export class Runs<T = unknown> {
       if (!log.state.stops) {
         await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
       }
-      await this.overElsewhere(log);
-    }
-  }
-
-  /** Resolves when a run of another process is over, at the latest after some time. It may have crashed, or the log may have disappeared. */
-  private async overElsewhere(log: RunLog): Promise<void> {
-    const over = log.overOrGone();
-    for (let waited = 0; waited < STOP_MS; waited += STOP_CHECK_MS) {
-      if (await atMost(STOP_CHECK_MS, over)) {
-        return;
-      }
-      await log.sync();
-      await this.watch.endIfLost(log);
+      await this.watch.over(log, STOP_MS);
     }
   }
 

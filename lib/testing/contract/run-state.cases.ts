@@ -195,7 +195,7 @@ async function closesWithViewers(context: ContractContext): Promise<void> {
 }
 
 async function leavesNothing(context: ContractContext): Promise<void> {
-  const { a, b } = await runProcesses(context, { keep: 50, limits: { perOwner: 1_000 } });
+  const { a, b } = await runProcesses(context, { keep: 300, lease: 1_500, limits: { perOwner: 1_000 } });
   const { size } = context.setup;
   const use = async (first: number, last: number): Promise<void> => {
     await Promise.all(
