@@ -22,6 +22,8 @@ export interface ReadStart {
   readonly trace?: string | undefined;
   /** A notice for the client, which comes first. */
   readonly notice?: LogEvent;
+  /** Whether it is that of `start()`: if it leaves before it has read anything, a viewer has left. Others, such as that of a HEAD request, have not come. */
+  readonly isFirst?: boolean;
 }
 
 /** The part of the runs that a reader uses. */
@@ -89,7 +91,9 @@ export class RunReader implements ResumableSource, RunLogListener {
     // Whoever has an empty view is no viewer of the run, which may belong to somebody else.
     if (!this.left && !this.head) {
       this.left = true;
-      this.place.leave(this, this.log);
+      if (this.log || this.start.isFirst) {
+        this.place.leave(this, this.log);
+      }
     }
     this.waiter?.resolve(DONE);
     this.waiter = undefined;

@@ -363,7 +363,7 @@ export class Runs<T = unknown> {
   }
 
   private viewOf(id: string, log: RunLog, after: number): RunView<T> {
-    return RunView.of<T>(id, new RunReader(log.name, this.place, placeIn(log, after)));
+    return RunView.of<T>(id, new RunReader(log.name, this.place, { ...placeIn(log, after), isFirst: true }));
   }
 
   private emptyView(id: string, log: RunLog): RunView<T> {

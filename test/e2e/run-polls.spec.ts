@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post, type Type } from '@nestjs/common';
 import {
+  getRunsToken,
   InjectRuns,
   LastEventId,
   Runs,
@@ -234,5 +235,25 @@ describe.each(PLATFORMS)('%s: a long poll of a run', (platform) => {
 
     expect(counts).toEqual([1_000, 1_000, 500, 0]);
     expect(numbers).toEqual(Array.from({ length: 2_500 }, (_, i) => i));
+  });
+});
+
+describe.each(PLATFORMS)('%s: a HEAD request for a run', (platform) => {
+  it('is no viewer that leaves, so the run goes on that nobody has viewed yet', async () => {
+    const app = await start(platform, [Chat], { onDisconnect: 'cancel' });
+    const runs = app.app.get<Runs>(getRunsToken('answers'));
+    await runs.start('1', ({ signal }) => produce(false, signal));
+
+    expect((await fetch(app.url('/runs/1'), { method: 'HEAD' })).status).toBe(200);
+    await turns(5);
+
+    expect(await runs.get('1')).toMatchObject({ status: 'running', viewers: 0 });
+    const view = await runs.join('1');
+    for await (const { data } of view) {
+      expect(data).toEqual({ n: 1 });
+      break;
+    }
+    await aborted.count(1);
+    expect((await runs.get('1'))?.reason).toBe('client-closed');
   });
 });
