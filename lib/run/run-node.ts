@@ -87,13 +87,18 @@ export class RunNode {
     return record && (JSON.parse(record.data) as NodeSheet);
   }
 
-  /** Returns the processes that have a lease, other than this one. */
-  async others(): Promise<string[]> {
-    const nodes = await this.listed();
-    const alive = await Promise.all(
-      nodes.filter((node) => node !== this.id).map(async (node) => ({ node, sheet: await this.sheetOf(node) })),
-    );
-    return alive.flatMap(({ node, sheet }) => (sheet ? node : []));
+  /** Returns what the processes say about themselves that have a lease, other than this one. */
+  async others(): Promise<Map<string, NodeSheet>> {
+    const nodes = (await this.listed()).filter((node) => node !== this.id);
+    const sheets = await Promise.all(nodes.map((node) => this.sheetOf(node)));
+    const others = new Map<string, NodeSheet>();
+    sheets.forEach((sheet, index) => {
+      const node = nodes[index];
+      if (sheet && node !== undefined) {
+        others.set(node, sheet);
+      }
+    });
+    return others;
   }
 
   async leave(): Promise<void> {
@@ -181,7 +186,9 @@ export class RunNode {
     const records = await this.broker.read(this.list, 0, LONG_LIST * 4);
     const last = records.at(-1);
     if (last && records.length > LONG_LIST) {
-      const entries = [this.id, ...(await this.others())].map((data): BrokerEntry => ({ encoding: 'text', data }));
+      const entries = [this.id, ...(await this.others()).keys()].map(
+        (data): BrokerEntry => ({ encoding: 'text', data }),
+      );
       // If another process was added in the meantime, the list stays as it is until the next one is.
       await this.broker.create(this.list, entries, KEEP_LIST_MS, { after: last });
     }

@@ -222,9 +222,8 @@ export class Runs<T = unknown> {
   async list(options: { readonly owner?: string; readonly status?: RunStatus } = {}): Promise<RunInfo[]> {
     checkList(this.name, options);
     const { owner, status } = options;
-    const nodes = await this.node.others();
-    const sheets = await Promise.all(nodes.map((node) => this.node.sheetOf(node)));
-    return [...this.here, ...sheets.flatMap((sheet) => sheet?.runs ?? [])]
+    const others = await this.node.others();
+    return [...this.here, ...[...others.values()].flatMap(({ runs }) => runs)]
       .filter(
         (info) => (owner === undefined || info.owner === owner) && (status === undefined || info.status === status),
       )
