@@ -52,12 +52,21 @@ interface Candidate extends Pick<RunTerms, 'settings'> {
   readonly replaced: Replaced;
 }
 
+/** A call that is about to start a run. */
+interface Start {
+  readonly owner: string | undefined;
+  /** Whether it has started the run. */
+  readonly done: Promise<boolean>;
+}
+
 /** The runs whose producers are in this process. */
 export class LocalRuns {
   /** The runs in progress, by the names of their logs. */
   private readonly running = new Map<string, LocalRun>();
   /** The log of each run whose first record is being written, by the nonce of that record. */
   private readonly electing = new Map<string, string>();
+  /** The calls that are about to start a run, by the names of their logs. */
+  private readonly starting = new Map<string, Start>();
   private readonly recent: RunInfo[] = [];
   private draining = false;
   private closed = false;
@@ -94,6 +103,25 @@ export class LocalRuns {
    * @throws {StreamError} `run-limit`, or `run-stopped` if the application is closing
    */
   async create(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
+    const { owner } = terms;
+    const first = this.starting.get(log.name);
+    if (first && first.owner === owner) {
+      // It would compete in vain, and all of them would write to the list of the owner again and again.
+      await first.done;
+      return false;
+    }
+    const start: Start = { owner, done: this.compete(log, id, produce, terms) };
+    this.starting.set(log.name, start);
+    try {
+      return await start.done;
+    } finally {
+      if (this.starting.get(log.name) === start) {
+        this.starting.delete(log.name);
+      }
+    }
+  }
+
+  private async compete(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
     const { owner, settings } = terms;
     this.requireRoom(log);
     const { owners, node, naming, services } = this.parts;

@@ -229,3 +229,52 @@ describe('While the broker is away', () => {
     expect(appends).toBe(2);
   });
 });
+
+describe('Of many start() calls for one id and one owner in one process', () => {
+  it('one competes for the run, and the others join it', async () => {
+    const runs = await open({ limits: { perOwner: 2 } });
+    let writes = 0;
+    broker.before = (method, log) => {
+      writes += Number(method !== 'read' && log.includes('/owner-'));
+      return turns(2);
+    };
+    let produced = 0;
+    const { promise: end, resolve: finish } = deferred<void>();
+    const views = await Promise.all(
+      Array.from({ length: 100 }, () =>
+        runs.start(
+          'same',
+          async function* () {
+            yield ++produced;
+            await end;
+          },
+          { owner: 'me' },
+        ),
+      ),
+    );
+    const writesToStart = writes;
+    finish();
+
+    for (const view of views) {
+      const chunks: unknown[] = [];
+      for await (const { data } of view) {
+        chunks.push(data);
+      }
+      expect(chunks).toEqual([1]);
+    }
+    expect(writesToStart).toBeLessThanOrEqual(2);
+  });
+
+  it('all fail with the error of the one that competes', async () => {
+    const runs = await open({ limits: { perOwner: 1 } });
+    await runs.start('other', () => new Promise<never[]>(() => undefined), { owner: 'me' });
+
+    const results = await Promise.allSettled(
+      Array.from({ length: 30 }, () => runs.start('same', () => ['never sent'], { owner: 'me' })),
+    );
+
+    expect(results.map((result) => (result.status === 'rejected' ? result.reason.code : 'started'))).toEqual(
+      results.map(() => 'run-limit'),
+    );
+  });
+});
