@@ -132,6 +132,8 @@ export class RunProducer implements Run {
   /** Takes a chunk of a source that cannot be paced. What waits is limited by the size of the run. */
   private receive(chunk: unknown): void {
     if (isThenable(chunk)) {
+      // Nobody waits for it: its rejection would end the process.
+      markHandled(chunk);
       throw promiseOfPush();
     }
     void this.take(chunk);

@@ -404,10 +404,9 @@ export class Runs<T = unknown> {
     if (!over || over.status === 'completed') {
       return undefined;
     }
-    const { cause } = log;
-    return markReported(
-      cause && over.status === 'failed' ? cause.error : errorOfEnd(over, (body) => this.services.errorOf(body)),
-    );
+    const cause = over.status === 'failed' ? log.cause?.error : undefined;
+    // A producer may throw `undefined`, which would end its views as if the run were complete.
+    return markReported(cause ?? errorOfEnd(over, (body) => this.services.errorOf(body)));
   }
 
   private onRenew(): void {
