@@ -27,6 +27,10 @@ const JSON_TYPE = 'application/json; charset=utf-8';
  * Responds to an exception as Nest's own filter does, but with another body. That filter writes the log, and ends a response whose head was sent.
  */
 function respond(exception: unknown, host: ArgumentsHost, shape: Shape): void {
+  if (host.getType() !== 'http') {
+    // A resolver, a gateway or a microservice has no HTTP response. As a filter of the application, this one is called for them too.
+    throw exception;
+  }
   const failure = failureOf(describeError(exception), exception);
   const server: Pick<HttpServer<unknown, Reply>, 'isHeadersSent' | 'reply' | 'end'> = {
     isHeadersSent: ({ sent, headersSent }: Reply) => sent ?? headersSent ?? false,

@@ -2,7 +2,7 @@ import { subscribe } from 'node:diagnostics_channel';
 import type { IncomingMessage } from 'node:http';
 import type { Http2ServerRequest } from 'node:http2';
 import { Readable } from 'node:stream';
-import { BadRequestException } from '@nestjs/common';
+import { BadRequestException, NotImplementedException } from '@nestjs/common';
 import { onceSocketCloses } from '../transport/socket-close.js';
 import { StreamError } from '../util/errors.js';
 
@@ -45,6 +45,7 @@ const OF_BYTES = new Set(['content-encoding', 'content-length']);
  * @throws `StreamError` with the code `invalid-argument` if the platform has parsed a body that cannot be serialized again, such as a form
  * with files
  * @throws {BadRequestException} if the header `Host` is not valid
+ * @throws {NotImplementedException} for the method `TRACE`, which a web `Request` cannot have
  *
  * @example
  * ```ts
@@ -59,6 +60,10 @@ export function webRequest(request: object): Request {
   // A request of Express is the request of Node.js.
   const raw = 'rawHeaders' in request ? (request as NodeRequest) : (request as { readonly raw: NodeRequest }).raw;
   const { method = 'GET' } = raw;
+  if (method === 'TRACE') {
+    // The constructor of a Request throws for it, which would be an internal error.
+    throw new NotImplementedException('The method TRACE is not supported');
+  }
   const body = method === 'GET' || method === 'HEAD' ? undefined : bodyOf(request, raw);
   const streamed = body instanceof ReadableStream;
   return new Request(urlOf(request, raw), {

@@ -10,6 +10,7 @@ import {
   UseFilters,
   UseGuards,
 } from '@nestjs/common';
+import { ExecutionContextHost } from '@nestjs/core/helpers/execution-context-host.js';
 import { throwError } from 'rxjs';
 import { AnthropicErrorFilter, chatCompletions, OpenAiErrorFilter, TextErrorFilter } from '../../lib/ai/index.js';
 import { Stream, type StreamOptions } from '../../lib/index.js';
@@ -175,3 +176,15 @@ describe.each(PLATFORMS)('%s:', (platform) => {
     expect(client.complete).toBe(true);
   });
 });
+
+it.each(['graphql', 'rpc', 'ws'])(
+  'an error filter of the application passes on the exception of a handler of the type %s, which has no HTTP response',
+  (type) => {
+    const host = new ExecutionContextHost([undefined, {}, {}]);
+    host.setType(type);
+
+    for (const Filter of [OpenAiErrorFilter, AnthropicErrorFilter, TextErrorFilter]) {
+      expect(() => new Filter().catch(limited(), host)).toThrow('Slow down');
+    }
+  },
+);

@@ -145,6 +145,16 @@ describe.each(PLATFORMS)('%s: webRequest()', (platform) => {
     expect(Number(client.head.slice(9, 12))).toBe(status);
   });
 
+  it('cannot have the method TRACE, which is answered and is no internal error', async () => {
+    const { connect: open } = await run();
+    const client = await open();
+
+    client.send('TRACE /seen HTTP/1.1\r\nHost: example.test\r\nConnection: close\r\n\r\n');
+    await client.closed();
+
+    expect(client.head.slice(9, 12)).toBe('501');
+  });
+
   it('has the path of a request whose target is a whole URL', async () => {
     const { connect: open } = await run();
     const client = await open();
