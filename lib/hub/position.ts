@@ -17,9 +17,9 @@ export function idOf(tag: string, { epoch, offset }: BrokerPosition): string {
 
 /** Returns the position that an id names, or the reason why the hub does not know it. */
 export function positionOf(id: string, tag: string): BrokerPosition | HubResetReason {
-  const [, hub, epoch, digits = ''] = ID.exec(id) ?? [];
+  const [, hub = '', epoch, digits = ''] = ID.exec(id) ?? [];
   const offset = Number.parseInt(digits, 36);
-  if (epoch === undefined || !Number.isSafeInteger(offset)) {
+  if (epoch === undefined || !Number.isSafeInteger(offset) || hub.length !== tag.length) {
     return 'malformed';
   }
   return hub === tag ? { epoch, offset } : 'hub';

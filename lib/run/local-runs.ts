@@ -14,6 +14,7 @@ import type { OwnerEntry, RunOwners } from './run-owners.js';
 import { patiently } from './run-patience.js';
 import { controlEntry, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
+import type { RunSheet } from './run-sheet.js';
 
 /** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -28,6 +29,7 @@ interface LocalRunsParts {
   readonly services: RunServices;
   readonly logs: RunLogs;
   readonly node: RunNode;
+  readonly sheet: RunSheet;
   readonly owners: RunOwners;
   /** Ends a run whose producer is gone. */
   readonly endIfLost: (log: RunLog) => Promise<unknown>;
@@ -233,7 +235,7 @@ export class LocalRuns {
   /** @param stopped why it is stopped before it produces anything */
   private begin(candidate: Candidate, position: BrokerPosition, stopped: RunStopReason | undefined): LocalRun {
     const { log, begin, produce } = candidate;
-    const { broker, services, logs, node, naming } = this.parts;
+    const { broker, services, logs, sheet, naming } = this.parts;
     const settings = { ...this.parts.settings, ...candidate.settings };
     log.created(position, begin);
     const run = new LocalRun({
@@ -249,8 +251,8 @@ export class LocalRuns {
     });
     this.running.set(log.name, run);
     // The log is open already. It is released in onOver().
-    void logs.acquire(log.name);
-    node.changed();
+    logs.acquire(log.name).catch((error: unknown) => services.warn('The log of a run could not be opened', error));
+    sheet.changed();
     services.observer?.()?.runBegan(naming.nameOf(begin.id));
     if (stopped) {
       run.stop(stopped);
@@ -260,7 +262,7 @@ export class LocalRuns {
   }
 
   private onOver(run: LocalRun): void {
-    const { services, logs, node, naming } = this.parts;
+    const { services, logs, sheet, naming } = this.parts;
     const { log, begin } = run.parts;
     const { info } = run;
     if (this.running.get(log.name) === run) {
@@ -269,7 +271,7 @@ export class LocalRuns {
     logs.release(log.name);
     this.recent.unshift(info);
     this.recent.length = Math.min(this.recent.length, RECENT);
-    node.changed();
+    sheet.changed();
     services.observer?.()?.runOver(naming.nameOf(begin.id), info, begin.trace);
     void this.leave(log, begin);
   }

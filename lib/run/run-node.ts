@@ -1,12 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { Broker, BrokerEntry, BrokerPosition } from '../broker/broker.js';
+import type { Broker, BrokerEntry, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import type { BrokerRuns } from '../broker/broker-runs.js';
-import type { RunInfo } from './run.options.js';
 
 /** How often a process renews its lease within the time of the lease. */
 const RENEWALS = 3;
-/** The shortest time between two writes of the runs of this process, in milliseconds. */
-const WRITE_MS = 250;
 /** How long the list of the processes is kept after the last renewal, in milliseconds. */
 const KEEP_LIST_MS = 24 * 3_600_000;
 /** When a list of processes is longer than this, those without a lease are removed from it. */
@@ -14,25 +11,22 @@ const LONG_LIST = 64;
 /** How often a write with a condition is tried again. */
 const TRIES = 10;
 
-/** What a process says about itself. Its log is its lease: once that has expired, its runs are lost. */
-interface NodeSheet {
+/** The content of a lease. Once its log has expired, the runs of its process are lost. */
+interface Lease {
   /** Increases when the process has found its lease gone, so that its runs may have disappeared, and its viewers may not be counted any more. */
   readonly life: number;
-  readonly runs: readonly RunInfo[];
 }
 
-/** This process as one of those that share the runs: its lease, and the list of its runs for the others. */
+/** This process as one of those that share the runs: its lease, and its place in the list of all. */
 export class RunNode {
   /** Identifies the process. */
   readonly id = randomBytes(8).toString('hex');
-  /** See {@link NodeSheet.life}. */
+  /** See {@link Lease.life}. */
   life = 0;
   /** What this process has written, and where. `undefined` if that is not known. */
-  private written: { readonly at: BrokerPosition; readonly data: string } | undefined;
+  private written: { readonly at: BrokerPosition; readonly life: number } | undefined;
   /** Until when the lease is valid, on the clock of `performance.now()`. */
   private until = 0;
-  private left = false;
-  private changing: NodeJS.Timeout | undefined;
   private renewing: NodeJS.Timeout | undefined;
   private work: Promise<void> = Promise.resolve();
   /** The write that begins after the present one. */
@@ -40,14 +34,12 @@ export class RunNode {
 
   /**
    * @param prefix the first part of the names of all logs
-   * @param runs returns the runs of this process
    * @param onRenew called at each renewal
    */
   constructor(
     private readonly prefix: string,
     private readonly broker: Broker & BrokerRuns,
     private readonly lease: number,
-    private readonly runs: () => readonly RunInfo[],
     private readonly onRenew: () => void,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {}
@@ -70,41 +62,21 @@ export class RunNode {
     }
   }
 
-  /** Called when the runs of this process have changed. */
-  changed(): void {
-    if (this.left) {
-      return;
-    }
-    this.changing ??= setTimeout(() => {
-      this.changing = undefined;
-      void this.renew();
-    }, WRITE_MS).unref();
-  }
-
-  /** Returns what a process says about itself, or `undefined` if it has no lease. */
-  async sheetOf(node: string): Promise<NodeSheet | undefined> {
+  /** Returns the lease of a process, or `undefined` if it has none. */
+  async leaseOf(node: string): Promise<Lease | undefined> {
     const [record] = await this.broker.read(this.logOf(node), 0, 1);
-    return record && (JSON.parse(record.data) as NodeSheet);
+    return record && (JSON.parse(record.data) as Lease);
   }
 
-  /** Returns what the processes say about themselves that have a lease, other than this one. */
-  async others(): Promise<Map<string, NodeSheet>> {
+  /** Returns the processes that have a lease, other than this one. */
+  async others(): Promise<string[]> {
     const nodes = (await this.listed()).filter((node) => node !== this.id);
-    const sheets = await Promise.all(nodes.map((node) => this.sheetOf(node)));
-    const others = new Map<string, NodeSheet>();
-    sheets.forEach((sheet, index) => {
-      const node = nodes[index];
-      if (sheet && node !== undefined) {
-        others.set(node, sheet);
-      }
-    });
-    return others;
+    const leases = await Promise.all(nodes.map((node) => this.leaseOf(node)));
+    return nodes.filter((_, index) => leases[index] !== undefined);
   }
 
   async leave(): Promise<void> {
-    this.left = true;
     clearInterval(this.renewing);
-    clearTimeout(this.changing);
     await this.work;
     await this.broker.drop(this.logOf(this.id));
   }
@@ -125,39 +97,28 @@ export class RunNode {
 
   private async write(): Promise<void> {
     const until = performance.now() + this.lease;
-    const runs = this.runs();
     const { written } = this;
-    const renewed =
-      written?.data === JSON.stringify({ life: this.life, runs } satisfies NodeSheet) &&
-      (await this.broker.expire(this.logOf(this.id), this.lease));
-    if (!renewed && !(await this.replace(written?.at, runs))) {
-      await this.take(runs);
+    const renewed = written?.life === this.life && (await this.broker.expire(this.logOf(this.id), this.lease));
+    if (!renewed && !(written && (await this.replace(written.at)))) {
+      await this.take();
     }
     this.until = until;
   }
 
   /** Writes the lease anew, since it has expired, or the answer to an earlier write was lost. There is no moment without one. */
-  private async take(runs: readonly RunInfo[]): Promise<void> {
+  private async take(): Promise<void> {
     const [known] = await this.broker.read(this.logOf(this.id), 0, 1);
     if (!known) {
       this.life++;
     }
-    await this.replace(known, runs, true);
+    await this.replace(known);
   }
 
-  /** @param creates whether the lease is created if there is no position */
-  private async replace(
-    after: BrokerPosition | undefined,
-    runs: readonly RunInfo[],
-    creates = false,
-  ): Promise<BrokerPosition | false> {
-    if (!after && !creates) {
-      return false;
-    }
-    const data = JSON.stringify({ life: this.life, runs } satisfies NodeSheet);
-    const entry: BrokerEntry = { encoding: 'json', data };
+  private async replace(after: BrokerPosition | undefined): Promise<BrokerPosition | false> {
+    const { life } = this;
+    const entry: BrokerEntry = { encoding: 'json', data: JSON.stringify({ life } satisfies Lease) };
     const at = await this.broker.create(this.logOf(this.id), [entry], this.lease, after && { after });
-    this.written = at ? { at, data } : undefined;
+    this.written = at ? { at, life } : undefined;
     return at;
   }
 
@@ -183,29 +144,27 @@ export class RunNode {
   }
 
   private async shorten(): Promise<void> {
-    const records = await this.broker.read(this.list, 0, LONG_LIST * 4);
+    const records = await this.readList();
     const last = records.at(-1);
     if (last && records.length > LONG_LIST) {
-      const entries = [this.id, ...(await this.others()).keys()].map(
-        (data): BrokerEntry => ({ encoding: 'text', data }),
-      );
+      const entries = [this.id, ...(await this.others())].map((data): BrokerEntry => ({ encoding: 'text', data }));
       // If another process was added in the meantime, the list stays as it is until the next one is.
       await this.broker.create(this.list, entries, KEEP_LIST_MS, { after: last });
     }
   }
 
   private async listed(): Promise<string[]> {
-    const nodes = new Set<string>();
-    for (let after = 0; ; ) {
-      const records = await this.broker.read(this.list, after, LONG_LIST * 4);
-      for (const { data } of records) {
-        nodes.add(data);
+    return [...new Set((await this.readList()).map(({ data }) => data))];
+  }
+
+  private async readList(): Promise<readonly BrokerRecord[]> {
+    const all: BrokerRecord[] = [];
+    for (;;) {
+      const records = await this.broker.read(this.list, all.at(-1)?.offset ?? 0, LONG_LIST * 4);
+      if (records.length === 0) {
+        return all;
       }
-      const last = records.at(-1);
-      if (!last) {
-        return [...nodes];
-      }
-      after = last.offset;
+      all.push(...records);
     }
   }
 

@@ -94,11 +94,7 @@ export class RunOwners {
     if (entry.data === '[]' || last.offset >= LONG) {
       return this.broker.create(log, [entry], entry.data === '[]' ? 1 : ms, { after: last });
     }
-    const position = await this.broker.appendAll(log, [entry], { after: last });
-    if (position) {
-      await this.broker.expire(log, ms);
-    }
-    return position;
+    return this.broker.appendAll(log, [entry], { after: last, expire: ms });
   }
 
   private async aliveOf(entries: readonly OwnerEntry[]): Promise<readonly OwnerEntry[]> {

@@ -49,6 +49,9 @@ export type RunControl =
 
 const TOPIC = /^~(begin|end|viewers|stop)$/;
 
+/** The only record of a log whose run was deleted. It says nothing, so that there is no run. */
+export const GONE: BrokerEntry = { topic: '~gone', encoding: 'text', data: '' };
+
 /** Returns a record for other processes as a broker stores it. */
 export function controlEntry({ kind, data }: RunControl): BrokerEntry {
   return { topic: `~${kind}`, encoding: 'json', data: JSON.stringify(data) };

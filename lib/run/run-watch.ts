@@ -73,7 +73,7 @@ export class RunWatch {
   /** Removes the viewers of processes that are gone. */
   async forgetDead(audience: RunAudience): Promise<void> {
     for (const node of audience.nodes) {
-      if (node !== this.node.id && !(await this.node.sheetOf(node).catch(() => true))) {
+      if (node !== this.node.id && !(await this.node.leaseOf(node).catch(() => true))) {
         audience.set(node, 0);
       }
     }
@@ -126,7 +126,7 @@ export class RunWatch {
       if (!begin || over) {
         return true;
       }
-      const isAlive = begin.node === this.node.id ? this.isHere(log) : await this.node.sheetOf(begin.node);
+      const isAlive = begin.node === this.node.id ? this.isHere(log) : await this.node.leaseOf(begin.node);
       if (isAlive) {
         return false;
       }
@@ -160,15 +160,15 @@ export class RunWatch {
   }
 
   private async checkNode(node: string, logs: readonly RunLog[], lives: Map<string, number>): Promise<void> {
-    const sheet = await this.node.sheetOf(node);
+    const lease = await this.node.leaseOf(node);
     const known = this.lives.get(node);
-    if (sheet) {
-      lives.set(node, sheet.life);
+    if (lease) {
+      lives.set(node, lease.life);
     }
     for (const log of logs) {
-      if (!sheet) {
+      if (!lease) {
         await this.endIfLost(log);
-      } else if (known !== sheet.life || this.isIdle(log)) {
+      } else if (known !== lease.life || this.isIdle(log)) {
         // The broker may have lost its data, or the log has expired: nobody says so.
         await log.sync();
       }

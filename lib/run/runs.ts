@@ -25,8 +25,9 @@ import { namingOf, ROUTE_RUNS, type RunNaming, routeNaming } from './run-naming.
 import { RunNode } from './run-node.js';
 import { RunOwners } from './run-owners.js';
 import { type ReaderPlace, RunReader } from './run-reader.js';
-import { controlEntry, type RunBegin } from './run-record.js';
+import { controlEntry, GONE, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
+import { RunSheet } from './run-sheet.js';
 import { placeIn, startOf } from './run-start.js';
 import { RunView } from './run-view.js';
 import { RunWatch } from './run-watch.js';
@@ -63,10 +64,13 @@ export class Runs<T = unknown> {
   private readonly naming: RunNaming;
   private readonly logs: RunLogs;
   private readonly node: RunNode;
+  private readonly sheet: RunSheet;
   private readonly owners: RunOwners;
   private readonly watch: RunWatch;
   private readonly place: ReaderPlace;
   private readonly local: LocalRuns;
+  /** How long a run that is over is kept, in milliseconds. */
+  private readonly keep: number;
 
   private constructor(
     options: RunsOptions,
@@ -75,22 +79,17 @@ export class Runs<T = unknown> {
   ) {
     const settings = completeRunsOptions(options);
     this.name = options.name;
+    this.keep = settings.keep;
     const naming = options.name === ROUTE_RUNS ? routeNaming : namingOf(options.name);
     this.naming = naming;
     this.logs = new RunLogs(broker, naming.tagOf);
     const warn = services.warn.bind(services);
-    this.node = new RunNode(
-      naming.prefix,
-      broker,
-      settings.lease,
-      () => this.here,
-      () => this.onRenew(),
-      warn,
-    );
+    this.node = new RunNode(naming.prefix, broker, settings.lease, () => this.onRenew(), warn);
+    this.sheet = new RunSheet(naming.prefix, this.node.id, broker, settings.lease, () => this.here, warn);
     const isAlive = async (node: string): Promise<boolean> =>
-      node === this.node.id || (await this.node.sheetOf(node)) !== undefined;
+      node === this.node.id || (await this.node.leaseOf(node)) !== undefined;
     this.owners = new RunOwners(naming.prefix, broker, settings.limits.perOwner, settings.maxDuration, isAlive);
-    const { node, owners, logs } = this;
+    const { node, owners, logs, sheet } = this;
     this.local = new LocalRuns({
       endIfLost: (log) => this.watch.endIfLost(log),
       settings,
@@ -98,6 +97,7 @@ export class Runs<T = unknown> {
       services,
       logs,
       node,
+      sheet,
       owners,
       naming,
     });
@@ -222,8 +222,9 @@ export class Runs<T = unknown> {
   async list(options: { readonly owner?: string; readonly status?: RunStatus } = {}): Promise<RunInfo[]> {
     checkList(this.name, options);
     const { owner, status } = options;
-    const others = await this.node.others();
-    return [...this.here, ...[...others.values()].flatMap(({ runs }) => runs)]
+    const nodes = await this.node.others();
+    const others = await Promise.all(nodes.map((node) => this.sheet.of(node)));
+    return [...this.here, ...others.flat()]
       .filter(
         (info) => (owner === undefined || info.owner === owner) && (status === undefined || info.status === status),
       )
@@ -234,17 +235,12 @@ export class Runs<T = unknown> {
   async delete(id: string, options: RunAccess = {}): Promise<void> {
     checkCall('delete', this.name, id, options);
     await this.logs.use(this.logOf(id), async (log) => {
-      if (await this.find(log, options)) {
+      const begin = await this.find(log, options);
+      if (begin) {
         await this.stopRun(log, 'stopped');
-        await this.broker.drop(log.name);
-        await log.sync();
+        await this.remove(log, begin);
       }
     });
-  }
-
-  /** @internal Identifies this process, as in {@link RunInfo.node}. */
-  get nodeId(): string {
-    return this.node.id;
   }
 
   /** @internal The runs in progress in this process, and the last ones that have ended here. */
@@ -252,7 +248,7 @@ export class Runs<T = unknown> {
     return this.local.infos;
   }
 
-  /** @internal Identifies this process, as {@link RunInfo} does. */
+  /** @internal Identifies this process, as in {@link RunInfo.node}. */
   get processId(): string {
     return this.node.id;
   }
@@ -286,7 +282,7 @@ export class Runs<T = unknown> {
     await this.local.close(CLOSE_MS);
     this.watch.close();
     try {
-      await this.node.leave();
+      await Promise.all([this.node.leave(), this.sheet.close()]);
     } finally {
       await this.logs.closeAll((log) => RunWatch.endViewsOf(log));
     }
@@ -342,10 +338,20 @@ export class Runs<T = unknown> {
     }
   }
 
+  /** Removes the log of a run, and not that of another run that has begun in its place. */
+  private async remove(log: RunLog, { nonce }: RunBegin): Promise<void> {
+    for (let tries = 0; tries < TRIES && log.state.begin?.nonce === nonce; tries++) {
+      // If its producer does not answer, it must find that the log is not its own any more, when it does.
+      const ms = log.state.over ? 1 : this.keep;
+      await this.broker.create(log.name, [GONE], ms, { after: log.end });
+      await log.sync();
+    }
+  }
+
   private async infoOfRemote(begin: RunBegin, log: RunLog): Promise<RunInfo> {
     const { over } = log.state;
-    const sheet = over ? undefined : await this.node.sheetOf(begin.node);
-    const viewers = sheet?.runs.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
+    const listed = over ? [] : await this.sheet.of(begin.node);
+    const viewers = listed.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
     return infoOf(begin, over, over ?? log.figures ?? { items: 0, bytes: 0 }, viewers);
   }
 
@@ -393,7 +399,7 @@ export class Runs<T = unknown> {
     const local = this.local.get(log);
     if (local) {
       local.audience.set(this.node.id, RunWatch.viewersOf(log));
-      this.node.changed();
+      this.sheet.changed();
     } else {
       this.watch.visited(log);
     }
@@ -410,6 +416,7 @@ export class Runs<T = unknown> {
   }
 
   private onRenew(): void {
+    this.sheet.renew();
     void this.watch.check();
     for (const { audience } of this.local) {
       void this.watch.forgetDead(audience);

@@ -100,7 +100,8 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
 }
 
 /** The logs of runs. */
-const logsOfRuns = (): string[] => [...new Set(broker.created)].filter((log) => !/\/(node-|nodes|owner-)/.test(log));
+const logsOfRuns = (): string[] =>
+  [...new Set(broker.created)].filter((log) => !/\/(node-|nodes|owner-|list-)/.test(log));
 
 describe('A client that repeats its request to stop a run', () => {
   it('does not make the log longer if the run is not started yet', async () => {
@@ -278,3 +279,27 @@ describe('Of many start() calls for one id and one owner in one process', () => 
     );
   });
 });
+
+it('A run stays deleted, although its producer cannot write its end until later', async () => {
+  const [one, two] = [await open(), await open()];
+  const view = await one.start('run', async function* ({ signal }) {
+    yield 'private';
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  });
+  const [log = ''] = logsOfRuns();
+  const { promise: back, resolve: come } = deferred<void>();
+  await until(async () => (await broker.read(log, 0, 10)).length === 2);
+  let appends = 0;
+  // The first append is the request to stop, and the second one is the end of the run.
+  broker.before = (method, of) => (method === 'appendAll' && of === log && ++appends > 1 ? back : undefined);
+
+  await two.delete('run');
+  expect(await two.get('run')).toBeUndefined();
+  come();
+  await until(() => one.figures.length === 0);
+  await turns(20);
+
+  expect([await one.get('run'), await two.get('run')]).toEqual([undefined, undefined]);
+  expect((await two.join('run')).found).toBe(false);
+  view.close();
+}, 20_000);

@@ -65,7 +65,7 @@ export class RunProcess {
 
   /** The name of the log that is its lease. */
   get lease(): string {
-    return `~runs/${this.name}/node-${this.runs.nodeId}`;
+    return `~runs/${this.name}/node-${this.runs.processId}`;
   }
 
   /** Ends it. A second call returns the same promise. */
