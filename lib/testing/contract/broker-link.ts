@@ -22,6 +22,7 @@ interface LinkTail {
 export class BrokerLink implements RunsBroker {
   private readonly tails = new Set<LinkTail>();
   private isCut = false;
+  private losesAnswer = false;
 
   /** @param delay is awaited before each call, and before its answer */
   constructor(
@@ -32,6 +33,11 @@ export class BrokerLink implements RunsBroker {
   /** No call reaches the broker from now on, and no answer or record the process. */
   cut(): void {
     this.isCut = true;
+  }
+
+  /** The next write reaches the broker, and its answer is lost. */
+  loseAnswer(): void {
+    this.losesAnswer = true;
   }
 
   /** Connects again. The tails receive the position where their logs end. */
@@ -115,6 +121,10 @@ export class BrokerLink implements RunsBroker {
     const result = await run();
     await this.delay?.();
     this.demand(lost);
+    if (this.losesAnswer && lost === 'publish-unknown') {
+      this.losesAnswer = false;
+      throw new StreamError(lost, 'The case has lost the answer to this process', { statusCode: 503 });
+    }
     return result;
   }
 

@@ -92,6 +92,23 @@ async function survivesAShortCut(context: ContractContext): Promise<void> {
   }
 }
 
+async function appendsOnceDespiteALostAnswer(context: ContractContext): Promise<void> {
+  const { a, b, producer, here, there } = await scene(context);
+  a.link.loseAnswer();
+  producer.push(2, 3);
+  await Promise.all([here.count(3), there.count(3)]);
+  a.link.loseAnswer();
+  producer.push(4).end();
+
+  await here.receives([1, 2, 3, 4]);
+  await there.receives([1, 2, 3, 4]);
+  a.link.loseAnswer();
+  const next = new ScriptedProducer().push(5).end();
+  const started = new RunViewer(context, await a.runs.start('next', next.produce));
+  await started.receives([5]);
+  await new RunViewer(context, await b.runs.join('next')).receives([5]);
+}
+
 async function givesUpAfterALongCut(context: ContractContext): Promise<void> {
   const { a, b, producer, here, there } = await scene(context, { lease: SHORT_LEASE_MS });
 
@@ -214,6 +231,7 @@ export function runStoreCases({ cut, rewind, freeze, thaw }: BrokerContractSetup
       losesAProcess,
     ],
     ['viewers of a run whose process has crashed learn it when its lease has run out', noticesALease],
+    ['a chunk and an end whose answer was lost are appended once', appendsOnceDespiteALostAnswer],
     ['a run and its viewers survive a short time without the store', survivesAShortCut],
     ['a run whose process cannot reach the store for longer than its lease is lost for all', givesUpAfterALongCut],
     ['a run whose log the store has lost is lost for all, and can be started again', noticesALostLog],
