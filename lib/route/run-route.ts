@@ -6,6 +6,9 @@ import { idOfRoute, newSecret, secretIn } from '../run/run-naming.js';
 import type { RunView } from '../run/run-view.js';
 import type { Runs } from '../run/runs.js';
 
+/** The maximum length of `Content-Location`, in characters: some proxies accept heads of at most 4 KiB. */
+const LONGEST_LOCATION = 2_048;
+
 /** The part of the stream to a client that its run uses. */
 type Viewer = Pick<StreamConnection, 'request' | 'lastEventId' | 'header'>;
 
@@ -26,8 +29,12 @@ export class RunRoute {
       return this.join(path, viewer.lastEventId);
     }
     const secret = newSecret();
-    // Set now, since the head may be sent before the run has started.
-    viewer.header('Content-Location', joiningUrl(target, secret));
+    const location = joiningUrl(target, secret);
+    // A proxy refuses a head that is too large. The ids of the events say the same.
+    if (location.length <= LONGEST_LOCATION) {
+      // Set now, since the head may be sent before the run has started.
+      viewer.header('Content-Location', location);
+    }
     return this.runs.startNew(idOfRoute(this.route, path, secret), produce, this.settings);
   }
 

@@ -1,5 +1,7 @@
 import type { Broker } from '../broker/broker.js';
 import { type BrokerRuns, hasRuns } from '../broker/broker-runs.js';
+import type { StreamEvent } from '../event/event.js';
+import type { FlushMark } from '../source/flush.js';
 import { atMost } from '../util/at-most.js';
 import { markReported, StreamError } from '../util/errors.js';
 import { infoOf } from './local-run.js';
@@ -440,5 +442,13 @@ interface RunFigure {
   readonly detached: number;
 }
 
-/** What the producer of a run may return: what a `@Stream()` method may return. */
-type RunSource<T> = AsyncIterable<T> | Iterable<T> | object | string;
+/** What a run consists of: chunks, also in events, and marks of `flush()`. */
+type RunChunk<T> = T | StreamEvent<T> | FlushMark;
+
+/** What the producer of a run may return: what a `@Stream()` method may return. Chunks of an Observable and of a web stream are not checked. */
+type RunSource<T> =
+  | AsyncIterable<RunChunk<T>>
+  | Iterable<RunChunk<T> | PromiseLike<RunChunk<T>>>
+  | Extract<T, string | ArrayBuffer | ArrayBufferView>
+  | { getReader(): unknown }
+  | { subscribe(...observer: never): unknown; readonly pipe: unknown };

@@ -189,9 +189,10 @@ async function tellsErrors(context: ContractContext): Promise<void> {
 
 async function tellsErrorsWithoutViewers(context: ContractContext): Promise<void> {
   const { a, b } = await runProcesses(context);
-  const throwing: [string, (run: Run) => object][] = [
+  const throwing: [string, (run: Run) => Iterable<unknown> | Promise<never>][] = [
     ['thrown', () => Promise.reject(BOOM)],
-    ['emitted', () => new ScriptedProducer().push(1).produce],
+    // A function is no source.
+    ['unreadable', () => new ScriptedProducer().push(1).produce as never],
     ['unserializable', () => [1n]],
   ];
   for (const [id, produce] of throwing) {
