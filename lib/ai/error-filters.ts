@@ -9,7 +9,7 @@ import { openAiError } from './openai.formats.js';
 interface Reply {
   readonly sent?: boolean;
   readonly headersSent?: boolean;
-  readonly raw?: { end(): unknown };
+  readonly raw?: { readonly headersSent: boolean; end(): unknown };
   status(code: number): Reply;
   header(name: string, value: string): Reply;
   send(body: string): unknown;
@@ -33,7 +33,8 @@ function respond(exception: unknown, host: ArgumentsHost, shape: Shape): void {
   }
   const failure = failureOf(describeError(exception), exception);
   const server: Pick<HttpServer<unknown, Reply>, 'isHeadersSent' | 'reply' | 'end'> = {
-    isHeadersSent: ({ sent, headersSent }: Reply) => sent ?? headersSent ?? false,
+    // `sent` of Fastify is not about a head that was written to `raw`.
+    isHeadersSent: ({ sent, headersSent, raw }: Reply) => sent || raw?.headersSent || headersSent || false,
     reply: (reply: Reply) => reply.status(failure.status).header('Content-Type', shape.type).send(shape.body(failure)),
     end: (reply: Reply) => (reply.raw ?? reply).end?.(),
   };

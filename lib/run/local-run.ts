@@ -134,6 +134,10 @@ export class LocalRun implements RunLogListener {
     });
     if (written) {
       this.settle(end);
+      if (!log.state.over) {
+        // The viewers here need not wait for the broker to deliver the end, which may take longer than the log is kept.
+        log.syncLater();
+      }
     }
   }
 

@@ -267,7 +267,8 @@ export class RunLog {
     return epoch === this.end.epoch && offset <= this.end.offset + 1;
   }
 
-  private syncLater(): void {
+  /** Calls {@link sync}, and tries again until it can. */
+  syncLater(): void {
     this.sync().catch(() => {
       if (this.phase !== 'closed') {
         clearTimeout(this.retry);
