@@ -159,7 +159,7 @@ export class RunViewer {
 }
 
 /** Returns the code of an error, or its message as other processes get it. */
-export function outcomeOf(error: unknown): string {
+function outcomeOf(error: unknown): string {
   if (error instanceof StreamError) {
     return error.code;
   }
