@@ -132,6 +132,21 @@ describe.each(PLATFORMS)('%s: a run of a route with onDisconnect', (platform) =>
     await second.until('two');
     expect(second.body.replaceAll(/^id: .*\n/gm, '')).toBe('data: one\n\ndata: two\n\n');
   });
+
+  it('is told by the ids of its events alone if its URL is so long that proxies would refuse the head', async () => {
+    const app = await launch(platform, { controllers: [Tokens] });
+    const first = await app.get(`/tokens?question=${'x'.repeat(3_000)}`);
+    await first.until('one');
+    expect(first.head).not.toMatch(/^content-location:/im);
+    const [, id = ''] = /id: (\S+)/.exec(first.body) ?? [];
+    first.disconnect();
+
+    const second = await app.get('/tokens', { 'Last-Event-ID': id });
+    go.resolve();
+
+    await second.until('two');
+    expect(second.body.replaceAll(/^id: .*\n/gm, '')).toBe('data: two\n\n');
+  });
 });
 
 describe('A run over HTTP/2', () => {
