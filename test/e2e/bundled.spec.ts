@@ -51,7 +51,7 @@ const OUTPUT = [
   '["a","stream"]',
   '<title>Streams · nestjs-streaming</title>',
   'module-missing StreamingModule.forRoot(): "websocket" needs the package ws: npm install ws',
-  'module-missing brokerContract() needs the package fast-check: npm install --save-dev fast-check',
+  'module-missing The contract of a broker needs the package fast-check: npm install --save-dev fast-check',
 ];
 
 describe('an application without the optional packages', () => {
