@@ -37,7 +37,7 @@ class UiMessage implements Session {
  * `toUIMessageStream()` or of {@link fromText}. The stream ends with `[DONE]`.
  *
  * If the handler fails, or the application shuts down, open text and reasoning parts are ended, and a chunk of the type `error` follows. If the
- * stream is closed through {@link StreamRegistry}, or its run by `stop()`, that chunk has the type `abort`, after which `useChat` shows no error.
+ * stream is closed through `StreamRegistry`, or its run by `stop()`, that chunk has the type `abort`, after which `useChat` shows no error.
  *
  * @example
  * ```ts

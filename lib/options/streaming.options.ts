@@ -150,7 +150,7 @@ export interface StreamOptions extends StreamBehavior {
   readonly protocols?: StreamProtocol | readonly StreamProtocol[];
   /**
    * Makes the method the producer of a run, which can outlive the request that has started it, and says what becomes of the run when its last client
-   * leaves: see {@link RunDisconnect}. The settings of these runs are the option `runs` of `StreamingModule.forRoot()`.
+   * leaves: see `onDisconnect` of `registerRuns()`. The settings of these runs are the option `runs` of `StreamingModule.forRoot()`.
    *
    * The header `Content-Location` of the response is a URL at which the run can be joined, with the same HTTP method. A client that reconnects with
    * the `Last-Event-ID` of a chunk receives the chunks that follow. Guards run for every request. The method and its interceptors are called once, by the first request.
