@@ -111,8 +111,11 @@ function bodyOf(
   if (rawBody !== undefined) {
     return rawBody;
   }
+  if (!raw.readableDidRead && isNothing(body)) {
+    return Readable.toWeb(raw) as ReadableStream;
+  }
   if (body === undefined) {
-    return raw.readableDidRead ? undefined : (Readable.toWeb(raw) as ReadableStream);
+    return undefined;
   }
   const type = raw.headers['content-type'] ?? '';
   if (body instanceof Uint8Array || (typeof body === 'string' && !/json/i.test(type))) {
@@ -125,6 +128,11 @@ function bodyOf(
     );
   }
   return /x-www-form-urlencoded/i.test(type) ? formOf(body) : JSON.stringify(body);
+}
+
+/** Returns whether no parser has set a body. Version 1 of body-parser, which Nest 11.0 has, sets an empty object also for a body that it does not read. */
+function isNothing(body: unknown): boolean {
+  return body === undefined || (typeof body === 'object' && body !== null && Object.keys(body).length === 0);
 }
 
 /** Returns a parsed form as text. Parsers return `a[b]=c` as `{ a: { b: 'c' } }`. */
