@@ -80,7 +80,7 @@ describe('fromText()', () => {
     ]);
   });
 
-  it('has no part for a source without text, and the id of the message that it is given', async () => {
+  it('has no part for a source without text, and its message has the id of the option', async () => {
     const { chunks } = await chunksOf([''], { messageId: 'm1' });
 
     expect(chunks).toEqual([{ type: 'start', messageId: 'm1' }, { type: 'finish' }]);

@@ -146,7 +146,11 @@ async function resetsUnknownIds(context: ContractContext): Promise<void> {
   for (const after of [ids.get('run') ?? '', ids.get('other') ?? '', 'nonsense', `${ids.get('run')}zz`]) {
     const viewer = new RunViewer(context, await a.runs.join('run', { after }));
     await viewer.receives(['new 1', 'new 2']);
-    assert.equal(viewer.events[0]?.type, 'reset', `The id ${after} is none of this run, and the viewer is told so`);
+    assert.equal(
+      viewer.events[0]?.type,
+      'reset',
+      `The id ${after} is not of this run, and the viewer receives a reset`,
+    );
   }
 }
 
