@@ -42,6 +42,7 @@ export const FILES = ['README.md', SKILL, ...readdirSync(join(ROOT, 'docs')).map
 export const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
   'nestjs-streaming/ai': 'lib/ai/index',
+  'nestjs-streaming/client': 'lib/client/index',
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
