@@ -16,12 +16,28 @@ export function stoppedError(reason: RunStopReason = 'stopped'): StreamError {
   return markReported(new StreamError('run-stopped', STOPPED[reason], { statusCode, cause: abortReason(reason) }));
 }
 
-/** The error of the viewers of a run whose process has crashed, or whose log has disappeared. */
+/** The error of the viewers of a run whose process has crashed, or could not write the end of the run. */
 export function lostError(): StreamError {
   return markReported(
     new StreamError('run-lost', 'The run was lost with the process that produced it: start it again', {
       statusCode: 503,
     }),
+  );
+}
+
+/** The error of the viewers of a run whose log is not there any more, while its end is not known. */
+export function goneError(): StreamError {
+  return markReported(
+    new StreamError('run-lost', 'The run is not there any more: it was removed, or its store has lost it', {
+      statusCode: 503,
+    }),
+  );
+}
+
+/** The error of the viewers of a run that has completed, and whose log was removed before they had read it. */
+export function forgottenError(): StreamError {
+  return markReported(
+    new StreamError('run-unknown', 'The run has completed, and is not kept any more', { statusCode: 404 }),
   );
 }
 

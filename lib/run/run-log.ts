@@ -50,9 +50,15 @@ export interface RunLogListener {
   onRecords?(events: readonly LogEvent[], first: number, last: number): void;
   /** Called with each record that processes write for each other. */
   onControl?(control: RunControl): void;
-  /** Called when the log does not exist any more, or belongs to another run now. */
-  onGone(): void;
+  /**
+   * Called when the log does not exist any more, or belongs to another run now.
+   * @param last what was known of the run. `undefined`: its producer, in this process, has given it up
+   */
+  onGone(last?: LastState): void;
 }
+
+/** What is known of a run, and of how it ended. */
+export type LastState = Pick<RunLog, 'state' | 'cause'>;
 
 /** The log of one run, as far as this process knows it. */
 export class RunLog {
@@ -308,13 +314,13 @@ export class RunLog {
   }
 
   private restart(end: BrokerPosition): void {
-    const { exists } = this;
+    const { exists, state, cause } = this;
     this.end = end;
     this.state = {};
     this.cause = undefined;
     if (exists) {
       for (const listener of [...this.listeners]) {
-        listener.onGone();
+        listener.onGone({ state, cause });
       }
     }
   }

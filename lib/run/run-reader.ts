@@ -5,8 +5,8 @@ import type { ResumableSource, SourceHead } from '../source/source.js';
 import { StreamError } from '../util/errors.js';
 import { DONE, type Step } from '../util/iteration.js';
 import { type Deferred, deferred } from '../util/thenable.js';
-import { lostError } from './run-errors.js';
-import type { RunLog, RunLogListener } from './run-log.js';
+import { forgottenError, goneError, lostError } from './run-errors.js';
+import type { LastState, RunLog, RunLogListener } from './run-log.js';
 import { patiently } from './run-patience.js';
 import { isChunk } from './run-record.js';
 
@@ -36,7 +36,7 @@ export interface ReaderPlace {
   enter(reader: RunReader): Promise<RunLog>;
   leave(reader: RunReader, log: RunLog | undefined): void;
   /** Returns the error with which a reader ends whose run has not completed. `undefined`: it ends cleanly. */
-  errorOf(log: RunLog): unknown;
+  errorOf(last: LastState): unknown;
 }
 
 /** Reads the log of a run at the pace of one viewer: first what is there, and then what is appended. */
@@ -127,8 +127,8 @@ export class RunReader implements ResumableSource, RunLogListener {
     }
   }
 
-  onGone(): void {
-    this.fail(lostError());
+  onGone(last?: LastState): void {
+    this.fail(last ? this.errorAfter(last) : lostError());
   }
 
   private async more(): Promise<Step> {
@@ -159,7 +159,8 @@ export class RunReader implements ResumableSource, RunLogListener {
         return this.step(event);
       }
       if (log.end.epoch !== this.start.epoch) {
-        this.onGone();
+        // What the log says is about another run, or about none.
+        this.fail(goneError());
       } else if (this.reached < log.end.offset) {
         await this.readPage(log);
       } else if (log.state.over) {
@@ -210,7 +211,7 @@ export class RunReader implements ResumableSource, RunLogListener {
       return;
     }
     // Records that were in the log are not there any more.
-    this.onGone();
+    this.onGone(log);
   }
 
   private eventsOf(log: RunLog, records: readonly BrokerRecord[]): readonly LogEvent[] {
@@ -223,6 +224,11 @@ export class RunReader implements ResumableSource, RunLogListener {
     this.page = page;
     this.next = 0;
     this.reached = last;
+  }
+
+  /** Returns the error of a viewer that has not read everything before the log was removed. */
+  private errorAfter(last: LastState): unknown {
+    return last.state.over ? (this.place.errorOf(last) ?? forgottenError()) : goneError();
   }
 
   private finish(log: RunLog): Step {

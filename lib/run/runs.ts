@@ -21,7 +21,7 @@ import {
 } from './run.options.js';
 import { checkCall, checkList, checkProducer } from './run-checks.js';
 import { errorOfEnd, unknownError } from './run-errors.js';
-import type { RunLog } from './run-log.js';
+import type { LastState, RunLog } from './run-log.js';
 import { RunLogs } from './run-logs.js';
 import { namingOf, ROUTE_RUNS, type RunNaming, routeNaming } from './run-naming.js';
 import { RunNode } from './run-node.js';
@@ -407,12 +407,11 @@ export class Runs<T = unknown> {
     }
   }
 
-  private errorOf(log: RunLog): unknown {
-    const { over } = log.state;
+  private errorOf({ state: { over }, cause: thrown }: LastState): unknown {
     if (!over || over.status === 'completed') {
       return undefined;
     }
-    const cause = over.status === 'failed' ? log.cause?.error : undefined;
+    const cause = over.status === 'failed' ? thrown?.error : undefined;
     // A producer may throw `undefined`, which would end its views as if the run were complete.
     return markReported(cause ?? errorOfEnd(over, (body) => this.services.errorOf(body)));
   }
