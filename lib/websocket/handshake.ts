@@ -3,11 +3,16 @@ import { idInUrl } from '../platform/last-event-id.js';
 
 /** The subprotocol in which every message is a JSON object with the fields of an event. */
 export const EVENTS_PROTOCOL = 'events.v1+json';
+/**
+ * A subprotocol that a client offers beside {@link EVENTS_PROTOCOL}, and that is never selected: the client wants heartbeats as messages. Browsers do not show
+ * pings to scripts.
+ */
+const HEARTBEATS_PROTOCOL = 'heartbeats';
 /** A subprotocol with this prefix contains the id of the last event that the client has received, percent-encoded. */
 const ID_PREFIX = 'last-event-id.';
 /** 16 bytes in base64 (RFC 6455 §4.1). */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** The maximum number of subprotocols that a client may offer. Only two exist. */
+/** The maximum number of subprotocols that a client may offer. Only three exist. */
 const MOST_PROTOCOLS = 16;
 /** RFC 9110 §5.6.2 */
 const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
@@ -70,6 +75,11 @@ function protocolProblem(offered: readonly string[]): HandshakeProblem | undefin
 export function protocolOf({ headers }: IncomingMessage): string | undefined {
   const offered = offeredProtocols(headers['sec-websocket-protocol']) ?? [];
   return offered.find((each) => each === EVENTS_PROTOCOL) ?? offered[0];
+}
+
+/** Returns whether a client wants heartbeats as messages. */
+export function wantsHeartbeats({ headers }: IncomingMessage): boolean {
+  return offeredProtocols(headers['sec-websocket-protocol'])?.includes(HEARTBEATS_PROTOCOL) === true;
 }
 
 /** Returns the id after which a client resumes, from its subprotocols or else from its URL: browsers cannot set headers for a WebSocket. */

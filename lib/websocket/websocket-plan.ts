@@ -10,7 +10,7 @@ import { upgradeOf } from '../transport/websocket/upgrade.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { syncResult } from '../util/thenable.js';
-import { EVENTS_PROTOCOL, requestedId } from './handshake.js';
+import { EVENTS_PROTOCOL, requestedId, wantsHeartbeats } from './handshake.js';
 
 /** The options for WebSockets of an application, with all defaults filled in. */
 export interface WebSocketSettings {
@@ -70,7 +70,7 @@ export class WebSocketPlan {
       throw new BadRequestException(`${EVENTS_PROTOCOL} is not possible here: the format is ${this.format?.name}`);
     }
     return {
-      transport: new WebSocketTransport(upgrade, this.parts),
+      transport: new WebSocketTransport(upgrade, this.parts, events && wantsHeartbeats(upgrade.request)),
       chosen: formatOf(messageFormat(this.format, events)),
       passthrough: formatOf(PASSTHROUGH_MESSAGES),
       lastEventId: lastEventIdOf(upgrade.request, requestedId(upgrade.request)),

@@ -17,6 +17,9 @@ const ANSWER_MS = 5_000;
 /** The same, in milliseconds, for a connection that is destroyed. */
 const LAST_ANSWER_MS = 1_000;
 
+/** The frame of the text message `{}`: an event without fields (RFC 6455 §5.2). */
+const HEARTBEAT = Buffer.from('\x81\x02{}', 'latin1');
+
 const NO_HEADERS: Readonly<Record<string, string>> = {};
 
 /** The settings that all WebSockets of a route share. */
@@ -55,9 +58,11 @@ export class WebSocketTransport implements Transport {
   private onWait: (() => void) | undefined;
   private dropping = false;
 
+  /** @param heartbeats whether the client wants heartbeats as messages */
   constructor(
     private readonly upgrade: Upgrade,
     private readonly parts: WebSocketParts,
+    private readonly heartbeats = false,
   ) {}
 
   get bufferedAmount(): number {
@@ -120,9 +125,11 @@ export class WebSocketTransport implements Transport {
     this.close(closeCodeOf(status), 'error');
   }
 
-  /** Does nothing: {@link check} sends pings, also while the stream is active. */
+  /** Sends a heartbeat to a client that wants messages. To find dead clients, {@link check} sends pings, also while the stream is active. */
   probe(): void {
-    return;
+    if (this.heartbeats) {
+      this.write(HEARTBEAT);
+    }
   }
 
   check(interval: number, now: number): void {
