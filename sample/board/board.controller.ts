@@ -1,7 +1,6 @@
-import { Body, Controller, Post, Query, UseGuards } from '@nestjs/common';
-import { ApiProperty, ApiQuery } from '@nestjs/swagger';
+import { Body, Controller, Post, UseGuards } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
 import { type Hub, type HubSubscription, InjectHub, LastEventId, Stream } from 'nestjs-streaming';
-import { AfterPipe } from '../after.pipe.js';
 import { JsonOnlyGuard } from './json-only.guard.js';
 import { type Message, MessagePipe } from './message.pipe.js';
 
@@ -22,14 +21,10 @@ class Posted implements Message {
 export class BoardController {
   constructor(@InjectHub('board') private readonly board: Hub<Posted>) {}
 
-  /**
-   * The last messages, and then new ones. An `EventSource` that reconnects sends its last id in a header. A page that was reloaded
-   * cannot set a header, and sends the id in the address. The address does not change after that, so the id in the header is newer.
-   */
-  @ApiQuery({ name: 'after', required: false, type: String })
+  /** The messages after the id of a client that comes back, or the last ones, and then new ones. */
   @Stream({ format: ['sse', 'ndjson'], type: Posted })
-  read(@LastEventId() lastEventId?: string, @Query('after', AfterPipe) after?: string): HubSubscription<Posted> {
-    return this.board.subscribe({ after: lastEventId || after, last: SHOWN });
+  read(@LastEventId() after?: string): HubSubscription<Posted> {
+    return this.board.subscribe({ after, last: SHOWN });
   }
 
   @Post()

@@ -24,6 +24,11 @@ export class Answers {
     return this.runs.join(chat, { ended: 'none' });
   }
 
+  /** Returns the answer after the chunk with an id, or from its start. */
+  read(chat: string, after: string | undefined): Promise<RunView<UiTextChunk>> {
+    return this.runs.join(chat, { after });
+  }
+
   async isRunning(chat: string): Promise<boolean> {
     return (await this.runs.get(chat))?.status === 'running';
   }

@@ -1,5 +1,5 @@
 import { Body, Controller, Delete, Get, Header, HttpCode, Param, Post, UseFilters } from '@nestjs/common';
-import { Stream } from 'nestjs-streaming';
+import { LastEventId, Stream } from 'nestjs-streaming';
 import { TextErrorFilter, uiMessages } from 'nestjs-streaming/ai';
 import { Answers } from './answers.js';
 import { ChatHistory } from './chat-history.js';
@@ -17,7 +17,7 @@ interface Chat {
 
 /**
  * A chat for `useChat` of the AI SDK: `new DefaultChatTransport({ api: '/chat' })`. An answer goes on while its page is reloaded, and each page that has the
- * chat open shows it. The page of the sample reads the same chunks over WebSocket.
+ * chat open shows it.
  */
 @Controller('chat')
 @UseFilters(TextErrorFilter)
@@ -39,6 +39,13 @@ export class ChatController {
   @Stream({ format: uiMessages })
   resume(@Param('id', ChatIdPipe) chat: string) {
     return this.answers.join(chat);
+  }
+
+  /** The same answer for `connect()` of `nestjs-streaming/client`: with ids, so that a page whose connection was lost receives only what it missed. */
+  @Get(':id/answer')
+  @Stream({ format: ['sse', 'ndjson'] })
+  read(@Param('id', ChatIdPipe) chat: string, @LastEventId() after?: string) {
+    return this.answers.read(chat, after);
   }
 
   /** Stops the answer for all pages, whichever process writes it. */

@@ -1,4 +1,4 @@
-import { Controller, Query } from '@nestjs/common';
+import { Controller } from '@nestjs/common';
 import {
   ConnectedStream,
   event,
@@ -9,7 +9,6 @@ import {
   Stream,
   type StreamConnection,
 } from 'nestjs-streaming';
-import { AfterPipe } from '../after.pipe.js';
 import { type Audience, type Machine, MetricsService, type Sample } from './metrics.service.js';
 
 /** Samples of about a minute. */
@@ -23,18 +22,17 @@ export class MetricsController {
   ) {}
 
   /**
-   * Sends the machine first, then the last minute, and then new samples. A browser that reconnects receives the samples that it missed. A client
+   * Sends the machine first, then the last minute, and then new samples. A client that reconnects receives the samples that it missed. A client
    * that is too slow receives the newest samples, and the number of samples that were dropped.
    */
   @Stream({ format: ['sse', 'ndjson'] })
   watch(
     @ConnectedStream() stream: StreamConnection<Machine>,
-    @LastEventId() lastEventId?: string,
-    @Query('after', AfterPipe) after?: string,
+    @LastEventId() after?: string,
   ): HubSubscription<Sample | Audience> {
     void stream.send(event({ type: 'machine', data: this.metrics.machine }));
     return this.hub.subscribe({
-      after: lastEventId || after,
+      after,
       last: SHOWN,
       overflow: 'drop-oldest',
       queue: { items: SHOWN },

@@ -4,7 +4,6 @@ import { Controller, Get, Header, NotFoundException, Param, StreamableFile } fro
 import { ApiExcludeController } from '@nestjs/swagger';
 import { HAS_CONSOLE } from '../has-console.js';
 
-const FOLDER = new URL('./public/', import.meta.url);
 const TYPES = new Map([
   ['.html', 'text/html; charset=utf-8'],
   ['.css', 'text/css; charset=utf-8'],
@@ -14,11 +13,22 @@ const TYPES = new Map([
 const CONSOLE = '<a href="/console">Console</a>';
 const ONLY_FROM_HERE = "default-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+type Files = Map<string, Buffer>;
+
+const filesIn = (folder: URL): Files =>
+  new Map(
+    readdirSync(folder)
+      .filter((name) => TYPES.has(extname(name)))
+      .map((name) => [name, readFileSync(new URL(name, folder))]),
+  );
+
 /** The page. Its files are read once, so a name that a client sends is never part of a path. */
 @Controller()
 @ApiExcludeController()
 export class PageController {
-  private readonly files = new Map(readdirSync(FOLDER).map((name) => [name, readFileSync(new URL(name, FOLDER))]));
+  private readonly files = filesIn(new URL('./public/', import.meta.url));
+  /** The modules of `nestjs-streaming/client`, which a browser runs as they are. An application with a bundler does not need this. */
+  private readonly client = filesIn(new URL('.', import.meta.resolve('nestjs-streaming/client')));
 
   constructor() {
     const page = this.files.get('index.html');
@@ -31,17 +41,23 @@ export class PageController {
   @Header('Content-Security-Policy', ONLY_FROM_HERE)
   @Header('Cache-Control', 'no-cache')
   index(): StreamableFile {
-    return this.file('index.html');
+    return this.file(this.files, 'index.html');
   }
 
   @Get('page/:name')
   @Header('Cache-Control', 'no-cache')
   asset(@Param('name') name: string): StreamableFile {
-    return this.file(name);
+    return this.file(this.files, name);
   }
 
-  private file(name: string): StreamableFile {
-    const content = this.files.get(name);
+  @Get('page/client/:name')
+  @Header('Cache-Control', 'no-cache')
+  module(@Param('name') name: string): StreamableFile {
+    return this.file(this.client, name);
+  }
+
+  private file(files: Files, name: string): StreamableFile {
+    const content = files.get(name);
     if (!content) {
       throw new NotFoundException();
     }

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { OpenAI } from 'openai';
 import { WebSocket } from 'ws';
+import { connect, type StreamItem } from '../../lib/client/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { type ChatRequest, ChatServer } from '../support/chat-server.js';
 import { Recorder } from '../support/events.js';
@@ -135,6 +136,30 @@ describe.each(PLATFORMS)('%s: the chat of the sample with an OpenAI-compatible s
       '{"type":"finish"}',
     ]);
     expect(upstream.disconnects.seen).toEqual([]);
+  });
+
+  it('is read by connect() of the client, which resumes it after the id of a chunk, over WebSocket too', async () => {
+    const { request, reading } = await begin('Once');
+    const url = sample.url(`/chat/${chat}/answer`);
+    const first: StreamItem<{ type: string; delta?: string }>[] = [];
+    for await (const item of connect<{ type: string; delta?: string }>(url)) {
+      first.push(item);
+      if (item.data.delta) {
+        break;
+      }
+    }
+    const resume = { get: () => first.at(-1)?.id, set: () => undefined };
+    const rest = connect<{ type: string; delta?: string }>(url, { as: 'ws', WebSocket, resume });
+
+    request.response.end(`${ChatServer.token('more')}${DONE}`);
+
+    const types: string[] = [];
+    for await (const { data } of rest) {
+      types.push(data.delta ?? data.type);
+    }
+    expect(first.map(({ data }) => data.delta ?? data.type)).toEqual(['start', 'text-start', 'Once ']);
+    expect(types).toEqual(['more', 'text-end', 'finish']);
+    await reading.end();
   });
 
   it('says whether an answer is in progress', async () => {

@@ -136,7 +136,7 @@ describe('the chat on the page of the sample', () => {
       failing.write(ChatServer.token('Half'));
       await shows('Half');
       failing.end();
-      await says(/^Failed: the server reports: Internal server error. Ask again$/);
+      await says(/^Failed: The server reports 500: Internal server error. Ask again$/);
 
       const answer = await ask('Is it there now?');
       answer.end(`${ChatServer.token('Yes')}data: [DONE]\n\n`);
@@ -156,7 +156,7 @@ describe('the chat on the page of the sample', () => {
       await shows('I ');
 
       await sample.program.stop('SIGKILL');
-      await says(/^The (connection broke|server cannot be reached).*Trying again in \d s…$/);
+      await says(/^Connection lost. Reconnecting…$/);
       sample = await start({ PORT: String(sample.port) });
 
       await says(/^Failed: the answer was lost with its process. Ask again$/);
@@ -216,7 +216,7 @@ describe('the chat on the page of the sample', () => {
 
         await sample.program.stop('SIGKILL');
 
-        await says(/^Failed: the server reports: The run was lost with the process that produced it: .*Ask again$/);
+        await says(/^Failed: The server reports 503: The run was lost with the process that produced it: .*Ask again$/);
         (await ask('And now?')).end(`${ChatServer.token('Yes')}data: [DONE]\n\n`);
         await says(/^Ended well/);
         expect(await messages()).toEqual(['Will you stay?', 'And now?', 'Yes']);

@@ -2,25 +2,24 @@ const IDLE_MS = 600_000;
 const ACTIONS = ['pointerdown', 'pointermove', 'keydown', 'scroll'];
 
 /**
- * Calls `lost` with the reason when nobody looks at the page: its tab is hidden, or nobody has used it for ten minutes. Calls `regained` when
- * somebody looks again.
+ * Calls `lost` when nobody looks at the page: its tab is hidden, or nobody has used it for ten minutes. Calls `regained` when somebody looks again.
  */
 export function watchAttention(lost, regained) {
   let away = false;
   let timer;
-  const leave = (why) => {
+  const leave = () => {
     if (!away) {
       away = true;
-      lost(why);
+      lost();
     }
   };
   const notice = () => {
     clearTimeout(timer);
     if (document.hidden) {
-      leave('Paused while the tab is hidden');
+      leave();
       return;
     }
-    timer = setTimeout(leave, IDLE_MS, 'Paused: nobody has used the page for ten minutes');
+    timer = setTimeout(leave, IDLE_MS);
     if (away) {
       away = false;
       regained();

@@ -1,20 +1,19 @@
 import { open } from './body.js';
-import { laggedText, resetText } from './events.js';
 import { addAtEnd, clock } from './panel.js';
 import { ReaderPanel } from './reader.js';
-import { SocketPanel } from './socket.js';
+import { StreamPanel } from './stream.js';
 
 const KEPT = 100;
 /** In the storage of the tab. */
 const STORED = 'nestjs-streaming:board';
-const WORDS = { done: 'written', one: 'message', several: 'messages' };
 
 /**
  * Messages of everybody. What was shown, and the id of the last of it, outlast a reload of the page: it goes on after that. Other clients of
  * the same hub are compared with it.
  */
-export class BoardPanel extends SocketPanel {
+export class BoardPanel extends StreamPanel {
   path = '/board';
+  words = { done: 'written', one: 'message', several: 'messages' };
 
   constructor(section) {
     super(section);
@@ -38,21 +37,25 @@ export class BoardPanel extends SocketPanel {
     return this.after;
   }
 
-  received({ id, type, data }) {
-    if (type === 'reset') {
-      this.add({ note: resetText(data, WORDS) }, id);
-    } else if (type === 'lagged') {
-      this.add({ note: laggedText(data, WORDS) }, id);
-    } else if (type === 'message' && !this.entries.some((entry) => entry.id === id)) {
-      // A server that does not know where we were sends all it has.
-      this.add({ id, ...data }, id);
+  /** Set after the message with this id was shown. */
+  set id(id) {
+    this.after = id;
+    this.remember();
+  }
+
+  received({ id, data }) {
+    // A server that does not know where we were sends all it has.
+    if (!this.entries.some((entry) => entry.id === id)) {
+      this.add({ id, ...data });
     }
   }
 
-  add(entry, id) {
+  tell(text) {
+    this.add({ note: text });
+  }
+
+  add(entry) {
     this.entries = [...this.entries, entry].slice(-KEPT);
-    this.after = id || this.after;
-    this.remember();
     this.show(entry);
     this.compare();
   }

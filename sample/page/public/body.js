@@ -1,13 +1,4 @@
-/** A stream that the server refused, failed or did not finish. */
-export class StreamFailure extends Error {
-  /** @param status the status of the response, if there was one */
-  constructor(message, { status, ...options } = {}) {
-    super(message, options);
-    this.status = status;
-  }
-}
-
-/** As fetch(), but what is not an answer that streams throws a {@link StreamFailure} that says why. */
+/** As fetch(), but throws an error that says why if the server refuses the request. */
 export async function open(path, init) {
   let response;
   try {
@@ -18,7 +9,7 @@ export async function open(path, init) {
   if (!response.ok) {
     const { status } = response;
     const message = await messageIn(response);
-    throw new StreamFailure(`the server answered ${status}${message ? `: ${message}` : ''}`, { status });
+    throw new Error(`the server answered ${status}${message ? `: ${message}` : ''}`);
   }
   return response;
 }
@@ -58,36 +49,6 @@ export async function* chunks(response) {
   }
 }
 
-/**
- * The values of an NDJSON body. Empty lines are heartbeats; a last line without its end was cut off. Every chunk is shown
- * to `weigh` first.
- */
-export async function* records(response, weigh = () => undefined) {
-  const decoder = new TextDecoder();
-  let rest = '';
-  for await (const chunk of chunks(response)) {
-    weigh(chunk);
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line !== '') {
-        yield record(line);
-      }
-    }
-  }
-  if (rest !== '') {
-    throw new StreamFailure('the last record was cut off');
-  }
-}
-
-function record(line) {
-  const value = JSON.parse(line);
-  if (value?.error) {
-    throw new StreamFailure(`the server reports: ${value.error.message}`);
-  }
-  return value;
-}
-
 function failure(error, text) {
-  return error.name === 'AbortError' ? error : new StreamFailure(text, { cause: error });
+  return error.name === 'AbortError' ? error : new Error(text, { cause: error });
 }

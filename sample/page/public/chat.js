@@ -1,13 +1,15 @@
-import { open, StreamFailure } from './body.js';
-import { webSocketOrigin } from './curl.js';
-import { Panel, pause } from './panel.js';
+import { open } from './body.js';
+import { connect } from './client/index.js';
+import { Panel } from './panel.js';
+import { reasonOf } from './stream.js';
 
-const LONGEST_WAIT_S = 8;
 const MOST_MESSAGES = 50;
+/** The status in the error of an answer that somebody has stopped. */
+const STOPPED = 409;
 
 /**
  * A chat whose answers go on without the page. The page loads what is complete, and reads the answer in progress: after a reload, after a lost connection,
- * and when another window has asked. It reads a WebSocket, since browsers limit the HTTP/1.1 connections of all windows together.
+ * and when another window has asked. It reads over WebSocket, since browsers limit the HTTP/1.1 connections of all windows together.
  */
 export class ChatPanel extends Panel {
   constructor(section) {
@@ -100,83 +102,67 @@ export class ChatPanel extends Panel {
     }
   }
 
-  /** Resolves to how the answer ended. If the connection is lost, it is opened again. */
+  /** Resolves to how the answer ended. */
   async follow(request, signal) {
-    let running = await request(signal);
-    if (!running) {
+    if (!(await request(signal))) {
       return ['idle', 'Ask something'];
     }
-    for (;;) {
-      const { outcome, failure } = await this.receive(signal);
+    try {
+      const outcome = await this.receive(signal);
       if (outcome) {
         return outcome;
       }
-      running = await this.reopen(failure, signal);
-      if (!running) {
-        return this.missed(failure);
+    } catch (error) {
+      if (error.status === STOPPED) {
+        return ['idle', this.cancelled ? 'Stopped by you' : 'Stopped in another window'];
       }
+      // Removes what there is of the answer.
+      await this.load(signal);
+      throw new Error(`${error.message}. Ask again`);
     }
+    return this.missed(signal);
   }
 
-  /** Resolves once the server can be reached: to whether the answer goes on. */
-  async reopen({ message }, signal) {
-    for (let wait = 0; ; wait = Math.min(LONGEST_WAIT_S, wait * 2 || 1)) {
-      if (wait > 0) {
-        this.say('waiting', `${message[0].toUpperCase()}${message.slice(1)}. Trying again in ${wait} s…`);
-        await pause(wait * 1_000, signal);
-      }
-      signal.throwIfAborted();
-      try {
-        return await this.load(signal);
-      } catch (error) {
-        if (error.status !== undefined) {
-          throw error;
-        }
-      }
-    }
-  }
-
-  /** How an answer ended whose end the page has not received: it may have ended before the page was connected. */
-  missed(failure) {
-    if (this.answer.lastElementChild?.className === 'reply') {
-      return ['done', 'Ended well'];
-    }
-    const { message } = failure.reported ? failure : { message: 'the answer was lost with its process' };
-    throw new StreamFailure(`${message}. Ask again`);
-  }
-
-  /** Reads the answer from its start. Resolves to its outcome, or to the failure of its stream. */
-  receive(signal) {
+  /** Reads the answer from its start, also over several connections. Resolves to how it ended, if its end has come. */
+  async receive(signal) {
+    const stream = connect(`/chat/${this.id}/answer`, { as: 'ws', signal });
+    stream.on('state', (state, error) => this.changed(state, error));
     this.busy = true;
     this.say('live', `Answering: ${this.model}`);
-    const socket = new WebSocket(`${webSocketOrigin()}/chat/${this.id}/stream`);
-    signal.addEventListener('abort', () => socket.close());
     const startedAt = performance.now();
     let tokens = 0;
     let reply;
-    let end = { failure: new StreamFailure('the connection broke before the end') };
-    socket.addEventListener('message', ({ data }) => {
-      const { type, messageId, delta, errorText } = JSON.parse(data);
-      if (signal.aborted) {
-        // A chunk that was on its way when the page stopped reading is not shown.
-      } else if (type === 'start') {
-        reply = this.add('assistant', messageId, '');
-      } else if (type === 'text-delta') {
-        reply.append(delta);
+    let outcome;
+    for await (const { data } of stream) {
+      if (data.type === 'start') {
+        reply = this.add('assistant', data.messageId, '');
+      } else if (data.type === 'text-delta') {
+        reply.append(data.delta);
         this.answer.scrollTop = this.answer.scrollHeight;
         tokens++;
-      } else if (type === 'finish') {
+      } else if (data.type === 'finish') {
         const seconds = (performance.now() - startedAt) / 1_000;
-        end = { outcome: ['done', `Ended well: ${tokens} tokens in ${seconds.toFixed(1)} s`] };
-      } else if (type === 'abort') {
-        end = { outcome: ['idle', this.cancelled ? 'Stopped by you' : 'Stopped in another window'] };
-      } else if (type === 'error') {
-        end = { failure: Object.assign(new StreamFailure(`the server reports: ${errorText}`), { reported: true }) };
+        outcome = ['done', `Ended well: ${tokens} tokens in ${seconds.toFixed(1)} s`];
       }
-    });
-    return new Promise((resolve) => {
-      socket.addEventListener('close', () => resolve(end));
-    });
+    }
+    return outcome;
+  }
+
+  changed(state, error) {
+    if (state === 'waiting') {
+      this.say('waiting', `${reasonOf(error)}. Reconnecting…`);
+    } else if (state === 'open') {
+      this.say('live', `Answering: ${this.model}`);
+    }
+  }
+
+  /** How an answer ended that is not there any more: it was complete before the page was connected, or its process has ended. */
+  async missed(signal) {
+    await this.load(signal);
+    if (this.answer.lastElementChild?.className === 'reply') {
+      return ['done', 'Ended well'];
+    }
+    throw new Error('the answer was lost with its process. Ask again');
   }
 
   /** Asks a question. The answer is read as any other, so its response is not read. */

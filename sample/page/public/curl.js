@@ -1,5 +1,5 @@
 /** Where the page came from, for a WebSocket. */
-export function webSocketOrigin() {
+function webSocketOrigin() {
   return location.origin.replace(/^http/, 'ws');
 }
 

@@ -1,102 +1,64 @@
-import { open, records } from './body.js';
-import { EventsPanel, laggedText, resetText } from './events.js';
-import { FollowingPanel } from './following.js';
-import { SocketPanel } from './socket.js';
+import { StreamPanel } from './stream.js';
 import { Tally } from './tally.js';
 
-// A lane passes all that it receives to a listener with the methods `machine`, `watching` and `sample`. The tally of the lane calls `changed` for
-// every sample, and `label` for the name of its process.
-const PATH = '/metrics';
-const TYPES = ['machine', 'watching', 'sample'];
-const WORDS = { done: 'measured', one: 'event', several: 'events' };
-
 const utf8 = new TextEncoder();
-const size = (text) => utf8.encode(text).byteLength;
 
-/** EventSource: the browser reconnects, and says where it was. One that is made anew says it in the address. */
-export class EventSourceLane extends EventsPanel {
-  words = WORDS;
+/**
+ * One stream over one protocol. A lane passes all that it receives to a listener with the methods `machine`, `watching` and `sample`. The tally of the lane
+ * calls `changed` for every sample, and `label` for the name of its process.
+ */
+export class Lane extends StreamPanel {
+  path = '/metrics';
+  words = { done: 'measured', one: 'event', several: 'events' };
 
-  constructor(section, listener) {
+  constructor(section, as, listener) {
     super(section);
     this.tally = new Tally(section, listener);
     this.listener = listener;
-  }
-
-  get path() {
-    const { id } = this.tally;
-    return id ? `${PATH}?${new URLSearchParams({ after: id })}` : PATH;
-  }
-
-  listen(events) {
-    events.addEventListener('open', () => this.tally.opened());
-    for (const type of TYPES) {
-      events.addEventListener(type, (event) => this.received(event));
-    }
-  }
-
-  received({ type, data, lastEventId }) {
-    this.tally.weigh(size(data));
-    this.tally.reached(lastEventId);
-    const value = JSON.parse(data);
-    this.listener[type](value);
-    if (type === 'sample') {
-      this.tally.add(value);
-    }
-  }
-}
-
-/** NDJSON has no place for an id: what comes again is told by what it says. */
-export class NdjsonLane extends FollowingPanel {
-  constructor(section, listener) {
-    super(section);
-    this.tally = new Tally(section, listener);
-    this.listener = listener;
-  }
-
-  async follow(signal, again) {
-    const response = await open(PATH, { headers: { Accept: 'application/x-ndjson' }, signal });
-    this.connected(again);
-    this.tally.opened();
-    for await (const record of records(response, (chunk) => this.tally.weigh(chunk.byteLength))) {
-      if (record.lagged) {
-        this.note(laggedText(record.lagged, WORDS));
-      } else if (record.n !== undefined) {
-        this.listener.sample(record);
-        this.tally.add(record);
-      }
-    }
-  }
-}
-
-/** A WebSocket. When it connects again, it offers the last id that it has received as a subprotocol. */
-export class WebSocketLane extends SocketPanel {
-  path = PATH;
-
-  constructor(section, listener) {
-    super(section);
-    this.tally = new Tally(section, listener);
-    this.listener = listener;
+    this.options = { as, ...weighed((count) => this.tally.weigh(count)) };
   }
 
   get id() {
     return this.tally.id;
   }
 
+  set id(id) {
+    this.tally.reached(id);
+  }
+
   opened() {
     this.tally.opened();
   }
 
-  received({ id, type, data }, message) {
-    this.tally.weigh(size(message));
-    this.tally.reached(id);
-    this.listener[type]?.(data);
-    if (type === 'sample') {
+  /** NDJSON has no types. All that the page needs of it are the samples, which are numbered. */
+  received({ type = 'sample', data }) {
+    if (type !== 'sample') {
+      this.listener[type](data);
+    } else if (data.n !== undefined) {
+      this.listener.sample(data);
       this.tally.add(data);
-    } else if (type === 'reset') {
-      this.note(resetText(data, WORDS));
-    } else if (type === 'lagged') {
-      this.note(laggedText(data, WORDS));
     }
   }
+}
+
+/** Options of a stream that weigh the bytes of bodies and messages. */
+function weighed(weigh) {
+  return {
+    async fetch(url, init) {
+      const response = await fetch(url, init);
+      const weighing = new TransformStream({
+        transform(chunk, controller) {
+          weigh(chunk.byteLength);
+          controller.enqueue(chunk);
+        },
+      });
+      return new Response(response.body?.pipeThrough(weighing), response);
+    },
+    WebSocket: class extends WebSocket {
+      constructor(...options) {
+        super(...options);
+        this.addEventListener('message', ({ data }) => weigh(utf8.encode(data).byteLength));
+      }
+    },
+  };
 }

@@ -1,14 +1,13 @@
 import { addAtEnd, bytes, clock } from './panel.js';
-import { SocketPanel } from './socket.js';
+import { StreamPanel } from './stream.js';
 
 const KEPT_ROWS = 200;
 const SWITCHING_PROTOCOLS = 101;
 
-/** Lines that the server pushes. */
-export class LogPanel extends SocketPanel {
+/** Lines that the server pushes. They have no ids: after a lost connection, the last ones are sent again. */
+export class LogPanel extends StreamPanel {
   path = '/log?last=20';
-  /** Lines have no id: the last ones are sent again. */
-  id = '';
+  words = { one: 'line', several: 'lines' };
 
   constructor(section) {
     super(section);
@@ -22,9 +21,15 @@ export class LogPanel extends SocketPanel {
     this.rows.replaceChildren();
   }
 
-  received({ type, data }) {
-    const row =
-      type === 'lagged' ? noteRow(`${data.dropped} lines were left out: the page was too slow`) : lineRow(data);
+  received({ data }) {
+    this.add(lineRow(data));
+  }
+
+  tell(text) {
+    this.add(noteRow(text));
+  }
+
+  add(row) {
     addAtEnd(this.scroll, this.rows, row, KEPT_ROWS);
   }
 }

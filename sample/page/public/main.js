@@ -20,7 +20,8 @@ for (const element of document.querySelectorAll('.scroll, .preview')) {
 const chat = new ChatPanel(find('#chat'));
 const board = new BoardPanel(find('#board'));
 const exporter = new ExportPanel(find('#export'));
-const endless = [board, ...board.readers, new ProtocolsPanel(find('#protocols')), new LogPanel(find('#log'))];
+new ProtocolsPanel(find('#protocols'));
+new LogPanel(find('#log'));
 const demo = new Demo({ chat, exporter, board });
 const toggle = find('#demo-switch');
 
@@ -39,16 +40,8 @@ const isOn = () => toggle.getAttribute('aria-checked') === 'true';
 toggle.addEventListener('click', () => play(!isOn()));
 play(new URLSearchParams(location.search).get('demo') !== 'off');
 watchAttention(
-  (why) => {
-    demo.stop();
-    for (const panel of endless) {
-      panel.suspend(why);
-    }
-  },
+  () => demo.stop(),
   () => {
-    for (const panel of endless) {
-      panel.resume();
-    }
     if (isOn()) {
       demo.start();
     }

@@ -20,26 +20,6 @@ export class Panel {
     this.section.dataset.stale = String(state === 'waiting' || state === 'failed');
   }
 
-  /** Says what else there is to know of a stream that goes on. */
-  note(text) {
-    this.say('live', `${this.live}. ${text}`);
-  }
-
-  /** Stops while nobody looks. {@link resume} continues. */
-  suspend(why) {
-    this.suspended = this.running;
-    if (this.running) {
-      this.stop(why);
-    }
-  }
-
-  resume() {
-    if (this.suspended) {
-      this.suspended = false;
-      void this.start();
-    }
-  }
-
   set on(on) {
     this.running = on;
     if (this.toggle.hasAttribute('aria-checked')) {

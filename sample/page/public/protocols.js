@@ -1,8 +1,9 @@
-import { EventSourceLane, NdjsonLane, WebSocketLane } from './lanes.js';
+import { Lane } from './lanes.js';
 import { Metrics } from './metrics.js';
 import { Panel } from './panel.js';
 
-const LANES = { SSE: EventSourceLane, NDJSON: NdjsonLane, WebSocket: WebSocketLane };
+/** What the client calls each of the protocols. */
+const LANES = { SSE: 'sse', NDJSON: 'ndjson', WebSocket: 'ws' };
 const list = new Intl.ListFormat('en');
 
 /** One stream over several protocols, and whether they bring the same. */
@@ -18,9 +19,9 @@ export class ProtocolsPanel extends Panel {
       changed: () => this.compare(),
       label: (process) => metrics.processes.label(process),
     };
-    this.lanes = Object.entries(LANES).map(([name, Lane]) => ({
+    this.lanes = Object.entries(LANES).map(([name, as]) => ({
       name,
-      panel: new Lane(section.querySelector(`#${name.toLowerCase()}`), listener),
+      panel: new Lane(section.querySelector(`#${name.toLowerCase()}`), as, listener),
     }));
     section.querySelector('.lanes').addEventListener('click', () => this.switched());
     this.start();
@@ -36,20 +37,6 @@ export class ProtocolsPanel extends Panel {
   stop(why) {
     for (const { panel } of this.lanes) {
       panel.stop(why);
-    }
-    this.switched();
-  }
-
-  suspend(why) {
-    for (const { panel } of this.lanes) {
-      panel.suspend(why);
-    }
-    this.switched();
-  }
-
-  resume() {
-    for (const { panel } of this.lanes) {
-      panel.resume();
     }
     this.switched();
   }

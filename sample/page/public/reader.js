@@ -1,9 +1,9 @@
-import { SocketPanel } from './socket.js';
+import { StreamPanel } from './stream.js';
 
 /** One more client of the hub of the board. It says whether it has the same messages. */
-export class ReaderPanel extends SocketPanel {
+export class ReaderPanel extends StreamPanel {
   path = '/board';
-  id = '';
+  words = { done: 'written', one: 'message', several: 'messages' };
   /** The ids that it has received. */
   ids = new Set();
   /** The number of messages that it had to catch up on when it connected. */
@@ -35,11 +35,8 @@ export class ReaderPanel extends SocketPanel {
     this.compare();
   }
 
-  received({ id, type }) {
-    this.id = id || this.id;
-    if (type === 'message') {
-      this.ids.add(id);
-    }
+  received({ id }) {
+    this.ids.add(id);
     this.compare();
   }
 
