@@ -4,6 +4,7 @@ import { pageFile } from './page-file.js';
 const STYLES = ['page.css', 'controls.css', 'tables.css'];
 /** Each script comes after those that it imports. */
 const SCRIPTS = [
+  'client.js',
   'text.js',
   'chart.js',
   'table.js',

@@ -34,6 +34,7 @@ import {
   Stream,
   type StreamConnection,
   StreamingModule,
+  StreamRegistry,
   StreamSignal,
 } from '../../lib/index.js';
 import { expectNoOpenStreams } from '../../lib/testing/index.js';
@@ -1002,7 +1003,7 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
     async () => {
       const hide = (hidden: boolean) =>
         page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
-          document.dispatchEvent(new Event('visibilitychange'))`);
+          document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))`);
 
       await hide(true);
       await page.locator('.status', { hasText: 'Paused while the tab is hidden' }).waitFor();
@@ -1010,6 +1011,23 @@ describe.each(PLATFORMS)('%s: the page of the console in Chromium', (platform) =
       await hide(false);
 
       await page.locator('.status', { hasText: /^Live$/ }).waitFor();
+    },
+    TEST_MS,
+  );
+
+  itInChromium(
+    'comes back after its feed was closed, and after the server has refused it',
+    async () => {
+      const says = (text: RegExp) => page.locator('.status', { hasText: text }).waitFor();
+      await app.app.get(StreamRegistry, { strict: false }).close();
+      await says(/^The server has closed the feed\. Reconnecting…$/);
+      await says(/^Live$/);
+
+      await page.route('**/events?*', (route) => route.fulfill({ status: 403 }));
+      await page.locator('#sort').selectOption({ index: 1 });
+      await says(/^The server refuses the feed\. Trying again…$/);
+      await page.unroute('**/events?*');
+      await says(/^Live$/);
     },
     TEST_MS,
   );

@@ -1,4 +1,5 @@
 import { Chart } from './chart.js';
+import { connect } from './client.js';
 import { Connections } from './connections.js';
 import { Ended } from './ended.js';
 import { Hubs } from './hubs.js';
@@ -11,8 +12,8 @@ const KEPT_MS = 120_000;
 const RETRY_MS = 3_000;
 /** How long after the last key press the filter is sent to the server, in milliseconds. */
 const TYPING_MS = 250;
-/** The path of the page, with the prefix of the application or of a proxy. */
-const base = location.pathname.replace(/\/+$/, '');
+/** The URL of the page, with the prefix of the application or of a proxy, and without a password, which `fetch()` refuses. */
+const base = `${location.origin}${location.pathname}`.replace(/\/+$/, '');
 
 const find = (selector) => document.querySelector(selector);
 const [main, status, told, pause, filter, sort] = ['main', '.status', '.told', '.pause', '#filter', '#sort'].map(find);
@@ -36,7 +37,7 @@ const parts = [
   new Runs(panelOf('runs-title'), stopRun),
 ];
 let samples = [];
-let events;
+let feed;
 let retry;
 
 function say(state, text) {
@@ -64,24 +65,41 @@ function show(snapshot) {
   }
 }
 
-function connect() {
-  clearTimeout(retry);
-  events?.close();
+/** Follows the feed with the current filter and order. While the tab is hidden, it disconnects: without viewers, the server takes no snapshots. */
+async function watch() {
+  disconnect();
   const query = new URLSearchParams({ filter: filter.value, sort: sort.value });
-  events = new EventSource(`${base}/events?${query}`);
-  events.addEventListener('history', ({ data }) => {
-    ended.begin();
-    draw(JSON.parse(data));
-  });
-  events.addEventListener('snapshot', ({ data }) => show(JSON.parse(data)));
-  events.addEventListener('error', () => {
-    if (events.readyState === EventSource.CONNECTING) {
+  const stream = connect(`${base}/events?${query}`, { hidden: 'pause' });
+  feed = stream;
+  stream.on('state', (state) => {
+    if (state === 'waiting' && document.hidden) {
+      say('idle', 'Paused while the tab is hidden');
+    } else if (state === 'waiting') {
       say('waiting', 'Connection lost. Reconnecting…');
-    } else {
-      say('failed', 'The server refuses the feed. Trying again…');
-      retry = setTimeout(connect, RETRY_MS);
     }
   });
+  const [state, text] = await read(stream);
+  if (feed === stream) {
+    say(state, text);
+    retry = setTimeout(watch, RETRY_MS);
+  }
+}
+
+/** Shows what a feed sends. Resolves to what there is to say when it is over. */
+async function read(stream) {
+  try {
+    for await (const { type, data } of stream) {
+      if (type === 'snapshot') {
+        show(data);
+      } else {
+        ended.begin();
+        draw(data);
+      }
+    }
+  } catch {
+    return ['failed', 'The server refuses the feed. Trying again…'];
+  }
+  return ['waiting', 'The server has closed the feed. Reconnecting…'];
 }
 
 function byteRate(value) {
@@ -94,10 +112,10 @@ function filterFor(text) {
   filter.scrollIntoView({ block: 'nearest' });
 }
 
-function disconnect(why) {
+function disconnect() {
   clearTimeout(retry);
-  events.close();
-  say('idle', why);
+  feed?.close();
+  feed = undefined;
 }
 
 /** Connects with the current filter and order, unless the page is paused. */
@@ -105,7 +123,7 @@ function reconnect() {
   if (pause.getAttribute('aria-pressed') === 'true') {
     say('idle', 'Paused by you');
   } else {
-    connect();
+    void watch();
   }
 }
 
@@ -137,19 +155,11 @@ pause.addEventListener('click', () => {
   pause.setAttribute('aria-pressed', String(paused));
   pause.textContent = paused ? 'Go on' : 'Pause';
   if (paused) {
-    disconnect('Paused by you');
+    disconnect();
+    say('idle', 'Paused by you');
   } else {
     say('waiting', 'Connecting…');
-    connect();
-  }
-});
-
-// Without viewers, the server takes no snapshots.
-document.addEventListener('visibilitychange', () => {
-  if (document.hidden) {
-    disconnect('Paused while the tab is hidden');
-  } else {
-    reconnect();
+    void watch();
   }
 });
 
@@ -164,4 +174,4 @@ find('form').addEventListener('submit', (event) => event.preventDefault());
 for (const element of document.querySelectorAll('.scroll')) {
   element.tabIndex = 0;
 }
-connect();
+void watch();
