@@ -44,6 +44,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/ai': 'lib/ai/index',
   'nestjs-streaming/client': 'lib/client/index',
   'nestjs-streaming/console': 'lib/console/index',
+  'nestjs-streaming/react': 'lib/react/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };

@@ -1,0 +1,2 @@
+export type { StreamReduction, UseStreamOptions, UseStreamResult } from './options.js';
+export { type UseStreamUrl, useStream } from './use-stream.js';
