@@ -1,6 +1,5 @@
 import { type ClientState, type ClientStream, StreamClientError, type StreamItem } from '../client/index.js';
-import { isHidden } from '../client/page.js';
-import { nextFrame } from './frame.js';
+import { isHidden, nextFrame } from './frame.js';
 import { type KeptId, openStream, type Rendered } from './open-stream.js';
 import type { UseStreamResult } from './options.js';
 
