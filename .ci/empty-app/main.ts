@@ -16,6 +16,7 @@ import {
   StreamSignal,
 } from 'nestjs-streaming';
 import { fromText, uiMessages } from 'nestjs-streaming/ai';
+import { connect, type StreamOf } from 'nestjs-streaming/client';
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
@@ -77,9 +78,11 @@ async function main() {
   const { prices } = app.get(Feed);
   const first = await prices.publish(1);
   const second = await prices.publish(2);
-  const watching = await fetch(`${base}/prices`, { headers: { 'Last-Event-ID': first } });
-  const missed = await watching.body?.getReader().read();
-  strictEqual(new TextDecoder().decode(missed?.value), `id: ${second}\ndata: 2\n\n`);
+  const resume = { get: () => first, set: () => undefined };
+  for await (const { id, data } of connect<StreamOf<typeof Feed, 'watch'>>(`${base}/prices`, { resume })) {
+    strictEqual(`${id} ${data}`, `${second} 2`);
+    break;
+  }
   for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
   await app.close();
   // No package for Redis is installed.

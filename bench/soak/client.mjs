@@ -1,4 +1,5 @@
 import { get } from 'node:http';
+import { createParser } from 'eventsource-parser';
 import { Ledger } from './ledger.mjs';
 import { FLOOD, HUBS, TOPICS } from './plan.mjs';
 
@@ -32,7 +33,7 @@ export class Client {
   #response;
   /** @type {NodeJS.Timeout | undefined} */
   #timer;
-  #text = '';
+  #parser = createParser({ onEvent: ({ id, event = 'message', data }) => this.#ledger.add({ id, type: event, data }) });
   /** Disconnects by itself. */
   #leaving = false;
   #over = false;
@@ -88,7 +89,7 @@ export class Client {
     const { id } = this.#ledger;
     const path = `/listen?hub=${this.#hub}&topics=${[...this.#topics].join(',')}`;
     const headers = { accept: 'text/event-stream', ...(id === undefined ? {} : { 'last-event-id': id }) };
-    this.#text = '';
+    this.#parser.reset();
     this.#check(() => this.#ledger.connected());
     this.#world.counts.connections++;
     const request = get({ port, host: '127.0.0.1', path, headers, agent: false }, (response) => {
@@ -96,7 +97,9 @@ export class Client {
       if (response.statusCode !== 200) {
         this.#world.fault(`status ${response.statusCode}`);
       }
-      response.setEncoding('utf8').on('data', (text) => this.#request === request && this.#read(text));
+      response
+        .setEncoding('utf8')
+        .on('data', (text) => this.#request === request && this.#check(() => this.#parser.feed(text)));
       response.on('error', () => request.destroy());
     });
     this.#request = request;
@@ -149,17 +152,6 @@ export class Client {
     this.#later(calm ? 100 : random() < 0.1 ? LONG_AWAY_MS : AWAY_MS, () => this.#connect());
   }
 
-  /** @param {string} text */
-  #read(text) {
-    const records = (this.#text + text).split('\n\n');
-    this.#text = records.pop() ?? '';
-    this.#check(() => {
-      for (const record of records) {
-        this.#ledger.add(eventOf(record));
-      }
-    });
-  }
-
   /** @param {() => void} run */
   #check(run) {
     try {
@@ -180,21 +172,4 @@ export class Client {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(run, this.#world.random() * longest);
   }
-}
-
-/** @param {string} record */
-function eventOf(record) {
-  /** @type {{ id?: string, type: string, data: string }} */
-  const event = { type: 'message', data: '' };
-  for (const line of record.split('\n')) {
-    const value = line.slice(line.indexOf(':') + 2);
-    if (line.startsWith('id:')) {
-      event.id = value;
-    } else if (line.startsWith('event:')) {
-      event.type = value;
-    } else if (line.startsWith('data:')) {
-      event.data = value;
-    }
-  }
-  return event;
 }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import { Controller, Query, type Type } from '@nestjs/common';
 import { EventSource, type EventSourceInit } from 'eventsource';
+import type { EventSourceMessage } from 'eventsource-parser';
 import { RecordWindow } from '../../lib/broker/record-window.js';
 import {
   defineFormat,
@@ -28,7 +29,6 @@ import {
   range,
   recordsOf,
   SSE,
-  type SseRecord,
   untilLast,
 } from '../support/hub.js';
 import { RawClient } from '../support/raw-client.js';
@@ -808,8 +808,8 @@ describe.each(PLATFORMS)('%s: while events are published at full speed,', (platf
     const loop = new PublishLoop(hub, 2);
 
     /** Connects a number of times, receives some events each time, and resumes from its last id. */
-    async function visit(client: number): Promise<SseRecord[]> {
-      const had: SseRecord[] = [];
+    async function visit(client: number): Promise<EventSourceMessage[]> {
+      const had: EventSourceMessage[] = [];
       for (const n of range(1, VISITS)) {
         const id = had.at(-1)?.id;
         const raw = await get('/all', id === undefined ? SSE : { ...SSE, 'Last-Event-ID': id });

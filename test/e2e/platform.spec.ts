@@ -21,6 +21,7 @@ import { ConnectedStream, Sse, Stream, type StreamConnection } from '../../lib/i
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { controllerOf } from '../support/controller.js';
 import { type Deferred, deferred } from '../support/events.js';
+import { Reading } from '../support/reading.js';
 import { useApps } from '../support/running.js';
 
 const start = useApps();
@@ -266,17 +267,11 @@ describe.each(PLATFORMS)('%s: behind compression', (platform) => {
     const { url } = await start(platform, { controllers: [twoEvents(goOn, headers)], configure: compressing });
 
     const response = await fetch(url('/two'), { headers: { 'Accept-Encoding': 'gzip' } });
-    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
-    let text = '';
-    while (!text.includes('first\n\n')) {
-      text += (await reader?.read())?.value ?? '';
-    }
+    const reading = new Reading(response);
+    await reading.until('first\n\n');
     goOn.resolve();
-    for (let step = await reader?.read(); step && !step.done; step = await reader?.read()) {
-      text += step.value;
-    }
 
-    expect(text).toBe('data: first\n\ndata: second\n\n');
+    expect(await reading.end()).toBe('data: first\n\ndata: second\n\n');
   });
 
   it('a long stream arrives completely', async () => {

@@ -37,6 +37,7 @@ import {
 } from '../../lib/index.js';
 import { type AppSetup, PLATFORMS, type Platform, startApp } from '../support/app.js';
 import { type Deferred, deferred, Recorder } from '../support/events.js';
+import { Reading } from '../support/reading.js';
 import { type RunningApp, useApps } from '../support/running.js';
 import { WebSocketClient } from '../support/websocket-client.js';
 
@@ -118,14 +119,9 @@ function idsIn(text: string): string[] {
 
 /** Reads a body up to a text, and disconnects. */
 async function readUpTo(response: Response, text: string): Promise<string> {
-  const decoder = new TextDecoder();
-  let body = '';
-  for await (const bytes of response.body as unknown as AsyncIterable<Uint8Array>) {
-    body += decoder.decode(bytes, { stream: true });
-    if (body.includes(text)) {
-      break;
-    }
-  }
+  const reading = new Reading(response);
+  const body = await reading.until(text);
+  await reading.leave();
   return body;
 }
 

@@ -5,8 +5,9 @@ import { connect, type StreamItem } from '../../lib/client/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { type ChatRequest, ChatServer } from '../support/chat-server.js';
 import { Recorder } from '../support/events.js';
+import { Reading } from '../support/reading.js';
 import { buildSample, type Sample, startSample } from '../support/sample.js';
-import { postJson, Reading } from '../support/sample-client.js';
+import { postJson } from '../support/sample-client.js';
 
 const BUILD_MS = 120_000;
 const TEST_MS = 30_000;

@@ -7,9 +7,10 @@ import { PLATFORMS } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
 import { Recorder } from '../support/events.js';
 import { overflowOf, tooFaint, tooSmall } from '../support/page-checks.js';
+import { Reading } from '../support/reading.js';
 import { RedisServer } from '../support/redis-server.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
-import { events, postJson, Reading } from '../support/sample-client.js';
+import { events, postJson } from '../support/sample-client.js';
 import { describeWith, itWith, toolPath } from '../support/tools.js';
 
 const BUILD_MS = 120_000;

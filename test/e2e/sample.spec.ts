@@ -5,8 +5,9 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 import { WebSocket } from 'ws';
 import { PLATFORMS } from '../support/app.js';
 import { NEST_MAJOR } from '../support/nest.js';
+import { Reading } from '../support/reading.js';
 import { buildSample, Program, type Sample, startSample } from '../support/sample.js';
-import { events, postJson, Reading } from '../support/sample-client.js';
+import { events, postJson } from '../support/sample-client.js';
 import { itWith } from '../support/tools.js';
 
 const POSTED = { $ref: '#/components/schemas/Posted' };

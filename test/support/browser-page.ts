@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
 import { launchChromium } from './chromium.js';
+import { clientModule } from './client-module.js';
 import { toolPath } from './tools.js';
 
 /** A page in Chromium, at the origin of an application that has no pages. */
@@ -13,12 +14,15 @@ export class BrowserPage {
     private readonly profile: string,
   ) {}
 
-  /** Opens `origin` with this HTML. All other requests reach the application. */
+  /** Opens `origin` with this HTML, next to the module of the client. All other requests reach the application. */
   static async open(origin: string, html: string): Promise<BrowserPage> {
     const profile = await mkdtemp(join(tmpdir(), 'browser-page-'));
     const browser = await launchChromium(toolPath('chromium') ?? '', profile);
     const page = await browser.newPage();
     await page.route(`${origin}/`, (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: html }));
+    await page.route(`${origin}/client/index.js`, (route) =>
+      route.fulfill({ contentType: 'text/javascript', body: clientModule() }),
+    );
     await page.goto(`${origin}/`);
     return new BrowserPage(page, browser, profile);
   }

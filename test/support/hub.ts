@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { INestApplicationContext } from '@nestjs/common';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { filter, firstValueFrom } from 'rxjs';
 import { getHubToken, type Hub, type PublishOptions } from '../../lib/index.js';
 import type { RawClient } from './raw-client.js';
@@ -30,44 +31,25 @@ export function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-/** The text between two empty lines of an event stream. */
-export interface SseRecord {
-  readonly id?: string;
-  readonly event?: string;
-  readonly data?: string;
+/** The complete records of an event stream that have data. */
+export function recordsOf(body: string): EventSourceMessage[] {
+  const records: EventSourceMessage[] = [];
+  createParser({ onEvent: (record) => records.push(record) }).feed(body);
+  return records;
 }
 
-/** The complete records of an event stream, without heartbeats. */
-export function recordsOf(body: string): SseRecord[] {
-  return body
-    .split('\n\n')
-    .slice(0, -1)
-    .map((record) => {
-      const fields: Record<string, string> = {};
-      for (const line of record.split('\n')) {
-        const [, name = '', value = ''] = /^([^:]*): ?(.*)$/.exec(line) ?? [];
-        fields[name] = fields[name] === undefined ? value : `${fields[name]}\n${value}`;
-      }
-      delete fields[''];
-      return fields as SseRecord;
-    })
-    .filter((record) => Object.keys(record).length > 0);
-}
-
-/** The records that are events: those with data, except events of type `position` and `shutdown`. */
-export function eventsOf(body: string): SseRecord[] {
-  return recordsOf(body).filter(
-    ({ data, event }) => data !== undefined && event !== 'position' && event !== 'shutdown',
-  );
+/** The records except those of type `position` and `shutdown`. */
+export function eventsOf(body: string): EventSourceMessage[] {
+  return recordsOf(body).filter(({ event }) => event !== 'position' && event !== 'shutdown');
 }
 
 /** The data of the events. */
-export function dataOf(body: string): (string | undefined)[] {
+export function dataOf(body: string): string[] {
   return eventsOf(body).map(({ data }) => data);
 }
 
 /** Waits until a client has a number of complete events, and returns them. */
-export async function eventsUntil(client: RawClient, count: number): Promise<SseRecord[]> {
+export async function eventsUntil(client: RawClient, count: number): Promise<EventSourceMessage[]> {
   for (;;) {
     const events = eventsOf(client.body);
     if (events.length >= count) {

@@ -6,16 +6,22 @@ import { join } from 'node:path';
 import type { BrowserContext } from 'playwright-core';
 import { PLATFORMS } from '../../support/app.js';
 import { launchChromium } from '../../support/chromium.js';
+import { clientModule } from '../../support/client-module.js';
 import { type RunningBlock, start } from '../../support/document-app.js';
 import { blockNamed } from '../../support/documentation.js';
 import { itWith, toolPath } from '../../support/tools.js';
 
 const GUIDE = 'docs/jwt.md';
 
-/** Serves the page of the guide from another origin than the API. */
+/** Serves the page of the guide, and the client, from another origin than the API. */
 function serve(port: () => number): Server {
   const { text } = blockNamed(GUIDE, 'public/index.html');
-  return createServer((_, response) => {
+  return createServer(({ url }, response) => {
+    if (url === '/client/index.js') {
+      response.setHeader('Content-Type', 'text/javascript');
+      response.end(clientModule());
+      return;
+    }
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
     response.end(text.replaceAll('localhost:3000', `127.0.0.1:${port()}`));
   });
@@ -44,7 +50,7 @@ describe.each(PLATFORMS)('%s: the guide to JWT, in Chromium', (platform) => {
     await rm(profile, { recursive: true, force: true });
   });
 
-  itWith('chromium')('a page of another origin logs in, and its EventSource sends the cookie', async () => {
+  itWith('chromium')('a page of another origin logs in, and its stream has the cookie', async () => {
     const page = await browser.newPage();
     await page.goto(`${process.env.WEB_ORIGIN}/`);
     const form = page.locator('#login');

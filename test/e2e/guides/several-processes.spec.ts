@@ -4,8 +4,8 @@ import { evaluate, factoryOf, type RunningBlock, start } from '../../support/doc
 import { blockNamed } from '../../support/documentation.js';
 import { Recorder } from '../../support/events.js';
 import { Nginx } from '../../support/nginx.js';
+import { Reading } from '../../support/reading.js';
 import { RedisServer } from '../../support/redis-server.js';
-import { Reading } from '../../support/sample-client.js';
 import { describeWith, itWith } from '../../support/tools.js';
 
 const GUIDE = 'docs/several-processes.md';
