@@ -221,11 +221,16 @@ export class Closing {
 
   /** Ends the body. */
   end(): void {
-    const { body, lifecycle, opening } = this.stream;
+    const { body, lifecycle, opening, settings } = this.stream;
     if (lifecycle.step === 'closing') {
+      const { code } = lifecycle.reason ?? { code: 'completed' as const };
       body.chooseEmpty();
       opening?.fixHead();
-      body.close(lifecycle.reason?.code ?? 'completed');
+      if (code === 'deadline' && body.hasIds) {
+        // The client can resume: it must not take the end of the response for the end of the stream.
+        body.putShutdown(settings.services.retryDelay());
+      }
+      body.close(code);
       this.finish('end');
     }
   }

@@ -116,9 +116,7 @@ export class Feed implements SharedPort, PushPort {
     const { stream, body } = this;
     if (stream.state === 'open') {
       stream.scope.attempt(() => {
-        if (retry !== undefined && body.extensible) {
-          body.putNotice({ type: 'shutdown', retry, data: {} });
-        }
+        body.putShutdown(retry);
         return stream.scope.runHooks('onShutdown', (hooks) => this.sendHookResult(hooks.onShutdown?.(stream)));
       });
     }
@@ -247,14 +245,13 @@ export class Feed implements SharedPort, PushPort {
     if (source.kind === 'pull' && source.trace !== undefined && scope.call) {
       scope.call.trace = source.trace;
     }
+    this.body.hasIds ||= source.kind === 'shared' || 'resumesAfter' in source;
     if (source.kind === 'shared') {
       this.reader = poll ? poll.readerOf(source) : readerOf(source, this);
-      this.body.hasIds = true;
       return;
     }
     if (poll && source.kind === 'pull' && isResumable(source)) {
       this.reader = poll.readerOf(new PolledSource(source));
-      this.body.hasIds = true;
       return;
     }
     this.reader = readerOf(source, this);

@@ -72,7 +72,7 @@ export interface StreamBehavior {
   readonly heartbeat?: number | false;
   /** A client that reads nothing for this time, although bytes wait for it, is disconnected. In milliseconds. Default: 30 000. */
   readonly sendTimeout?: number | false;
-  /** The maximum lifetime of a stream, in milliseconds. The stream is then closed with the code `deadline`. Default: `false`. */
+  /** The maximum lifetime of a stream, in milliseconds. The stream is then closed with the code `deadline`. A client that can resume is asked to come back, as in a shutdown. Default: `false`. */
   readonly maxDuration?: number | false;
   /** The limits of the queue of chunks from a source that cannot be paced, such as an Observable or `send()`. Default: 65 536 chunks, 4 MiB. */
   readonly queue?: Partial<QueueLimits>;

@@ -41,7 +41,7 @@ export class Body {
   private encoding: Encoding | undefined;
   /** `silent`: no bytes are sent, because the request is a HEAD, the status has no body, or the body has ended. */
   private stage: 'empty' | 'begun' | 'silent' = 'empty';
-  /** Whether an id or a `retry` was sent, or is being sent. */
+  /** Whether an id or a `retry` was sent, or is being sent, or the source is one whose chunks have ids. */
   hasIds = false;
   /** The number of chunks, without dropped ones. */
   chunks = 0;
@@ -243,11 +243,14 @@ export class Body {
     this.insert(this.format?.position?.(id) ?? '');
   }
 
-  /** Adds an event of this package, such as `shutdown`, if the format has events. */
-  putNotice(event: StreamEvent): void {
+  /**
+   * Adds the event `shutdown`, which asks the client to come back, if the format has events.
+   * @param retry the time until then, in milliseconds. `undefined`: nothing is sent
+   */
+  putShutdown(retry: number | undefined): void {
     const { format } = this;
-    if (format?.fields) {
-      this.put(format.encode(event, this.hasIds));
+    if (retry !== undefined && format?.fields && this.extensible) {
+      this.put(format.encode({ type: 'shutdown', retry, data: {} }, this.hasIds));
     }
   }
 
