@@ -77,6 +77,13 @@ export default defineConfig({
           items: [page('Keep an answer going', 'runs')],
         },
         {
+          text: 'Clients',
+          items: [
+            page('Use the types of a controller', 'client-types'),
+            page('Generate a client from OpenAPI', 'openapi-client'),
+          ],
+        },
+        {
           text: 'In production',
           items: [
             page('Deploy', 'deploying'),

@@ -72,17 +72,25 @@ function bodySchema(format: StreamFormat, item: Schema | undefined): Schema {
   }
 }
 
-/** Returns the schema of a parsed event (OpenAPI 3.2 §4.14.3.2). Strings are sent as they are, all other data as JSON. */
+/** Returns the schema of a parsed event (OpenAPI 3.2 §4.14.3.2). */
 function eventSchema(item: Schema | undefined): object {
-  const text = item === undefined || ('type' in item && item.type === 'string' && item.format === undefined);
   return {
     type: 'object',
     required: ['data'],
     properties: {
-      data: text ? { type: 'string' } : { type: 'string', contentMediaType: 'application/json', contentSchema: item },
+      data: { type: 'string', ...contentOf(item) },
       event: { type: 'string' },
       id: { type: 'string' },
       retry: { type: 'integer', minimum: 0 },
     },
   };
+}
+
+/** Returns what the text of an event contains: strings are sent as they are, all other data as JSON. `undefined`: the type is unknown. */
+function contentOf(item: Schema | undefined): object | undefined {
+  if (item === undefined) {
+    return undefined;
+  }
+  const text = 'type' in item && item.type === 'string' && item.format === undefined;
+  return text ? { contentMediaType: 'text/plain' } : { contentMediaType: 'application/json', contentSchema: item };
 }

@@ -237,7 +237,10 @@ describe.each(PLATFORMS)('%s: the OpenAPI document', (platform) => {
 
     it('describes strings in events as strings', () => {
       expect(content(document, '/feed/texts')).toEqual({
-        'text/event-stream': { schema: STRING, itemSchema: eventOf(STRING) },
+        'text/event-stream': {
+          schema: STRING,
+          itemSchema: eventOf({ ...STRING, contentMediaType: 'text/plain' }),
+        },
       });
     });
 

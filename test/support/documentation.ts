@@ -45,6 +45,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/client': 'lib/client/index',
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/react': 'lib/react/index',
+  'nestjs-streaming/hey-api': 'lib/hey-api/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };
