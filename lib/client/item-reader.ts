@@ -208,6 +208,9 @@ export class ItemReader<T> implements ClientStream<T> {
 
   async *#accept(records: readonly Received[], outcome: Outcome): AsyncGenerator<StreamItem<T>> {
     for (const { id, type, data, retry, failed } of records) {
+      if (this.#isOver) {
+        return;
+      }
       this.#move(id);
       if (retry !== undefined) {
         this.#progress.retry = retry;
