@@ -79,6 +79,9 @@ export default defineConfig({
         {
           text: 'Clients',
           items: [
+            page('React', 'react'),
+            page('Angular', 'angular'),
+            page('Vue', 'vue'),
             page('Use the types of a controller', 'client-types'),
             page('Generate a client from OpenAPI', 'openapi-client'),
           ],

@@ -1,7 +1,8 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
+import { build, type Plugin } from 'esbuild';
+import { compileScript, parse } from 'vue/compiler-sfc';
 import { type Block, PACKAGE, ROOT } from './documentation.js';
 
 /** What a page is bundled with. */
@@ -10,6 +11,8 @@ export interface PageOptions {
   readonly files?: readonly Block[];
   /** Packages to bundle in place of others, such as an older version. */
   readonly alias?: Record<string, string>;
+  /** The element in which the application is shown. */
+  readonly root?: string;
 }
 
 const ENTRY_POINTS = Object.fromEntries(
@@ -18,8 +21,21 @@ const ENTRY_POINTS = Object.fromEntries(
     .map(([name, path]) => [name, join(ROOT, `${path}.ts`)]),
 );
 
+/** Compiles the components of Vue. */
+const VUE: Plugin = {
+  name: 'vue',
+  setup: ({ onLoad }) =>
+    onLoad({ filter: /\.vue$/ }, async ({ path }) => {
+      const { descriptor } = parse(await readFile(path, 'utf8'), { filename: path });
+      return { contents: compileScript(descriptor, { id: path, inlineTemplate: true }).content, loader: 'ts' };
+    }),
+};
+
 /** Returns a page with this code, as a bundler of an application makes it. The code may import this package, and files of a guide. */
-export async function bundledPage(entry: string, { files = [], alias }: PageOptions = {}): Promise<string> {
+export async function bundledPage(
+  entry: string,
+  { files = [], alias, root = '<div id="root"></div>' }: PageOptions = {},
+): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'bundled-page-'));
   try {
     for (const { file, name, text } of files) {
@@ -33,17 +49,14 @@ export async function bundledPage(entry: string, { files = [], alias }: PageOpti
       write: false,
       jsx: 'automatic',
       nodePaths: [join(ROOT, 'node_modules')],
+      plugins: [VUE],
       alias: { ...ENTRY_POINTS, ...alias },
       define: { 'process.env.NODE_ENV': '"development"' },
       tsconfigRaw: { compilerOptions: { experimentalDecorators: true, useDefineForClassFields: false } },
     });
-    return pageWith(outputFiles[0]?.text ?? '');
+    const script = outputFiles[0]?.text.replaceAll('</script', '<\\/script');
+    return `<!doctype html><meta charset="utf-8" /><body>${root}<script>${script}</script></body>`;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-function pageWith(script: string): string {
-  const text = script.replaceAll('</script', '<\\/script');
-  return `<!doctype html><meta charset="utf-8" /><body><div id="root"></div><script>${text}</script></body>`;
 }

@@ -1,11 +1,7 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { build } from 'esbuild';
 import { PLATFORMS } from '../../support/app.js';
 import { BrowserPage } from '../../support/browser-page.js';
 import { type RunningBlock, start } from '../../support/document-app.js';
-import { blockNamed, blocks, ROOT } from '../../support/documentation.js';
+import { blockNamed } from '../../support/documentation.js';
 import { itWith } from '../../support/tools.js';
 
 import.meta.jest.setTimeout(60_000);
@@ -13,45 +9,6 @@ import.meta.jest.setTimeout(60_000);
 const BOARD = 'docs/live-board.md';
 const CHAT = 'docs/llm-tokens.md';
 const RUNS = 'docs/runs.md';
-
-/** The code with which an application of each framework shows the board of the guide. */
-const ENTRIES = {
-  React: `import { createElement, StrictMode } from 'react';
-import { createRoot } from 'react-dom/client';
-import { Board } from './web/react/board.js';
-createRoot(document.body).render(createElement(StrictMode, null, createElement(Board)));`,
-  Vue: `import { createApp, h } from 'vue';
-import { useBoard } from './web/vue/use-board.js';
-createApp({
-  setup() {
-    const messages = useBoard('/board');
-    return () => h('ul', messages.value.map(({ text }, at) => h('li', { key: at }, text)));
-  },
-}).mount(document.body);`,
-};
-
-/** A page with the code of the guide, as a bundler of an application makes it. */
-async function bundled(entry: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'guides-'));
-  try {
-    for (const { file, name, text } of blocks.filter(({ file, name }) => file === BOARD && name?.startsWith('web/'))) {
-      const path = join(folder, name ?? file);
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, text);
-    }
-    const { outputFiles } = await build({
-      stdin: { contents: entry, resolveDir: folder, loader: 'ts' },
-      bundle: true,
-      write: false,
-      jsx: 'automatic',
-      nodePaths: [join(ROOT, 'node_modules')],
-      define: { 'process.env.NODE_ENV': '"development"' },
-    });
-    return `<!doctype html><body></body><script>${outputFiles[0]?.text.replaceAll('</script', '<\\/script')}</script>`;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-}
 
 describe.each(PLATFORMS)('%s: the pages of the guides, in Chromium', (platform) => {
   let app: RunningBlock;
@@ -83,18 +40,6 @@ describe.each(PLATFORMS)('%s: the pages of the guides, in Chromium', (platform) 
     await page.locator('button').click();
     await page.getByText('<b>mine</b>').waitFor();
   });
-
-  for (const [framework, entry] of Object.entries(ENTRIES)) {
-    itWith('chromium')(`the board in ${framework} shows each message once`, async () => {
-      app = await start(blockNamed(BOARD, 'src/app.module.ts'), platform);
-      await write('before');
-      const page = await open(await bundled(entry));
-      await page.getByText('before').waitFor();
-      await write('after');
-      await page.getByText('after').waitFor();
-      expect(await page.locator('li').allTextContents()).toEqual(['before', 'after']);
-    });
-  }
 
   itWith('chromium')('the page of the chat reads an answer again after a reload, and stops the model', async () => {
     app = await start(blockNamed(CHAT, 'src/app.module.ts'), platform);
