@@ -59,6 +59,7 @@ export default defineConfig({
             page('Handle slow clients', 'backpressure-and-flushing'),
             page('Serve WebSocket clients', 'websocket'),
             page('Compress a stream', 'compression'),
+            page('Compare clients', 'client-faults'),
           ],
         },
         {

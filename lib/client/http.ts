@@ -127,7 +127,7 @@ async function errorBody(attempt: Attempt, { body }: Response): Promise<unknown>
 }
 
 /** Returns the milliseconds of `Retry-After`, which is a number of seconds or a date (RFC 9110 §10.2.3). */
-function retryAfter(headers: Headers): number | undefined {
+export function retryAfter(headers: Headers): number | undefined {
   const value = headers.get('retry-after') ?? '';
   const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
   return ms >= 0 ? ms : undefined;

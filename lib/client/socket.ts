@@ -1,6 +1,6 @@
 import type { Attempt, Ending } from './attempt.js';
 import { StreamClientError, StreamResponseError } from './errors.js';
-import { request } from './http.js';
+import { request, retryAfter } from './http.js';
 import { json, type Received } from './records.js';
 
 /** How much may wait to be read, in characters. Nothing slows down the server of a WebSocket. */
@@ -87,10 +87,10 @@ function messagesOf(socket: Socket): ReadableStream<string | Error> {
 
 /** Throws if the server refuses the stream. Browsers do not say why a handshake failed. */
 async function findReason(attempt: Attempt, url: string): Promise<void> {
-  const { status } = await request(attempt, url, { method: 'HEAD' });
+  const { status, headers } = await request(attempt, url, { method: 'HEAD' });
   // 405 and 426: the route exists, but not for this request.
   if (status >= 400 && status !== 405 && status !== 426) {
-    throw new StreamResponseError('response', status, undefined);
+    throw new StreamResponseError('response', status, undefined, retryAfter(headers));
   }
 }
 
