@@ -1,9 +1,7 @@
-import { hrefOf, type StreamUrl } from './attempt.js';
 import { StreamClientError } from './errors.js';
-import { ItemReader } from './item-reader.js';
-import type { ClientStream, ConnectOptions, KeptId, StreamTransport } from './options.js';
-
-const TRANSPORTS: readonly StreamTransport[] = ['sse', 'ndjson', 'json-seq', 'ws', 'poll'];
+import { hrefOf } from './http.js';
+import type { ClientStream, ConnectOptions, StreamTransport, StreamUrl } from './options.js';
+import { StreamReader } from './reader.js';
 
 /**
  * Receives a stream of a server that uses nestjs-streaming, and connects again when the connection is lost: after the last id that it has received, so that
@@ -26,34 +24,33 @@ const TRANSPORTS: readonly StreamTransport[] = ['sse', 'ndjson', 'json-seq', 'ws
  * ```
  */
 export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {}): ClientStream<T> {
-  const { idle = 1, maxEventLength = 1, retry: { base = 1, max = 1, attempts = 1 } = {} } = options;
-  for (const [name, value] of Object.entries({ idle, maxEventLength, base, max, attempts })) {
-    demand(value >= 0, `"${name}" must be a number from 0 on, not ${value}`);
+  const { idle = 45_000, maxEventLength = 2 ** 24, retry = {}, as = 'sse', WebSocket = globalThis.WebSocket } = options;
+  const { base = 500, max = 30_000, attempts = Infinity } = retry;
+  demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength and retry must be >= 0');
+  const transports = ([as].flat() as StreamTransport[]).filter((each) => {
+    const isSocket = each === 'ws';
+    demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as cannot be ${each}`);
+    demand(!isSocket || !(options.headers || options.method || options.body), 'ws has no headers, method or body');
+    return !isSocket || WebSocket;
+  });
+  demand(transports[0], 'WebSocket is needed');
+  let href = url;
+  if (typeof url === 'function') {
+    demand(!options.resume || 'get' in options.resume, 'A URL function needs get() and set()');
+  } else {
+    href = hrefOf(url);
   }
-  const href = typeof url === 'function' ? url : hrefOf(url);
-  return new ItemReader<T>(href, options, transportsOf(options), keptId(options, `${options.method ?? 'GET'} ${href}`));
-}
-
-function transportsOf({ as = 'sse', headers, method, body, WebSocket }: ConnectOptions): readonly StreamTransport[] {
-  const asked = [as].flat() as StreamTransport[];
-  demand(asked[0] && asked.every((each) => TRANSPORTS.includes(each)), `"as" must be of ${TRANSPORTS}, not ${as}`);
-  const isUsable = (each: StreamTransport): unknown => each !== 'ws' || (WebSocket ?? globalThis.WebSocket);
-  demand(
-    !(asked.includes('ws') && (headers || method || body)),
-    'A WebSocket has no headers, method or body: use a cookie',
-  );
-  const usable = asked.filter(isUsable);
-  demand(usable[0], 'There is no WebSocket here: set the option WebSocket');
-  return usable;
-}
-
-function keptId({ resume }: ConnectOptions, key: string): KeptId | undefined {
-  if (!resume) {
-    return undefined;
-  }
-  return 'getItem' in resume
-    ? { get: () => resume.getItem(key), set: (id) => resume.setItem(key, id) }
-    : { get: () => resume.get(key), set: (id) => resume.set(key, id) };
+  return new StreamReader<T>({
+    ...options,
+    idle,
+    maxEventLength,
+    base,
+    max,
+    attempts,
+    WebSocket,
+    as: transports,
+    url: href,
+  });
 }
 
 function demand(isFine: unknown, message: string): void {

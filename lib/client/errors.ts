@@ -28,7 +28,7 @@ export type StreamClientErrorCode =
 /** Why a stream cannot be read. Its `cause` is the error of the platform, if there is one. */
 export class StreamClientError extends Error {
   override name = 'StreamClientError';
-  readonly code: StreamClientErrorCode;
+  declare readonly code: StreamClientErrorCode;
 
   constructor(code: StreamClientErrorCode, message: string, cause?: unknown) {
     super(message, { cause });
@@ -42,15 +42,19 @@ export class StreamClientError extends Error {
 export class StreamResponseError extends StreamClientError {
   override name = 'StreamResponseError';
   /** The status of the response, or the `statusCode` of the error record. */
-  readonly status: number;
-  /** The body of the response, at most 65 536 characters, or the error record: the value of its JSON, or text if it is not JSON. */
-  readonly body: unknown;
+  declare readonly status: number;
+  /** The body of the response, about 65 536 characters at most, or the error record: the value of its JSON, or text if it is not JSON. */
+  declare readonly body: unknown;
   /** How long the server wants the client to wait (`Retry-After`), in milliseconds. */
-  readonly retryAfter: number | undefined;
+  declare readonly retryAfter: number | undefined;
 
-  constructor(code: 'response' | 'failed', status: number, body: unknown, retryAfter?: number) {
-    const { message } = (body ?? {}) as { readonly message?: unknown };
-    super(code, `The server reports ${status}${message ? `: ${message}` : ''}`);
+  constructor(
+    code: 'response' | 'failed',
+    body: unknown,
+    status: number = Object(body).statusCode ?? 500,
+    retryAfter?: number,
+  ) {
+    super(code, `The server reports ${status} ${Object(body).message ?? ''}`);
     this.status = status;
     this.body = body;
     this.retryAfter = retryAfter;

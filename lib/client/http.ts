@@ -1,134 +1,123 @@
-import { type Attempt, after, type Ending, IDLE_MS, lost } from './attempt.js';
-import { StreamClientError, StreamResponseError } from './errors.js';
+import type { Attempt } from './attempt.js';
+import { StreamClientError, type StreamClientErrorCode, StreamResponseError } from './errors.js';
 import type { StreamTransport } from './options.js';
-import { jsonOrText, jsonSeqParser, ndjsonParser, type Parser, type Received, sseParser } from './records.js';
+import { jsonOrText, jsonParser, type Received, sseParser } from './records.js';
 
-/** How much of the body of an error is read, in characters. */
-const ERROR_BODY_LENGTH = 65_536;
-/** How long it is read, in milliseconds. */
-const ERROR_BODY_MS = 5_000;
+/** Returns what is received next. */
+export type Read = () => Promise<Received[]>;
 
-/** The media types, the parser, and what completes the last record of a body. */
-type BodyFormat = readonly [
-  types: RegExp,
-  parser: (limit: number, toData: (text: string) => unknown) => Parser,
-  end: string,
-];
+/** Reads the next text of a body, for as long as it may take, in milliseconds. Returns `undefined` at the end. */
+type NextText = (ms?: number) => Promise<string | undefined>;
 
-const FORMATS: readonly BodyFormat[] = [
-  [/^text\/event-stream/i, sseParser, ''],
-  [/^application\/(x-)?(ndjson|jsonl|stream\+json)/i, ndjsonParser, '\n'],
-  [/^application\/json-seq/i, jsonSeqParser, '\x1e\n'],
-];
+/** Begins to receive a stream with one request. */
+export async function openHttp(attempt: Attempt, url: string, id: string, as: StreamTransport): Promise<Read> {
+  const [{ headers, status, type }, next] = await request(attempt, url, await initOf(attempt, id, as));
+  const { maxEventLength } = attempt.settings;
+  let pollId: string | undefined;
+  if (as === 'poll') {
+    pollId = headers.get('last-event-id') ?? undefined;
+    if (type === 'cors' && !headers.has('preference-applied')) {
+      throw new StreamClientError('response', 'CORS must expose preference-applied and last-event-id');
+    }
+  }
+  const mediaType = headers.get('content-type') ?? '';
+  const isJson = status === 204 || /(ndjson|jsonl|stream.json|json-seq)/i.test(mediaType);
+  if (!isJson && !/event-stream/i.test(mediaType)) {
+    throw new StreamClientError('content-type', `Not a stream: ${mediaType}`);
+  }
+  const parse = (isJson ? jsonParser : sseParser)(maxEventLength);
+  return async () => {
+    const text = await next();
+    const received = parse(text);
+    if (text === undefined) {
+      received.push({ id: pollId, next: !!pollId });
+    }
+    return received;
+  };
+}
 
-/** Receives a stream with one request. The first result is empty: the response has begun. */
-export async function* receiveOverHttp(
-  attempt: Attempt,
-  url: string,
-  transport: StreamTransport,
-): AsyncGenerator<Received[], Ending> {
-  const response = await request(attempt, url, await initOf(attempt, transport));
-  const { headers, status } = response;
+/** Sends a request. Returns the response, and a function that reads its body. */
+export async function request(attempt: Attempt, url: string, init: RequestInit): Promise<[Response, NextText]> {
+  const { fetch: send = fetch, credentials } = attempt.settings;
+  const response = await attempt.wait(send(url, { ...init, credentials, signal: attempt.signal }));
+  const { status, headers, body } = response;
+  const reader = (body ?? new Blob([]).stream()).getReader();
+  const utf8 = new TextDecoder();
+  // A fetch() of another library may ignore the signal.
+  attempt.signal.addEventListener('abort', () => reader.cancel().catch(() => undefined));
+  const next: NextText = async (ms) => {
+    const { value } = await attempt.wait(reader.read(), ms);
+    return value && utf8.decode(value, { stream: true });
+  };
   if (!response.ok) {
-    throw new StreamResponseError('response', status, await errorBody(attempt, response), retryAfter(headers));
+    const later = headers.get('retry-after') ?? '';
+    // A number of seconds, or a date (RFC 9110 §10.2.3).
+    const ms = Number(later) * 1_000 || Date.parse(later) - Date.now();
+    throw new StreamResponseError('response', await errorBody(next), status, ms > 0 ? ms : undefined);
   }
-  const isPoll = transport === 'poll' && (status === 204 || headers.has('preference-applied'));
-  const pollId = isPoll ? headers.get('last-event-id') : null;
-  if (status !== 204) {
-    yield [];
-    yield* recordsOf(attempt, response);
-  }
-  attempt.id = pollId ?? attempt.id;
-  return pollId === null ? 'end' : 'again';
+  return [response, next];
 }
 
-/** Sends a request. */
-export function request(attempt: Attempt, url: string, init: RequestInit): Promise<Response> {
-  const { signal, options } = attempt;
-  return attempt.within((options.fetch ?? fetch)(url, { ...init, signal, credentials: options.credentials }));
-}
-
-async function initOf(attempt: Attempt, transport: StreamTransport): Promise<RequestInit> {
-  const { id, options } = attempt;
-  const given = await attempt.fresh(options.headers);
-  try {
-    const headers = new Headers(given);
-    const byDefault = (name: string, value: string): void => {
-      if (!headers.has(name)) {
-        headers.set(name, value);
-      }
-    };
-    const body = toSend(options.body);
-    byDefault('accept', /json/.test(transport) ? `application/${transport}` : 'text/event-stream');
-    if (transport === 'poll') {
+async function initOf(attempt: Attempt, id: string, as: StreamTransport): Promise<RequestInit> {
+  const { method, body: value, idle, headers: own } = attempt.settings;
+  const given = await attempt.get(own);
+  const body = toSend(value);
+  return checked('invalid-option', () => {
+    const headers = new Headers({
+      accept: /json/.test(as) ? `application/${as}` : 'text/event-stream',
       // The response has to come before the option `idle` passes.
-      byDefault('prefer', `wait=${Math.min(20, Math.floor((options.idle ?? IDLE_MS) / 2_000))}`);
-    }
-    if (body !== options.body) {
-      byDefault('content-type', 'application/json');
-    }
+      ...(as === 'poll' && { prefer: `wait=${Math.min(20, idle / 2_250).toFixed()}` }),
+      ...(body !== value && { 'content-type': 'application/json' }),
+    });
+    new Headers(given).forEach((text, name) => {
+      headers.set(name, text);
+    });
     if (id) {
       // As UTF-8, like an EventSource: fetch() refuses characters above U+00FF.
-      headers.set('last-event-id', String.fromCharCode(...new TextEncoder().encode(id)));
+      headers.set('last-event-id', unescape(encodeURIComponent(id)));
     }
-    const init = { method: options.method, headers, body, cache: 'no-store' } as RequestInit;
+    const init = { method, headers, body, cache: 'no-store' } as RequestInit;
     // Throws if a request like this is never possible.
     new Request('http://x', init);
     return init;
+  });
+}
+
+/** Returns a URL that `fetch()` accepts. @throws {@link StreamClientError} `invalid-url` */
+export function hrefOf(url: string | URL): string {
+  return checked('invalid-url', () => {
+    const { url: href } = new Request(url);
+    if (!/^http/.test(href)) {
+      throw href;
+    }
+    return href;
+  });
+}
+
+function checked<V>(code: StreamClientErrorCode, call: () => V): V {
+  try {
+    return call();
   } catch (error) {
-    throw new StreamClientError('invalid-option', `fetch() refuses the request: ${error}`, error);
+    throw new StreamClientError(code, `fetch() refuses ${error}`, error);
   }
 }
 
 /** Returns objects and arrays as JSON. What `fetch()` and a WebSocket can send, such as a `Blob`, is returned as it is. */
 export function toSend(value: unknown): unknown {
-  return /t (Object|Array)\]/.test(Object.prototype.toString.call(value)) ? JSON.stringify(value) : value;
+  return /t (Object|Array)\]/.test({}.toString.call(value)) ? JSON.stringify(value) : value;
 }
 
-async function* recordsOf(attempt: Attempt, { headers, body }: Response): AsyncGenerator<Received[]> {
-  const type = headers.get('content-type') ?? '';
-  const [, parser, end] = FORMATS.find(([types]) => types.test(type)) ?? [];
-  if (!parser || !body) {
-    throw new StreamClientError('content-type', `Not a stream of events or JSON: ${type}`);
-  }
-  const { maxEventLength = 2 ** 24, parse = jsonOrText } = attempt.options;
-  const read = parser(maxEventLength, parse);
-  const utf8 = new TextDecoder();
-  for await (const bytes of attempt.valuesOf(body)) {
-    yield read(utf8.decode(bytes, { stream: true }));
-  }
-  let last: Received[];
-  try {
-    last = read(utf8.decode() + end);
-  } catch (error) {
-    // Some proxies end the body cleanly if their own connection is lost.
-    throw lost(error);
-  }
-  yield last;
-}
-
-/** Reads the body of an error, as far as it comes in time. */
-async function errorBody(attempt: Attempt, { body }: Response): Promise<unknown> {
-  const timer = after(ERROR_BODY_MS, () => attempt.abort());
-  const utf8 = new TextDecoder();
+/** Reads the body of an error: about 65 536 characters, for at most 5 seconds. */
+async function errorBody(next: NextText): Promise<unknown> {
+  const until = Date.now() + 5_000;
   let text = '';
   try {
-    for await (const bytes of body ? attempt.valuesOf(body) : []) {
-      text += utf8.decode(bytes, { stream: true });
-      if (text.length > ERROR_BODY_LENGTH) {
-        break;
-      }
+    for (let more: string | undefined = ''; more !== undefined && !text[65_536]; ) {
+      text += more;
+      more = await next(until - Date.now());
     }
   } catch {
     // The status says enough.
   }
-  clearTimeout(timer);
-  return jsonOrText(text.slice(0, ERROR_BODY_LENGTH));
-}
-
-/** Returns the milliseconds of `Retry-After`, which is a number of seconds or a date (RFC 9110 §10.2.3). */
-export function retryAfter(headers: Headers): number | undefined {
-  const value = headers.get('retry-after') ?? '';
-  const ms = /^\d+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
-  return ms >= 0 ? ms : undefined;
+  return jsonOrText(text);
 }

@@ -1,4 +1,3 @@
-export type { StreamUrl } from './attempt.js';
 export { connect } from './connect.js';
 export { StreamClientError, type StreamClientErrorCode, StreamResponseError } from './errors.js';
 export type {
@@ -13,5 +12,6 @@ export type {
   StreamListeners,
   StreamReset,
   StreamTransport,
+  StreamUrl,
 } from './options.js';
 export type { Jsonified, StreamOf } from './stream-of.js';

@@ -1,3 +1,6 @@
+/** The URL of a stream, or a function that returns it, which is called for every attempt. */
+export type StreamUrl = string | URL | (() => string | URL | Promise<string | URL>);
+
 /** How a stream is received. */
 export type StreamTransport = 'sse' | 'ndjson' | 'json-seq' | 'ws' | 'poll';
 
@@ -48,12 +51,6 @@ export type ResumeStore =
       /** An empty id: the stream has ended, and the next one begins at the beginning. */
       set(key: string, id: string): unknown;
     };
-
-/** Where the id of one stream is kept. */
-export interface KeptId {
-  get(): string | null | undefined | Promise<string | null | undefined>;
-  set(id: string): unknown;
-}
 
 /** What `headers` of a request may be. */
 export type StreamHeaders = Headers | Readonly<Record<string, string>> | [string, string][];
@@ -125,4 +122,16 @@ export interface ClientStream<T = unknown> extends AsyncIterableIterator<StreamI
   send(message: unknown): void;
   /** Ends the stream. Its loop ends without an error. */
   close(): void;
+}
+
+/** The options, with defaults. */
+export interface Settings extends ConnectOptions {
+  readonly url: StreamUrl;
+  readonly as: readonly StreamTransport[];
+  readonly WebSocket: NonNullable<ConnectOptions['WebSocket']>;
+  readonly idle: number;
+  readonly maxEventLength: number;
+  readonly base: number;
+  readonly max: number;
+  readonly attempts: number;
 }

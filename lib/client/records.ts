@@ -1,150 +1,128 @@
-import { StreamClientError } from './errors.js';
+import { lost } from './attempt.js';
+import { StreamClientError, StreamResponseError } from './errors.js';
 
 /** What a parser has read: an event, or a part of one. */
 export interface Received {
   id?: string | undefined;
   type?: string | undefined;
   data?: unknown;
-  retry?: number;
-  /** The body of an error record. */
-  failed?: unknown;
+  /** The data of an event of Server-Sent Events, as it was received. */
+  text?: string | undefined;
+  retry?: number | undefined;
+  /** The stream ends with this error. */
+  error?: unknown;
+  /** Set at the clean end of a response. `true`: it is a response to a long poll, which another one follows. */
+  next?: boolean;
 }
 
-/** Called with each piece of a body. Returns what the piece completes. */
-export type Parser = (text: string) => Received[];
+/** Called with each piece of a body, and without one at its end. Returns what the piece completes. */
+export type Parser = (text?: string) => Received[];
 
 /** Called with each line. Returns how many characters of an event are held that is not complete. */
-type OnLine = (line: string) => number;
+type OnLine = (line: string, read: Received[]) => number;
 
-/**
- * Returns a parser that splits text into lines, wherever the network has split it.
- * @param onLineOf returns what is called with each line, and adds what it reads to `read`
- */
-function lineParser(ends: RegExp, limit: number, onLineOf: (add: (read: Received) => void) => OnLine): Parser {
-  let read: Received[] = [];
+/** Returns a parser that splits text into lines, wherever the network has split it. */
+function lineParser(limit: number, onLine: OnLine): Parser {
   let rest = '';
   let held = 0;
-  let afterCr = false;
-  const onLine = onLineOf((each) => read.push(each));
+  let last = '';
   return (text) => {
-    read = [];
-    for (let at = 0; at < text.length; ) {
-      if (afterCr && text[at] === '\n') {
-        at++;
+    const read: Received[] = [];
+    const piece = text ?? '\n';
+    // Without the second half of a CR LF.
+    const lines = piece.slice(+(last + piece[0] === '\r\n')).split(/\r\n?|\n/);
+    last = piece.slice(-1) || last;
+    try {
+      lines.forEach((line, index) => {
+        rest += line;
+        demandLength(rest.length + held, limit);
+        if (index < lines.length - 1) {
+          held = onLine(rest, read);
+          rest = '';
+        }
+      });
+      if (text === undefined && held) {
+        throw 'within a record';
       }
-      afterCr = false;
-      ends.lastIndex = at;
-      const end = ends.exec(text)?.index ?? text.length;
-      // Only what is new is searched: text that comes in small pieces is not searched again and again.
-      rest += text.slice(at, end);
-      if (rest.length + held > limit) {
-        throw new StreamClientError('too-large', `An event has more than ${limit} characters (maxEventLength)`);
-      }
-      if (end < text.length) {
-        afterCr = text[end] === '\r';
-        held = onLine(rest);
-        rest = '';
-      }
-      at = end + 1;
+    } catch (error) {
+      // After what was complete. Some proxies end the body cleanly if their own connection is lost.
+      read.push({ error: text === undefined ? lost(error) : error });
     }
     return read;
   };
 }
 
-/** Reads Server-Sent Events (WHATWG HTML §9.2.6). `data` is what `toData` returns for its text. */
-export function sseParser(limit: number, toData: (text: string) => unknown): Parser {
-  return lineParser(/[\r\n]/g, limit, (add) => {
-    let data = '';
-    let type = '';
-    let id: string | undefined;
-    return (line) => {
-      const [, name, value = ''] = /^([^:]*)(?::? ?(.*))$/s.exec(line) ?? [];
-      if (line === '') {
-        if (data || id !== undefined) {
-          add(data ? { id, type: type || undefined, data: toData(data.slice(0, -1)) } : { id });
-        }
-        data = type = '';
-        id = undefined;
-      } else if (name === 'data') {
-        data += `${value}\n`;
-      } else if (name === 'event') {
-        type = value;
-      } else if (name === 'id' && !value.includes('\0')) {
-        id = value;
-      } else if (name === 'retry' && /^\d+$/.test(value)) {
-        add({ retry: Number(value) });
-      }
-      return data.length;
-    };
+/** @throws {@link StreamClientError} `too-large` */
+export function demandLength(length: number, limit: number): void {
+  if (length > limit) {
+    throw new StreamClientError('too-large', `More than ${limit} characters`);
+  }
+}
+
+/** Reads Server-Sent Events (WHATWG HTML §9.2.6). */
+export function sseParser(limit: number): Parser {
+  let text = '';
+  let type = '';
+  let id: string | undefined;
+  return lineParser(limit, (line, read) => {
+    const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line) as unknown as [string, string, string];
+    if (!line) {
+      // An id takes effect even if the event has no data.
+      read.push(text ? { id, type: type || undefined, text: text.slice(0, -1) } : { id });
+      text = type = '';
+      id = undefined;
+    } else if (name === 'data') {
+      text += `${value}\n`;
+    } else if (name === 'event') {
+      type = value;
+    } else if (name === 'id' && !value.includes('\0')) {
+      id = value;
+    } else if (name === 'retry' && /^\d+$/.test(value)) {
+      read.push({ retry: +value });
+    }
+    // Also if only an id has come: an event that is not complete means that the body was cut off.
+    return text.length + +!!name;
   });
 }
 
-/** Reads NDJSON. */
-export function ndjsonParser(limit: number): Parser {
-  return lineParser(/\n/g, limit, (add) => (line) => {
-    if (line.trim()) {
-      add(recordOf(json(line)));
+/** Reads lines of JSON: those of NDJSON, and of a JSON text sequence (RFC 7464), in which each line begins with a record separator. */
+export function jsonParser(limit: number, toRecord: (value: unknown) => Received = recordOf): Parser {
+  return lineParser(limit, (line, read) => {
+    const text = line.replace('\x1e', '');
+    if (text.trim()) {
+      read.push(toRecord(json(text)));
     }
     return 0;
   });
 }
 
-/** Reads a JSON text sequence (RFC 7464): each text begins with a record separator, and ends with a line feed. */
-export function jsonSeqParser(limit: number): Parser {
-  return lineParser(/\n/g, limit, (add) => {
-    let held = '';
-    return (line) => {
-      const texts = (held + line).split('\x1e');
-      held = '';
-      texts.forEach((text, index) => {
-        try {
-          if (text.trim()) {
-            add(recordOf(json(text)));
-          }
-        } catch (error) {
-          // Only the last text may go on: it may contain line feeds.
-          if (index < texts.length - 1) {
-            throw error;
-          }
-          held = `${text}\n`;
-        }
-      });
-      return held.length;
-    };
-  });
-}
-
-/** Parses JSON. */
-export function json(text: string): unknown {
+function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new StreamClientError('invalid-data', `Not JSON: ${text.slice(0, 100)}`, error);
+    throw new StreamClientError('invalid-data', `Not JSON: ${error}`, error);
   }
 }
 
-export function jsonOrText(text: unknown): unknown {
+/** Returns the value of a text that may be JSON, or the text. */
+export function jsonOrText(text: string): unknown {
   try {
-    return JSON.parse(text as string);
+    return json(text);
   } catch {
     return text;
   }
 }
 
 /** The records that the server adds to those of the application, and a key that they have. */
-const OWN = [
-  ['error', 'statusCode'],
-  ['reset', 'reason'],
-  ['lagged', 'dropped'],
-] as const;
+const OWN: Readonly<Record<string, string>> = { error: 'statusCode', reset: 'reason', lagged: 'dropped' };
 
 /** Returns a value as data, or as what a record such as `{"reset":{…}}` means. */
-function recordOf(data: unknown): Received {
-  for (const [type, key] of OWN) {
-    const body = (data as Record<string, Record<string, unknown> | null> | null)?.[type];
-    if (body?.[key] !== undefined && Object.keys(data as object).length === 1) {
-      return type === 'error' ? { failed: body } : { type, data: body };
-    }
+function recordOf(value: unknown): Received {
+  const record = Object(value) as Record<string, unknown>;
+  const [type = '', another] = Object.keys(record);
+  const data = Object(record[type]) as Record<string, unknown>;
+  if (another !== undefined || data[OWN[type] as string] === undefined) {
+    return { data: value };
   }
-  return { data };
+  return type === 'error' ? { error: new StreamResponseError('failed', data) } : { type, data };
 }
