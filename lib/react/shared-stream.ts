@@ -142,10 +142,6 @@ export class SharedStream {
     this.#listen(stream);
     try {
       for await (const item of stream) {
-        // Items of the same chunk as the last one.
-        if (stream.state === 'closed') {
-          break;
-        }
         this.#accept(item);
         if (performance.now() - this.#since > READ_MS && !isHidden()) {
           await this.#frame;
@@ -159,13 +155,14 @@ export class SharedStream {
   }
 
   #listen(stream: ClientStream): void {
-    let begun = false;
+    let opened = false;
     stream.on('state', (state, error) => {
       if (this.#stream !== stream) {
         return;
       }
-      if (!begun && state === 'connecting') {
-        begun = true;
+      if (state === 'open' && !opened) {
+        opened = true;
+        // Without an id to resume after, the stream begins at the beginning.
         this.#next.reduced = stream.lastEventId === '' ? undefined : this.#next.reduced;
       }
       this.#change(state, error);

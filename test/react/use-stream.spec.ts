@@ -16,6 +16,7 @@ import {
 import type { BrowserContext, Page } from 'playwright-core';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
+import type { StreamItem } from '../../lib/client/index.js';
 import {
   ConnectedStream,
   Hub,
@@ -278,6 +279,30 @@ describeWith('chromium')('useStream()', () => {
       expect([opened.seen.length, closed.seen.length]).toEqual([1, 0]);
     });
 
+    it('two components that exchange their URLs keep both connections', async () => {
+      const [one, two] = ["url: '/notes', options: all", "url: '/notes?two', options: all"];
+      await publish(1);
+      await page.evaluate(`show({ name: 'a', ${one} }, { name: 'b', ${two} })`);
+      await shows('a', 'open [1]');
+      await shows('b', 'open [1]');
+      await page.evaluate(
+        `show({ name: 'a', ${two} }, { name: 'b', ${one} }), new Promise((resolve) => setTimeout(resolve))`,
+      );
+      await publish(2);
+      await shows('a', 'open [1,2]');
+      await shows('b', 'open [1,2]');
+      expect([opened.seen.length, closed.seen.length]).toEqual([2, 0]);
+    });
+
+    it('reconnect() while items are read resumes after the last one that was seen', async () => {
+      await publish(1, 2, 3);
+      await page.evaluate(
+        "show({ name: 'a', url: '/notes', options: () => ({ ...all(), onItem: ({ data }) => data === 2 && results.a.reconnect() }) })",
+      );
+      await shows('a', 'open [1,2,3]');
+      await opened.count(2);
+    });
+
     it('a component with another URL leaves the first one at once, and shows nothing of it', async () => {
       await page.evaluate("show({ name: 'a', url: '/notes', options: all })");
       await opened.count(1);
@@ -497,6 +522,24 @@ describeWith('chromium')('useStream()', () => {
       await shows('a', 'open [1]');
     });
   });
+});
+
+it('the data of useStream() has the type of its items, or of its value', () => {
+  const types = () => {
+    const none = useStream<number>('/').data satisfies number | undefined;
+    // @ts-expect-error: there may be no item yet
+    none satisfies number;
+    useStream<number>('/', { initial: 0 }).data satisfies number;
+    useStream<number, string>('/', { initial: '', reduce: (text, { data }) => text + data.toFixed() })
+      .data satisfies string;
+    useStream('/', { initial: 0, reduce: (sum: number, { data }: StreamItem<number>) => sum + data })
+      .data satisfies number;
+    // @ts-expect-error: a reducer needs its initial value
+    useStream<number, string>('/', { reduce: (text, { data }) => text + data.toFixed() });
+    // @ts-expect-error: components share the stream, so no one of them can abort it
+    useStream('/', { signal: AbortSignal.abort() });
+  };
+  expect(types).toBeInstanceOf(Function);
 });
 
 it('in Node.js, useStream() renders its first state, and does not connect', () => {
