@@ -3,11 +3,11 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PAGE } from './feed.js';
 
-/** Ends each response after one item, until a client has a number of them. */
+/** Cuts each response after one item, until a client has a number of them. */
 export class RestlessServer {
   private constructor(private readonly server: Server) {}
 
-  static async start(itemsOf: (url: string) => number, isCut: (url: string) => boolean): Promise<RestlessServer> {
+  static async start(total: number): Promise<RestlessServer> {
     const server = createServer((request, response) => {
       const { url = '', headers } = request;
       if (url === '/') {
@@ -17,14 +17,8 @@ export class RestlessServer {
       const n = Number(headers['last-event-id'] ?? 0) + 1;
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       const text = `retry: 0\nid: ${n}\ndata: {"n":${n}}\n\n`;
-      if (n >= itemsOf(url)) {
-        // It stays open.
-        response.write(text);
-      } else if (isCut(url)) {
-        response.write(text, () => request.socket.destroy());
-      } else {
-        response.end(text);
-      }
+      // The last one stays open.
+      response.write(text, () => n < total && request.socket.destroy());
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     return new RestlessServer(server);
