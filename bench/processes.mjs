@@ -25,10 +25,13 @@ export class Worker {
   /**
    * @param {string} script
    * @param {string[]} [args]
+   * @param {readonly string[]} [flags] of Node.js
    */
-  constructor(script, args = []) {
+  constructor(script, args = [], flags = []) {
     this.#name = [script, ...args].join(' ');
-    this.#child = fork(fileURLToPath(new URL(script, import.meta.url)), args, { execArgv: ['--expose-gc'] });
+    this.#child = fork(fileURLToPath(new URL(script, import.meta.url)), args, {
+      execArgv: ['--expose-gc', ...flags],
+    });
     running.add(this);
   }
 

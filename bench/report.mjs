@@ -1,6 +1,6 @@
 import { ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant>} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant & import('./client/contestants.mjs').ClientContestant>} Measured */
 /** @typedef {{ title: string, cell: (each: Measured, all: readonly Measured[]) => string }} Column */
 
 /** @param {number} value */
@@ -23,6 +23,14 @@ const value = (title, what, unit = 1, print = whole) => ({
 });
 
 /**
+ * A figure that is the same in all rounds.
+ * @param {string} title
+ * @param {string} what
+ * @returns {Column}
+ */
+const same = (title, what) => ({ title, cell: ({ rounds: [first] }) => whole(first[what]) });
+
+/**
  * All rounds together.
  * @param {string} title
  * @param {string} what
@@ -35,7 +43,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'each' | 'peer'} base
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'each' | 'peer' | 'raw'} base
  * @param {string} what
  * @returns {Column}
  */
@@ -171,6 +179,22 @@ const COLUMNS = {
     value('writes', 'writes'),
     times('× gathered', 'gathered', 'cpu'),
   ],
+  client: [value('CPU µs/event', 'cpu', 1_000, hundredths), value('events/s', 'rate'), times('× raw', 'raw', 'cpu')],
+  'client-again': [
+    value('cut off: CPU µs', 'cutCpu', 1_000),
+    value('reconnects/s', 'cutRate'),
+    times('× raw', 'raw', 'cutCpu'),
+    value('ended: CPU µs', 'endedCpu', 1_000),
+    value('reconnects/s', 'endedRate'),
+    times('× raw', 'raw', 'endedCpu'),
+  ],
+  'client-memory': [
+    value('heap', 'heap'),
+    value('resident', 'rss'),
+    times('× raw, heap', 'raw', 'heap'),
+    times('× raw, resident', 'raw', 'rss'),
+  ],
+  'client-size': [same('minified', 'minified'), same('gzipped', 'gzipped')],
 };
 
 /** @param {readonly (readonly string[])[]} rows the first of them the head */

@@ -1,3 +1,4 @@
+import { client } from './client/scenario.mjs';
 import { cluster } from './cluster/scenario.mjs';
 import { FAST, IDLE, SHORT } from './contestants.mjs';
 import { fanout, fanoutIdle } from './fanout/scenario.mjs';
@@ -155,4 +156,5 @@ export const SCENARIOS = {
   'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
   cluster,
   tokens,
+  client,
 };
