@@ -113,8 +113,8 @@ export class StreamReader<T> implements ClientStream<T> {
               yield item;
             }
             // Only now: whoever reloads the page while an item is being processed receives it again.
-            if (record.id !== undefined) {
-              await this.#keep(record.id);
+            if (record.id !== undefined && this.#settings.resume) {
+              await this.#keep('set', record.id);
             }
           }
           outcome.open = true;
@@ -166,7 +166,7 @@ export class StreamReader<T> implements ClientStream<T> {
   /** Begins an attempt. */
   async #open(): Promise<Read> {
     const attempt = this.#begin('connecting');
-    this.#move(this.lastEventId || (await this.#keep()) || '');
+    this.#move(this.lastEventId || (await this.#keep('get')) || '');
     const { url, as: transports } = this.#settings;
     const href = hrefOf(await attempt.get(url));
     const as = transports[this.#turn] as StreamTransport;
@@ -272,13 +272,15 @@ export class StreamReader<T> implements ClientStream<T> {
     return this.#attempt;
   }
 
-  /** Sets or returns the id in the option `resume`. */
-  #keep(id?: string): Promise<Kept> {
+  /** Sets or returns the id in the option `resume`, if there is one. */
+  #keep(verb: 'get' | 'set', id?: string): Promise<Kept> | false | undefined {
     const { resume, method = 'GET', url } = this.#settings;
-    const verb = id === undefined ? 'get' : 'set';
-    const store = Object(resume) as Record<string, ((key: string, id?: string) => Kept | Promise<Kept>) | undefined>;
-    const call = async (): Promise<Kept> => (store[`${verb}Item`] ?? store[verb])?.call(store, `${method} ${url}`, id);
-    return this.#attempt.wait(call().catch((error) => this.#emit('warning', error)));
+    const store = resume as unknown as Record<
+      `${typeof verb}${'Item' | ''}`,
+      (key: string, id?: string) => Kept | Promise<Kept>
+    >;
+    const call = async (): Promise<Kept> => (store[`${verb}Item`] ?? store[verb]).call(store, `${method} ${url}`, id);
+    return resume && this.#attempt.wait(call().catch((error) => this.#emit('warning', error)));
   }
 
   #change(state: ClientState, error?: unknown): void {
