@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import ts from 'typescript';
+import { compile } from '../support/compile.js';
 import {
   type Block,
   blocks,
@@ -8,7 +9,6 @@ import {
   MODULE_SYSTEMS,
   type ModuleSystem,
   moduleOf,
-  PACKAGE,
   pathOf,
   projectOf,
   ROOT,
@@ -18,47 +18,18 @@ import {
 /** A folder that does not exist, in which the projects of all documents of one module system lie. */
 const folderOf = (system: ModuleSystem) => join(ROOT, 'docs', `.${system}`);
 
-/** The options of this repository and, where `nest new` has others, of a generated project. */
-function compilerOptions(): ts.CompilerOptions {
-  const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
-  const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
-  return {
-    ...options,
-    // A project of `nest new` has this, and then every type that an example returns needs a name that the package exports.
-    declaration: true,
-    // Code of clients runs in browsers.
-    jsx: ts.JsxEmit.ReactJSX,
-    lib: [...(options.lib ?? []), 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
-    paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
-    // An example may show a parameter that it does not use, and client code runs in browsers.
-    noUnusedLocals: false,
-    noUnusedParameters: false,
-    noUncheckedIndexedAccess: false,
-    strictPropertyInitialization: false,
-  };
-}
-
-/** A compiler host that finds the blocks as files, next to a package.json with the module system. */
-function hostOf(options: ts.CompilerOptions, modules: ReadonlyMap<string, Block>, system: ModuleSystem) {
-  const host = ts.createCompilerHost(options);
-  const { getSourceFile, fileExists, readFile, directoryExists } = host;
-  const manifest = join(folderOf(system), 'package.json');
-  host.fileExists = (name) => name === manifest || modules.has(name) || fileExists.call(host, name);
-  host.readFile = (name) =>
-    name === manifest ? JSON.stringify({ type: system === 'ESM' ? 'module' : 'commonjs' }) : readFile.call(host, name);
-  host.directoryExists = (name) => name.startsWith(folderOf(system)) || directoryExists?.call(host, name) !== false;
-  host.getSourceFile = (name, target, ...rest) => {
-    const block = modules.get(name);
-    return block
-      ? ts.createSourceFile(name, moduleOf(block, system), target)
-      : getSourceFile.call(host, name, target, ...rest);
-  };
-  return host;
-}
+/** Where a project of `nest new` has other options than this repository. */
+const OPTIONS: ts.CompilerOptions = {
+  // Every type that an example returns needs a name that the package exports.
+  declaration: true,
+  // Code of clients runs in browsers.
+  jsx: ts.JsxEmit.ReactJSX,
+  noUncheckedIndexedAccess: false,
+  strictPropertyInitialization: false,
+};
 
 /** The errors of the compiler in all blocks, as files of projects of that module system. */
 function typeErrors(system: ModuleSystem): string[] {
-  const options = compilerOptions();
   const modules = new Map(
     FILES.flatMap((file) => projectOf(file, system)).map((block) => [
       join(folderOf(system), slugOf(block.file), pathOf(block)),
@@ -67,7 +38,10 @@ function typeErrors(system: ModuleSystem): string[] {
   );
   // The types of Node.js 20, for which this repository is checked, lack this module.
   const sqlite = join(ROOT, 'node_modules/types-node-22/sqlite.d.ts');
-  const program = ts.createProgram([...modules.keys(), sqlite], options, hostOf(options, modules, system));
+  const files = Object.fromEntries([...modules].map(([name, block]) => [name, moduleOf(block, system)]));
+  const manifest = join(folderOf(system), 'package.json');
+  files[manifest] = JSON.stringify({ type: system === 'ESM' ? 'module' : 'commonjs' });
+  const program = compile(files, OPTIONS, [sqlite]);
   const problems = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
   for (const name of modules.keys()) {
     const source = program.getSourceFile(name);

@@ -2,21 +2,28 @@ import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { PACKAGE, ROOT } from './documentation.js';
 
-/** The options of this repository, for code that may run in browsers too. */
+/** The options of this repository, for examples, which may have parameters that they do not use, and for code that may run in browsers too. */
 function compilerOptions(): ts.CompilerOptions {
   const config = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
   return {
     ...options,
-    lib: [...(options.lib ?? []), 'lib.dom.d.ts'],
+    lib: [...(options.lib ?? []), 'lib.dom.d.ts', 'lib.dom.iterable.d.ts'],
     noUnusedLocals: false,
     noUnusedParameters: false,
     paths: Object.fromEntries(Object.entries(PACKAGE).map(([name, path]) => [name, [join(ROOT, `${path}.ts`)]])),
   };
 }
 
-/** Compiles files that do not exist, by their path in this repository. Their packages are those of this repository. */
-export function compile(files: Readonly<Record<string, string>>, options: ts.CompilerOptions = {}): ts.Program {
+/**
+ * Compiles files that do not exist, by their path in this repository. Their packages are those of this repository.
+ * @param others files that exist
+ */
+export function compile(
+  files: Readonly<Record<string, string>>,
+  options: ts.CompilerOptions = {},
+  others: readonly string[] = [],
+): ts.Program {
   const all = { ...compilerOptions(), ...options };
   const host = ts.createCompilerHost(all);
   const { getSourceFile, fileExists, readFile, directoryExists } = host;
@@ -31,11 +38,8 @@ export function compile(files: Readonly<Record<string, string>>, options: ts.Com
       ? getSourceFile.call(host, name, target, ...rest)
       : ts.createSourceFile(name, text, target, true);
   };
-  return ts.createProgram(
-    Object.keys(files).filter((name) => name.endsWith('.ts')),
-    all,
-    host,
-  );
+  const modules = Object.keys(files).filter((name) => /\.tsx?$/.test(name));
+  return ts.createProgram([...modules, ...others], all, host);
 }
 
 export interface CompilerError {
