@@ -3,6 +3,9 @@ import ts from 'typescript';
 import { compile, errorsIn } from '../support/compile.js';
 import { ROOT } from '../support/documentation.js';
 
+// The compiler is slow on a busy machine.
+import.meta.jest.setTimeout(120_000);
+
 const SERVER = join(ROOT, 'test/client/.server');
 const CLIENT = join(ROOT, 'test/client/.client');
 

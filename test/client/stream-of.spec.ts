@@ -4,6 +4,9 @@ import ts from 'typescript';
 import { compile, errorsIn } from '../support/compile.js';
 import { ROOT } from '../support/documentation.js';
 
+// The compiler is slow on a busy machine.
+import.meta.jest.setTimeout(120_000);
+
 /** What a method returns or has as parameters, and the type that its client receives. */
 type Case = readonly [what: string, method: string, received: string];
 

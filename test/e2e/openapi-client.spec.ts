@@ -28,6 +28,9 @@ import { evaluate, start } from '../support/document-app.js';
 import { blocks, ROOT } from '../support/documentation.js';
 import { useApps } from '../support/running.js';
 
+// The compiler is slow on a busy machine.
+import.meta.jest.setTimeout(120_000);
+
 class Price {
   @ApiProperty() symbol!: string;
   @ApiProperty() eur!: number;
