@@ -80,6 +80,7 @@ export default defineConfig({
         {
           text: 'Clients',
           items: [
+            page('Read a stream', 'client'),
             page('React', 'react'),
             page('Angular', 'angular'),
             page('Vue', 'vue'),
