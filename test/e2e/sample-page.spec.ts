@@ -247,7 +247,7 @@ describe('the page of the sample', () => {
     async () => {
       await page.route('**/metrics', (route) => route.fulfill({ status: 503 }));
       await page.reload();
-      await says('sse', /^The server reports 503, .*Reconnecting…$/);
+      await says('sse', /^The server refused the stream with 503, .*Reconnecting…$/);
 
       await page.unroute('**/metrics');
 
@@ -394,7 +394,7 @@ describe('the page of the sample', () => {
       await says('websocket', /^Live again since /);
       await wentOn('websocket', /^#2 after #1, nothing missing$/);
       expect(offered).toEqual([
-        ['events.v1+json', 'heartbeats'],
+        ['events.v1+json', 'heartbeats', 'last-event-id.'],
         ['events.v1+json', 'heartbeats', 'last-event-id.id-1'],
       ]);
       expect(await page.locator('#websocket .id').textContent()).toBe('id-2');

@@ -118,7 +118,7 @@ export class ChatPanel extends Panel {
       }
       // Removes what there is of the answer.
       await this.load(signal);
-      throw new Error(`${error.message}. Ask again`);
+      throw new Error(`${error.body?.message ?? error.message}. Ask again`);
     }
     return this.missed(signal);
   }

@@ -15,6 +15,9 @@ export function reasonOf(error) {
   if (error?.code === 'network') {
     return 'Connection lost';
   }
+  if (error?.code === 'response') {
+    return `The server refused the stream with ${error.status}`;
+  }
   return error?.message ?? 'The server ended the stream';
 }
 
