@@ -28,6 +28,8 @@ export interface UseStreamOptions<T = unknown> extends Omit<ConnectOptions, 'sig
   readonly onReset?: (reset: StreamReset) => void;
   /** Called if the server has dropped items, because the page has read too slowly. */
   readonly onLagged?: (lagged: StreamLagged) => void;
+  /** Called with an error of the option `resume`. The id is then remembered only until the component is unmounted. */
+  readonly onWarning?: (error: unknown) => void;
 }
 
 /** How the items of a stream become one value. */

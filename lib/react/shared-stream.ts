@@ -1,7 +1,7 @@
 import { type ClientState, type ClientStream, StreamClientError, type StreamItem } from '../client/index.js';
 import { isHidden, nextFrame } from './frame.js';
 import { type KeptId, openStream, type Rendered } from './open-stream.js';
-import type { UseStreamResult } from './options.js';
+import type { ComponentOptions, UseStreamResult } from './options.js';
 
 /** How long a connection stays open without a component, in milliseconds: a change of route may unmount before it mounts. */
 const GRACE_MS = 1_000;
@@ -170,15 +170,17 @@ export class SharedStream {
     stream.on('reset', (reset) => {
       this.#next.reduced = undefined;
       this.#show();
-      for (const { rendered } of this.#users) {
-        rendered.options.onReset?.(reset);
-      }
+      this.#notify(({ onReset }) => onReset?.(reset));
     });
-    stream.on('lagged', (lagged) => {
-      for (const { rendered } of this.#users) {
-        rendered.options.onLagged?.(lagged);
-      }
-    });
+    stream.on('lagged', (lagged) => this.#notify(({ onLagged }) => onLagged?.(lagged)));
+    stream.on('warning', (error) => this.#notify(({ onWarning }) => onWarning?.(error)));
+  }
+
+  /** Calls a function with the options of each component. */
+  #notify(call: (options: ComponentOptions) => void): void {
+    for (const { rendered } of this.#users) {
+      call(rendered.options);
+    }
   }
 
   #accept(item: StreamItem): void {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import {
   Body,
   type CanActivate,
@@ -13,6 +14,7 @@ import {
   UnauthorizedException,
   UseGuards,
 } from '@nestjs/common';
+import { build } from 'esbuild';
 import type { BrowserContext, Page } from 'playwright-core';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
@@ -31,6 +33,7 @@ import { useStream } from '../../lib/react/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { bundledPage } from '../support/bundled-page.js';
 import { launchChromium } from '../support/chromium.js';
+import { ROOT } from '../support/documentation.js';
 import { Recorder } from '../support/events.js';
 import { hubOf, publishAll } from '../support/hub.js';
 import { type RunningApp, untilStable, useApps } from '../support/running.js';
@@ -51,12 +54,14 @@ window.results = {};
 window.frames = 0;
 (function count() { window.frames++; requestAnimationFrame(count); })();
 
+const reasonOf = (error) => error?.body?.message ?? error?.message;
+
 function View({ name, url, options }) {
   const result = useStream(url, options?.());
   useEffect(() => { window.commits[name] = (window.commits[name] ?? 0) + 1; });
   window.results[name] = result;
   const { state, data, error } = result;
-  return <output id={name}>{[state, JSON.stringify(data), error?.message].filter(Boolean).join(' ')}</output>;
+  return <output id={name}>{[state, JSON.stringify(data), reasonOf(error)].filter(Boolean).join(' ')}</output>;
 }
 
 class Boundary extends Component {
@@ -65,7 +70,7 @@ class Boundary extends Component {
   render() {
     const { error } = this.state;
     if (!error) return this.props.children;
-    return <output id={this.props.name}>caught {error.message} <button onClick={() => this.setState({ error: undefined })}>Try again</button></output>;
+    return <output id={this.props.name}>caught {reasonOf(error)} <button onClick={() => this.setState({ error: undefined })}>Try again</button></output>;
   }
 }
 
@@ -360,7 +365,7 @@ describeWith('chromium')('useStream()', () => {
         "() => ({ method: 'POST', body: { prompt: 'why' }, as: 'ndjson', initial: '', reduce: (text, { data }) => text + data.token })";
       await page.evaluate(`show({ name: 'a', url: '/chat', options: ${options} })`);
       (await tokens.count(1))[0]?.('fail');
-      await shows('a', 'closed "why:" The server reports 500: Internal server error');
+      await shows('a', 'closed "why:" Internal server error');
       await page.evaluate('show()');
       await page.evaluate(`show({ name: 'b', url: '/chat', options: ${options} })`);
       (await tokens.count(2))[1]?.(undefined);
@@ -374,7 +379,7 @@ describeWith('chromium')('useStream()', () => {
         );
       await publish(1);
       await show(1);
-      await shows('a', 'closed [] The server reports 401: Log in');
+      await shows('a', 'closed [] Log in');
       expect(await page.evaluate('results.a.error.status')).toBe(401);
       await show(2);
       await page.evaluate('results.a.reconnect()');
@@ -388,7 +393,7 @@ describeWith('chromium')('useStream()', () => {
         );
       await publish(1);
       await show(1);
-      await shows('a', 'caught The server reports 401: Log in Try again');
+      await shows('a', 'caught Log in Try again');
       await show(2);
       await page.getByRole('button', { name: 'Try again' }).click();
       await shows('a', 'open [1]');
@@ -449,6 +454,17 @@ describeWith('chromium')('useStream()', () => {
       await page.goto(`${origin()}/react/${version}`);
       await show();
       await shows('a', 'open [3]');
+    });
+
+    it('a store that throws is reported to onWarning, and the stream goes on', async () => {
+      await publish(1);
+      await page.evaluate(
+        "window.warnings = []; show({ name: 'a', url: '/notes', options: () => ({ ...all(), resume: { get: () => null, set() { throw new Error('full') } }, onWarning: ({ message }) => warnings.push(message) }) })",
+      );
+      await shows('a', 'open [1]');
+      await publish(2);
+      await shows('a', 'open [1,2]');
+      expect(await page.evaluate('warnings')).toContain('full');
     });
 
     it('with hidden: pause, a hidden page disconnects, and resumes when it is visible', async () => {
@@ -540,6 +556,22 @@ it('the data of useStream() has the type of its items, or of its value', () => {
     useStream('/', { signal: AbortSignal.abort() });
   };
   expect(types).toBeInstanceOf(Function);
+});
+
+it('useStream() adds at most 1.6 KB to the client, compressed', async () => {
+  const size = async (entry: string) => {
+    const { outputFiles } = await build({
+      entryPoints: [join(ROOT, 'lib', entry, 'index.ts')],
+      bundle: true,
+      minify: true,
+      write: false,
+      format: 'esm',
+      target: 'es2022',
+      external: ['react'],
+    });
+    return gzipSync(outputFiles[0]?.contents ?? '', { level: 9 }).length;
+  };
+  expect((await size('react')) - (await size('client'))).toBeLessThanOrEqual(1_600);
 });
 
 it('in Node.js, useStream() renders its first state, and does not connect', () => {
