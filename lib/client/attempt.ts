@@ -37,7 +37,7 @@ export class Attempt extends AbortController {
   get<V>(value: V | (() => V | Promise<V>)): Promise<V> {
     const call = async (): Promise<V> => (typeof value === 'function' ? (value as () => V | Promise<V>)() : value);
     // A token is often fetched: fetch() throws a TypeError if the network is down.
-    return this.wait(call(), undefined, (error) => (error instanceof TypeError ? lost(error) : error));
+    return this.wait(call(), undefined, (error) => (/^TypeError/.test(`${error}`) ? lost(error) : error));
   }
 }
 

@@ -28,7 +28,8 @@ function lineParser(limit: number, onLine: OnLine): Parser {
   let last = '';
   return (text) => {
     const read: Received[] = [];
-    const piece = text ?? '\n';
+    // The end of a body completes the last line, but no event.
+    const piece = text ?? (rest && '\n');
     // Without the second half of a CR LF.
     const lines = piece.slice(+(last + piece[0] === '\r\n')).split(/\r\n?|\n/);
     last = piece.slice(-1) || last;
