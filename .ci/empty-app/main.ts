@@ -83,6 +83,12 @@ async function main() {
     strictEqual(`${id} ${data}`, `${second} 2`);
     break;
   }
+  // A client that cannot connect at first.
+  let attempts = 0;
+  const url = () => (++attempts === 1 ? 'http://127.0.0.1:9/' : `${base}/numbers/2`);
+  const numbers: number[] = [];
+  for await (const { data } of connect<{ i: number }>(url, { as: 'ndjson', retry: { base: 1 } })) numbers.push(data.i);
+  strictEqual(`${numbers} ${attempts}`, '1,2 2');
   for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
   await app.close();
   // No package for Redis is installed.

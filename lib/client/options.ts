@@ -89,7 +89,7 @@ export interface ConnectOptions {
   readonly hidden?: 'keep' | 'pause';
   /** Ends the stream: the iteration throws the reason of the signal. */
   readonly signal?: AbortSignal;
-  /** Converts the data of an event of Server-Sent Events. Default: as JSON, or as text if it is not JSON. Use `String` for streams of text. */
+  /** Converts the data of an event of Server-Sent Events. Default: as JSON, or as text if it is not JSON. Use `String` for streams of text. An event for which it returns `undefined` is left out. */
   readonly parse?: (data: string) => unknown;
   /** The type of the events with which the server reports an error: its option `errorEvent`. Default: `error`. */
   readonly errorEvent?: string;

@@ -128,14 +128,15 @@ describe('the parser of lines of JSON', () => {
     const read = jsonParser(LIMIT)(
       '{"reset":{"reason":"epoch","oldest":null}}\n{"lagged":{"dropped":3}}\n{"reset":1}\n{"reset":{"reason":"x"},"more":1}\n{"constructor":{"a":1}}\n[]\n',
     );
-    expect(read).toEqual([
+    const expected: unknown[] = [
       { type: 'reset', data: { reason: 'epoch', oldest: null } },
       { type: 'lagged', data: { dropped: 3 } },
       { data: { reset: 1 } },
       { data: { reset: { reason: 'x' }, more: 1 } },
       { data: { constructor: { a: 1 } } },
       { data: [] },
-    ]);
+    ];
+    expect(read).toEqual(expected);
     expect(jsonParser(LIMIT)('{"error":{"statusCode":409,"message":"taken"}}\n')).toMatchObject([
       { error: { code: 'failed', status: 409, body: { message: 'taken' } } },
     ]);

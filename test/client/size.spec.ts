@@ -22,8 +22,6 @@ describe('the client in a bundle', () => {
   });
 
   it('adds nothing to a program that imports it and does not use it', async () => {
-    expect(await bundled("import { connect } from 'nestjs-streaming/client';")).toBe(
-      '',
-    );
+    expect(await bundled("import { connect } from 'nestjs-streaming/client';")).toBe('');
   });
 });
