@@ -43,6 +43,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
   'nestjs-streaming/ai': 'lib/ai/index',
   'nestjs-streaming/client': 'lib/client/index',
+  'nestjs-streaming/client/shared': 'lib/client/shared/index',
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/react': 'lib/react/index',
   'nestjs-streaming/hey-api': 'lib/hey-api/index',
