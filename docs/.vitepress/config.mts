@@ -81,6 +81,7 @@ export default defineConfig({
           text: 'Clients',
           items: [
             page('Read a stream', 'client'),
+            page('Share one connection between tabs', 'client-shared'),
             page('React', 'react'),
             page('Angular', 'angular'),
             page('Vue', 'vue'),
