@@ -33,10 +33,10 @@ export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {
     demand(!isSocket || !(options.headers || options.method || options.body), 'ws has no headers, method or body');
     return !isSocket || WebSocket;
   });
-  demand(transports[0], 'WebSocket is needed');
+  demand(transports[0], 'No WebSocket');
   let href = url;
   if (typeof url === 'function') {
-    demand(!options.resume || 'get' in options.resume, 'A URL function needs get() and set()');
+    demand(!options.resume || 'get' in options.resume, 'A URL function needs get()');
   } else {
     href = hrefOf(url);
   }

@@ -54,7 +54,7 @@ export class StreamResponseError extends StreamClientError {
     status: number = Object(body).statusCode ?? 500,
     retryAfter?: number,
   ) {
-    super(code, `The server reports ${status} ${Object(body).message ?? ''}`);
+    super(code, `Server: ${status} ${Object(body).message ?? ''}`);
     this.status = status;
     this.body = body;
     this.retryAfter = retryAfter;

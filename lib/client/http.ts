@@ -17,7 +17,7 @@ export async function openHttp(attempt: Attempt, url: string, id: string, as: St
   if (as === 'poll') {
     pollId = headers.get('last-event-id') ?? undefined;
     if (type === 'cors' && !headers.has('preference-applied')) {
-      throw new StreamClientError('response', 'CORS must expose preference-applied and last-event-id');
+      throw new StreamClientError('response', 'CORS must expose preference-applied, last-event-id');
     }
   }
   const mediaType = headers.get('content-type') ?? '';

@@ -251,7 +251,7 @@ export class StreamReader<T> implements ClientStream<T> {
       return;
     }
     if (this.#failures > attempts) {
-      return this.#finish([error ?? lost('again and again')]);
+      return this.#finish([error ?? lost('too often')]);
     }
     // A change of the page ends the wait, but not in the time in which the server does not want to be asked.
     const least = Date.now() + (retryAfter ?? this.#retry);

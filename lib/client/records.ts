@@ -43,7 +43,7 @@ function lineParser(limit: number, onLine: OnLine): Parser {
         }
       });
       if (text === undefined && held) {
-        throw 'within a record';
+        throw 'in a record';
       }
     } catch (error) {
       // After what was complete. Some proxies end the body cleanly if their own connection is lost.
