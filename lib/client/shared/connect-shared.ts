@@ -39,7 +39,7 @@ const OPTIONS = ['as', 'credentials', 'errorEvent', 'headers', 'idle', 'maxEvent
  *
  * @param worker the `SharedWorker`, its port, or a function that creates the worker
  * @param url the URL of the stream, relative to the page
- * @throws {@link StreamClientError} with the code `invalid-url` or `invalid-option`, also for options of `connect()` that cannot be shared
+ * @throws `StreamClientError` with the code `invalid-url` or `invalid-option`, also for options of `connect()` that cannot be shared
  *
  * @example
  * ```ts

@@ -13,7 +13,7 @@ export interface Port {
 export const OPEN = 'nestjs-streaming:open';
 
 /** The options that are sent to the worker. */
-export type SentOptions = Omit<ConnectOptions, 'headers'> & { readonly headers?: [string, string][] };
+type SentOptions = Omit<ConnectOptions, 'headers'> & { readonly headers?: [string, string][] };
 
 /** A request for a stream. It comes with a port, on which the other messages are sent. */
 export interface OpenRequest {
