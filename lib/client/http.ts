@@ -52,7 +52,7 @@ export async function request(attempt: Attempt, url: string, init: RequestInit):
   if (!response.ok) {
     const later = headers.get('retry-after') ?? '';
     // A number of seconds, or a date (RFC 9110 §10.2.3).
-    const ms = Number(later) * 1_000 || Date.parse(later) - Date.now();
+    const ms = +later * 1_000 || Date.parse(later) - Date.now();
     throw new StreamResponseError('response', await errorBody(next), status, ms > 0 ? ms : undefined);
   }
   return [response, next];

@@ -203,8 +203,7 @@ export class StreamReader<T> implements ClientStream<T> {
       throw new StreamResponseError('failed', value(jsonOrText));
     }
     if (type === 'reset' || type === 'lagged') {
-      this.#emit(type, value(jsonOrText));
-      return;
+      return this.#emit(type, value(jsonOrText));
     }
     const item = type === 'position' || type === 'shutdown' ? undefined : value(parse);
     if (item !== undefined) {
@@ -274,12 +273,13 @@ export class StreamReader<T> implements ClientStream<T> {
 
   /** Sets or returns the id in the option `resume`, if there is one. */
   #keep(verb: 'get' | 'set', id?: string): Promise<Kept> | false | undefined {
-    const { resume, method = 'GET', url } = this.#settings;
-    const store = resume as unknown as Record<
+    const { method = 'GET', url } = this.#settings;
+    const resume = this.#settings.resume as unknown as Record<
       `${typeof verb}${'Item' | ''}`,
       (key: string, id?: string) => Kept | Promise<Kept>
     >;
-    const call = async (): Promise<Kept> => (store[`${verb}Item`] ?? store[verb]).call(store, `${method} ${url}`, id);
+    const call = async (): Promise<Kept> =>
+      resume['setItem' in resume ? (`${verb}Item` as const) : verb](`${method} ${url}`, id);
     return resume && this.#attempt.wait(call().catch((error) => this.#emit('warning', error)));
   }
 
@@ -291,7 +291,7 @@ export class StreamReader<T> implements ClientStream<T> {
   }
 
   /** Calls the listeners. If one throws, the stream ends with its error. */
-  #emit(name: keyof StreamListeners, ...args: unknown[]): void {
+  #emit(name: keyof StreamListeners, ...args: unknown[]): undefined {
     for (const [each, listener] of this.#listeners) {
       try {
         if (each === name) {

@@ -28,20 +28,22 @@ function lineParser(limit: number, onLine: OnLine): Parser {
   let last = '';
   return (text) => {
     const read: Received[] = [];
+    let index = 0;
     // The end of a body completes the last line, but no event.
     const piece = text ?? (rest && '\n');
     // Without the second half of a CR LF.
-    const lines = piece.slice(+(last + piece[0] === '\r\n')).split(/\r\n?|\n/);
+    // Most text has no CR. Then this is several times as fast.
+    const lines = piece.slice(+(last + piece[0] === '\r\n')).split(/\r/.test(piece) ? /\r\n?|\n/ : '\n');
     last = piece.slice(-1) || last;
     try {
-      lines.forEach((line, index) => {
+      for (const line of lines) {
         rest += line;
         demandLength(rest.length + held, limit);
-        if (index < lines.length - 1) {
+        if (++index < lines.length) {
           held = onLine(rest, read);
           rest = '';
         }
-      });
+      }
       if (text === undefined && held) {
         throw 'in a record';
       }
@@ -66,7 +68,8 @@ export function sseParser(limit: number): Parser {
   let type = '';
   let id: string | undefined;
   return lineParser(limit, (line, read) => {
-    const [, name, value] = /^([^:]*):? ?(.*)$/s.exec(line) as unknown as [string, string, string];
+    const [head, name] = /^([^:]*):? ?/.exec(line) as unknown as [string, string];
+    const value = line.slice(head.length);
     if (!line) {
       // An id takes effect even if the event has no data.
       read.push(text ? { id, type: type || undefined, text: text.slice(0, -1) } : { id });
