@@ -52,10 +52,11 @@ function queueOf(attempt: Attempt, socket: Socket, parse: Parser): Read {
   };
   socket.onmessage = ({ data }) => {
     // Nothing slows down the server of a WebSocket: how much may wait to be read, in characters.
-    if (text[2 ** 20]) {
+    if (text[1e6]) {
       finish(0, 'too slow');
     }
-    text += end ? '' : `${data}\n`;
+    // JSON may have several lines. A line break within a string is escaped.
+    text += end ? '' : `${`${data}`.replace(/\r\n?|\n/g, '')}\n`;
     wake();
   };
   socket.onclose = ({ code, reason }) => finish(code, reason);
@@ -68,8 +69,8 @@ function queueOf(attempt: Attempt, socket: Socket, parse: Parser): Read {
         }),
       );
     }
-    const received = text;
+    const received = text || !end ? parse(text) : [end];
     text = '';
-    return received || !end ? parse(received) : [end];
+    return received;
   };
 }
