@@ -1,7 +1,8 @@
 import { formatSse } from '../format/sse.format.js';
 import type { Transport } from '../transport/transport.js';
 import { messageOf, type StreamCloseReason } from '../util/close-reason.js';
-import { isReported } from '../util/errors.js';
+import { isError } from '../util/error-text.js';
+import { isReported, StreamError } from '../util/errors.js';
 import { after, type Deferred, deferred } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { inTurn } from './hooks.js';
@@ -24,6 +25,8 @@ export interface ClosingStream extends StreamConnection {
     readonly unsent: PromiseLike<unknown> | undefined;
     /** Sends the chunk that a hook returned, if any, past the other hooks. */
     sendHookResult(chunk: unknown): void | PromiseLike<unknown>;
+    /** Sends the event `shutdown`, if the client was not sent it before and the format has events. */
+    putShutdown(retry: number | undefined): void;
     /** Stops the source, if there is one. */
     stop(): void;
   };
@@ -136,6 +139,9 @@ export class Closing {
   fail(error: unknown): void {
     const { stream } = this;
     const { lifecycle } = stream;
+    if (isElsewhere(error) && this.referElsewhere()) {
+      return;
+    }
     const refused = !lifecycle.headFixed;
     lifecycle.fail(error);
     stream.halt();
@@ -221,18 +227,37 @@ export class Closing {
 
   /** Ends the body. */
   end(): void {
-    const { body, lifecycle, opening, settings } = this.stream;
+    const { body, feed, lifecycle, opening, settings } = this.stream;
     if (lifecycle.step === 'closing') {
       const { code } = lifecycle.reason ?? { code: 'completed' as const };
       body.chooseEmpty();
       opening?.fixHead();
-      if (code === 'deadline' && body.hasIds) {
+      if ((code === 'deadline' || code === 'shutdown') && body.hasIds) {
         // The client can resume: it must not take the end of the response for the end of the stream.
-        body.putShutdown(settings.services.retryDelay());
+        feed.putShutdown(settings.services.retryDelay());
       }
       body.close(code);
       this.finish('end');
     }
+  }
+
+  /**
+   * Ends the stream of a run that goes on in another process, as in any shutdown: the client comes back with its id. Returns `false` if the client
+   * would take the end of the response for the end of the run.
+   */
+  private referElsewhere(): boolean {
+    const { body, lifecycle, scope, settings } = this.stream;
+    const reason: StreamCloseReason = { code: 'shutdown' };
+    const retry = settings.services.retryDelay();
+    if (lifecycle.state === 'new') {
+      return this.refuseWithRetry(reason, retry);
+    }
+    const resumes = body.hasIds && body.extensible && body.format?.position !== undefined;
+    if (!resumes || retry === undefined || !lifecycle.allows('close')) {
+      return false;
+    }
+    scope.attempt(() => this.begin(reason));
+    return true;
   }
 
   private endWithError(error: unknown): void {
@@ -269,4 +294,9 @@ export class Closing {
     }
     return feed.unsent === undefined ? 'beforeClose' : 'beforeChunk';
   }
+}
+
+/** Returns whether a source has failed only because it goes on in another process. */
+function isElsewhere(error: unknown): boolean {
+  return isError(error) && error instanceof StreamError && error.code === 'run-elsewhere';
 }

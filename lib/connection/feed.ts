@@ -51,6 +51,8 @@ export class Feed implements SharedPort, PushPort {
   reader: Reader | undefined;
   /** Created when a call of `send()` first has to wait for a promise or a hook. */
   private sends: InOrder | undefined;
+  /** Whether the event `shutdown` was sent. */
+  private referred = false;
 
   constructor(private readonly stream: FedStream) {}
 
@@ -113,12 +115,20 @@ export class Feed implements SharedPort, PushPort {
 
   /** Sends the event `shutdown`, if the format has events, and the chunks of `onShutdown` hooks. */
   announceShutdown(retry: number | undefined): void {
-    const { stream, body } = this;
+    const { stream } = this;
     if (stream.state === 'open') {
       stream.scope.attempt(() => {
-        body.putShutdown(retry);
+        this.putShutdown(retry);
         return stream.scope.runHooks('onShutdown', (hooks) => this.sendHookResult(hooks.onShutdown?.(stream)));
       });
+    }
+  }
+
+  /** Sends the event `shutdown` once: see {@link Body.putShutdown}. */
+  putShutdown(retry: number | undefined): void {
+    if (!this.referred) {
+      this.referred = true;
+      this.body.putShutdown(retry);
     }
   }
 

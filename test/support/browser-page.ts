@@ -14,15 +14,17 @@ export class BrowserPage {
     private readonly profile: string,
   ) {}
 
-  /** Opens `origin` with this HTML, next to the module of the client. All other requests reach the application. */
+  /** Opens `origin` with this HTML, next to the module of the client. All other requests reach the application, also those of further tabs. */
   static async open(origin: string, html: string): Promise<BrowserPage> {
     const profile = await mkdtemp(join(tmpdir(), 'browser-page-'));
     const browser = await launchChromium(toolPath('chromium') ?? '', profile);
-    const page = await browser.newPage();
-    await page.route(`${origin}/`, (route) => route.fulfill({ contentType: 'text/html; charset=utf-8', body: html }));
-    await page.route(`${origin}/client/index.js`, (route) =>
+    await browser.route(`${origin}/`, (route) =>
+      route.fulfill({ contentType: 'text/html; charset=utf-8', body: html }),
+    );
+    await browser.route(`${origin}/client/index.js`, (route) =>
       route.fulfill({ contentType: 'text/javascript', body: clientModule() }),
     );
+    const page = await browser.newPage();
     await page.goto(`${origin}/`);
     return new BrowserPage(page, browser, profile);
   }
