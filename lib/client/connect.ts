@@ -29,14 +29,14 @@ export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {
   demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength and retry must be >= 0');
   const transports = ([as].flat() as StreamTransport[]).filter((each) => {
     const isSocket = each === 'ws';
-    demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as cannot be ${each}`);
+    demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as: ${each}`);
     demand(!isSocket || !(options.headers || options.method || options.body), 'ws has no headers, method or body');
     return !isSocket || WebSocket;
   });
   demand(transports[0], 'No WebSocket');
   let href = url;
   if (typeof url === 'function') {
-    demand(!options.resume || 'get' in options.resume, 'A URL function needs get()');
+    demand(!options.resume || 'get' in options.resume, 'resume needs get()');
   } else {
     href = hrefOf(url);
   }

@@ -65,7 +65,7 @@ export class StreamReader<T> implements ClientStream<T> {
   send(message: unknown): void {
     const { send, signal } = this.#attempt;
     if (!send || signal.aborted) {
-      throw new StreamClientError('invalid-state', 'send() needs an open WebSocket');
+      throw new StreamClientError('invalid-state', 'No open WebSocket');
     }
     send(message);
   }
@@ -192,13 +192,17 @@ export class StreamReader<T> implements ClientStream<T> {
       outcome.retry = true;
     }
     if (next !== undefined) {
-      outcome.next = next || !!(outcome.retry && this.#mayRepeat);
+      outcome.next = next || !!outcome.retry;
       if (!outcome.next) {
         // The next stream begins at the beginning.
         record.id = '';
       }
     }
     this.#move(record.id);
+    if (outcome.next && !this.#mayRepeat) {
+      // The server has shut down, perhaps before the end of the stream.
+      throw lost('too early');
+    }
     if (type === errorEvent) {
       throw new StreamResponseError('failed', value(jsonOrText));
     }

@@ -45,7 +45,7 @@ function lineParser(limit: number, onLine: OnLine): Parser {
         }
       }
       if (text === undefined && held) {
-        throw 'in a record';
+        throw 'too early';
       }
     } catch (error) {
       // After what was complete. Some proxies end the body cleanly if their own connection is lost.

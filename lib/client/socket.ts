@@ -1,4 +1,4 @@
-import type { Attempt } from './attempt.js';
+import { type Attempt, lost } from './attempt.js';
 import { StreamClientError } from './errors.js';
 import { type Read, request, toSend } from './http.js';
 import { jsonParser, type Parser, type Received } from './records.js';
@@ -30,11 +30,10 @@ export async function openSocket(attempt: Attempt, url: string, id: string): Pro
   );
   if (!isOpen) {
     // Browsers do not say why a handshake failed. 405 and 426: the route exists, but not for this request.
-    await request(attempt, url, { method: 'HEAD' }).catch((error) => {
-      if (!/405|426/.test(error.status)) {
-        throw error;
-      }
-    });
+    throw await request(attempt, url, { method: 'HEAD' }).then(
+      () => lost('No WebSocket'),
+      (error) => (/405|426/.test(error.status) ? lost(error) : error),
+    );
   }
   attempt.send = (message) => socket.send(toSend(message));
   return next;

@@ -102,6 +102,14 @@ describe('a client that may try again', () => {
     expect(requests.seen.length).toBe(1);
   });
 
+  it('throws after the items of a POST without an id, if the server shuts down: it may be incomplete', async () => {
+    const { url, requests } = await serve(respond(200, SSE, 'data: 1\n\nevent: shutdown\nretry: 1\ndata: {}\n\n'));
+    const stream = connect(url, { ...FAST, method: 'POST', body: { q: 1 } });
+    expect(await stream.next()).toMatchObject({ value: { data: 1 } });
+    await expect(stream.next()).rejects.toMatchObject({ code: 'network' });
+    expect(requests.seen.length).toBe(1);
+  });
+
   it.each<[string, string, ConnectOptions]>([
     ['with an id', 'id: 7\ndata: 1\n\n', {}],
     ['with unsafe', 'data: 1\n\n', { retry: { base: 1, max: 1, unsafe: true } }],

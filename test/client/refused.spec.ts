@@ -51,3 +51,19 @@ describe.each(PLATFORMS)('%s: a client that is refused above limits.connections'
     stream.close();
   });
 });
+
+describe.each(PLATFORMS)('%s: a client of a server that accepts no WebSocket', (platform) => {
+  const launch = useApps();
+
+  it('is never open, and fails with the error network', async () => {
+    const app = await launch(platform, {
+      controllers: [Notes],
+      imports: [StreamingModule.registerHub({ name: 'notes' })],
+    });
+    const states: string[] = [];
+    const stream = connect<number>(app.url('/notes'), { as: 'ws', WebSocket, retry: { attempts: 0 } });
+    stream.on('state', (state) => states.push(state));
+    await expect(stream.next()).rejects.toMatchObject({ code: 'network' });
+    expect(states).toEqual(['connecting', 'closed']);
+  });
+});

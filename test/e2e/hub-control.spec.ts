@@ -295,7 +295,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
     const app = await launch(platform, {
       controllers: [Feed, Other],
       imports: [StreamingModule.registerHub({ name: 'feed' })],
-      options: { shutdown: { grace: 20 } },
+      options: { shutdown: { grace: 500 } },
     });
     const other = await app.get('/other');
     await other.until('\r\n\r\n');
@@ -307,7 +307,7 @@ describe.each(PLATFORMS)('%s: app.close()', (platform) => {
 
     expect(hub.complete).toBe(true);
     // The first wait is the grace period. An earlier wait for all streams would have been useless.
-    expect(waits.mock.calls.map(([ms]) => ms)[0]).toBe(20);
+    expect(waits.mock.calls.map(([ms]) => ms)[0]).toBe(500);
   });
 });
 

@@ -44,6 +44,7 @@ import.meta.jest.setTimeout(60_000);
 
 /** A page that shows streams: `show({ name, url, options })` renders a component for each. `options` is called for each render. */
 const PAGE = `import { Component, StrictMode, useEffect, version } from 'react';
+import { flushSync } from 'react-dom';
 import { createRoot, hydrateRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { useStream } from 'nestjs-streaming/react';
@@ -76,7 +77,7 @@ class Boundary extends Component {
 
 const tree = (views) => <StrictMode>{views.map((view) => <Boundary key={view.name} name={view.name}><View {...view} /></Boundary>)}</StrictMode>;
 let root;
-window.show = (...views) => { (root ??= createRoot(document.getElementById('root'))).render(tree(views)); };
+window.show = (...views) => flushSync(() => (root ??= createRoot(document.getElementById('root'))).render(tree(views)));
 window.markup = (...views) => renderToString(tree(views));
 window.hydrate = (...views) => { root = hydrateRoot(document.getElementById('root'), tree(views)); };
 window.all = () => ({ initial: [], reduce: (all, { data }) => [...all, data] });
