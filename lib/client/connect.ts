@@ -26,7 +26,7 @@ import { StreamReader } from './reader.js';
 export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {}): ClientStream<T> {
   const { idle = 45_000, maxEventLength = 2 ** 24, retry = {}, as = 'sse', WebSocket = globalThis.WebSocket } = options;
   const { base = 500, max = 30_000, attempts = Infinity } = retry;
-  demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength and retry must be >= 0');
+  demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength, retry must be >= 0');
   const transports = ([as].flat() as StreamTransport[]).filter((each) => {
     const isSocket = each === 'ws';
     demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as: ${each}`);

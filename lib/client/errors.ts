@@ -2,7 +2,7 @@
  * Why a stream cannot be read, or ended early:
  * - `invalid-url`: the URL is none that `fetch()` accepts
  * - `invalid-option`: an option, a header or a body is wrong
- * - `invalid-state`: `send()` was called while no WebSocket is open, or the stream is read already
+ * - `invalid-state`: `send()` was called while no WebSocket is open
  * - `network`: the server cannot be reached, or the connection was lost
  * - `idle`: nothing was received for longer than the option `idle`
  * - `response`: the response has a status of 400 or above: see {@link StreamResponseError}

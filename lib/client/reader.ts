@@ -89,11 +89,9 @@ export class StreamReader<T> implements ClientStream<T> {
 
   #finish(failure?: readonly [unknown]): void {
     this.#failure ??= failure;
-    if (!this.#isOver) {
-      this.#change('closed', failure?.[0]);
-      this.#life.abort();
-      this.#attempt.abort();
-    }
+    this.#change('closed', failure?.[0]);
+    this.#life.abort();
+    this.#attempt.abort();
   }
 
   async *#read(): AsyncGenerator<StreamItem<T>, undefined> {
@@ -108,7 +106,7 @@ export class StreamReader<T> implements ClientStream<T> {
         const read = await this.#open();
         while (outcome.next === undefined) {
           for (const record of await read()) {
-            const item = this.#isOver ? undefined : this.#take(record, outcome);
+            const item = this.#take(record, outcome);
             if (item) {
               yield item;
             }
@@ -121,6 +119,8 @@ export class StreamReader<T> implements ClientStream<T> {
         }
       } catch (error) {
         outcome.error = error;
+        // It has failed, also if the server has asked the client to come back.
+        outcome.next &&= undefined;
       } finally {
         this.#attempt.abort();
       }
@@ -184,7 +184,8 @@ export class StreamReader<T> implements ClientStream<T> {
     const { id, type, data, text, retry, error, next } = record;
     const { parse = jsonOrText, errorEvent = 'error' } = this.#settings;
     const value = (decode: (text: string) => unknown): unknown => (text === undefined ? data : decode(text));
-    if (error) {
+    // Once the stream is closed, the id of an item that nobody receives must not be kept.
+    if (this.#isOver || error) {
       throw error;
     }
     if (retry !== undefined) {
@@ -228,18 +229,19 @@ export class StreamReader<T> implements ClientStream<T> {
     const { base, max, attempts, as } = this.#settings;
     const { code, status, retryAfter } = Object(error) as Partial<StreamResponseError>;
     const longest = (): number => Math.min(max, base * 2 ** (this.#failures - 1));
+    if (next === false) {
+      this.#finish();
+    }
     if (this.#isOver || error === page) {
       return;
     }
-    if (next === false) {
-      return this.#finish();
-    }
-    if (error) {
+    // Without an end, it has failed: also what users throw may be undefined.
+    if (!next) {
       // Whether the same request may succeed later (RFC 9110 §15.5.9 and §15.6, RFC 8470 §5.2, RFC 6585 §4).
       if (!/^(network|idle|response(4(08|25|29)|5))/.test(`${code}${status}`) || !this.#mayRepeat) {
         return this.#finish([error]);
       }
-      if (!open) {
+      if (!open && !retryAfter) {
         this.#turn = (this.#turn + 1) % as.length;
         if (this.#turn) {
           return;
@@ -247,9 +249,9 @@ export class StreamReader<T> implements ClientStream<T> {
       }
     }
     // A server that closes each connection at once is not asked more and more often.
-    const isGood = data || Date.now() - began > longest() + 1_000;
-    // A server that closes each connection at once is not asked more and more often.
-    this.#failures = isGood ? +!!error : this.#failures + 1;
+    // A long poll, which waits for a second at least, is good also without an item.
+    const isGood = data || Date.now() - began > (next ? 0 : longest()) + 900;
+    this.#failures = isGood ? +!next : this.#failures + 1;
     if (isGood && next && !retry) {
       return;
     }
@@ -296,7 +298,8 @@ export class StreamReader<T> implements ClientStream<T> {
 
   /** Calls the listeners. If one throws, the stream ends with its error. */
   #emit(name: keyof StreamListeners, ...args: unknown[]): undefined {
-    for (const [each, listener] of this.#listeners) {
+    // A copy: a listener may add another one.
+    for (const [each, listener] of [...this.#listeners]) {
       try {
         if (each === name) {
           (listener as (...args: unknown[]) => void)(...args);

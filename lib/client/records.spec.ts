@@ -124,6 +124,14 @@ describe('the parser of lines of JSON', () => {
     ]);
   });
 
+  it('does not list the keys of values, which may be many, such as those of a long text', () => {
+    const keys = import.meta.jest.spyOn(Object, 'keys');
+    jsonParser(LIMIT)('"text"\n[1]\n{"a":1}\n{"error":1}\n');
+    const calls = keys.mock.calls.length;
+    keys.mockRestore();
+    expect(calls).toBe(0);
+  });
+
   it('tells the records of the server from values that look like them', () => {
     const read = jsonParser(LIMIT)(
       '{"reset":{"reason":"epoch","oldest":null}}\n{"lagged":{"dropped":3}}\n{"reset":1}\n{"reset":{"reason":"x"},"more":1}\n{"constructor":{"a":1}}\n[]\n',

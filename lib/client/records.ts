@@ -123,10 +123,12 @@ const OWN: Readonly<Record<string, string>> = { error: 'statusCode', reset: 'rea
 /** Returns a value as data, or as what a record such as `{"reset":{…}}` means. */
 function recordOf(value: unknown): Received {
   const record = Object(value) as Record<string, unknown>;
-  const [type = '', another] = Object.keys(record);
-  const data = Object(record[type]) as Record<string, unknown>;
-  if (another !== undefined || data[OWN[type] as string] === undefined) {
-    return { data: value };
+  for (const type in OWN) {
+    const data = Object(record[type]) as Record<string, unknown>;
+    // The keys last: a long text or array has many.
+    if (data[OWN[type] as string] !== undefined && Object.keys(record).length < 2) {
+      return type === 'error' ? { error: new StreamResponseError('failed', data) } : { type, data };
+    }
   }
-  return type === 'error' ? { error: new StreamResponseError('failed', data) } : { type, data };
+  return { data: value };
 }

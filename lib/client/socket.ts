@@ -3,12 +3,18 @@ import { StreamClientError } from './errors.js';
 import { type Read, request, toSend } from './http.js';
 import { jsonParser, type Parser, type Received } from './records.js';
 
+/** Why a WebSocket is closed. */
+interface Closing {
+  readonly code: number;
+  readonly reason: string;
+}
+
 /** The part of a WebSocket that this client uses. */
 interface Socket {
   onopen: (() => void) | null;
   onmessage: ((event: { readonly data: unknown }) => void) | null;
   onerror: (() => void) | null;
-  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
+  onclose: ((event: Closing) => void) | null;
   send(message: unknown): void;
   close(): void;
 }
@@ -44,21 +50,23 @@ function queueOf(attempt: Attempt, socket: Socket, parse: Parser): Read {
   let text = '';
   let end: Received | undefined;
   let wake = (): void => undefined;
-  const finish = (code: number, reason: string): void => {
-    const kind = /^10(0[23789]|10)/.test(`${code}`) ? 'closed' : 'network';
-    end ??= code === 1_000 ? { next: false } : { error: new StreamClientError(kind, `Closed: ${code} ${reason}`) };
+  const finish = ({ code, reason }: Closing): void => {
+    const why = `${code} ${reason}`;
+    const error = /^10(0[23789]|10) /.test(why) ? new StreamClientError('closed', why) : lost(why);
+    end ??= code === 1_000 ? { next: false } : { error };
+    attempt.send = undefined;
     wake();
   };
   socket.onmessage = ({ data }) => {
     // Nothing slows down the server of a WebSocket: how much may wait to be read, in characters.
     if (text[1e6]) {
-      finish(0, 'too slow');
+      finish({ code: 0, reason: 'slow' });
     }
     // JSON may have several lines. A line break within a string is escaped.
     text += end ? '' : `${`${data}`.replace(/\r\n?|\n/g, '')}\n`;
     wake();
   };
-  socket.onclose = ({ code, reason }) => finish(code, reason);
+  socket.onclose = finish;
   attempt.signal.addEventListener('abort', () => socket.close());
   return async () => {
     if (!text && !end) {
@@ -68,7 +76,7 @@ function queueOf(attempt: Attempt, socket: Socket, parse: Parser): Read {
         }),
       );
     }
-    const received = text || !end ? parse(text) : [end];
+    const received = text ? parse(text) : [end as Received];
     text = '';
     return received;
   };

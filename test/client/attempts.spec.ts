@@ -170,6 +170,34 @@ describe('a client that may try again', () => {
     expect(requests.seen.map(({ headers }) => headers.accept)).toEqual(['text/event-stream', 'application/ndjson']);
   });
 
+  it('waits as Retry-After asks, before the next transport of a list too', async () => {
+    const { url, requests } = await serve(respond(429, { 'retry-after': '3600' }), respond(204));
+    const states = new Recorder<string>();
+    const stream = connect(url, { ...FAST, as: ['sse', 'ndjson'] });
+    stream.on('state', states.add);
+    const reading = dataOf(stream);
+    expect(await states.count(2)).toEqual(['connecting', 'waiting']);
+    stream.close();
+    await reading;
+    expect(requests.seen.length).toBe(1);
+  });
+
+  it('sends the next long poll at once after one that had waited without an item', async () => {
+    const poll = (status: number, body?: string) => respond(status, { ...SSE, 'last-event-id': 'a' }, body);
+    const { url } = await serve(
+      (response) => setTimeout(() => poll(204)(response), 1_000),
+      poll(200, 'data: 1\n\n'),
+      respond(204),
+    );
+    const slow = { base: 3_600_000, max: 3_600_000, attempts: 0 };
+    expect(await dataOf(connect(url, { as: 'poll', retry: slow }))).toEqual([1]);
+  });
+
+  it.each([undefined, null, 0, ''])('ends if headers() rejects with %p', async (reason) => {
+    const stream = connect('http://localhost/', { ...FAST, headers: () => Promise.reject(reason) });
+    await expect(stream.next()).rejects.toBe(reason);
+  });
+
   it('sends an id as UTF-8, as an EventSource does', async () => {
     const { url, requests } = await serve(cut('id: ü€\ndata: 1\n\n'), respond(204));
     await dataOf(connect(url, FAST));
@@ -248,6 +276,28 @@ describe('a client that is closed', () => {
   );
 });
 
+describe('a listener that replaces itself', () => {
+  const serve = useRawServers();
+
+  it('is called once for each change', async () => {
+    const { url } = await serve(respond(204));
+    const states: string[] = [];
+    const stream = connect(url);
+    const listen = (): void => {
+      const remove = stream.on('state', (state) => {
+        states.push(state);
+        remove();
+        if (states.length < 10) {
+          listen();
+        }
+      });
+    };
+    listen();
+    await dataOf(stream);
+    expect(states).toEqual(['connecting', 'open', 'closed']);
+  });
+});
+
 describe('a client that stores its id', () => {
   const serve = useRawServers();
   const EVENTS = 'id: a\ndata: 1\n\nid: b\ndata: 2\n\n';
@@ -267,6 +317,17 @@ describe('a client that stores its id', () => {
     expect(stored.get(key)).toBe('a');
     await stream.next();
     expect(stored.get(key)).toBe('');
+  });
+
+  it('does not store the id of an item that came with the last one before close()', async () => {
+    const { url } = await serve(respond(200, SSE, 'data: 1\n\nid: b\ndata: 2\n\n'));
+    const stored: string[] = [];
+    const stream = connect(url, { resume: { get: () => '', set: (_, id) => stored.push(id) } });
+    for await (const { data } of stream) {
+      expect(data).toBe(1);
+      stream.close();
+    }
+    expect(stored).toEqual([]);
   });
 
   it('sends the id of the store, which may be asynchronous', async () => {

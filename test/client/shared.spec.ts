@@ -107,6 +107,43 @@ describe.each(PLATFORMS)('%s: streams of connectShared()', (platform) => {
     await joined(hub, 0);
   });
 
+  it.each(['connecting', 'open', 'closed'] as const)(
+    'end with the error of a listener that throws in the state %s, and leave the connection',
+    async (state) => {
+      const { app, hub } = await start();
+      const stream = connectShared(workerPort(), app.url('/events'));
+      stream.on('state', (each) => {
+        if (each === state) {
+          throw new Error('listener');
+        }
+      });
+      const item = stream.next();
+      if (state === 'closed') {
+        await joined(hub, 1);
+        stream.close();
+      }
+
+      await expect(item).rejects.toThrow('listener');
+      expect(stream.state).toBe('closed');
+      await joined(hub, 0);
+    },
+  );
+
+  it.each([undefined, null, 0, ''])(
+    'end if headers() rejects with %p, or a signal has it as its reason',
+    async (reason) => {
+      const { app, hub } = await start();
+      const url = app.url('/events');
+      const refused = connectShared(workerPort(), url, { headers: () => Promise.reject(reason) });
+      await expect(refused.next()).rejects.toThrow(String(reason));
+
+      const signal = AbortSignal.abort(reason);
+      const aborted = connectShared(workerPort(), url, { signal });
+      await expect(aborted.next()).rejects.toBe(signal.reason);
+      expect(hub.size()).toBe(0);
+    },
+  );
+
   it('end with the reason of their signal, also in the middle of a wait', async () => {
     const { app, hub } = await start();
     const controller = new AbortController();

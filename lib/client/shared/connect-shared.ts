@@ -74,7 +74,8 @@ class TabStream<T> implements ClientStream<T> {
   readonly #over = new AbortController();
   #port: Port | undefined;
   #onParts: ((parts: readonly Part[]) => void) | undefined;
-  #error: unknown;
+  /** The error with which the items end. */
+  #failure: readonly [unknown] | undefined;
 
   constructor(worker: StreamWorker, url: string, options: SharedOptions) {
     this.#worker = worker;
@@ -111,7 +112,7 @@ class TabStream<T> implements ClientStream<T> {
 
   async *#read(): AsyncGenerator<StreamItem<T>, undefined> {
     const { signal } = this.#options;
-    const onAbort = (): void => this.#finish(signal?.reason);
+    const onAbort = (): void => this.#finish([signal?.reason]);
     signal?.addEventListener('abort', onAbort);
     if (signal?.aborted) {
       onAbort();
@@ -129,13 +130,13 @@ class TabStream<T> implements ClientStream<T> {
         }
       }
     } catch (error) {
-      this.#finish(error);
+      this.#finish([error]);
     } finally {
       this.#finish();
       signal?.removeEventListener('abort', onAbort);
     }
-    if (this.#error) {
-      throw this.#error;
+    if (this.#failure) {
+      throw this.#failure[0];
     }
     return undefined;
   }
@@ -168,7 +169,7 @@ class TabStream<T> implements ClientStream<T> {
       return worker;
     }
     worker.addEventListener('error', () =>
-      this.#finish(new StreamClientError('network', 'The script of the worker cannot be loaded, or has failed')),
+      this.#finish([new StreamClientError('network', 'The script of the worker cannot be loaded, or has failed')]),
     );
     return worker.port;
   }
@@ -179,7 +180,7 @@ class TabStream<T> implements ClientStream<T> {
       return;
     }
     if (typeof this.#worker !== 'function') {
-      this.#finish(new StreamClientError('network', 'The worker was lost: create a new SharedWorker'));
+      this.#finish([new StreamClientError('network', 'The worker was lost: create a new SharedWorker')]);
       return;
     }
     port.close();
@@ -231,17 +232,17 @@ class TabStream<T> implements ClientStream<T> {
         this.#change(part.value, part.error && errorOf(part.error));
         break;
       case 'end':
-        this.#finish(part.error && errorOf(part.error));
+        this.#finish(part.error && [errorOf(part.error)]);
         break;
       default:
         this.#emit(part.name, part.value);
     }
   }
 
-  #finish(error?: unknown): void {
+  #finish(failure?: readonly [unknown]): void {
+    this.#failure ??= failure;
     if (!this.#isOver) {
-      this.#error = error;
-      this.#change('closed', error);
+      this.#change('closed', failure?.[0]);
       this.#send({ type: 'close' });
       this.#port?.close();
       this.#over.abort();
@@ -258,10 +259,15 @@ class TabStream<T> implements ClientStream<T> {
     this.#emit('state', state, error);
   }
 
+  /** Calls the listeners. If one throws, the stream ends with its error. */
   #emit(name: keyof StreamListeners, ...args: unknown[]): void {
     for (const [each, listener] of [...this.#listeners]) {
-      if (each === name) {
-        (listener as (...args: unknown[]) => void)(...args);
+      try {
+        if (each === name) {
+          (listener as (...args: unknown[]) => void)(...args);
+        }
+      } catch (error) {
+        this.#finish([error]);
       }
     }
   }

@@ -63,7 +63,14 @@ export interface PlainError {
 }
 
 export function plain(error: unknown): PlainError {
-  const { message = String(error), name, code, status, body, retryAfter } = error as Partial<StreamResponseError>;
+  const {
+    message = String(error),
+    name,
+    code,
+    status,
+    body,
+    retryAfter,
+  } = Object(error) as Partial<StreamResponseError>;
   return { message, name, code, status, body, retryAfter };
 }
 
