@@ -9,7 +9,7 @@ import { PLATFORMS, type Platform } from '../support/app.js';
 import { launchChromium } from '../support/chromium.js';
 import { ROOT } from '../support/documentation.js';
 import { hubOf, joined, publishAll, range } from '../support/hub.js';
-import { type RunningApp, useApps } from '../support/running.js';
+import { type RunningApp, turns, useApps } from '../support/running.js';
 import { itWith, toolPath } from '../support/tools.js';
 
 const LONG_MS = 120_000;
@@ -210,6 +210,8 @@ describe.each(PLATFORMS)('%s: the tabs of a browser that share a stream', (platf
       await until(second, `tab.stream.state === 'open'`);
       while (hub.size() === 0 || !(await second.evaluate<boolean>('tab.items.length > 0'))) {
         await hub.publish(1);
+        // Without a turn of the event loop, the new worker could never connect.
+        await turns();
       }
 
       const { end, notices } = await until(second, 'tab.items.length > 0');
