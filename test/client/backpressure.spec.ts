@@ -102,9 +102,7 @@ describe.each(PLATFORMS)('%s: a client that reads slowly', (platform) => {
       if (data.n === 100) break;
     }
     expect(numbers).toEqual(range(2, 100));
-    expect(waits).toContainEqual(
-      expect.objectContaining({ code: 'network', message: expect.stringContaining('too slow') }),
-    );
+    expect(waits).toContainEqual(expect.objectContaining({ code: 'network', message: expect.stringMatching(/slow/) }));
   });
 
   it('learns over WebSocket that a stream without ids begins again, if more waits than it keeps', async () => {
