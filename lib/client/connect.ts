@@ -26,11 +26,12 @@ import { StreamReader } from './reader.js';
 export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {}): ClientStream<T> {
   const { idle = 45_000, maxEventLength = 2 ** 24, retry = {}, as = 'sse', WebSocket = globalThis.WebSocket } = options;
   const { base = 500, max = 30_000, attempts = Infinity } = retry;
-  demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength, retry must be >= 0');
+  demand(Math.min(idle, maxEventLength, base, max, attempts) >= 0, 'idle, maxEventLength, retry >= 0');
   const transports = ([as].flat() as StreamTransport[]).filter((each) => {
     const isSocket = each === 'ws';
     demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as: ${each}`);
-    demand(!isSocket || !(options.headers || options.method || options.body), 'ws has no headers, method or body');
+    demand(each !== 'poll' || options.resume !== false, 'poll: no resume');
+    demand(!isSocket || !(options.headers || options.method || options.body), 'ws: no headers, method, body');
     return !isSocket || WebSocket;
   });
   demand(transports[0], 'No WebSocket');

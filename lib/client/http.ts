@@ -17,13 +17,13 @@ export async function openHttp(attempt: Attempt, url: string, id: string, as: St
   if (as === 'poll') {
     pollId = headers.get('last-event-id') ?? undefined;
     if (type === 'cors' && !headers.has('preference-applied')) {
-      throw new StreamClientError('response', 'CORS must expose preference-applied, last-event-id');
+      throw new StreamClientError('response', 'CORS: expose preference-applied, last-event-id');
     }
   }
   const mediaType = headers.get('content-type') ?? '';
   const isJson = status === 204 || /(ndjson|jsonl|stream.json|json-seq)/i.test(mediaType);
   if (!isJson && !/event-stream/i.test(mediaType)) {
-    throw new StreamClientError('content-type', `Not a stream: ${mediaType}`);
+    throw new StreamClientError('content-type', `No stream: ${mediaType}`);
   }
   const parse = (isJson ? jsonParser : sseParser)(maxEventLength);
   return async () => {

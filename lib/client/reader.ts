@@ -1,6 +1,6 @@
 import { Attempt, lost } from './attempt.js';
 import { StreamClientError, StreamResponseError } from './errors.js';
-import { hrefOf, openHttp, type Read } from './http.js';
+import { hrefOf, openHttp, type Read, toSend } from './http.js';
 import type { ClientState, ClientStream, Settings, StreamItem, StreamListeners, StreamTransport } from './options.js';
 import { demandLength, jsonOrText, type Received } from './records.js';
 import { openSocket } from './socket.js';
@@ -279,13 +279,13 @@ export class StreamReader<T> implements ClientStream<T> {
 
   /** Sets or returns the id in the option `resume`, if there is one. */
   #keep(verb: 'get' | 'set', id?: string): Promise<Kept> | false | undefined {
-    const { method = 'GET', url } = this.#settings;
+    const { method = 'GET', url, body } = this.#settings;
     const resume = this.#settings.resume as unknown as Record<
       `${typeof verb}${'Item' | ''}`,
       (key: string, id?: string) => Kept | Promise<Kept>
     >;
     const call = async (): Promise<Kept> =>
-      resume['setItem' in resume ? (`${verb}Item` as const) : verb](`${method} ${url}`, id);
+      resume['setItem' in resume ? (`${verb}Item` as const) : verb](`${method} ${url}${[toSend(body)]}`, id);
     return resume && this.#attempt.wait(call().catch((error) => this.#emit('warning', error)));
   }
 

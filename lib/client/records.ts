@@ -58,7 +58,7 @@ function lineParser(limit: number, onLine: OnLine): Parser {
 /** @throws {@link StreamClientError} `too-large` */
 export function demandLength(length: number, limit: number): void {
   if (length > limit) {
-    throw new StreamClientError('too-large', `More than ${limit} characters`);
+    throw new StreamClientError('too-large', `Over ${limit} characters`);
   }
 }
 
@@ -104,7 +104,7 @@ function json(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new StreamClientError('invalid-data', `Not JSON: ${error}`, error);
+    throw new StreamClientError('invalid-data', `No JSON: ${error}`, error);
   }
 }
 

@@ -94,6 +94,28 @@ describe('a client that may try again', () => {
     expect(await dataOf(connect(url, { ...FAST, headers }))).toEqual([1]);
   });
 
+  it('keeps the id of a POST for its body: another question does not continue the answer to the first one', async () => {
+    const { url, requests } = await serve(cut('id: 1\ndata: 1\n\n'), respond(204), respond(204), respond(204));
+    const kept = new Map<string, string>();
+    const resume = { get: (key: string) => kept.get(key), set: (key: string, id: string) => void kept.set(key, id) };
+    const ask = (q: string) => connect(url, { ...FAST, resume, method: 'POST', body: { q } });
+    const first = ask('a');
+    await first.next();
+    const over = first.next();
+    await requests.count(2);
+    await over;
+    kept.set([...kept.keys()][0] ?? '', '1');
+    expect(await dataOf(ask('b'))).toEqual([]);
+    expect(await dataOf(ask('a'))).toEqual([]);
+    expect(requests.seen.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, '1', undefined, '1']);
+  });
+
+  it('refuses long polls that send no ids', () => {
+    expect(() => connect('http://localhost/', { as: ['sse', 'poll'], resume: false })).toThrow(
+      expect.objectContaining({ code: 'invalid-option' }),
+    );
+  });
+
   it('never repeats a POST without an id', async () => {
     const { url, requests } = await serve(cut('data: 1\n\n'));
     const stream = connect(url, { ...FAST, method: 'POST', body: { q: 1 } });
