@@ -37,7 +37,7 @@ export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {
   demand(transports[0], 'No WebSocket');
   let href = url;
   if (typeof url === 'function') {
-    demand(!options.resume || 'get' in options.resume, 'resume needs get()');
+    demand(!options.resume || 'get' in options.resume, 'resume: no get()');
   } else {
     href = hrefOf(url);
   }

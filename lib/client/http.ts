@@ -98,7 +98,7 @@ function checked<V>(code: StreamClientErrorCode, call: () => V): V {
   try {
     return call();
   } catch (error) {
-    throw new StreamClientError(code, `fetch() refuses ${error}`, error);
+    throw new StreamClientError(code, `fetch(): ${error}`, error);
   }
 }
 
