@@ -6,7 +6,7 @@ import { describeWith } from '../support/tools.js';
 import.meta.jest.setTimeout(60_000);
 
 /** The time limit of brokers. Some cases wait for it. */
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 2_500;
 
 describeWith('redis-server')('Runs with RedisBroker', () => {
   let store: Store;
