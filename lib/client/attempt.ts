@@ -19,7 +19,7 @@ export class Attempt extends AbortController {
   wait<V>(promise: Promise<V>, ms = this.settings.idle, errorOf: (error: unknown) => unknown = lost): Promise<V> {
     const { signal } = this;
     const timer = setTimeout(
-      () => this.abort(new StreamClientError('idle', `Idle ${ms} ms`)),
+      () => this.abort(new StreamClientError('idle', `Over ${ms} ms`)),
       // A timer that is too long would be due at once.
       Math.min(ms, 2e9),
     );

@@ -30,14 +30,14 @@ export function connect<T = unknown>(url: StreamUrl, options: ConnectOptions = {
   const transports = ([as].flat() as StreamTransport[]).filter((each) => {
     const isSocket = each === 'ws';
     demand(/^(sse|ndjson|json-seq|ws|poll)$/.test(each), `as: ${each}`);
-    demand(each !== 'poll' || options.resume !== false, 'poll: no resume');
+    demand(each !== 'poll' || options.resume !== false, 'poll: resume');
     demand(!isSocket || !(options.headers || options.method || options.body), 'ws: no headers, method, body');
     return !isSocket || WebSocket;
   });
   demand(transports[0], 'No WebSocket');
   let href = url;
   if (typeof url === 'function') {
-    demand(!options.resume || 'get' in options.resume, 'resume: no get()');
+    demand(!options.resume || 'get' in options.resume, 'resume: get()');
   } else {
     href = hrefOf(url);
   }

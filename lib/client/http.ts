@@ -17,7 +17,7 @@ export async function openHttp(attempt: Attempt, url: string, id: string, as: St
   if (as === 'poll') {
     pollId = headers.get('last-event-id') ?? undefined;
     if (type === 'cors' && !headers.has('preference-applied')) {
-      throw new StreamClientError('response', 'CORS: expose preference-applied, last-event-id');
+      throw new StreamClientError('response', 'Expose preference-applied, last-event-id');
     }
   }
   const mediaType = headers.get('content-type') ?? '';

@@ -65,7 +65,7 @@ export class StreamReader<T> implements ClientStream<T> {
   send(message: unknown): void {
     const { send, signal } = this.#attempt;
     if (!send || signal.aborted) {
-      throw new StreamClientError('invalid-state', 'No open WebSocket');
+      throw new StreamClientError('invalid-state', 'No WebSocket');
     }
     send(message);
   }
@@ -218,10 +218,11 @@ export class StreamReader<T> implements ClientStream<T> {
   }
 
   /** Sets the id after which the stream resumes. */
-  #move(id = this.lastEventId): void {
+  #move(id?: string | null): void {
+    const next = id ?? this.lastEventId;
     // Proxies refuse longer headers.
-    demandLength(id.length, 4_096);
-    this.lastEventId = this.#settings.resume === false ? '' : id;
+    demandLength(next.length, 4_096);
+    this.lastEventId = this.#settings.resume === false ? '' : next;
   }
 
   /** Waits until the next attempt, or finishes. */

@@ -26,7 +26,7 @@ export async function openSocket(attempt: Attempt, url: string, id: string): Pro
   const token = encodeURIComponent(id).replace(/[()]/g, escape);
   const protocols = ['events.v1+json', 'heartbeats', `last-event-id.${token}`];
   const socket = new WebSocket(url.replace('http', 'ws'), protocols) as Socket;
-  const next = queueOf(attempt, socket, jsonParser(maxEventLength, Object));
+  const next = queueOf(attempt, socket, jsonParser(maxEventLength, eventOf));
   const isOpen = await attempt.wait(
     new Promise((resolve) => {
       socket.onopen = () => resolve(true);
@@ -43,6 +43,11 @@ export async function openSocket(attempt: Attempt, url: string, id: string): Pro
   }
   attempt.send = (message) => socket.send(toSend(message));
   return next;
+}
+
+/** Returns the event that a message contains, without what only a parser may say. */
+function eventOf(value: unknown): Received {
+  return { ...(value as object), text: undefined, error: undefined, next: undefined };
 }
 
 /** Returns a function that returns what has come over a socket, or how it was closed. */

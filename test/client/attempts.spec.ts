@@ -40,6 +40,24 @@ describe('a client that may try again', () => {
     expect(requests.seen.length).toBe(1);
   });
 
+  it('reads each byte when it comes, also those of one character', async () => {
+    const bytes = new TextEncoder().encode('\ufeffid: é\r\ndata: "ü€😀"\r\n\r\n');
+    const fetch = async () => {
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          for (const byte of bytes) {
+            controller.enqueue(Uint8Array.of(byte));
+          }
+          controller.close();
+        },
+      });
+      return new Response(body, { headers: SSE });
+    };
+    const stream = connect('http://localhost/', { fetch });
+    expect(await stream.next()).toEqual({ done: false, value: { id: 'é', type: undefined, data: 'ü€😀' } });
+    expect(await stream.next()).toEqual({ done: true, value: undefined });
+  });
+
   it('ends after 204', async () => {
     const { url, requests } = await serve(respond(204));
     expect(await dataOf(connect(url, FAST))).toEqual([]);

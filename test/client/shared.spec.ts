@@ -7,6 +7,7 @@ import { servePort } from '../../lib/client/shared/share-streams.js';
 import { Hub, InjectHub, LastEventId, Sse, StreamingModule } from '../../lib/index.js';
 import { PLATFORMS } from '../support/app.js';
 import { hubOf, joined } from '../support/hub.js';
+import { useRawServers } from '../support/raw-server.js';
 import { useApps } from '../support/running.js';
 
 @Controller()
@@ -60,6 +61,40 @@ describe('connectShared()', () => {
     const stream = connectShared(workerPort(), 'http://localhost/');
 
     expect(() => stream.send('x')).toThrow(expect.objectContaining({ code: 'invalid-state' }));
+  });
+});
+
+describe('a slow tab', () => {
+  const serve = useRawServers();
+
+  /** Returns the notices of a tab that reads one item, and the others when another tab has received all of them. */
+  async function noticesOf(text: string): Promise<string[]> {
+    const { url } = await serve((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: 0\n\n${text}`);
+    });
+    const [slow, quick] = [connectShared<number>(workerPort(), url), connectShared<number>(workerPort(), url)];
+    const notices: string[] = [];
+    slow.on('reset', () => notices.push('reset'));
+    slow.on('lagged', () => notices.push('lagged'));
+    const first = slow.next();
+    for await (const _item of quick) {
+      // The worker has received everything when this tab has.
+    }
+    await first;
+    for await (const _item of slow) {
+      // What is left.
+    }
+    return notices;
+  }
+
+  it('receives a reset before it receives how many items were dropped', async () => {
+    const item = 'data: 1\n\n';
+    const text = `${item.repeat(500)}event: reset\ndata: {}\n\n${item.repeat(900)}`;
+    expect(await noticesOf(text)).toEqual(['reset', 'lagged']);
+  });
+
+  it.each([996, 997, 998, 999, 1_000, 1_001, 1_002])('receives the end after %i items', async (count) => {
+    expect((await noticesOf('data: 1\n\n'.repeat(count))).length).toBeLessThan(2);
   });
 });
 

@@ -236,6 +236,15 @@ describe('a client of a WebSocket server of another kind', () => {
     );
   }, 60_000);
 
+  it.each(['{"next":false}', '{"next":true}', '{"error":1}', '{"text":"1"}', '{"id":null}', '{}', 'null', '1'])(
+    'takes the message %s for an event without data',
+    async (message) => {
+      const stream = receive([message, '{"id":"a","data":1}']);
+      expect(await stream.next()).toEqual({ done: false, value: { id: 'a', type: undefined, data: 1 } });
+      expect(await stream.next()).toEqual({ done: true, value: undefined });
+    },
+  );
+
   it('ends in order, whatever JSON or text a message is', async () => {
     const message = fc.oneof(fc.json(), fc.string({ unit: 'binary' }));
     await fc.assert(

@@ -201,22 +201,21 @@ class Tab {
     }
   }
 
-  /** Drops all items that wait, and says how many. */
+  /** Drops all items that wait, and says how many. Of everything else, the last one is kept: a `reset` says more than that items are missing. */
   #drop(): void {
     let dropped = 0;
-    let id = '';
-    let state: Part | undefined;
+    const kept = new Map<Part['name'], Part>();
     for (const part of this.#waiting) {
-      ({ id } = part);
       if (part.name === 'item') {
         dropped++;
-      } else if (part.name === 'lagged') {
-        dropped += (part.value as { readonly dropped: number }).dropped;
-      } else if (part.name === 'state') {
-        state = part;
+      } else {
+        dropped += part.name === 'lagged' ? (part.value as { readonly dropped: number }).dropped : 0;
+        kept.set(part.name, part);
       }
     }
-    this.#waiting = [{ name: 'lagged', value: { dropped }, id }, ...(state ? [state] : [])];
+    const id = this.#waiting.at(-1)?.id ?? '';
+    kept.set('lagged', { name: 'lagged', value: { dropped }, id });
+    this.#waiting = (['reset', 'lagged', 'state', 'end'] as const).flatMap((name) => kept.get(name) ?? []);
   }
 
   #leave(): void {
