@@ -35,6 +35,8 @@ export interface BrokerPosition {
 export interface BrokerRecord extends Omit<BrokerEntry, 'once'>, BrokerPosition {
   /** The time at which it was appended, in milliseconds since 1970. */
   readonly time: number;
+  /** Only in a log with a history for each topic: the offset of the record before it in its topic. 0: the log has none before it, or not any more. */
+  readonly previous?: number;
 }
 
 /** How many records of a log are kept, and for how long, so that clients can resume. */
