@@ -1,6 +1,7 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
+import type { PendingAppends } from '../broker/pending-appends.js';
 import type { StreamError } from '../util/errors.js';
-import { Append, type AppendOwner, type PendingAppends } from './append.js';
+import { Append, type AppendOwner } from './append.js';
 import type { Connection } from './connection.js';
 import type { KnownLog } from './known-log.js';
 import { isOtherEpoch, unavailable, unknownOutcome } from './redis-errors.js';

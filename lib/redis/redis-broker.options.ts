@@ -1,7 +1,7 @@
+import type { PendingLimits } from '../broker/pending-appends.js';
 import type { Check } from '../util/checks.js';
 import { count, demand, keys, milliseconds, oneOf } from '../util/checks.js';
 import { StreamError } from '../util/errors.js';
-import type { PendingLimits } from './append.js';
 
 /** Options of a {@link RedisBroker}. Either `url` or `client` is required. */
 export interface RedisBrokerOptions {

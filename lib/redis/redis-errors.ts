@@ -1,7 +1,8 @@
+import { unusable } from '../broker/broker-errors.js';
 import { textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 
-const SERVICE_UNAVAILABLE = { statusCode: 503 };
+export { unknownOutcome, unknownRecords, unusable } from '../broker/broker-errors.js';
 
 /** Answers with which a server says that it does not serve the key, or not yet: the command was not run, and another connection is needed. */
 const ELSEWHERE = /^(?:MOVED|ASK|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|TRYAGAIN|NOAUTH)\b/;
@@ -31,37 +32,6 @@ export function isRefusal(error: unknown): boolean {
 /** The event was not appended. */
 export function unavailable(server: string, reason: unknown): StreamError {
   return unusable(`${server} ${reasonOf(reason)}`);
-}
-
-/** Redis can be reached, and cannot be used. */
-export function unusable(message: string): StreamError {
-  return new StreamError('broker-unavailable', message, SERVICE_UNAVAILABLE);
-}
-
-/** The records of a run may or may not have been appended. */
-export function unknownRecords(server: string, reason: string): StreamError {
-  return new StreamError(
-    'publish-unknown',
-    `${server} has not confirmed the records, so that they may or may not be in the log: ${reason}. Read the log to find out`,
-    SERVICE_UNAVAILABLE,
-  );
-}
-
-/** The event may or may not have been appended. */
-export function unknownOutcome(server: string, reason: string): StreamError {
-  return new StreamError(
-    'publish-unknown',
-    `${server} has not confirmed the event, so that it may or may not be in the log: ${reason}. Publish it again with the same "once"`,
-    SERVICE_UNAVAILABLE,
-  );
-}
-
-export function busy(server: string, what: string): StreamError {
-  return new StreamError(
-    'broker-busy',
-    `More than ${what} wait for ${server}: the event was not published. Publish fewer at a time, or raise "pending"`,
-    SERVICE_UNAVAILABLE,
-  );
 }
 
 /** Returns a reason as the end of a sentence. It never contains a password: neither Redis nor the drivers put one in these messages. */

@@ -10,8 +10,8 @@ import type {
   BrokerTail,
 } from '../broker/broker.js';
 import type { BrokerCondition, BrokerRuns } from '../broker/broker-runs.js';
+import { PendingAppends } from '../broker/pending-appends.js';
 import type { BrokerRoster } from '../broker/roster.js';
-import { PendingAppends } from './append.js';
 import type { Driver } from './driver.js';
 import { driverOf } from './drivers.js';
 import { KnownLog } from './known-log.js';

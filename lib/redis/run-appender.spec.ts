@@ -1,5 +1,5 @@
+import { PendingAppends } from '../broker/pending-appends.js';
 import { type Deferred, deferred } from '../util/thenable.js';
-import { PendingAppends } from './append.js';
 import { Connection } from './connection.js';
 import { RunAppender } from './run-appender.js';
 

@@ -1,5 +1,7 @@
 import type { BrokerEntry, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 
+export { countAfter } from '../broker/page-size.js';
+
 // The id of an entry of a stream is its position in the log: `<epoch>-<offset>`.
 
 /** Returns the position that an id of a stream stands for. */
@@ -75,18 +77,6 @@ function setField(record: Draft, name: string | undefined, value: string): void 
 
 /** Entries as Redis returns them: pairs of an id and a list of fields. */
 export type StreamEntries = readonly (readonly [id: string, fields: readonly string[]])[];
-
-/** The number of entries in one answer, and about how many characters they may have. */
-const MOST_ENTRIES = 512;
-const FEWEST_ENTRIES = 8;
-const CHARACTERS = 4 * 1024 * 1024;
-
-/** Returns how many entries the next answer may have, so that it is not too large if they are like these. */
-export function countAfter(records: readonly BrokerRecord[]): number {
-  const characters = records.reduce((sum, { data }) => sum + data.length, 0);
-  const fitting = Math.floor((CHARACTERS * records.length) / (characters + 1));
-  return Math.min(MOST_ENTRIES, Math.max(FEWEST_ENTRIES, fitting));
-}
 
 export function recordsOf(entries: StreamEntries): BrokerRecord[] {
   return entries.map(([id, fields]) => recordOf(id, fields));
