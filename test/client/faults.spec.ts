@@ -5,7 +5,8 @@ import type { Lane } from './faults/stage.js';
 import { GuideTable, tableOf, versionOf } from './faults/table.js';
 
 // Clients meet the same faults: real servers, proxies and browsers. What becomes of this client is asserted. What becomes of the others is only
-// recorded, in the tables of docs/client-faults.md, which must be what this test finds. UPDATE_CLIENT_FAULTS=1 writes them.
+// recorded in the tables of docs/client-faults.md, which UPDATE_CLIENT_FAULTS=1 writes: for some of them, it depends on where the network divides
+// a response.
 
 /** All faults together may take as long, on a busy machine. */
 const ALL_MS = 240_000;
@@ -46,6 +47,11 @@ const TRANSPORTS: readonly (readonly [LaneName, string])[] = [
   ['ours over ws', 'WebSocket'],
   ['ours polling', 'long polling'],
 ];
+
+/** Returns the first cells of each row of a table. */
+function firstColumns(table: string, count: number): string[][] {
+  return table.split('\n').map((row) => row.split(' | ').slice(0, count));
+}
 
 /** What the table says if a client cannot meet a fault. */
 function cannot({ needs }: Fault, name: LaneName): string | undefined {
@@ -108,16 +114,16 @@ describeWith('nginx')('When something goes wrong', () => {
     });
 
     it.each([
-      ['Clients', COLUMNS],
-      ['Transports of this client', TRANSPORTS],
-    ])('docs/client-faults.md says what this test finds: %s', (heading, columns) => {
+      { heading: 'Clients', columns: COLUMNS, compared: 2 },
+      { heading: 'Transports of this client', columns: TRANSPORTS, compared: 1 + TRANSPORTS.length },
+    ])('docs/client-faults.md says of this client what this test finds: $heading', ({ heading, columns, compared }) => {
       const table = new GuideTable(heading);
       const rows = FAULTS.map((fault) => [fault.title, ...columns.map(([name]) => cellOf(fault, name))]);
       const content = tableOf(['what goes wrong', ...columns.map(([, title]) => title)], rows);
       if (process.env.UPDATE_CLIENT_FAULTS === '1') {
         table.replace(content);
       }
-      expect(new GuideTable(heading).content).toBe(content);
+      expect(firstColumns(new GuideTable(heading).content, compared)).toEqual(firstColumns(content, compared));
     });
   });
 });
