@@ -42,7 +42,8 @@ export interface BrokerTopicListener {
   onReached(position: BrokerPosition): void;
   /**
    * Called when records up to a position may not have been delivered, because the connection to the store was lost, or because the log has begun a
-   * new epoch. All records after it are delivered, without another call of `add()`. The caller reads those up to it.
+   * new epoch. The caller reads the records up to it. All records after it are delivered, without another call of `add()`, and none of them before this
+   * call. A record whose `previous` was not delivered has the same meaning for its topic.
    */
   onMissed(position: BrokerPosition): void;
 }

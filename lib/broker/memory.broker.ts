@@ -9,7 +9,16 @@ import type {
   BrokerTail,
 } from './broker.js';
 import type { BrokerCondition, BrokerRuns } from './broker-runs.js';
+import type {
+  BrokerTopicListener,
+  BrokerTopics,
+  BrokerTopicTail,
+  TopicPage,
+  TopicRequest,
+  TopicRetention,
+} from './broker-topics.js';
 import { MemoryRuns } from './memory-runs.js';
+import { MemoryTopics } from './memory-topics.js';
 import { RecordWindow } from './record-window.js';
 
 /** How long `once` of an entry is remembered, in milliseconds. */
@@ -22,9 +31,19 @@ class MemoryLog {
   readonly window: RecordWindow<BrokerRecord>;
   /** The entries with `once`, by its value. */
   private readonly appended = new Map<string, { readonly position: BrokerPosition; readonly time: number }>();
+  /** The records by topic, if the log has a history for each topic. */
+  readonly topics: MemoryTopics | undefined;
 
-  constructor(retention: BrokerRetention) {
-    this.window = new RecordWindow(retention);
+  constructor(retention: BrokerRetention | TopicRetention) {
+    this.window = new RecordWindow(wholeOf(retention));
+    this.topics = 'all' in retention ? new MemoryTopics(retention, () => this.position) : undefined;
+  }
+
+  retain(retention: BrokerRetention | TopicRetention): void {
+    this.window.retain(wholeOf(retention));
+    if ('all' in retention) {
+      this.topics?.retain(retention);
+    }
   }
 
   get position(): BrokerPosition {
@@ -45,7 +64,17 @@ class MemoryLog {
     for (const listener of this.listeners) {
       listener([record]);
     }
+    const { topic } = entry;
+    if (topic !== undefined) {
+      this.topics?.append({ ...entry, topic }, position, record.time);
+    }
     return position;
+  }
+
+  close(): void {
+    this.listeners.clear();
+    this.window.clear();
+    this.topics?.close();
   }
 
   /** Returns the position of an earlier entry with the same `once`. */
@@ -61,6 +90,11 @@ class MemoryLog {
   }
 }
 
+/** Returns the retention of a log as a whole. With a history for each topic, it may have none. */
+function wholeOf(retention: BrokerRetention | TopicRetention): BrokerRetention {
+  return 'all' in retention && !retention.all ? { ...retention, limit: 0 } : retention;
+}
+
 /**
  * The default {@link Broker}, which keeps its logs in the memory of the process. They are lost when the process restarts: clients that resume
  * after that receive a `reset`.
@@ -71,28 +105,22 @@ class MemoryLog {
  * StreamingModule.registerHub({ name: 'prices', broker }, { name: 'orders', broker });
  * ```
  */
-export class MemoryBroker implements Broker, BrokerRuns {
+export class MemoryBroker implements Broker, BrokerRuns, BrokerTopics {
   /** 2 minutes. */
   readonly onceWindow = ONCE_WINDOW_MS;
   private readonly logs = new Map<string, MemoryLog>();
   private readonly runs = new MemoryRuns();
 
-  open(log: string, retention: BrokerRetention): Promise<void> {
-    const open = this.logs.get(log);
-    if (open) {
-      open.window.retain(retention);
-    } else {
-      this.logs.set(log, new MemoryLog(retention));
-    }
-    return Promise.resolve();
+  async open(log: string, retention: BrokerRetention): Promise<void> {
+    this.openLog(log, retention);
+  }
+
+  async openTopics(log: string, retention: TopicRetention): Promise<void> {
+    this.openLog(log, retention);
   }
 
   async append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
-    const open = this.logs.get(log);
-    if (!open) {
-      throw new Error(`The log "${log}" is not open`);
-    }
-    return open.append(entry);
+    return this.logOf(log).append(entry);
   }
 
   /** Tails the log of a hub if it is open, and otherwise the log of a run, which need not exist. */
@@ -111,6 +139,14 @@ export class MemoryBroker implements Broker, BrokerRuns {
   async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const open = this.logs.get(log);
     return open ? open.window.after(after, count) : this.runs.read(log, after, count);
+  }
+
+  async tailTopics(log: string, listener: BrokerTopicListener): Promise<BrokerTopicTail> {
+    return this.topicsOf(log).tail(listener);
+  }
+
+  async readTopics(log: string, requests: readonly TopicRequest[], count: number): Promise<TopicPage> {
+    return this.topicsOf(log).read(requests, count);
   }
 
   create(
@@ -139,12 +175,36 @@ export class MemoryBroker implements Broker, BrokerRuns {
   }
 
   close(): Promise<void> {
-    for (const { listeners, window } of this.logs.values()) {
-      listeners.clear();
-      window.clear();
+    for (const log of this.logs.values()) {
+      log.close();
     }
     this.logs.clear();
     this.runs.close();
     return Promise.resolve();
+  }
+
+  private openLog(log: string, retention: BrokerRetention | TopicRetention): void {
+    const open = this.logs.get(log);
+    if (open) {
+      open.retain(retention);
+    } else {
+      this.logs.set(log, new MemoryLog(retention));
+    }
+  }
+
+  private logOf(log: string): MemoryLog {
+    const open = this.logs.get(log);
+    if (!open) {
+      throw new Error(`The log "${log}" is not open`);
+    }
+    return open;
+  }
+
+  private topicsOf(log: string): MemoryTopics {
+    const { topics } = this.logOf(log);
+    if (!topics) {
+      throw new Error(`The log "${log}" is not open with a history for each topic`);
+    }
+    return topics;
   }
 }

@@ -23,6 +23,9 @@ import { runStoreCases } from './run-store.cases.js';
 import { RUN_TAIL_CASES } from './run-tail.cases.js';
 import { RUN_VIEW_CASES } from './run-view.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
+import { topicFaultCases } from './topic-faults.cases.js';
+import { TOPIC_READ_CASES } from './topic-read.cases.js';
+import { TOPIC_TAIL_CASES } from './topic-tail.cases.js';
 
 /**
  * Returns the contract of a broker as test cases for any test runner. With a broker that passes all of them, hubs keep all their
@@ -82,6 +85,23 @@ export function brokerContract(setup: BrokerContractSetup): ContractCase[] {
  */
 export function brokerRunsContract(setup: BrokerContractSetup): ContractCase[] {
   return contractOf(setup, [...RUN_LOG_CASES, ...RUN_TAIL_CASES, ...runFaultCases(setup)]);
+}
+
+/**
+ * Returns the contract of `BrokerTopics` as test cases for any test runner, for a broker that can keep a history for each topic. They come in addition to
+ * those of {@link brokerContract}, with the same setup. The cases may run in any order, and concurrently if `setup` has neither `freeze` nor `rewind`.
+ *
+ * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
+ *
+ * @example
+ * ```ts
+ * for (const { name, run } of brokerTopicsContract({ create: () => new MyBroker(url), shared: true })) {
+ *   it(name, run, 60_000);
+ * }
+ * ```
+ */
+export function brokerTopicsContract(setup: BrokerContractSetup): ContractCase[] {
+  return contractOf(setup, [...TOPIC_TAIL_CASES, ...TOPIC_READ_CASES, ...topicFaultCases(setup)]);
 }
 
 /**
