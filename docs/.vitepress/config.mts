@@ -70,6 +70,7 @@ export default defineConfig({
             page('Handle slow subscribers', 'slow-consumers'),
             page('Use long polling', 'long-polling'),
             page('Share hubs with Redis', 'redis'),
+            page('Show records of Kafka', 'kafka'),
             page('Write a broker', 'brokers'),
           ],
         },
