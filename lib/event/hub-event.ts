@@ -1,5 +1,8 @@
 import { EVENT, MARK } from './event.js';
 
+/** The type of the events that say which members of a topic have come and gone. */
+export const MEMBERS = 'members';
+
 /** The fields of a hub event. */
 export interface HubEventParts<T> {
   readonly id: string;

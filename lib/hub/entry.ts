@@ -1,13 +1,15 @@
 import type { BrokerEntry } from '../broker/broker.js';
+import { MEMBERS } from '../event/hub-event.js';
 import { isBinary, toBytes } from '../format/binary.js';
 import { jsonText } from '../format/json-text.js';
 import { textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 import type { PublishOptions } from './hub.options.js';
+import type { MemberChanges } from './members.js';
 import { checkTopic } from './topic.js';
 
 /** The types of events that hubs and streams send themselves. */
-const RESERVED = new Set(['reset', 'lagged', 'position', 'shutdown']);
+const RESERVED = new Set(['reset', 'lagged', 'position', 'shutdown', MEMBERS]);
 
 /**
  * Returns an event as a broker stores it.
@@ -25,6 +27,11 @@ export function entryOf(data: unknown, { topic, type, key, once }: PublishOption
   const { data: text, encoding } = encodedData(data);
   const entry = { data: text, encoding, topic, type, key };
   return once === undefined ? entry : { ...entry, once };
+}
+
+/** Returns the event that says which members have come and gone. Its type is one that users cannot publish. */
+export function membersEntry(topic: string | undefined, changes: MemberChanges): BrokerEntry {
+  return { ...entryOf(changes, { topic }), type: MEMBERS };
 }
 
 function checkType(type: unknown): void {

@@ -37,6 +37,7 @@ const SUBSCRIBE = keys<SubscribeOptions>({
   after: () => undefined,
   last: (value) => (value === Infinity || value === 0 ? undefined : count(value)),
   filter: callable,
+  member: keys<NonNullable<SubscribeOptions['member']>>({ id: () => undefined, info: () => undefined }),
   signal: (value) => (value instanceof AbortSignal ? undefined : 'must be an AbortSignal'),
 });
 

@@ -36,7 +36,7 @@ export interface PublishOptions {
    * no topic, which delivers the event only to subscribers of all topics.
    */
   readonly topic?: string;
-  /** The type of the event, by which an `EventSource` selects its listeners. `reset`, `lagged`, `position` and `shutdown` are reserved. Default: none. */
+  /** The type of the event, by which an `EventSource` selects its listeners. `reset`, `lagged`, `position`, `members` and `shutdown` are reserved. Default: none. */
   readonly type?: string;
   /** With the overflow policy `latest`, the event replaces waiting events of its topic that have the same key. Default: none. */
   readonly key?: string;
@@ -65,6 +65,17 @@ export interface SubscribeOptions<T = unknown> extends HubBehavior {
    * the function throws, the stream of this subscriber fails.
    */
   readonly filter?: (event: HubEvent<T>) => boolean;
+  /**
+   * Who subscribes, for `hub.members()`. When a member comes to a topic, or goes, the subscribers of the topic receive an event of the type `members`, whose
+   * data is `{ joined, left }`: two lists of members. In `joined`, there are also members whose `info` has changed.
+   *
+   * A member of several subscriptions, in any process, is one member, with the `info` of the newest one. It goes 5 seconds after its last subscription has
+   * ended, so that others do not notice a reload. Without a topic, it is a member of the hub, and the events have no topic.
+   *
+   * `id` is a text of 1 to 256 bytes without control characters. `info` is any value whose JSON has at most 1 KiB. A subscription with a member has at most
+   * 100 topics. Default: the subscription has no member.
+   */
+  readonly member?: { readonly id: string; readonly info?: unknown };
   /** Ends the subscription when it is aborted. Without a signal, a `for await` loop only notices at the next event that its stream is over. */
   readonly signal?: AbortSignal;
 }

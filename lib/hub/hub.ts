@@ -4,7 +4,7 @@ import { type Broker, type BrokerStatus, statusOf } from '../broker/broker.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { StreamError } from '../util/errors.js';
 import { markHandled } from '../util/thenable.js';
-import { entryOf } from './entry.js';
+import { entryOf, membersEntry } from './entry.js';
 import { FanOut } from './fan-out.js';
 import { GuardedObservable } from './guarded-observable.js';
 import { History } from './history.js';
@@ -16,6 +16,7 @@ import {
   type SubscribeOptions,
 } from './hub.options.js';
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
+import { encodedMember, type MemberChanges, Members } from './members.js';
 import { Presence } from './presence.js';
 import { Publisher } from './publisher.js';
 import { type Request, StartFinder } from './start-finder.js';
@@ -52,7 +53,9 @@ const OPEN_WARNING_MS = 5_000;
 export class Hub<T = unknown> {
   /** The name with which the hub was registered. */
   readonly name: string;
-  private readonly members = new Presence();
+  private readonly subscribers = new Presence();
+  /** @internal The members of the subscriptions in this process. */
+  readonly localMembers = new Members();
   private readonly history: History;
   private readonly starts: StartFinder;
   private readonly fanOut: FanOut;
@@ -72,7 +75,7 @@ export class Hub<T = unknown> {
     private readonly broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
-    const { members } = this;
+    const { subscribers, localMembers } = this;
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
@@ -97,9 +100,13 @@ export class Hub<T = unknown> {
       starts: this.starts,
       fanOut: this.fanOut,
       isClosed: () => this.ending,
-      onSubscribed: (subscriber) => members.add(subscriber),
+      onSubscribed: (subscriber) => {
+        localMembers.add(subscriber.options);
+        subscribers.add(subscriber);
+      },
       onUnsubscribed: (subscriber) => {
-        members.delete(subscriber);
+        localMembers.delete(subscriber.options);
+        subscribers.delete(subscriber);
         this.releaseHistory();
       },
     };
@@ -130,7 +137,7 @@ export class Hub<T = unknown> {
 
   /** Emits when a client subscribes or unsubscribes in this process. Completes when the hub is closed. An error of a listener is logged. */
   get presence(): Observable<HubPresence> {
-    return new GuardedObservable(this.members.changes, (error) =>
+    return new GuardedObservable(this.subscribers.changes, (error) =>
       this.warn(`A listener of the presence of the hub "${this.name}" threw`, error),
     );
   }
@@ -171,7 +178,7 @@ export class Hub<T = unknown> {
 
   /** Returns the number of subscribers in this process. With a topic, counts only the subscribers that receive events of that topic. */
   size(topic?: string): number {
-    return this.members.size(topic);
+    return this.subscribers.size(topic);
   }
 
   /**
@@ -192,9 +199,26 @@ export class Hub<T = unknown> {
     return this.size(topic) + (elsewhere ?? 0);
   }
 
+  /**
+   * Returns the members in all processes that share the broker: see `member` of {@link SubscribeOptions}. With a topic, returns the members of that topic.
+   * Without one, returns all members of the hub. A member with several subscriptions is returned once, with the `info` of the newest one.
+   *
+   * A member is returned until 5 seconds after its last subscription has ended, and that of a process that has crashed until about 10 seconds after the
+   * crash. The first call asks the other processes, and waits for them, for at most 2 seconds. If the broker cannot be reached, the result is what
+   * this process knew before.
+   *
+   * @throws {@link StreamError} with the code `invalid-topic`
+   */
+  async members(topic?: string): Promise<{ readonly id: string; readonly info?: unknown }[]> {
+    if (topic !== undefined) {
+      checkTopic(topic);
+    }
+    return this.localMembers.list(topic);
+  }
+
   /** The topics to which clients are subscribed in this process. Subscribers of all topics do not count. */
   get topics(): string[] {
-    return this.members.topics;
+    return this.subscribers.topics;
   }
 
   /**
@@ -214,7 +238,7 @@ export class Hub<T = unknown> {
 
   /** @internal The numbers of subscribers in this process, by the names in `presence.ts`. */
   get figures(): ReadonlyMap<string, number> {
-    return this.members.figures;
+    return this.subscribers.figures;
   }
 
   /** @internal The number of events that wait for the broker, and the number of those that it has not appended, or not confirmed. */
@@ -236,6 +260,12 @@ export class Hub<T = unknown> {
   get log(): { readonly received: number; readonly kept: number } {
     const { last, oldest, received } = this.history;
     return { received, kept: last - oldest + 1 };
+  }
+
+  /** @internal Publishes which members of a topic have come and gone. */
+  async announce(topic: string | undefined, changes: MemberChanges): Promise<void> {
+    this.requireOpen('publish');
+    await this.publisher.publish(membersEntry(topic, changes));
   }
 
   /** @internal Resolves when the events that were published in this process are delivered to all live subscribers, or wait in their backlogs. */
@@ -260,14 +290,14 @@ export class Hub<T = unknown> {
       // Not settled(): the broker delivers nothing any more.
       await this.fanOut.finished();
       this.finishSubscribers();
-      this.members.changes.complete();
+      this.subscribers.changes.complete();
       this.releaseHistory();
     }
   }
 
   private finishSubscribers(): void {
     this.ending = true;
-    for (const subscriber of this.members.subscribers) {
+    for (const subscriber of this.subscribers.subscribers) {
       subscriber.finish();
     }
   }
@@ -280,18 +310,19 @@ export class Hub<T = unknown> {
   }
 
   private optionsOf(
-    { filter, overflow, queue }: SubscribeOptions<T>,
+    { filter, overflow, queue, member }: SubscribeOptions<T>,
     topics: readonly string[] | undefined,
   ): SubscriberOptions {
     const { common } = this;
     // Most subscribers set no option: they share one object.
-    return topics || filter || overflow || queue
+    return topics || filter || overflow || queue || member
       ? {
           topics,
           // The filter may read the AsyncLocalStorage of the request.
           filter: filter && AsyncResource.bind(filter as (event: HubEvent) => boolean),
           overflow: overflow ?? common.overflow,
           queue: { items: queue?.items ?? common.queue.items, bytes: queue?.bytes ?? common.queue.bytes },
+          member: member && encodedMember(member, topics),
         }
       : common;
   }

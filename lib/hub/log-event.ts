@@ -1,5 +1,5 @@
 import type { BrokerRecord } from '../broker/broker.js';
-import { HubEvent, type HubReset, type SharedEncoder } from '../event/hub-event.js';
+import { HubEvent, type HubReset, MEMBERS, type SharedEncoder } from '../event/hub-event.js';
 import { encodeHubEvent } from '../format/encode-hub-event.js';
 import type { StreamFormat } from '../format/format.js';
 import { JSON_FORMATS } from '../format/formats.js';
@@ -63,6 +63,11 @@ export class LogEvent implements Evictable, SharedEncoder {
   /** Whether it is a notice of the hub, which all subscribers receive, whatever their topics. */
   get isNotice(): boolean {
     return this.source instanceof HubEvent;
+  }
+
+  /** Whether users have published it, so that it counts for `last` of `subscribe()`. */
+  get isPublished(): boolean {
+    return !this.isNotice && this.source.type !== MEMBERS;
   }
 
   get topic(): string | undefined {

@@ -45,7 +45,7 @@ export class NewestSearch {
   private look(events: readonly LogEvent[]): void {
     for (let index = events.length - 1; index >= 0 && this.missing > 0; index--) {
       const event = events[index];
-      if (event && !event.isNotice && event.isFor(this.topics)) {
+      if (event?.isPublished && event.isFor(this.topics)) {
         this.missing--;
         this.first = event.seq;
       }

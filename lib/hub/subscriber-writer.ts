@@ -5,6 +5,7 @@ import { isThenable, syncResult } from '../util/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
 import type { History } from './history.js';
 import type { LogEvent } from './log-event.js';
+import type { EncodedMember } from './members.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';
 
 /** About how many bytes are taken from a backlog for one write. */
@@ -17,6 +18,7 @@ export interface SubscriberOptions {
   readonly filter: ((event: HubEvent) => boolean) | undefined;
   readonly overflow: HubOverflowPolicy;
   readonly queue: QueueLimits;
+  readonly member?: EncodedMember | undefined;
 }
 
 /** The part of a subscriber that reads events. */
