@@ -1,11 +1,14 @@
 import type { StreamFormat } from '../format/format.js';
 import type { Batch } from './batch.js';
+import type { FindStart } from './lane.js';
 import type { LogEvent } from './log-event.js';
-import type { PageReader, Pages } from './pages.js';
+import type { PageReader, PageSource } from './pages.js';
 
 /** A subscriber that is live. */
 export interface AudienceMember {
   deliver(batch: Batch): void;
+  /** Called when it has to find out again where it continues, since events are missing. */
+  restart(find: FindStart): void;
 }
 
 /** Subscribers of the same topics in the same format: all of them receive the same bytes. */
@@ -31,7 +34,7 @@ export class Audience implements PageReader {
     readonly topics: readonly string[] | undefined,
     readonly format: StreamFormat | undefined,
     readonly formatNumber: number,
-    private readonly pages: Pages,
+    private readonly pages: PageSource,
   ) {
     this.wanted = topics && new Set(topics);
   }
@@ -75,8 +78,8 @@ export class Audience implements PageReader {
     this.pageKey = key;
   }
 
-  /** Returns a page of the history; see {@link Pages.read}. */
-  page(after: number, upTo: number): Batch | undefined {
-    return this.pages.read(after, upTo, this);
+  /** Returns a page of the history; see {@link PageSource.read}. */
+  page(after: number, upTo: number, each?: ReadonlyMap<string, number>): Batch | undefined {
+    return this.pages.read(after, upTo, this, each);
   }
 }

@@ -1,7 +1,7 @@
 import type { BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { StreamError } from '../util/errors.js';
 import { inLaterTurn } from '../util/scheduler.js';
-import type { StartingClient } from './locator.js';
+import type { StartingClient } from './lane.js';
 import type { LogReader } from './log-reader.js';
 
 /** The number of records that are read from the broker at once. */

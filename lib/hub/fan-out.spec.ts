@@ -5,12 +5,13 @@ import type { Batch } from './batch.js';
 import { ByteBudget } from './byte-budget.js';
 import { FanOut } from './fan-out.js';
 import { LogEvent } from './log-event.js';
+import { Pages } from './pages.js';
 
 const MANY = Number.POSITIVE_INFINITY;
 
 function setup() {
   const window = new RecordWindow<LogEvent>({ limit: MANY, ttl: MANY });
-  const fanOut = new FanOut(window, new ByteBudget(MANY));
+  const fanOut = new FanOut(new Pages(window, new ByteBudget(MANY)));
   return {
     fanOut,
     publish(data: string, topic?: string) {
@@ -23,7 +24,7 @@ function setup() {
     /** A member of the audience of some topics. */
     member(topics: readonly string[] | undefined, format = sseFormat) {
       const batches: Batch[] = [];
-      fanOut.enter(topics, format).join({ deliver: (batch) => void batches.push(batch) });
+      fanOut.enter(topics, format).join({ deliver: (batch) => void batches.push(batch), restart: () => undefined });
       return batches;
     },
   };

@@ -1,11 +1,9 @@
-import type { RecordWindow } from '../broker/record-window.js';
 import type { StreamFormat } from '../format/format.js';
 import { atEndOfTurn, SLICE_MS } from '../util/scheduler.js';
 import { Audience, type AudienceMember } from './audience.js';
 import { Batch } from './batch.js';
-import type { ByteBudget } from './byte-budget.js';
 import type { LogEvent } from './log-event.js';
-import { Pages } from './pages.js';
+import type { PageSource } from './pages.js';
 import { Round } from './round.js';
 
 /** The number of writes to subscribers before the event loop may run other tasks. */
@@ -26,6 +24,8 @@ interface Delivery {
 export class FanOut {
   /** The sequence number of the last event in the rounds that have begun. All members have received that event, or will receive it in this round. */
   delivered = 0;
+  /** All events up to this sequence number have arrived. */
+  private upTo = 0;
   private arrived: LogEvent[] = [];
   private deliveries: Delivery[] = [];
   private scheduled = false;
@@ -34,11 +34,9 @@ export class FanOut {
   private readonly toAll = new Set<Audience>();
   private readonly byTopic = new Map<string, Set<Audience>>();
   private readonly formats = new Map<StreamFormat, number>();
-  private readonly pages: Pages;
 
-  constructor(history: RecordWindow<LogEvent>, budget: ByteBudget) {
-    this.pages = new Pages(history, budget);
-  }
+  /** @param pages the events that subscribers read before they are live */
+  constructor(private readonly pages: PageSource) {}
 
   private get idle(): boolean {
     return this.deliveries.length === 0;
@@ -49,15 +47,33 @@ export class FanOut {
     return this.idle && this.arrived.length === 0;
   }
 
-  /** Adds an event to the next round. Sequence numbers have no gaps. */
+  /** Adds an event to the next round. Sequence numbers increase. */
   send(event: LogEvent): void {
     this.arrived.push(event);
     this.schedule();
   }
 
-  /** Sets the sequence number after which events are delivered. */
+  /** Sets the sequence number after which events are delivered. Events that wait are dropped. */
   startAfter(number: number): void {
+    this.arrived = [];
+    this.deliveries = [];
     this.delivered = number;
+    this.upTo = number;
+    this.resolveFinished();
+  }
+
+  /** Notes that all events up to a sequence number have arrived, also if there is none with that number. */
+  advance(number: number): void {
+    this.upTo = Math.max(this.upTo, number);
+    if (this.arrived.length === 0) {
+      this.delivered = Math.max(this.delivered, this.upTo);
+    }
+  }
+
+  /** Returns the live subscribers of a topic, or all. */
+  members(topic?: string): AudienceMember[] {
+    const audiences = topic === undefined ? this.audiences.values() : (this.byTopic.get(topic) ?? []);
+    return [...audiences].flatMap(({ members }) => [...members]);
   }
 
   /** Resolves when every event that has arrived before this call is delivered. It does not wait for later events. */
@@ -166,7 +182,7 @@ export class FanOut {
     const events = this.arrived;
     const first = this.delivered + 1;
     this.arrived = [];
-    this.delivered = events.at(-1)?.seq ?? this.delivered;
+    this.delivered = Math.max(events.at(-1)?.seq ?? this.delivered, this.upTo);
     const rounds = new Map<Audience, Round>();
     /** For one event: maps the round of an audience before this event to its round with this event. */
     const longer = new Map<Round | undefined, Round>();

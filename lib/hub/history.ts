@@ -27,12 +27,6 @@ const BUDGET = 16 * 1024 * 1024;
 const STOP_TIMEOUT_MS = 2_000;
 
 /**
- * Where a subscriber starts: after a sequence number, or with a `reset`. `liveFrom` is set for a client that sent no id. It is the last
- * sequence number when the client subscribed: for this client, it is no gap if events up to that number are evicted.
- */
-export type Start = { readonly after: number; readonly liveFrom?: number } | { readonly reason: HubResetReason };
-
-/**
  * The log of a hub in this process, with every record in order. The records of the history are kept in memory, so that the broker is not
  * read when clients resume. Sequence numbers count the events of this process. Within an epoch, they differ from the offsets of the broker
  * by a constant.

@@ -5,9 +5,7 @@ import type { HubEvent } from '../event/hub-event.js';
 import { StreamError } from '../util/errors.js';
 import { markHandled } from '../util/thenable.js';
 import { entryOf, membersEntry } from './entry.js';
-import { FanOut } from './fan-out.js';
 import { GuardedObservable } from './guarded-observable.js';
-import { History } from './history.js';
 import {
   HUB_DEFAULTS,
   type HubOptions,
@@ -16,14 +14,15 @@ import {
   type SubscribeOptions,
 } from './hub.options.js';
 import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
+import type { HubLog, Lane } from './lane.js';
 import { encodedMember, type MemberChanges, Members } from './members.js';
 import { Presence } from './presence.js';
 import { Publisher } from './publisher.js';
-import { type Request, StartFinder } from './start-finder.js';
 import { Subscriber, type SubscriberHub } from './subscriber.js';
 import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
 import { checkTopic, topicsOf } from './topic.js';
+import { WholeLog } from './whole-log.js';
 
 /** After this time, in milliseconds, a warning says that a hub waits for its broker to open. */
 const OPEN_WARNING_MS = 5_000;
@@ -56,10 +55,9 @@ export class Hub<T = unknown> {
   private readonly subscribers = new Presence();
   /** @internal The members of the subscriptions in this process. */
   readonly localMembers = new Members();
-  private readonly history: History;
-  private readonly starts: StartFinder;
-  private readonly fanOut: FanOut;
-  private readonly shared: SubscriberHub;
+  private readonly source: HubLog;
+  /** What subscribers of a lane share. */
+  private readonly shared = new Map<Lane, SubscriberHub>();
   private readonly common: SubscriberOptions;
   /** Whether subscribers end once everything is written to them. */
   private ending = false;
@@ -75,41 +73,21 @@ export class Hub<T = unknown> {
     private readonly broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
-    const { subscribers, localMembers } = this;
     const { name, history } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
     this.publishesOnly = options.role === 'publisher';
     this.common = commonOptions(options);
-    this.history = new History(
+    const retention = { limit: history === false ? 0 : limit, ttl };
+    this.source = new WholeLog(
       name,
       broker,
-      { limit: history === false ? 0 : limit, ttl },
-      (event) => {
-        this.fanOut.send(event);
-        this.publisher.onDelivered();
-        this.starts.onDelivered();
-      },
+      retention,
       warn,
+      () => this.publisher.onDelivered(),
+      () => this.publisher.newest,
     );
-    this.starts = new StartFinder(this.history);
-    this.publisher = new Publisher(this.history);
-    this.fanOut = new FanOut(this.history.window, this.history.budget);
-    this.shared = {
-      history: this.history,
-      starts: this.starts,
-      fanOut: this.fanOut,
-      isClosed: () => this.ending,
-      onSubscribed: (subscriber) => {
-        localMembers.add(subscriber.options);
-        subscribers.add(subscriber);
-      },
-      onUnsubscribed: (subscriber) => {
-        localMembers.delete(subscriber.options);
-        subscribers.delete(subscriber);
-        this.releaseHistory();
-      },
-    };
+    this.publisher = new Publisher(this.source);
   }
 
   /** @internal */
@@ -127,11 +105,10 @@ export class Hub<T = unknown> {
       OPEN_WARNING_MS,
     );
     try {
-      await (hub.publishesOnly ? hub.history.openToAppend() : hub.history.open());
+      await (hub.publishesOnly ? hub.source.openToAppend() : hub.source.open());
     } finally {
       clearTimeout(timer);
     }
-    hub.fanOut.startAfter(hub.history.last);
     return hub;
   }
 
@@ -172,7 +149,9 @@ export class Hub<T = unknown> {
     this.requireSubscribers();
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
-    const subscriber = new Subscriber(this.shared, this.optionsOf(options, topics), this.requestOf(options));
+    const lane = this.source.laneOf(topics);
+    const find = lane.requestOf({ after: options.after, last: options.last ?? 0 });
+    const subscriber = new Subscriber(this.sharedOf(lane), this.optionsOf(options, topics), find);
     return HubSubscription.of<T>(subscriber, options.signal);
   }
 
@@ -257,9 +236,8 @@ export class Hub<T = unknown> {
   }
 
   /** @internal The number of events that this process has received, and how many events are in its memory. */
-  get log(): { readonly received: number; readonly kept: number } {
-    const { last, oldest, received } = this.history;
-    return { received, kept: last - oldest + 1 };
+  get log(): HubLog['figures'] {
+    return this.source.figures;
   }
 
   /** @internal Publishes which members of a topic have come and gone. */
@@ -271,7 +249,7 @@ export class Hub<T = unknown> {
   /** @internal Resolves when the events that were published in this process are delivered to all live subscribers, or wait in their backlogs. */
   async settled(): Promise<void> {
     await this.publisher.settled();
-    await this.fanOut.finished();
+    await this.source.finished();
   }
 
   /** @internal Ends every subscriber, also a future one, as soon as everything is written to it. Events can still be published to other processes. */
@@ -281,14 +259,14 @@ export class Hub<T = unknown> {
   }
 
   private async end(): Promise<void> {
-    this.history.stopRetrying();
+    this.source.stopRetrying();
     try {
       await this.publisher.settled();
-      await this.history.close();
+      await this.source.close();
     } finally {
-      this.starts.close();
+      this.source.endStarts();
       // Not settled(): the broker delivers nothing any more.
-      await this.fanOut.finished();
+      await this.source.finished();
       this.finishSubscribers();
       this.subscribers.changes.complete();
       this.releaseHistory();
@@ -305,7 +283,7 @@ export class Hub<T = unknown> {
   /** Releases the history of a closed hub once it has no subscriber. */
   private releaseHistory(): void {
     if (this.closing && this.size() === 0) {
-      this.history.window.clear();
+      this.source.clear();
     }
   }
 
@@ -327,10 +305,28 @@ export class Hub<T = unknown> {
       : common;
   }
 
-  private requestOf({ after, last = 0 }: SubscribeOptions<T>): Request {
-    return after === undefined || after === ''
-      ? this.starts.newest(last, this.publisher.newest)
-      : this.starts.after(after);
+  private sharedOf(lane: Lane): SubscriberHub {
+    let shared = this.shared.get(lane);
+    if (!shared) {
+      const { subscribers, localMembers } = this;
+      shared = {
+        lane,
+        isClosed: () => this.ending,
+        onSubscribed: (subscriber) => {
+          lane.enter(subscriber.options.topics);
+          localMembers.add(subscriber.options);
+          subscribers.add(subscriber);
+        },
+        onUnsubscribed: (subscriber) => {
+          lane.leave(subscriber.options.topics);
+          localMembers.delete(subscriber.options);
+          subscribers.delete(subscriber);
+          this.releaseHistory();
+        },
+      };
+      this.shared.set(lane, shared);
+    }
+    return shared;
   }
 
   private requireSubscribers(): void {

@@ -2,6 +2,7 @@ import type { BrokerPosition } from '../broker/broker.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
+import type { StartingClient } from './lane.js';
 import type { LogReader } from './log-reader.js';
 
 /**
@@ -23,12 +24,6 @@ interface LocatedHistory {
   hasLeft(epoch: string): boolean;
   /** Continues up to the position at which the log ends. Resolves when this process is there, or when the broker takes too long. */
   advance(position: BrokerPosition): Promise<void>;
-}
-
-/** A client that has not started. */
-export interface StartingClient {
-  /** Whether it has left, so that nobody needs its start any more. */
-  readonly closed: boolean;
 }
 
 /** A question that was not answered. */

@@ -15,6 +15,8 @@ const OVERHEAD = 1_024;
 
 /** A reader of pages. All of its members receive the same events in the same format. */
 export interface PageReader {
+  /** `undefined`: all topics. */
+  readonly topics: readonly string[] | undefined;
   /** `undefined`: its members receive the events one by one. */
   readonly format: StreamFormat | undefined;
   /** Identifies the format. */
@@ -24,6 +26,19 @@ export interface PageReader {
   keyAt(place: string): string | undefined;
   /** Remembers the key of the page at a place. */
   noteKey(place: string, key: string): void;
+}
+
+/** The events of a hub that subscribers read before they are live. */
+export interface PageSource {
+  /** Adds a reader. */
+  enter(): void;
+  /** Removes a reader. */
+  leave(): void;
+  /**
+   * Returns the next events for a reader, after one sequence number and up to another at most. Returns `undefined` if some of them are not in memory.
+   * @param each for topics that start later: the sequence number after which their events follow
+   */
+  read(after: number, upTo: number, reader: PageReader, each?: ReadonlyMap<string, number>): Batch | undefined;
 }
 
 class Page implements Evictable {
@@ -47,7 +62,7 @@ class Page implements Evictable {
  * The history of a hub in pages. Readers of the same page share its bytes if they select the same events in the same format, whatever their
  * topics. Pages are kept while there are readers, within the budget of the hub.
  */
-export class Pages {
+export class Pages implements PageSource {
   private readonly kept = new Map<string, Page>();
   private readers = 0;
 
@@ -56,12 +71,11 @@ export class Pages {
     private readonly budget: ByteBudget,
   ) {}
 
-  /** Adds a reader. */
   enter(): void {
     this.readers++;
   }
 
-  /** Removes a reader. The last one releases all pages. */
+  /** The last reader releases all pages. */
   leave(): void {
     this.readers--;
     if (this.readers === 0) {
@@ -72,10 +86,6 @@ export class Pages {
     }
   }
 
-  /**
-   * Returns the next events of the history for a reader, after one sequence number and up to another at most. Returns `undefined` if the
-   * event after the first number is evicted.
-   */
   read(after: number, upTo: number, reader: PageReader): Batch | undefined {
     if (after + 1 < this.history.oldest) {
       return undefined;

@@ -1,7 +1,7 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import { MemoryBroker } from '../broker/memory.broker.js';
-import { History } from './history.js';
 import { Publisher } from './publisher.js';
+import { WholeLog } from './whole-log.js';
 
 const ENTRY: BrokerEntry = { data: 'x', encoding: 'text' };
 
@@ -20,15 +20,16 @@ class LateBroker extends MemoryBroker {
 
 describe('A publisher', () => {
   async function start(broker: LateBroker) {
-    const history: History = new History(
+    const log: WholeLog = new WholeLog(
       'hub',
       broker,
       { limit: 10, ttl: 60_000 },
-      () => publisher.onDelivered(),
       () => undefined,
+      () => publisher.onDelivered(),
+      () => publisher.newest,
     );
-    const publisher = new Publisher(history);
-    await history.open();
+    const publisher = new Publisher(log);
+    await log.open();
     return publisher;
   }
 

@@ -2,7 +2,7 @@ import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
-import type { History } from './history.js';
+import type { PublishedLog } from './lane.js';
 
 /** How long a broker may take to deliver an event that it has appended, in milliseconds. */
 const BROKER_ECHO_TIMEOUT_MS = 1_000;
@@ -26,25 +26,26 @@ export class Publisher {
   /** The number of events that the broker has not appended, or not confirmed. */
   failed = 0;
   private readonly inFlight = new Set<Pending>();
-  /** The position of the last event in the log that was published in this process. */
+  /** The position of the last event in the log that was published in this process, and that this process receives. */
   newest: BrokerPosition | undefined;
   private echo: Deferred<void> | undefined;
   /** Whether `append()` of the broker has a time limit. */
   private closing = false;
 
-  constructor(private readonly history: History) {}
+  constructor(private readonly log: PublishedLog) {}
 
   /** Resolves to the id of the event, once it is in the log. */
   publish(entry: BrokerEntry): Promise<string> {
     return new Promise((resolve, reject) => {
-      const appended = this.history.append(entry);
+      const isExpected = this.log.expects(entry.topic);
+      const appended = this.log.append(entry);
       const pending: Pending = { appended, reject };
       this.inFlight.add(pending);
       appended.then(
         (position) => {
           this.inFlight.delete(pending);
-          this.note(position);
-          resolve(this.history.id(position));
+          this.note(position, isExpected);
+          resolve(this.log.id(position));
         },
         (error: unknown) => {
           // If it is not in flight any more, its promise was rejected before.
@@ -91,7 +92,7 @@ export class Publisher {
     }
     const late = pending.filter((each) => this.inFlight.delete(each));
     this.failed += late.length;
-    const { name } = this.history;
+    const { name } = this.log;
     for (const { reject } of late) {
       reject(
         new StreamError(
@@ -101,21 +102,24 @@ export class Publisher {
       );
     }
     if (late.length > 0) {
-      this.history.warn(
+      this.log.warn(
         `The hub "${name}" gave up waiting for its broker: append() of ${late.length} events took more than ${APPEND_TIMEOUT_MS} ms`,
       );
     }
   }
 
-  private note(position: BrokerPosition): void {
+  private note(position: BrokerPosition, isExpected: boolean): void {
     this.count++;
     const { newest } = this;
+    if (!isExpected) {
+      return;
+    }
     if (newest?.epoch !== position.epoch || newest.offset < position.offset) {
       this.newest = position;
     }
   }
 
   private get allDelivered(): boolean {
-    return this.newest === undefined || this.history.isDelivered(this.newest);
+    return this.newest === undefined || this.log.isDelivered(this.newest);
   }
 }

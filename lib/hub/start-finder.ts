@@ -1,21 +1,19 @@
 import type { BrokerPosition } from '../broker/broker.js';
-import type { History, Start } from './history.js';
-import { Locator, type StartingClient } from './locator.js';
+import type { HubResetReason } from '../event/hub-event.js';
+import type { History } from './history.js';
+import type { Start, StartingClient, StartingSubscriber } from './lane.js';
+import { Locator } from './locator.js';
 import { positionOf, tagOf } from './position.js';
 
 /**
- * What a client asks for when it subscribes: a {@link Start}, or the newest `last` events of its topics up to a sequence number, or up to a position
+ * What a client asks for when it subscribes: a {@link Start}; the history, after a `reset`; or the newest `last` events of its topics up to a sequence number, or up to a position
  * that this process has not reached yet. With a position and no `last`, it starts after that position, from whose id it resumes.
  */
 export type Request =
   | Start
+  | { readonly reason: HubResetReason }
   | { readonly last: number; readonly upTo: number }
   | { readonly position: BrokerPosition; readonly last?: number };
-
-/** A subscriber that has not started. */
-interface StartingSubscriber extends StartingClient {
-  readonly options: { readonly topics: readonly string[] | undefined };
-}
 
 /** Finds out where the subscribers of a hub start. */
 export class StartFinder {
@@ -74,10 +72,10 @@ export class StartFinder {
     if ('last' in request) {
       return this.findNewest(request.last, request.upTo, client);
     }
-    return 'reason' in request ? this.beforeReset(request, client) : this.findAfter(request, client);
+    return 'reason' in request ? this.beforeReset(request.reason, client) : this.findAfter(request, client);
   }
 
-  private findAfter(start: { readonly after: number }, client: StartingSubscriber): Start | Promise<Start> {
+  private findAfter(start: Start, client: StartingSubscriber): Start | Promise<Start> {
     const { history } = this;
     const isEnough = (): boolean => history.oldest - 1 <= start.after;
     if (isEnough() || history.backfill.complete) {
@@ -86,7 +84,7 @@ export class StartFinder {
     const { epoch } = history;
     return history.backfill
       .load(isEnough, client)
-      .then(() => (history.epoch === epoch ? start : this.beforeReset({ reason: 'epoch' }, client)));
+      .then(() => (history.epoch === epoch ? start : this.beforeReset('epoch', client)));
   }
 
   private findNewest(last: number, upTo: number, client: StartingSubscriber): Start | Promise<Start> {
@@ -102,8 +100,9 @@ export class StartFinder {
    * A client with a `reset` receives the whole history, so that it has to be read. And if the hub is just reading the records of a new epoch, the
    * client waits for them, since it would otherwise receive another reset.
    */
-  private beforeReset(start: Start, client: StartingClient): Start | Promise<Start> {
+  private beforeReset(reason: HubResetReason, client: StartingClient): Start | Promise<Start> {
     const { backfill, recovering } = this.history;
+    const start: Start = { after: 0, loss: { reason } };
     return backfill.complete && !recovering ? start : this.readBeforeReset(start, client);
   }
 
@@ -122,6 +121,6 @@ export class StartFinder {
     if (last !== undefined) {
       return this.findNewest(last, number, client);
     }
-    return found ? this.findAfter({ after: number }, client) : this.beforeReset({ reason: 'epoch' }, client);
+    return found ? this.findAfter({ after: number }, client) : this.beforeReset('epoch', client);
   }
 }

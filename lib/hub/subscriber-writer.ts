@@ -3,7 +3,6 @@ import type { SharedPort } from '../source/shared-source.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import { isThenable, syncResult } from '../util/thenable.js';
 import { type Batch, chunksOf } from './batch.js';
-import type { History } from './history.js';
 import type { LogEvent } from './log-event.js';
 import type { EncodedMember } from './members.js';
 import { Backlog, type HubOverflowPolicy } from './overflow.js';
@@ -23,7 +22,6 @@ export interface SubscriberOptions {
 
 /** The part of a subscriber that reads events. */
 export interface SubscriberReader {
-  readonly hub: { readonly history: History };
   /** Called when a promise of the port has resolved, so that there may be room again. */
   resumeReader(): void;
   /** Called when a promise of the port has rejected. */

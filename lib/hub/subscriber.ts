@@ -1,4 +1,4 @@
-import { HubEvent, type HubResetReason } from '../event/hub-event.js';
+import { HubEvent } from '../event/hub-event.js';
 import type { SharedPort, SharedSource } from '../source/shared-source.js';
 import { StreamError } from '../util/errors.js';
 import type { QueueLimits } from '../util/queue-limits.js';
@@ -6,16 +6,12 @@ import { inLaterTurn } from '../util/scheduler.js';
 import { isThenable } from '../util/thenable.js';
 import type { Audience, AudienceMember } from './audience.js';
 import type { Batch } from './batch.js';
-import type { FanOut } from './fan-out.js';
-import type { History, Start } from './history.js';
-import type { Request, StartFinder } from './start-finder.js';
+import type { FindStart, Lane, Start } from './lane.js';
 import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
 
 /** The part of a hub that its subscribers share. */
 export interface SubscriberHub {
-  readonly history: History;
-  readonly starts: StartFinder;
-  readonly fanOut: FanOut;
+  readonly lane: Lane;
   /** Returns whether the hub is closed, so that a subscriber ends as soon as everything is written to it. */
   isClosed(): boolean;
   onSubscribed(subscriber: Subscriber): void;
@@ -24,11 +20,13 @@ export interface SubscriberHub {
 
 type SubscriberState =
   /** The subscription was created, but is not read yet. */
-  | { readonly phase: 'new'; readonly request: Request }
+  | { readonly phase: 'new'; readonly find: FindStart }
+  /** Writes its backlog, and then finds out where it continues, since events are missing. */
+  | { readonly phase: 'draining'; readonly find: FindStart }
   /** Waits for the broker, which determines the start. */
   | { readonly phase: 'locating' }
-  /** Reads the history. `lost` is the reason why events are missing here. It is set until the client has been sent a `reset`. */
-  | { readonly phase: 'reading'; audience: Audience; lost: HubResetReason | undefined }
+  /** Reads the history. `loss` of the start is set until the client has been sent a `reset`. */
+  | { readonly phase: 'reading'; audience: Audience; start: Start }
   /** Receives new events together with its audience. */
   | { readonly phase: 'live'; readonly audience: Audience }
   | { readonly phase: 'closed' };
@@ -51,9 +49,9 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   constructor(
     readonly hub: SubscriberHub,
     options: SubscriberOptions,
-    request: Request,
+    find: FindStart,
   ) {
-    this.state = { phase: 'new', request };
+    this.state = { phase: 'new', find };
     this.writer = new SubscriberWriter(options, this);
   }
 
@@ -80,14 +78,15 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   /** The position also advances with events that this client does not receive. Otherwise it would be evicted from the history at some time. */
   get position(): string | undefined {
     const { topics, filter } = this.options;
-    const { fanOut, history } = this.hub;
+    const { lane } = this.hub;
+    const { fanOut } = lane;
     const upToDate = this.state.phase === 'live' && this.writer.drained && fanOut.settled;
-    return upToDate && (topics || filter) ? history.idAt(Math.max(this.reached, fanOut.delivered)) : undefined;
+    return upToDate && (topics || filter) ? lane.idAt(Math.max(this.reached, fanOut.delivered)) : undefined;
   }
 
   /** The id of the last event that was written, or added to the backlog; `undefined` before the start. */
   get lastId(): string | undefined {
-    return this.audience && this.hub.history.idAt(this.reached);
+    return this.audience && this.hub.lane.idAt(this.reached);
   }
 
   connect(port: SharedPort): void {
@@ -103,7 +102,9 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.attempt((port) => {
       const { state } = this;
       if (state.phase === 'new') {
-        this.begin(state.request, port);
+        this.begin(state.find, port);
+      } else if (state.phase === 'draining') {
+        this.drainAndFind(state.find, port);
       } else if (state.phase === 'reading') {
         this.read(port);
       } else if (state.phase === 'live') {
@@ -126,24 +127,34 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
       return;
     }
     if (state.phase === 'live') {
-      this.hub.fanOut.catchUp(audience, this);
+      this.hub.lane.fanOut.catchUp(audience, this);
     }
     // The events of that round may have closed the subscriber, or changed its audience already.
     if (this.audience === audience) {
-      this.hub.fanOut.leave(audience, this);
+      this.hub.lane.fanOut.leave(audience, this);
       this.enterAgain();
     }
   }
 
   catchUp(): string | undefined {
-    const { fanOut, history } = this.hub;
-    const { audience } = this;
-    if (this.state.phase === 'live' && audience) {
-      fanOut.catchUp(audience, this);
-      this.reached = Math.max(this.reached, fanOut.delivered);
-    }
+    const { lane } = this.hub;
+    this.takeRound();
     // If the log was replaced in the meantime, the client still has to receive a `reset`.
-    return this.audience && this.reached >= history.floor ? history.idAt(this.reached) : undefined;
+    return this.audience && this.reached >= lane.floor ? lane.idAt(this.reached) : undefined;
+  }
+
+  restart(find: FindStart): void {
+    const { state } = this;
+    if (state.phase !== 'live') {
+      return;
+    }
+    this.takeRound();
+    // The events of that round may have closed the subscriber.
+    if (this.state === state) {
+      this.hub.lane.fanOut.leave(state.audience, this);
+      this.state = { phase: 'draining', find };
+      inLaterTurn(() => this.resumeReader());
+    }
   }
 
   stop(): void {
@@ -151,7 +162,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     this.state = CLOSED;
     this.writer.close();
     if (audience) {
-      this.hub.fanOut.leave(audience, this);
+      this.hub.lane.fanOut.leave(audience, this);
     }
     if (state.phase !== 'new' && state.phase !== 'closed') {
       this.hub.onUnsubscribed(this);
@@ -203,6 +214,16 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     port?.fail(error);
   }
 
+  /** Receives the rest of the round that is being delivered. */
+  private takeRound(): void {
+    const { fanOut } = this.hub.lane;
+    const { audience } = this;
+    if (this.state.phase === 'live' && audience) {
+      fanOut.catchUp(audience, this);
+      this.reached = Math.max(this.reached, fanOut.delivered);
+    }
+  }
+
   private get audience(): Audience | undefined {
     return 'audience' in this.state ? this.state.audience : undefined;
   }
@@ -232,14 +253,25 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     }
   }
 
-  private begin(request: Request, port: SharedPort): void {
+  private begin(find: FindStart, port: SharedPort): void {
     this.state = LOCATING;
     this.hub.onSubscribed(this);
-    if (this.closed) {
-      // A listener of hub.presence may have closed it.
-      return;
+    // A listener of hub.presence may have closed it.
+    if (!this.closed) {
+      this.locate(find, port);
     }
-    const start = this.hub.starts.find(request, this);
+  }
+
+  private drainAndFind(find: FindStart, port: SharedPort): void {
+    this.writer.drain(port);
+    if (this.writer.drained && !this.closed) {
+      this.locate(find, port);
+    }
+  }
+
+  private locate(find: FindStart, port: SharedPort): void {
+    this.state = LOCATING;
+    const start = find(this);
     if (isThenable(start)) {
       start.then(
         (found) => this.attempt(() => this.startAt(found, port)),
@@ -253,15 +285,15 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   }
 
   private startAt(start: Start, port: SharedPort): void {
-    const { fanOut, history } = this.hub;
-    const audience = fanOut.enter(this.options.topics, this.wantedFormat);
-    this.state = { phase: 'reading', audience, lost: 'reason' in start ? start.reason : undefined };
-    if ('after' in start) {
+    const { lane } = this.hub;
+    const { loss, liveFrom } = start;
+    this.state = { phase: 'reading', audience: lane.fanOut.enter(this.options.topics, this.wantedFormat), start };
+    if (!loss || loss.topics) {
       this.reached = start.after;
-      if (start.liveFrom !== undefined) {
+      if (liveFrom !== undefined) {
         // Events before the time of the subscription may be evicted by now. The subscriber has not missed them.
-        this.reached = Math.max(start.after, history.oldestStart(start.liveFrom));
-        port.sendPosition(history.idAt(this.reached));
+        this.reached = Math.max(start.after, lane.oldestStart(liveFrom));
+        port.sendPosition(lane.idAt(this.reached));
       }
     }
     this.read(port);
@@ -270,25 +302,25 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
 
   /** Reads the history, one page per turn of the event loop. */
   private read(port: SharedPort): void {
-    const { fanOut } = this.hub;
+    const { lane } = this.hub;
+    const { fanOut } = lane;
     while (this.writer.ready) {
       const { state } = this;
       if (state.phase !== 'reading') {
         return;
       }
-      if (state.lost) {
-        const { lost } = state;
-        state.lost = undefined;
-        this.reset(lost, port);
+      const { start, audience } = state;
+      if (start.loss) {
+        this.reset(start, state, port);
         continue;
       }
       if (this.reached >= fanOut.delivered) {
-        this.goLive(state.audience, port);
+        this.goLive(audience, port);
         return;
       }
-      const page = state.audience.page(this.reached, fanOut.delivered);
+      const page = audience.page(this.reached, fanOut.delivered, start.each);
       if (!page) {
-        state.lost = 'evicted';
+        this.continueWithout(state, port);
         continue;
       }
       this.readPage(page, port);
@@ -297,6 +329,18 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
         inLaterTurn(() => this.resumeReader());
         return;
       }
+    }
+  }
+
+  /** Continues although the next events are not in memory. */
+  private continueWithout(state: Extract<SubscriberState, { readonly phase: 'reading' }>, port: SharedPort): void {
+    const { lane } = this.hub;
+    const find = lane.continueAfter(this.reached, state.start.each);
+    if (find) {
+      lane.fanOut.leave(state.audience, this);
+      this.locate(find, port);
+    } else {
+      state.start = { ...state.start, loss: { reason: 'evicted' } };
     }
   }
 
@@ -328,19 +372,22 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   }
 
   /** Sends a `reset`, and continues with the oldest event of the history. */
-  private reset(reason: HubResetReason, port: SharedPort): void {
-    const { fanOut, history } = this.hub;
-    // If the log is about to be replaced, the client is sent only this reset, and not the one for live subscribers.
-    this.reached = history.oldestStart(Math.max(fanOut.delivered, history.floor));
-    const data = history.resetAt(this.reached, reason);
-    port.notify(HubEvent.of({ type: 'reset', data }, history.idAt(this.reached)));
+  private reset(start: Start, state: { start: Start }, port: SharedPort): void {
+    const { lane } = this.hub;
+    const { loss, ...rest } = start;
+    state.start = rest;
+    if (loss) {
+      const { after, data } = lane.reset(loss, start, this.options.topics);
+      this.reached = after;
+      port.notify(HubEvent.of({ type: 'reset', data }, lane.idAt(after)));
+    }
   }
 
   /** Enters the audience of the current format of its client. */
   private enterAgain(): void {
     const { state } = this;
     if ('audience' in state) {
-      const audience = this.hub.fanOut.enter(this.options.topics, this.wantedFormat);
+      const audience = this.hub.lane.fanOut.enter(this.options.topics, this.wantedFormat);
       if (state.phase === 'live') {
         this.state = audience.live;
         audience.join(this);
