@@ -1,24 +1,18 @@
 import type { BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import type { PendingAppends } from '../broker/pending-appends.js';
-import type { StreamError } from '../util/errors.js';
+import { StreamError } from '../util/errors.js';
 import { Append, type AppendOwner } from './append.js';
+import { type AppendCommandOptions, appendCommand } from './append-command.js';
 import type { Connection } from './connection.js';
 import type { KnownLog } from './known-log.js';
 import { isOtherEpoch, unavailable, unknownOutcome } from './redis-errors.js';
-import { APPEND } from './scripts.js';
-import { addFields, positionOf } from './stream-id.js';
+import { positionOf } from './stream-id.js';
 
 type EntryAppend = Append<BrokerEntry, BrokerPosition>;
 
-export interface AppenderOptions {
+export interface AppenderOptions extends AppendCommandOptions {
   readonly server: string;
   readonly pending: PendingAppends;
-  /** How long `once` of an entry is remembered, in milliseconds. */
-  readonly onceWindow: number;
-  /** How many records a stream keeps at least, so that tails can read them. */
-  readonly tailBuffer: number;
-  /** Whether a message is published with every record. */
-  readonly publishes: boolean;
 }
 
 /**
@@ -35,8 +29,11 @@ export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
   /** Entries that were sent and not appended. They are sent again before `queue`, once all others that were sent are answered. */
   private refused: EntryAppend[] = [];
   private inFlight = 0;
-  /** Whether Redis knows the script by its digest, as far as is known. */
-  private scriptLoaded = true;
+  /**
+   * Whether the server of this connection knows the script by its digest. Until then the script itself is sent: if an entry were refused, and another process
+   * loaded the script before the next one, the next one would overtake it.
+   */
+  private scriptLoaded = false;
   private finding = false;
 
   constructor(
@@ -71,8 +68,9 @@ export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
   /** Finds the log on a new connection. */
   async adopt(connection: Connection): Promise<void> {
     this.epoch = undefined;
+    this.scriptLoaded = false;
     const position = await this.log.adopt(connection);
-    this.epoch = position.epoch;
+    this.epoch = this.log.refusal ? undefined : position.epoch;
     this.newest = position;
     this.onEpoch(position);
   }
@@ -190,37 +188,8 @@ export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
     }
     append.sent = true;
     this.inFlight++;
-    connection.send(this.commandOf(append.payload, this.epoch), append);
+    connection.send(appendCommand(this.log, this.options, append.payload, this.epoch, this.scriptLoaded), append);
     return true;
-  }
-
-  private commandOf(entry: BrokerEntry, epoch: string): string[] {
-    const { keys, retention } = this.log;
-    const kept = `${Math.max(retention.limit, this.options.tailBuffer)}`;
-    if (entry.once === undefined && !this.options.publishes) {
-      const args = ['XADD', keys.stream, 'NOMKSTREAM', 'MAXLEN', '~', kept, `${epoch}-*`];
-      addFields(args, entry);
-      return args;
-    }
-    return this.scriptOf(entry, epoch, kept);
-  }
-
-  private scriptOf(entry: BrokerEntry, epoch: string, kept: string): string[] {
-    const { keys } = this.log;
-    const { publishes, onceWindow } = this.options;
-    const fields: string[] = [];
-    addFields(fields, entry);
-    // Where only some entries need the script, it is sent with them: if Redis did not know its digest, those behind would overtake them.
-    const args = publishes && this.scriptLoaded ? ['EVALSHA', APPEND.sha] : ['EVAL', APPEND.text];
-    args.push(entry.once === undefined ? '1' : '2', keys.stream);
-    if (entry.once !== undefined) {
-      args.push(keys.once(entry.once));
-    }
-    args.push(epoch, kept, publishes ? keys.stream : '', `${fields.length}`, ...fields);
-    if (entry.once !== undefined) {
-      args.push(`${onceWindow}`);
-    }
-    return args;
   }
 
   /** Finds the log again after it was lost, once everything that was sent is answered. */
@@ -231,6 +200,7 @@ export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
     }
     this.finding = true;
     this.adopt(connection)
+      .then(() => (this.log.refusal ? Promise.reject(this.log.refusal) : undefined))
       .catch((error: unknown) => this.onNotFound(connection, error))
       .finally(() => {
         this.finding = false;
@@ -243,7 +213,7 @@ export class Appender implements AppendOwner<BrokerEntry, BrokerPosition> {
     if (connection.usable) {
       for (const append of this.queue.splice(0)) {
         if (!append.settled) {
-          append.reject(unavailable(this.options.server, error));
+          append.reject(error instanceof StreamError ? error : unavailable(this.options.server, error));
         }
       }
     }

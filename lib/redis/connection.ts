@@ -1,7 +1,7 @@
 import { atMost } from '../util/at-most.js';
 import { Deadline } from '../util/deadline.js';
 import { textOf } from '../util/error-text.js';
-import type { Wire } from './driver.js';
+import type { OnMessage, Wire } from './driver.js';
 import { isAnswer, isElsewhere } from './redis-errors.js';
 import type { Script } from './scripts.js';
 
@@ -80,14 +80,14 @@ export class Connection {
     }
   }
 
-  /** Subscribes to a channel. Only PING can be sent after that. */
-  subscribe(channel: string, listener: (message: string) => void): Promise<void> {
-    return this.inTime(this.wire.subscribe(channel, listener));
+  /** Subscribes to channels. Only PING can be sent after that. */
+  subscribe(channels: readonly string[], listener: OnMessage): Promise<void> {
+    return this.inTime(this.wire.subscribe(channels, listener));
   }
 
-  /** Ends the subscription to a channel. */
-  unsubscribe(channel: string): Promise<void> {
-    return this.inTime(this.wire.unsubscribe(channel));
+  /** Ends the subscriptions to channels that have the same listener. */
+  unsubscribe(channels: readonly string[]): Promise<void> {
+    return this.inTime(this.wire.unsubscribe(channels));
   }
 
   /** Ends the connection at once. */

@@ -2,13 +2,15 @@
 export interface Wire {
   /** Sends a command. Redis answers commands in their order. */
   send(args: string[]): Promise<unknown>;
-  /** Receives the messages of a channel, which belongs to the slot of its name as a key does. */
-  subscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
-  /** Ends that. A later call of `subscribe()` may follow at once. */
-  unsubscribe(channel: string): Promise<unknown>;
+  /** Receives the messages of channels, none of which has a listener. A channel belongs to the slot of its name as a key does. */
+  subscribe(channels: readonly string[], listener: OnMessage): Promise<unknown>;
+  /** Ends that for channels that have the same listener. A later call of `subscribe()` may follow at once. */
+  unsubscribe(channels: readonly string[]): Promise<unknown>;
   /** Closes the socket at once. */
   destroy(): void;
 }
+
+export type OnMessage = (message: string, channel: string) => void;
 
 /** Names a server in messages. A server without TLS does not answer a client with TLS, so that messages say which one the client is. */
 export function serverAt(address: string, tls: boolean): string {

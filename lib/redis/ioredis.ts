@@ -1,4 +1,4 @@
-import { type Driver, type OnLost, serverAt, type Wire } from './driver.js';
+import { type Driver, type OnLost, type OnMessage, serverAt, type Wire } from './driver.js';
 import { slotOf } from './log-keys.js';
 
 /** The used part of a client of ioredis, or of iovalkey. */
@@ -6,8 +6,8 @@ export interface IoRedis {
   readonly options: IoRedisOptions;
   readonly stream?: { cork(): void; uncork(): void; destroy(): void } | undefined;
   call(command: string, ...args: string[]): Promise<unknown>;
-  ssubscribe(channel: string): Promise<unknown>;
-  sunsubscribe(channel: string): Promise<unknown>;
+  ssubscribe(...channels: string[]): Promise<unknown>;
+  sunsubscribe(...channels: string[]): Promise<unknown>;
   duplicate(options: object): IoRedis;
   connect(): Promise<unknown>;
   disconnect(): void;
@@ -138,11 +138,11 @@ async function connected(
 
 class IoRedisWire implements Wire {
   private corked = false;
-  /** The listeners of the channels. One listener of the client serves all of them. */
-  private readonly channels = new Map<string, (message: string) => void>();
+  /** One listener of the client serves all channels. */
+  private readonly listeners = new Map<string, OnMessage>();
 
   constructor(private readonly client: IoRedis) {
-    client.on('smessage', (channel: string, message: string) => this.channels.get(channel)?.(message));
+    client.on('smessage', (channel: string, message: string) => this.listeners.get(channel)?.(message, channel));
   }
 
   send(args: string[]): Promise<unknown> {
@@ -150,14 +150,18 @@ class IoRedisWire implements Wire {
     return this.client.call(...(args as [string, ...string[]]));
   }
 
-  subscribe(channel: string, listener: (message: string) => void): Promise<unknown> {
-    this.channels.set(channel, listener);
-    return this.client.ssubscribe(channel);
+  subscribe(channels: readonly string[], listener: OnMessage): Promise<unknown> {
+    for (const channel of channels) {
+      this.listeners.set(channel, listener);
+    }
+    return this.client.ssubscribe(...channels);
   }
 
-  unsubscribe(channel: string): Promise<unknown> {
-    this.channels.delete(channel);
-    return this.client.sunsubscribe(channel);
+  unsubscribe(channels: readonly string[]): Promise<unknown> {
+    for (const channel of channels) {
+      this.listeners.delete(channel);
+    }
+    return this.client.sunsubscribe(...channels);
   }
 
   destroy(): void {

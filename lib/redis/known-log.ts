@@ -1,11 +1,20 @@
 import type { BrokerPosition, BrokerRetention } from '../broker/broker.js';
+import type { StreamError } from '../util/errors.js';
 import type { Connection } from './connection.js';
 import type { LogKeys } from './log-keys.js';
+import { unusable } from './redis-errors.js';
 import { ADOPT } from './scripts.js';
 import { isLater, positionOf } from './stream-id.js';
 
+/** How many records are kept, and how long. With `all`, the log has a history for each topic: see `TopicRetention`. */
+export interface LogRetention extends BrokerRetention {
+  readonly all?: boolean | undefined;
+}
+
 /** What this process knows of a log that is open. */
 export class KnownLog {
+  /** Why this process cannot append. `undefined` if it can. */
+  refusal: StreamError | undefined;
   /** The newest position that is known. The epoch is empty if none is. */
   private newest: BrokerPosition = { epoch: '', offset: 0 };
   /** The position up to which tails have received the log. `undefined` without a tail. */
@@ -17,9 +26,14 @@ export class KnownLog {
     readonly name: string,
     readonly keys: LogKeys,
     /** How many records are kept, and how long: as the newest process that has opened the log wants it. */
-    public retention: BrokerRetention,
+    public retention: LogRetention,
     private readonly trustRestarts: boolean,
   ) {}
+
+  /** The newest epoch that is known. Empty if none is. */
+  get epoch(): string {
+    return this.newest.epoch;
+  }
 
   /** Called with every position that the log is known to have. */
   saw(position: BrokerPosition): void {
@@ -59,13 +73,25 @@ export class KnownLog {
     const { stream, run } = this.keys;
     const { limit, ttl } = this.retention;
     const random = `${Math.floor(Math.random() * 1_000)}`.padStart(3, '0');
-    const args = [epoch, offset, random, Number(this.trustRestarts), limit, ttl, Number(opens)].map(String);
+    const kept = keptIn(this.retention);
+    const args = [epoch, offset, random, Number(this.trustRestarts), limit, ttl, Number(opens), kept].map(String);
     const answer = await connection.run(ADOPT, [stream, run], ...args);
-    const [id, newestLimit, newestTtl] = answer as [string, string, string];
-    this.retention = { limit: Number(newestLimit), ttl: Number(newestTtl) };
+    const [id, newestLimit, newestTtl, newestKept] = answer as [string, string, string, string];
+    this.takeOver({ limit: Number(newestLimit), ttl: Number(newestTtl) }, newestKept);
     const position = positionOf(id);
     this.saw(position);
     return position;
+  }
+
+  private takeOver(retention: BrokerRetention, kept: string): void {
+    const { all } = this.retention;
+    const same = (kept === '') === (all === undefined);
+    this.retention = all === undefined || !same ? { ...retention, all } : { ...retention, all: kept === 'all' };
+    this.refusal = same
+      ? undefined
+      : unusable(
+          `Another process has opened the hub "${this.name}" ${all === undefined ? 'with' : 'without'} a history for each topic: it receives no events of this process. Give the hub another name, or stop the other processes`,
+        );
   }
 
   private compare(): void {
@@ -76,6 +102,11 @@ export class KnownLog {
       this.behind = { position: newest, since: performance.now() };
     }
   }
+}
+
+/** Returns what a log keeps: one history, one for each topic, or both. */
+function keptIn({ all }: LogRetention): '' | 'topic' | 'all' {
+  return all === undefined ? '' : all ? 'all' : 'topic';
 }
 
 /** Returns whether a log that was received up to one position includes another. */

@@ -21,9 +21,9 @@ class SlowServer implements Wire, Driver {
     return Promise.resolve(command === 'INFO' ? 'redis_version:7.0.0' : []);
   }
 
-  subscribe(channel: string): Promise<void> {
-    this.channels.push(channel);
-    if (channel === this.waiting?.channel) {
+  subscribe(channels: readonly string[]): Promise<void> {
+    this.channels.push(...channels);
+    if (this.waiting && channels.includes(this.waiting.channel)) {
       this.waiting.done();
     }
     return new Promise((resolve) => this.answers.push(resolve));

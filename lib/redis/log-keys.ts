@@ -8,17 +8,25 @@ export class LogKeys {
   readonly run: string;
   /** Contains the processes in the roster. */
   readonly who: string;
+  /** Contains the newest offset of each topic. */
+  readonly index: string;
 
   constructor(prefix: string, log: string) {
     // Without another "}", a key of one log is never one of another log, and the braces are not empty, which Redis would not use.
     this.stream = `${prefix}:{${log.replace(/[%}]/g, encodeURIComponent)}}`;
     this.run = `${this.stream}:run`;
     this.who = `${this.stream}:who`;
+    this.index = `${this.stream}:topics`;
   }
 
   /** Contains the id of the record that was appended with this `once`. */
   once(once: string): string {
     return `${this.stream}:once:${once}`;
+  }
+
+  /** The stream of a topic, and its channel. */
+  topic(topic: string): string {
+    return `${this.stream}:t:${topic}`;
   }
 
   /** Contains the figures of one process in the roster. */

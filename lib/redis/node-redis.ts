@@ -1,12 +1,12 @@
-import { type Driver, type OnLost, serverAt, type Wire } from './driver.js';
+import { type Driver, type OnLost, type OnMessage, serverAt, type Wire } from './driver.js';
 import { slotOf } from './log-keys.js';
 
 /** The used part of a client of node-redis. */
 export interface NodeRedis {
   readonly options?: NodeRedisOptions | undefined;
   sendCommand(args: string[]): Promise<unknown>;
-  sSubscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
-  sUnsubscribe(channel: string, listener: (message: string) => void): Promise<unknown>;
+  sSubscribe(channels: readonly string[], listener: OnMessage): Promise<unknown>;
+  sUnsubscribe(channels: readonly string[], listener: OnMessage): Promise<unknown>;
   duplicate(options: object): NodeRedis;
   connect(): Promise<unknown>;
   destroy(): void;
@@ -123,7 +123,7 @@ function abortable(): { signal: AbortSignal; abort: () => void } {
 }
 
 class NodeRedisWire implements Wire {
-  private readonly channels = new Map<string, (message: string) => void>();
+  private readonly listeners = new Map<string, OnMessage>();
 
   constructor(
     private readonly client: NodeRedis,
@@ -134,17 +134,22 @@ class NodeRedisWire implements Wire {
     return this.client.sendCommand(args);
   }
 
-  subscribe(channel: string, listener: (message: string) => void): Promise<unknown> {
-    this.channels.set(channel, listener);
-    return this.client.sSubscribe(channel, listener);
+  subscribe(channels: readonly string[], listener: OnMessage): Promise<unknown> {
+    for (const channel of channels) {
+      this.listeners.set(channel, listener);
+    }
+    return this.client.sSubscribe(channels, listener);
   }
 
-  async unsubscribe(channel: string): Promise<void> {
-    const listener = this.channels.get(channel);
-    this.channels.delete(channel);
+  async unsubscribe(channels: readonly string[]): Promise<void> {
+    const [first = ''] = channels;
+    const listener = this.listeners.get(first);
+    for (const channel of channels) {
+      this.listeners.delete(channel);
+    }
     if (listener) {
       // Without the listener, the driver would not subscribe again until this is answered.
-      await this.client.sUnsubscribe(channel, listener);
+      await this.client.sUnsubscribe(channels, listener);
     }
   }
 

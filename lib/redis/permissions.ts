@@ -1,6 +1,6 @@
 import { textOf } from '../util/error-text.js';
 import type { Connection } from './connection.js';
-import type { LogKeys } from './log-keys.js';
+import type { KnownLog } from './known-log.js';
 import { unusable } from './redis-errors.js';
 
 /** The commands that the broker uses, with arguments that change nothing. */
@@ -52,14 +52,38 @@ function commandsOfRuns(key: string): string[][] {
   ];
 }
 
+/** The commands for a history of each topic. */
+function commandsOfTopics(stream: string, index: string): string[][] {
+  return [
+    ['XLEN', stream],
+    ['XREVRANGE', stream, '-', '-'],
+    // Redis refuses this id, after it has checked the permissions.
+    ['XADD', stream, 'NOMKSTREAM', '0-0', 'd', ''],
+    ['PEXPIRE', `${stream}:check`, '1'],
+    ['EXISTS', stream],
+    ['UNLINK', `${stream}:check`],
+    ['ZADD', index, 'XX', '0', ''],
+    ['ZSCORE', index, ''],
+    ['ZMSCORE', index, ''],
+    ['ZREM', index, ''],
+    ['SPUBLISH', stream, ''],
+  ];
+}
+
 /**
  * Checks that the user of Redis may run all commands that the broker needs for a hub: scripts would only say later that one of them failed.
  * @throws {StreamError} if one is not permitted
  */
-export function checkPermissions(connection: Connection, keys: LogKeys, publishes: boolean): Promise<void> {
-  const { stream, run, who } = keys;
+export function checkPermissions(
+  connection: Connection,
+  { keys, retention }: KnownLog,
+  publishes: boolean,
+): Promise<void> {
+  const { stream, run, who, index } = keys;
   const probes = { stream, run, once: keys.once(''), who, figures: keys.figures('') };
-  return checkCommands(connection, stream, harmlessCommands(probes, publishes));
+  const commands = harmlessCommands(probes, publishes);
+  const topics = retention.all === undefined ? [] : commandsOfTopics(keys.topic(''), index);
+  return checkCommands(connection, stream, [...commands, ...topics]);
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
 import { Link } from './link.js';
 import type { LogTail, Tails } from './log-tail.js';
-import { countAfter, recordOf, recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
+import { countAfter, recordIn, recordsOf, type StreamEntries, streamIdOf } from './stream-id.js';
 
 /** How many records the first answer may have. */
 const FIRST_COUNT = 64;
@@ -90,7 +90,7 @@ export class PubSubTail implements Tails {
 
   private async subscribe(connection: Connection, subscription: Subscription): Promise<void> {
     subscription.connection = connection;
-    await connection.subscribe(subscription.tail.log.keys.stream, (message) => this.onMessage(subscription, message));
+    await connection.subscribe([subscription.tail.log.keys.stream], (message) => this.onMessage(subscription, message));
     this.catchUp(subscription);
   }
 
@@ -151,15 +151,5 @@ export class PubSubTail implements Tails {
       this.catchUp(subscription);
     }, RETRY_MS);
     this.timers.add(timer);
-  }
-}
-
-/** Returns the record of a message: a JSON array of the id and the fields. Returns `undefined` for other messages. */
-function recordIn(message: string): BrokerRecord | undefined {
-  try {
-    const [id, ...fields] = JSON.parse(message) as string[];
-    return id === undefined ? undefined : recordOf(id, fields);
-  } catch {
-    return undefined;
   }
 }

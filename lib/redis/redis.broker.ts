@@ -10,11 +10,19 @@ import type {
   BrokerTail,
 } from '../broker/broker.js';
 import type { BrokerCondition, BrokerRuns } from '../broker/broker-runs.js';
+import type {
+  BrokerTopicListener,
+  BrokerTopics,
+  BrokerTopicTail,
+  TopicPage,
+  TopicRequest,
+  TopicRetention,
+} from '../broker/broker-topics.js';
 import { PendingAppends } from '../broker/pending-appends.js';
 import type { BrokerRoster } from '../broker/roster.js';
 import type { Driver } from './driver.js';
 import { driverOf } from './drivers.js';
-import { KnownLog } from './known-log.js';
+import { KnownLog, type LogRetention } from './known-log.js';
 import { LogKeys, runKeysOf, slotOf } from './log-keys.js';
 import { type RedisBrokerOptions, type RedisBrokerSettings, settingsOf } from './redis-broker.options.js';
 import { unavailable } from './redis-errors.js';
@@ -37,7 +45,7 @@ interface Place {
  * StreamingModule.forRoot({ broker: new RedisBroker({ url: 'redis://localhost:6379' }) });
  * ```
  */
-export class RedisBroker implements Broker, BrokerRuns {
+export class RedisBroker implements Broker, BrokerRuns, BrokerTopics {
   /** How long Redis remembers `once` of an event, in milliseconds. */
   readonly onceWindow: number;
   /** Keeps figures of the processes in Redis, for `hub.count()` and `StreamRegistry.close()`. */
@@ -66,18 +74,8 @@ export class RedisBroker implements Broker, BrokerRuns {
    * Opens the log of a hub. The newest call decides how many records are kept.
    * @throws a `StreamError` with the code `broker-unavailable` if Redis cannot be reached within `timeout`, refuses the user or a command, or is too old
    */
-  open(name: string, retention: BrokerRetention): Promise<void> {
-    const place = this.places.get(name);
-    if (place) {
-      return place.shard.reopen(place.log, retention);
-    }
-    const earlier = this.opening.get(name);
-    if (earlier) {
-      return earlier.then(() => this.open(name, retention));
-    }
-    const opening = this.openFirst(name, retention);
-    this.opening.set(name, opening);
-    return opening;
+  open(name: string, { limit, ttl }: BrokerRetention): Promise<void> {
+    return this.openAs(name, { limit, ttl });
   }
 
   append(log: string, entry: BrokerEntry): Promise<BrokerPosition> {
@@ -95,6 +93,24 @@ export class RedisBroker implements Broker, BrokerRuns {
     return place
       ? place.shard.read(place.log, after, count)
       : this.withRuns(log, (runs, key) => runs.read(key, after, count));
+  }
+
+  /**
+   * Opens the log of a hub that has a history for each topic. The newest call decides how many records are kept.
+   * @throws a `StreamError` with the code `broker-unavailable`, as `open()` does
+   */
+  openTopics(name: string, { limit, ttl, all }: TopicRetention): Promise<void> {
+    return this.openAs(name, { limit, ttl, all });
+  }
+
+  tailTopics(log: string, listener: BrokerTopicListener): Promise<BrokerTopicTail> {
+    const place = this.places.get(log);
+    return place ? place.shard.tailTopics(place.log, listener) : Promise.reject(notOpen(log));
+  }
+
+  readTopics(log: string, requests: readonly TopicRequest[], count: number): Promise<TopicPage> {
+    const place = this.places.get(log);
+    return place ? place.shard.readTopics(place.log, requests, count) : Promise.reject(notOpen(log));
   }
 
   /** Creates the log of a run. Nothing is checked at start-up: if Redis cannot be reached, or the user lacks a permission, the first call rejects. */
@@ -148,7 +164,21 @@ export class RedisBroker implements Broker, BrokerRuns {
     };
   }
 
-  private async openFirst(name: string, retention: BrokerRetention): Promise<void> {
+  private openAs(name: string, retention: LogRetention): Promise<void> {
+    const place = this.places.get(name);
+    if (place) {
+      return place.shard.reopen(place.log, retention);
+    }
+    const earlier = this.opening.get(name);
+    if (earlier) {
+      return earlier.then(() => this.openAs(name, retention));
+    }
+    const opening = this.openFirst(name, retention);
+    this.opening.set(name, opening);
+    return opening;
+  }
+
+  private async openFirst(name: string, retention: LogRetention): Promise<void> {
     const { prefix, trustRestarts } = this.settings;
     const keys = new LogKeys(prefix, name);
     const log = new KnownLog(name, keys, retention, trustRestarts);

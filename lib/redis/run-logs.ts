@@ -7,12 +7,11 @@ import { RunAppender, type RunAppenderOptions, type RunWrite } from './run-appen
 import { RUN_READ } from './run-scripts.js';
 import type { RunPage } from './run-tail.js';
 import { RunTails } from './run-tails.js';
+import { wholeMs } from './scripts.js';
 import { positionOf, recordsOf, type StreamEntries } from './stream-id.js';
 
 /** About how many characters the records of one answer have at most. */
 const PAGE_CHARACTERS = 1024 * 1024;
-/** Redis refuses a time that it cannot add to the present one. */
-const LONGEST_MS = 2 ** 52;
 /** Any epoch, where records are read. */
 const ANY_EPOCH = '';
 
@@ -128,8 +127,4 @@ export class RunLogs {
     const [end, entries] = answer as [string, StreamEntries];
     return { end: end === '' ? { epoch: '', offset: 0 } : positionOf(end), records: recordsOf(entries) };
   }
-}
-
-function wholeMs(ms: number): number {
-  return Math.ceil(Math.min(ms, LONGEST_MS));
 }

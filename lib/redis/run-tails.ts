@@ -115,7 +115,7 @@ export class RunTails {
       this.behind.delete(tail);
       this.failed.delete(tail);
       if (connection?.usable) {
-        connection.unsubscribe(tail.key).catch((error: unknown) => connection.lose(textOf(error)));
+        connection.unsubscribe([tail.key]).catch((error: unknown) => connection.lose(textOf(error)));
       }
     }
   }
@@ -129,8 +129,8 @@ export class RunTails {
     const { key } = this.options;
     const ignore = (): void => undefined;
     // Shows that the user may do both. The first channel is kept, so that the connection always has one.
-    await Promise.all([connection.subscribe(key, ignore), connection.subscribe(`${key}:check`, ignore)]);
-    await connection.unsubscribe(`${key}:check`);
+    await connection.subscribe([key, `${key}:check`], ignore);
+    await connection.unsubscribe([`${key}:check`]);
     const subscriptions = [...this.subscriptions.values()];
     await Promise.all(subscriptions.map((each) => this.subscribeOn(connection, each)));
     for (const { tail } of subscriptions) {
@@ -154,7 +154,7 @@ export class RunTails {
 
   private async subscribeOn(connection: Connection, subscription: Subscription): Promise<void> {
     subscription.connection = connection;
-    await connection.subscribe(subscription.tail.key, subscription.tail.onMessage);
+    await connection.subscribe([subscription.tail.key], subscription.tail.onMessage);
   }
 
   private readonly onBehind = (tail: RunTail): void => {

@@ -6,6 +6,14 @@ export interface Script {
   readonly sha: string;
 }
 
+/** Redis refuses a time that it cannot add to the present one. */
+const LONGEST_MS = 2 ** 52;
+
+/** Returns a time to live as Redis takes it. It may be infinite. */
+export function wholeMs(ms: number): number {
+  return Math.ceil(Math.min(ms, LONGEST_MS));
+}
+
 /** Returns a script for a text. */
 export function script(text: string): Script {
   return { text, sha: createHash('sha1').update(text).digest('hex') };
@@ -18,8 +26,9 @@ export function script(text: string): Script {
  *
  * KEYS: the stream; the key with the `run_id` of the server that last had it, and the retention.
  * ARGV: the newest epoch and offset that the caller knows, empty if it knows none; three random digits; 1: a restart loses no records; the limit and the ttl
- * of the caller; 1: the caller opens the log.
- * Returns the id of the newest entry, the limit and the ttl.
+ * of the caller; 1: the caller opens the log; what the caller keeps: empty for one history, `topic` for a history for each topic, `all` for both. A log that is opened
+ * with one history, and had one for each topic, or the other way round, begins a new epoch.
+ * Returns the id of the newest entry, the limit, the ttl, and what is kept.
  */
 export const ADOPT = script(`
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
@@ -33,17 +42,21 @@ for i = 1, #last - 1, 2 do
   if last[i] == 'last-generated-id' then epoch, offset = string.match(last[i + 1], '(%d+)-(%d+)') end
 end
 local stored = redis.call('GET', KEYS[2]) or ''
-local owner, limit, ttl = string.match(stored, '^(%x+) (%S+) (%S+)$')
-if not owner or ARGV[7] == '1' then limit, ttl = ARGV[5], ARGV[6] end
+local owner, limit, ttl, kept = string.match(stored, '^(%x+) (%S+) (%S+) ?(%S*)$')
+local opens = ARGV[7] == '1'
+local differs = owner and (kept == '') ~= (ARGV[8] == '')
+if not owner or opens then limit, ttl, kept = ARGV[5], ARGV[6], ARGV[8] end
 local function found(id)
   local state = run .. ' ' .. limit .. ' ' .. ttl
+  if kept ~= '' then state = state .. ' ' .. kept end
   if state ~= stored then redis.call('SET', KEYS[2], state) end
-  return {id, limit, ttl}
+  return {id, limit, ttl, kept}
 end
 
 local function padded(digits) return string.rep('0', 20 - #digits) .. digits end
 local highest, known = padded(epoch), padded(ARGV[1])
 local lost = epoch == '0' or highest < known or (highest == known and tonumber(offset) < tonumber(ARGV[2]))
+if opens and differs then lost = true end
 if not lost and (owner == run or ARGV[4] == '1') then return found(epoch .. '-' .. offset) end
 
 -- Numbers of Lua are too small for an epoch.
@@ -60,16 +73,8 @@ redis.call('XADD', KEYS[1], 'MAXLEN', 0, new .. '-0', 'd', '')
 return found(new .. '-0')
 `);
 
-/**
- * Appends a record to the log of a hub. Programs in other languages can use it, too.
- *
- * KEYS: the stream; optionally the key that stands for the record: if it was used before, nothing is appended.
- * ARGV: the epoch, or empty for the present one; how many records the stream keeps; the channel to publish the record on, or empty;
- * the number of the arguments that follow with fields and values; these; with the second key, how long to remember it, in milliseconds.
- * Returns the id of the record: epoch, hyphen, offset. Nil if the log does not exist in this epoch. A record without a time comes from another
- * program: an error is returned if a hub could not deliver it.
- */
-export const APPEND = script(`
+/** Functions of the scripts that append: where the log is, and whether a hub could deliver a record that another program appends. */
+export const CHECK = `
 -- Every subscriber of a hub reads the record, so it has to be one that the hub itself would write.
 local function problemOf(fields)
   local given = { e = 'json' }
@@ -96,21 +101,39 @@ local function problemOf(fields)
   end
 end
 
-local epoch = ARGV[1]
-if epoch == '' or KEYS[2] then
+-- Returns the epoch, an error, and the newest offset.
+local function presentEpoch()
   local state = redis.pcall('XINFO', 'STREAM', KEYS[1])
   if state.err then
-    if string.find(state.err, 'no such key', 1, true) then return false end
-    return state
+    if string.find(state.err, 'no such key', 1, true) then return nil end
+    return nil, state
   end
-  local present
   for i = 1, #state - 1, 2 do
-    if state[i] == 'last-generated-id' then present = string.match(state[i + 1], '%d+') end
+    if state[i] == 'last-generated-id' then
+      local epoch, offset = string.match(state[i + 1], '(%d+)-(%d+)')
+      return epoch, nil, offset
+    end
   end
+end
+`;
+
+/**
+ * Appends a record to the log of a hub. Programs in other languages can use it, too.
+ *
+ * KEYS: the stream; optionally the key that stands for the record: if it was used before, nothing is appended.
+ * ARGV: the epoch, or empty for the present one; how many records the stream keeps; the channel to publish the record on, or empty;
+ * the number of the arguments that follow with fields and values; these; with the second key, how long to remember it, in milliseconds.
+ * Returns the id of the record: epoch, hyphen, offset. Nil if the log does not exist in this epoch. A record without a time comes from another
+ * program: an error is returned if a hub could not deliver it.
+ */
+export const APPEND = script(`${CHECK}
+local epoch = ARGV[1]
+if epoch == '' or KEYS[2] then
+  local present, err = presentEpoch()
+  if err or not present then return err or false end
   if epoch ~= '' and epoch ~= present then return false end
   epoch = present
 end
-
 if KEYS[2] then
   local earlier = redis.call('GET', KEYS[2])
   -- If the log was lost since then, so was the record.

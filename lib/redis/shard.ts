@@ -1,17 +1,11 @@
-import type {
-  BrokerEntry,
-  BrokerListener,
-  BrokerPosition,
-  BrokerRecord,
-  BrokerRetention,
-  BrokerTail,
-} from '../broker/broker.js';
+import type { BrokerEntry, BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import type { BrokerTopicListener, BrokerTopicTail, TopicPage, TopicRequest } from '../broker/broker-topics.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { Appender, type AppenderOptions } from './appender.js';
 import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
-import type { KnownLog } from './known-log.js';
+import type { KnownLog, LogRetention } from './known-log.js';
 import { Link } from './link.js';
 import { LogTail, type Tails } from './log-tail.js';
 import { checkPermissions } from './permissions.js';
@@ -21,6 +15,8 @@ import { RunLogs } from './run-logs.js';
 import { READ } from './scripts.js';
 import { recordsOf, type StreamEntries } from './stream-id.js';
 import { TailReader } from './tail-reader.js';
+import { readTopics } from './topic-read.js';
+import { TopicTails } from './topic-tails.js';
 
 /** How often the logs are looked for on a connection that works, in milliseconds: a proxy may hide that another server has taken over. */
 const CHECK_MS = 5_000;
@@ -46,6 +42,8 @@ export class Shard {
   private readonly logs = new Map<string, OpenLog>();
   private readonly link: Link;
   private readonly tails: Tails;
+  /** Connects when there is a tail. */
+  private readonly topicTails: TopicTails;
   /** `undefined` until there is a run. */
   private runLogs: RunLogs | undefined;
   private timer: NodeJS.Timeout | undefined;
@@ -72,10 +70,18 @@ export class Shard {
     this.tails = publishes
       ? new PubSubTail({ driver, key: wakeKey, timeout, commands: this.link, onChange: this.noteStatus })
       : new TailReader({ driver, wakeKey, wake: () => this.wake(), onChange: this.noteStatus });
+    this.topicTails = new TopicTails({
+      driver,
+      key: `${wakeKey}:topics`,
+      timeout,
+      use: (commands) => this.use(commands),
+      onChange: this.noteStatus,
+    });
   }
 
   get connected(): boolean {
-    return this.link.connection !== undefined && this.tails.connected && (this.runLogs?.connected ?? true);
+    const { link, tails, topicTails, runLogs } = this;
+    return link.connection !== undefined && tails.connected && topicTails.connected && (runLogs?.connected ?? true);
   }
 
   /** Since when it is connected, or not, in milliseconds since 1970. */
@@ -120,7 +126,7 @@ export class Shard {
     this.users++;
     try {
       const connection = await this.connection();
-      await checkPermissions(connection, log.keys, this.options.publishes);
+      await checkPermissions(connection, log, this.options.publishes);
       this.logs.set(log.name, { log, appender, tail: undefined });
       // Not after a wait, as close() may be called in the meantime.
       this.timer ??= setTimeout(this.check, CHECK_MS);
@@ -134,7 +140,7 @@ export class Shard {
   }
 
   /** Opens a log again, with another retention. */
-  async reopen(log: KnownLog, retention: BrokerRetention): Promise<void> {
+  async reopen(log: KnownLog, retention: LogRetention): Promise<void> {
     try {
       const connection = await this.connection();
       // Not before: a new connection takes over the retention that Redis has.
@@ -172,6 +178,18 @@ export class Shard {
     return started;
   }
 
+  async tailTopics(log: KnownLog, listener: BrokerTopicListener): Promise<BrokerTopicTail> {
+    try {
+      return await this.topicTails.tail(log, listener);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
+  }
+
+  readTopics(log: KnownLog, requests: readonly TopicRequest[], count: number): Promise<TopicPage> {
+    return this.use((connection) => readTopics(connection, log, requests, count));
+  }
+
   async read({ keys, retention }: KnownLog, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const expired = Number.isFinite(retention.ttl) ? Date.now() - retention.ttl : 0;
     const args = [after, count, retention.limit, expired, PAGE_CHARACTERS].map(String);
@@ -198,6 +216,7 @@ export class Shard {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.tails.close();
+    this.topicTails.close();
     this.runLogs?.close();
     this.link.close();
     this.logs.clear();
@@ -225,6 +244,7 @@ export class Shard {
       }
       // What has ended the connection before has probably ended that of the tails, too.
       this.tails.check();
+      this.topicTails.onCommands();
       this.runLogs?.onConnection();
     }
   }
@@ -236,8 +256,9 @@ export class Shard {
     }
   };
 
-  private onFound({ name }: KnownLog, position: BrokerPosition): void {
-    this.logs.get(name)?.tail?.announce(position);
+  private onFound(log: KnownLog, position: BrokerPosition): void {
+    this.logs.get(log.name)?.tail?.announce(position);
+    this.topicTails.announce(log, position);
   }
 
   private onUnused(open: OpenLog): void {

@@ -28,13 +28,23 @@ export function addFields(args: string[], entry: BrokerEntry): void {
   if (entry.topic !== undefined) {
     args.push('o', entry.topic);
   }
+  addLabels(args, entry);
+  args.push('s', `${Date.now()}`);
+}
+
+/** Adds the fields of an entry of a topic. The script adds the others. */
+export function addTopicFields(args: string[], entry: BrokerEntry): void {
+  args.push('d', entry.data, 'e', entry.encoding);
+  addLabels(args, entry);
+}
+
+function addLabels(args: string[], entry: BrokerEntry): void {
   if (entry.type !== undefined) {
     args.push('y', entry.type);
   }
   if (entry.key !== undefined) {
     args.push('k', entry.key);
   }
-  args.push('s', `${Date.now()}`);
 }
 
 /** A record as it is built: its fields may come in any order. */
@@ -42,10 +52,14 @@ type Draft = { -readonly [Key in keyof BrokerRecord]: BrokerRecord[Key] };
 
 /**
  * Returns the record of an entry of a stream. Fields that other programs have added are left out. The time of an entry without one is now.
+ * @param topic that of the entry, if it has no field for it
  */
-export function recordOf(id: string, fields: readonly string[]): BrokerRecord {
+export function recordOf(id: string, fields: readonly string[], topic?: string): BrokerRecord {
   const { epoch, offset } = positionOf(id);
   const record: Draft = { data: '', encoding: 'json', epoch, offset, time: Date.now() };
+  if (topic !== undefined) {
+    record.topic = topic;
+  }
   for (let i = 0; i + 1 < fields.length; i += 2) {
     setField(record, fields[i], fields[i + 1] as string);
   }
@@ -69,6 +83,10 @@ function setField(record: Draft, name: string | undefined, value: string): void 
     case 'k':
       record.key = value;
       break;
+    case 'p':
+      // Negative if the record before it is not known.
+      record.previous = Math.max(0, Number(value));
+      break;
     case 's':
       record.time = Number(value) || record.time;
       break;
@@ -78,6 +96,20 @@ function setField(record: Draft, name: string | undefined, value: string): void 
 /** Entries as Redis returns them: pairs of an id and a list of fields. */
 export type StreamEntries = readonly (readonly [id: string, fields: readonly string[]])[];
 
-export function recordsOf(entries: StreamEntries): BrokerRecord[] {
-  return entries.map(([id, fields]) => recordOf(id, fields));
+/** @param topic that of the entries, if they have no field for it */
+export function recordsOf(entries: StreamEntries, topic?: string): BrokerRecord[] {
+  return entries.map(([id, fields]) => recordOf(id, fields, topic));
+}
+
+/**
+ * Returns the record of a message: a JSON array of the id and the fields. Returns `undefined` for other messages.
+ * @param topic that of the record, if it has no field for it
+ */
+export function recordIn(message: string, topic?: string): BrokerRecord | undefined {
+  try {
+    const [id, ...fields] = JSON.parse(message) as string[];
+    return id === undefined ? undefined : recordOf(id, fields, topic);
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,10 @@
 import { RedisBroker } from '../../lib/redis/index.js';
-import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
+import {
+  type BrokerContractSetup,
+  brokerContract,
+  brokerRunsContract,
+  brokerTopicsContract,
+} from '../../lib/testing/index.js';
 import { describeWith } from '../support/tools.js';
 import { CLIENTS } from './clients.js';
 import { Store } from './store.js';
@@ -11,9 +16,13 @@ const TIMEOUT_MS = 1_000;
 const EVERY = /./;
 /** The cases that differ between drivers: how they connect, lose connections, and encode commands and answers. */
 const CONNECTIONS =
-  /every field|keeps? the order|exactly once|was cut|is cut|rejects in time|settles in time|close\(\) resolves|a roster|a tail of a run|of many runs|1 000 logs|5 MB/;
+  /every field|keeps? the order|exactly once|was cut|is cut|rejects in time|settles in time|close\(\) resolves|a roster|a tail of a run|of many runs|1 000 logs|5 MB|1 200 topics|are kept apart|continues after a lost|delete\(\) of a tail/;
 
-const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
+const casesOf = (setup: BrokerContractSetup) => [
+  ...brokerContract(setup),
+  ...brokerRunsContract(setup),
+  ...brokerTopicsContract(setup),
+];
 
 describeWith('redis-server')('RedisBroker', () => {
   describe.each([

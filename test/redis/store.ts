@@ -66,11 +66,17 @@ export class Store {
   /** Restarts the server with a snapshot from before the newest records were appended. */
   private async rewind(log: string, count: number): Promise<void> {
     const admin = new Redis(this.server.port);
-    const entries = await admin.xrange(streamOf(log), '-', '+');
+    const { entries, topics } = await entriesOf(admin, streamOf(log));
     // At once, since a broker would begin another epoch in the meantime.
-    const rewound = admin.multi().del(streamOf(log));
-    for (const [id, fields] of entries.slice(0, -count)) {
-      rewound.xadd(streamOf(log), id, ...fields);
+    const rewound = admin.multi().del(streamOf(log), ...topics);
+    const epoch = entries[0]?.id.split('-')[0];
+    // The log still exists, with its epoch.
+    rewound.xadd(streamOf(log), 'MAXLEN', '0', `${epoch}-0`, 'd', '');
+    for (const { key, id, fields } of entries.slice(0, -count)) {
+      rewound.xadd(key, id, ...fields);
+      if (key !== streamOf(log)) {
+        rewound.xadd(streamOf(log), 'MAXLEN', '0', id, 'd', '');
+      }
     }
     // What brokers append until the restart would have the ids of the records that are removed.
     rewound.call('CLIENT', 'PAUSE', '60000', 'WRITE');
@@ -107,6 +113,23 @@ export async function eventually(holds: () => boolean | Promise<boolean>): Promi
   while (!(await holds())) {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+interface Entry {
+  readonly key: string;
+  readonly id: string;
+  readonly fields: string[];
+}
+
+/** Returns the entries of a log, the oldest first, and the streams of its topics, which have them if the stream of the log is empty. */
+async function entriesOf(admin: Redis, stream: string): Promise<{ entries: Entry[]; topics: string[] }> {
+  const topics = (await admin.keys('*')).filter((key) => key.startsWith(`${stream}:t:`));
+  const keys = (await admin.xlen(stream)) > 0 ? [stream] : topics;
+  const entries = await Promise.all(
+    keys.map(async (key) => (await admin.xrange(key, '-', '+')).map(([id, fields]) => ({ key, id, fields }))),
+  );
+  const offsetOf = ({ id }: Entry): number => Number(id.split('-')[1]);
+  return { topics, entries: entries.flat().toSorted((a, b) => offsetOf(a) - offsetOf(b)) };
 }
 
 function streamOf(log: string): string {

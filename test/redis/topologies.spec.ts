@@ -4,7 +4,12 @@ import { createCluster as createOlderCluster } from 'redis-older';
 import type { Broker } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import { runKeysOf } from '../../lib/redis/log-keys.js';
-import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
+import {
+  type BrokerContractSetup,
+  brokerContract,
+  brokerRunsContract,
+  brokerTopicsContract,
+} from '../../lib/testing/index.js';
 import { range } from '../support/hub.js';
 import { RedisServer, startRedisCluster } from '../support/redis-server.js';
 import { describeWith } from '../support/tools.js';
@@ -15,9 +20,13 @@ import.meta.jest.setTimeout(60_000);
 const RETENTION = { limit: 1_000, ttl: 3_600_000 };
 /** The cases that use every command. */
 const COMMANDS =
-  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes|roster|put\(\) with|replaces a log|one after the other|a tail of a run|its log exists|many runs|1 000 logs|a run that the store/;
+  /every field|concurrent publishers|misses no record|second|with `once` once,|loses its records while|several processes|roster|put\(\) with|replaces a log|one after the other|a tail of a run|its log exists|many runs|1 000 logs|a run that the store|1 200 topics|tail of topics|same `once` once|with `all`/;
 
-const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
+const casesOf = (setup: BrokerContractSetup) => [
+  ...brokerContract(setup),
+  ...brokerRunsContract(setup),
+  ...brokerTopicsContract(setup),
+];
 
 type Options = Pick<RedisBrokerOptions, 'client'>;
 
