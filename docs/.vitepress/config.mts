@@ -68,6 +68,7 @@ export default defineConfig({
             page('Send live events to many', 'hubs'),
             page('Resume after a reconnect', 'resume'),
             page('Handle slow subscribers', 'slow-consumers'),
+            page('Show who is there', 'members'),
             page('Use long polling', 'long-polling'),
             page('Share hubs with Redis', 'redis'),
             page('Show records of Kafka', 'kafka'),

@@ -42,7 +42,7 @@ interface Marked extends StreamEvent {
  *
  * A copy of it (`{ ...event, data }`) is an event too.
  *
- * Do not use the types `reset`, `lagged`, `position` and `shutdown`: the package sends events of these types itself, and clients could not
+ * Do not use the types `reset`, `lagged`, `position`, `members` and `shutdown`: the package sends events of these types itself, and clients could not
  * distinguish yours from them. They are accepted here, because Nest's `@Sse()` accepts them. `hub.publish()` refuses them.
  *
  * @throws {@link StreamError} with the code `invalid-event` if a field is unknown, or if `data`, `id`, `retry` and `comment` are all missing, since

@@ -240,6 +240,11 @@ export class Hub<T = unknown> {
     return this.source.figures;
   }
 
+  /** @internal */
+  get isOpen(): boolean {
+    return !this.closing;
+  }
+
   /** @internal Publishes which members of a topic have come and gone. */
   async announce(topic: string | undefined, changes: MemberChanges): Promise<void> {
     this.requireOpen('publish');

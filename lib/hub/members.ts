@@ -105,10 +105,10 @@ export class Members {
   /** Resolves to the members in all processes. Those of this process are always among them. */
   async list(topic: string | undefined): Promise<DecodedMember[]> {
     const all = (await this.directory?.list(topic)) ?? new Map<string, string>();
-    for (const [each, members] of topic === undefined ? this.topics : [[topic, this.topics.get(topic)] as const]) {
+    for (const [, members] of topic === undefined ? this.topics : [[topic, this.topics.get(topic)] as const]) {
       for (const [id, { info }] of members ?? []) {
         // The broker may not know yet what has changed here.
-        if (topic === each || !all.has(id)) {
+        if (!all.has(id)) {
           all.set(id, info);
         }
       }

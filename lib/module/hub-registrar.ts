@@ -2,6 +2,7 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import { MemoryBroker } from '../broker/memory.broker.js';
 import { Cluster } from '../cluster/cluster.js';
+import { ClusterMembers } from '../cluster/members.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { Hub } from '../hub/hub.js';
 import type { HubOptions } from '../hub/hub.options.js';
@@ -28,6 +29,8 @@ export class HubRegistrar implements OnApplicationShutdown {
   private readonly brokers = new Set<Broker>();
   /** The other processes that share a broker, by the broker. A broker in memory has none. */
   private readonly clusters = new Map<Broker, Promise<Cluster>>();
+  /** The members of the hubs of each broker. */
+  private readonly members = new Map<Broker, ClusterMembers>();
   private closed: Promise<void> | undefined;
 
   constructor(private readonly defaultBroker: Broker = new MemoryBroker()) {
@@ -53,6 +56,7 @@ export class HubRegistrar implements OnApplicationShutdown {
     if (cluster) {
       hub.countElsewhere = (topic) => cluster.countElsewhere(name, topic);
     }
+    hub.localMembers.directory = this.membersOf(broker).of(name);
     this.hubs.set(name, hub);
     return hub;
   }
@@ -106,6 +110,8 @@ export class HubRegistrar implements OnApplicationShutdown {
       joined.status === 'fulfilled' ? [joined.value] : [],
     );
     await this.runs.close();
+    // The hubs still publish which members have left.
+    await this.closeAll('list of members', [...this.members.values()], (members) => members.leave());
     await Promise.all([
       this.closeAll('hub', [...this], (hub) => hub.close()),
       this.closeAll('roster', clusters, (cluster) => cluster.leave()),
@@ -141,13 +147,23 @@ export class HubRegistrar implements OnApplicationShutdown {
     if (known) {
       return known;
     }
-    const hubOf = (name: string): Hub | undefined => {
+    const joined = Cluster.join(broker, this.hubsOf(broker), this.warn);
+    this.clusters.set(broker, joined);
+    return joined;
+  }
+
+  private membersOf(broker: Broker): ClusterMembers {
+    const known = this.members.get(broker) ?? new ClusterMembers(broker, this.hubsOf(broker), this.warn);
+    this.members.set(broker, known);
+    return known;
+  }
+
+  /** Returns a function that finds the hubs of a broker by their names. */
+  private hubsOf(broker: Broker): (name: string) => Hub | undefined {
+    return (name) => {
       const hub = this.hubs.get(name);
       return hub?.uses(broker) ? hub : undefined;
     };
-    const joined = Cluster.join(broker, hubOf, this.warn);
-    this.clusters.set(broker, joined);
-    return joined;
   }
 
   private use(broker: Broker): void {
