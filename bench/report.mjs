@@ -43,7 +43,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'each' | 'peer' | 'raw'} base
+ * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'driver' | 'each' | 'peer' | 'raw'} base
  * @param {string} what
  * @returns {Column}
  */
@@ -100,6 +100,14 @@ const COLUMNS = {
     times('× Nest @Sse', 'nest', 'heap'),
   ],
   fanout: [...DELIVERIES, times('× Nest @Sse', 'nest', 'cpu'), ...LOSSES],
+  'fanout-topics': [
+    value('CPU µs/delivery', 'cpu', 1_000, hundredths),
+    value('deliveries/s', 'rate'),
+    value('p50 ms', 'p50', 1_000, hundredths),
+    value('p99 ms', 'p99', 1_000, hundredths),
+    times('× net', 'floor', 'cpu'),
+    ...LOSSES,
+  ],
   'fanout-idle': [...SLOPES, times('× Nest @Sse', 'nest', 'heap'), sum('missing', 'missing')],
   'fanout-ws': [
     ...DELIVERIES,
@@ -142,6 +150,50 @@ const COLUMNS = {
     value('Redis µs/message', 'redis', 1_000, hundredths),
     times('× raw', 'floor', 'cpu'),
     ...LOSSES,
+  ],
+  'brokers-append': [
+    value('application µs/append', 'cpu', 1_000, hundredths),
+    value('store µs/append', 'store', 1_000, hundredths),
+    value('appends/s', 'rate'),
+    value('ms for one', 'ms', 1_000, hundredths),
+    times('× driver, application', 'driver', 'cpu'),
+    times('× driver, appends/s', 'driver', 'rate'),
+  ],
+  'brokers-receipt': [
+    value('received p50 ms', 'p50', 1_000, hundredths),
+    value('p99 ms', 'p99', 1_000, hundredths),
+    value('appended p50 ms', 'ack50', 1_000, hundredths),
+    value('p99 ms', 'ack99', 1_000, hundredths),
+    value('store µs/event', 'store', 1_000, hundredths),
+    sum('missing', 'missing'),
+  ],
+  'brokers-replay': [
+    value('ms until all have all', 'ms'),
+    value('CPU µs/client', 'cpu'),
+    value('store ms, in all', 'store', 1, hundredths),
+  ],
+  'brokers-start': [
+    value('ms to start', 'startMs'),
+    value('ms to read the history', 'ms'),
+    value('CPU µs/event', 'cpu', 1_000, hundredths),
+    value('heap bytes/event', 'heap'),
+    value('store bytes/event', 'store'),
+  ],
+  'brokers-topics': [value('heap bytes', 'heap'), value('resident bytes', 'rss'), value('bytes in the store', 'store')],
+  'brokers-unwanted': [
+    value('received, of those published', 'received', 1, hundredths),
+    value('wanted', 'wanted', 1, hundredths),
+    value('CPU µs, by those published', 'cpu', 1_000, hundredths),
+    value('store µs', 'store', 1_000, hundredths),
+    value('CPU µs/received', 'each', 1_000, hundredths),
+    value('µs to subscribe to a topic', 'wantUs', 1, hundredths),
+  ],
+  'brokers-listeners': [
+    value('store µs/s at 1,000 events/s', 'slow'),
+    value('at 5,000 events/s', 'fast'),
+    value('fixed µs/s', 'fixed'),
+    value('µs/event', 'perEvent', 1_000, hundredths),
+    value('µs/append', 'appendStore', 1_000, hundredths),
   ],
   tokens: [
     value('CPU µs/token', 'cpu', 1_000, hundredths),

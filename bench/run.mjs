@@ -8,6 +8,8 @@ import { targetsOf } from './targets.mjs';
 
 /** Steps that take longer than a minute are aborted. */
 const LONGEST_SECONDS = 30;
+/** The scale of `--quick`. */
+const QUICK_SCALE = 0.25;
 
 /** The options of the command line. */
 function options() {
@@ -16,6 +18,7 @@ function options() {
       scenario: { type: 'string', default: Object.keys(SCENARIOS).join(',') },
       rounds: { type: 'string', default: '5' },
       scale: { type: 'string', default: '1' },
+      quick: { type: 'boolean', default: false },
       json: { type: 'string' },
       clients: { type: 'string' },
       turn: { type: 'string', default: '1,10' },
@@ -26,8 +29,8 @@ function options() {
     },
   });
   const scenarios = values.scenario.split(',');
-  const rounds = Number(values.rounds);
-  const scale = Number(values.scale);
+  const rounds = values.quick ? 1 : Number(values.rounds);
+  const scale = values.quick ? QUICK_SCALE : Number(values.scale);
   const unknown = scenarios.find((name) => !Object.hasOwn(SCENARIOS, name));
   if (unknown !== undefined) {
     throw new Error(`There is no scenario "${unknown}": there are ${Object.keys(SCENARIOS).join(', ')}`);

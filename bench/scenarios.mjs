@@ -1,7 +1,8 @@
+import { brokers } from './brokers/scenario.mjs';
 import { client } from './client/scenario.mjs';
 import { cluster } from './cluster/scenario.mjs';
 import { FAST, IDLE, SHORT } from './contestants.mjs';
-import { fanout, fanoutIdle } from './fanout/scenario.mjs';
+import { fanout, fanoutIdle, fanoutTopics } from './fanout/scenario.mjs';
 import { startServer } from './processes.mjs';
 import { tokens } from './tokens/scenario.mjs';
 
@@ -150,11 +151,13 @@ export const SCENARIOS = {
   idle: one('idle', 'An idle stream', idle),
   fanout: fanout('fanout'),
   'fanout-idle': fanoutIdle('fanout'),
+  'fanout-topics': fanoutTopics,
   'fanout-ws': fanout('fanout-ws'),
   'fanout-ws-idle': fanoutIdle('fanout-ws'),
   'fanout-gzip': fanout('fanout-gzip'),
   'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
   cluster,
+  brokers,
   tokens,
   client,
 };

@@ -7,7 +7,7 @@ import { cpu } from '../usage.mjs';
 
 /**
  * @typedef {object} Contestant
- * @property {(message: { at: number, text: string }) => Promise<unknown>} append resolves when Redis has the event
+ * @property {(message: { at: number, text: string }, topic?: string) => Promise<unknown>} append resolves when Redis has the event
  * @property {(onText: (json: string) => void, onMessage: (message: any) => void) => unknown} listen calls one of the two for each event from now on
  * @property {() => unknown} end
  */
@@ -17,15 +17,20 @@ const TICK_MS = 1;
 /** Events that have not arrived after this silence are missing. */
 const PATIENCE_MS = 3_000;
 const CHECK_MS = 5;
+/** A prime number, so that neighbouring events have topics far from each other. */
+const STRIDE = 7_919;
 
-const [file, name, url, log] = process.argv.slice(2);
+const [file, name, url, log, history = '{}'] = process.argv.slice(2);
 const later = (/** @type {number} */ ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 process.on('disconnect', () => process.exit());
 
 const { [name]: create } = await import(`./contestants/${file}.mjs`);
-/** @type {Contestant} */
-const contestant = await create(url, log);
+/** Whether the contestant can be created is the answer to the first question. @type {Contestant} */
+const contestant = await Promise.resolve(create(url, log, JSON.parse(history))).catch((error) => {
+  process.send?.({ error: String(error) }, () => process.exit(1));
+  return new Promise(() => undefined);
+});
 
 /** How long each event took to arrive, in microseconds. @type {number[]} */
 let heard = [];
@@ -38,13 +43,14 @@ function onMessage({ at }) {
 }
 
 /**
- * Appends a number of events, of which a number is on its way at any time.
- * @param {{ count: number, inFlight: number, profile?: string }} how
+ * Appends a number of events, or as many as it can in some time. A number of them is on its way at any time.
+ * @param {{ count?: number, ms?: number, inFlight: number, profile?: string }} how
  */
-async function append({ count, inFlight, profile }) {
+async function append({ count = Number.POSITIVE_INFINITY, ms = Number.POSITIVE_INFINITY, inFlight, profile }) {
   let begun = 0;
+  const end = performance.now() + ms;
   const some = async () => {
-    while (begun < count) {
+    while (begun < count && performance.now() < end) {
       begun++;
       await contestant.append(message());
     }
@@ -52,14 +58,14 @@ async function append({ count, inFlight, profile }) {
   const { cpu: before } = cpu();
   const began = now();
   await profiled(profile, () => Promise.all(Array.from({ length: inFlight }, some)));
-  return { cpu: cpu().cpu - before, us: now() - began };
+  return { cpu: cpu().cpu - before, us: now() - began, count: begun };
 }
 
 /**
- * Appends at a rate, without waiting for the answers.
- * @param {{ perSecond: number, ms: number }} how
+ * Appends at a rate, without waiting for the answers; to one topic, or to one of several after the other, in no order.
+ * @param {{ perSecond: number, ms: number, topics?: number }} how
  */
-async function publish({ perSecond, ms }) {
+async function publish({ perSecond, ms, topics }) {
   const due = Math.round((perSecond * ms) / 1_000);
   /** @type {number[]} */
   const answered = [];
@@ -71,7 +77,8 @@ async function publish({ perSecond, ms }) {
     const now_ = Math.min(due, Math.ceil(((performance.now() - began) * perSecond) / 1_000));
     for (; count < now_; count++) {
       const each = message();
-      all.push(contestant.append(each).then(() => answered.push(now() - each.at)));
+      const topic = topics && `topic ${(count * STRIDE) % topics}`;
+      all.push(contestant.append(each, topic).then(() => answered.push(now() - each.at)));
     }
     await later(TICK_MS);
   }
@@ -98,8 +105,19 @@ async function arrived({ count }) {
   return { count: all.length, p50: quantile(all, 0.5), p99: quantile(all, 0.99) };
 }
 
+/**
+ * Calls a method of the contestant, and measures it.
+ * @param {{ method: string, args: unknown[] }} what
+ */
+async function call({ method, args }) {
+  const { cpu: before } = cpu();
+  const began = now();
+  const answer = await /** @type {any} */ (contestant)[method](...args);
+  return { ...answer, cpu: cpu().cpu - before, us: now() - began };
+}
+
 /** @type {Record<string, (question: any) => unknown>} */
-const ANSWERS = { cpu, append, publish, listen, arrived };
+const ANSWERS = { cpu, append, publish, listen, arrived, call, pause: ({ ms }) => later(ms) };
 process.on('message', async (/** @type {{ ask: string }} */ { ask, ...question }) => {
   try {
     process.send?.({ .../** @type {object} */ (await ANSWERS[ask](question)) });

@@ -105,3 +105,12 @@ export function contestants(group, only) {
     ({ name }) => (name !== NCHAN || isInstalled) && (only === undefined || only.some((part) => name.includes(part))),
   );
 }
+
+const SCATTERED_FLOOR = 'raw net.Socket, a client for each message';
+
+/** Every client has a topic of its own. */
+export const SCATTERED = [
+  { name: SCATTERED_FLOOR, server: /** @type {const} */ (['raw', 'scattered']) },
+  { name: 'ours, Express', server: /** @type {const} */ (['ours', 'scatteredExpress']) },
+  { name: 'ours, Fastify', server: /** @type {const} */ (['ours', 'scatteredFastify']) },
+].map((each) => ({ floor: SCATTERED_FLOOR, path: '/listen', protocol: /** @type {const} */ ('sse'), ...each }));

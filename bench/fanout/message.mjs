@@ -6,6 +6,9 @@ const EPOCH = 1e15;
 const DIGITS = 16;
 const HEAD = '{"at":';
 
+/** The number of topics, and of clients, if each client has a topic of its own. */
+export const TOPICS = 1_000;
+
 /** The byte by which deliveries are counted: `|`. It does not occur in the header of a WebSocket frame of that length either. */
 export const MARK = 0x7c;
 

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from '../processes.mjs';
-import { contestants } from './contestants.mjs';
+import { contestants, SCATTERED } from './contestants.mjs';
+import { TOPICS } from './message.mjs';
 
 /** @typedef {import('./contestants.mjs').FanoutContestant} FanoutContestant */
 /** @typedef {import('./contestants.mjs').Group} Group */
@@ -219,3 +220,67 @@ export const fanoutIdle = (group) => async (run) => {
   }
   return [{ scenario: `${group}-idle`, title: `An idle client of a broadcast: ${WHO[group]}`, measured }];
 };
+
+/** Messages in one turn, and milliseconds between turns. */
+const SCATTERED_CASES = [
+  { perTurn: 1, interval: 1 },
+  { perTurn: 10, interval: 2 },
+];
+
+/**
+ * Every client has a topic of its own, so that each message is delivered to one client: nothing is shared.
+ * @param {Run} run
+ * @returns {Promise<import('../scenarios.mjs').Outcome[]>}
+ */
+export async function fanoutTopics({ rounds, scale, report, fanout }) {
+  demandFiles(TOPICS);
+  const load = await startLoad();
+  const all = SCATTERED.filter(({ name }) => fanout.only?.some((part) => name.includes(part)) ?? true);
+  const measured = SCATTERED_CASES.map(() => all.map((each) => /** @type {Measured} */ ({ ...each, rounds: [] })));
+  /** @type {Server[]} */
+  const servers = [];
+  try {
+    for (let round = 0; round <= rounds; round++) {
+      for (const [index, contestant] of all.entries()) {
+        report(`round ${round} of ${rounds}: ${contestant.name}`);
+        servers[index] ??= await startServer(contestant);
+        const { worker, port } = servers[index];
+        await load.ask({ kind: 'join', port, path: '/listen', protocol: 'sse', connections: TOPICS });
+        for (const [at, { perTurn, interval }] of SCATTERED_CASES.entries()) {
+          const result = await scatter(load, servers[index], perTurn, interval, fanout.seconds * 1_000 * scale);
+          // The first round only warms up.
+          if (round > 0) {
+            measured[at][index].rounds.push(result);
+          }
+        }
+        await load.ask({ kind: 'leave' });
+        await worker.ask({ ask: 'left' });
+      }
+    }
+  } finally {
+    await Promise.all([load, ...servers.map(({ worker }) => worker)].map((worker) => worker.end()));
+  }
+  return SCATTERED_CASES.map(({ perTurn }, at) => ({
+    scenario: 'fanout-topics',
+    title: `${TOPICS} clients, each with a topic of its own, ${perTurn} ${perTurn === 1 ? 'message' : 'messages'} a turn`,
+    perTurn,
+    measured: measured[at],
+  }));
+}
+
+/** @param {Worker} load @param {Server} server @param {number} perTurn @param {number} interval @param {number} ms */
+async function scatter(load, { worker, ackPort }, perTurn, interval, ms) {
+  await load.ask({ kind: 'begin', ackPort });
+  const before = await worker.ask({ ask: 'cpu' });
+  const { messages, began, ended } = await worker.ask({ ask: 'publish', pace: 'paced', perTurn, interval, ms });
+  const result = await load.ask({ kind: 'finish', count: messages });
+  const after = await worker.ask({ ask: 'cpu' });
+  return {
+    cpu: ((after.cpu - before.cpu) * 1_000) / messages,
+    rate: result.deliveries / ((Math.max(result.lastAt, ended) - began) / 1e6),
+    p50: result.p50,
+    p99: result.p99,
+    missing: messages - result.deliveries,
+    gone: result.gone,
+  };
+}

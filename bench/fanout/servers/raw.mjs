@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:net';
+import { TOPICS } from '../message.mjs';
 
 /** The parts of HTTP and WebSocket that the load generator needs, on raw sockets: the lower limit. */
 
@@ -103,3 +104,22 @@ export const each = () => writeEach(SSE);
 export const gathered = () => writeGathered(SSE);
 export const webSocketEach = () => writeEach(WEBSOCKET);
 export const webSocketGathered = () => writeGathered(WEBSOCKET);
+
+/** Each message goes to one client, and to the next one after that. */
+export function scattered() {
+  /** @type {import('node:net').Socket[]} */
+  const sockets = [];
+  let joined = 0;
+  let published = 0;
+  const server = listener(
+    (socket) => {
+      socket.write(SSE.head(''));
+      sockets[joined++ % TOPICS] = socket;
+    },
+    () => undefined,
+  );
+  return {
+    server,
+    publish: (/** @type {object} */ message) => sockets[published++ % TOPICS].write(event(message), 'latin1'),
+  };
+}
