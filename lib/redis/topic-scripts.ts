@@ -164,27 +164,23 @@ local function read(stream, first)
   end
 end
 
--- Returns records of a topic, and the oldest one that is kept, or, if that has expired, a later one.
-local function page(stream, after)
-  local first = lowest(stream)
-  if not first then return {} end
-  local found = read(stream, math.max(first, after + 1))
-  if after >= first then
-    local oldest = redis.call('XRANGE', stream, id(first), highest, 'COUNT', 1)[1]
-    if oldest and not isExpired(oldest) then return found, oldest end
-  end
-  return found, found[1]
-end
+-- Most topics have nothing new, as after a lost connection. The index shows it, so that their streams need not be read.
+local names = {}
+for i = 5, #ARGV, 2 do names[#names + 1] = ARGV[i] end
+local scores = marker and #names > 0 and redis.call('ZMSCORE', KEYS[2], unpack(names)) or {}
 
 local topics = {}
 for i = 3, #KEYS do
-  local topic, after = ARGV[2 * i - 1], tonumber(ARGV[2 * i])
-  local found, oldest = page(KEYS[i], after)
-  local complete
-  if oldest then
-    complete = string.gsub(valueOf(oldest, 'p'), '^%-', '')
+  local after, newest = tonumber(ARGV[2 * i]), scores[i - 2]
+  local found, complete = {}, nil
+  if not marker or newest and tonumber(newest) > after then
+    local first = lowest(KEYS[i])
+    if first then found = read(KEYS[i], math.max(first, after + 1)) end
+  end
+  if found[1] then
+    complete = string.gsub(valueOf(found[1], 'p'), '^%-', '')
   else
-    complete = marker and (redis.call('ZSCORE', KEYS[2], topic) or marker) or end_
+    complete = newest or marker or end_
   end
   topics[#topics + 1] = {complete, found}
 end

@@ -21,17 +21,15 @@ async function readsTopics(context: ContractContext): Promise<void> {
   const [a1, , a3] = offsetsOf(a);
   assert.ok(a1 && a3 && last);
 
-  const { position, topics } = await reader.readTopics(
-    log,
-    [
-      { topic: 'a', after: 0 },
-      { topic: 'none', after: 0 },
-      { topic: 'b', after: 0 },
-      { topic: 'a', after: a1 },
-      { topic: 'a', after: last.offset },
-    ],
-    3,
-  );
+  const requests = [
+    { topic: 'a', after: 0 },
+    { topic: 'none', after: 0 },
+    { topic: 'b', after: 0 },
+    { topic: 'a', after: a1 },
+    { topic: 'a', after: last.offset },
+  ];
+
+  const { position, topics } = await reader.readTopics(log, requests, 3);
 
   assert.deepEqual(
     { ...position },
@@ -47,8 +45,8 @@ async function readsTopics(context: ContractContext): Promise<void> {
     [a1, ...offsetsOf(a).slice(1)],
   );
   assert.deepEqual([none?.records, end?.records], [[], []]);
-  for (const each of topics) {
-    assert.equal(each.completeAfter, 0, 'No record was removed, so every topic is complete');
+  for (const [at, { completeAfter }] of topics.entries()) {
+    assert.ok(completeAfter <= (requests[at]?.after ?? 0), 'No record was removed, so every topic is complete');
   }
   const empty = await reader.readTopics(log, [], 1);
   assert.deepEqual([{ ...empty.position }, empty.topics], [{ ...position }, []]);
