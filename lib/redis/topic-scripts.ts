@@ -4,6 +4,16 @@ import { CHECK, script } from './scripts.js';
 const PRUNE_EVERY = 64;
 const PRUNE_COUNT = 128;
 
+const NEWEST = `
+local function highestOf(epoch) return epoch .. '-18446744073709551615' end
+
+-- Returns the offset of the newest record of a topic, if its stream has it: the topic is not in the index any more if that was lost.
+local function newestIn(stream, epoch)
+  local last = redis.call('XREVRANGE', stream, highestOf(epoch), epoch, 'COUNT', 1)[1]
+  return last and string.match(last[1], '-(%d+)')
+end
+`;
+
 /**
  * Appends a record to a log with a history for each topic, and publishes it on the channel that is named like the stream of the topic: an array of its id and
  * its fields. Programs in other languages can use it, too.
@@ -21,7 +31,7 @@ const PRUNE_COUNT = 128;
  * fields and values.
  * Returns the id of the record. Nil if the log does not exist in this epoch. An error is returned if a hub could not deliver a record of another program.
  */
-export const TOPIC_APPEND = script(`${CHECK}
+export const TOPIC_APPEND = script(`${CHECK}${NEWEST}
 local hub, index, stream, topic, kept = KEYS[1], KEYS[2], KEYS[3], ARGV[2], ARGV[5]
 local fields, epoch = {unpack(ARGV, 8)}, ARGV[1]
 if epoch == '' then
@@ -43,7 +53,7 @@ end
 
 local marker = '\\n' .. epoch
 local known = redis.call('ZMSCORE', index, marker, topic)
-local previous = known[1] and known[2]
+local previous = known[1] and known[2] or newestIn(stream, epoch)
 local time = redis.call('TIME')
 time = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
 
@@ -116,7 +126,7 @@ return id
  * Returns the id of the newest record of the log, and for each topic the offset after which all its records are in the log, and entries of its stream. Nil if the log
  * does not exist.
  */
-export const TOPIC_READ = script(`${CHECK}
+export const TOPIC_READ = script(`${CHECK}${NEWEST}
 local epoch, err, end_ = presentEpoch()
 if err or not epoch then return err or false end
 local marker = redis.call('ZSCORE', KEYS[2], '\\n' .. epoch)
@@ -130,7 +140,7 @@ local function valueOf(entry, name)
   end
 end
 
-local highest = epoch .. '-18446744073709551615'
+local highest = highestOf(epoch)
 local function id(offset) return epoch .. '-' .. string.format('%.0f', offset) end
 local function isExpired(entry) return (tonumber(valueOf(entry, 's')) or 0) <= expired end
 
@@ -173,9 +183,10 @@ local topics = {}
 for i = 3, #KEYS do
   local after, newest = tonumber(ARGV[2 * i]), scores[i - 2]
   local found, complete = {}, nil
-  if not marker or newest and tonumber(newest) > after then
+  if not newest or tonumber(newest) > after then
     local first = lowest(KEYS[i])
     if first then found = read(KEYS[i], math.max(first, after + 1)) end
+    newest = newest or first and newestIn(KEYS[i], epoch)
   end
   if found[1] then
     complete = string.gsub(valueOf(found[1], 'p'), '^%-', '')

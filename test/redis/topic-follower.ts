@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BrokerTopicListener, BrokerTopics, BrokerTopicTail } from '../../lib/broker/broker-topics.js';
 import type { Broker, BrokerPosition, BrokerRecord } from '../../lib/index.js';
 
@@ -20,31 +21,44 @@ export class TopicFollower implements BrokerTopicListener {
   readonly resets = new Map<string, number>();
   /** What a tail must not do. */
   readonly faults: string[] = [];
-  private epoch = '';
+  epoch = '';
   private newest = 0;
-  private held: BrokerRecord[] | undefined;
+  /** Records that are received while topics are read. */
+  private held: BrokerRecord[] = [];
+  private reads = 0;
   private tail: BrokerTopicTail | undefined;
 
   constructor(
-    private readonly broker: TopicBroker,
+    private broker: TopicBroker,
     private readonly log: string,
   ) {}
 
   async start(...topics: string[]): Promise<this> {
     this.tail = await this.broker.tailTopics(this.log, this);
-    this.epoch = this.tail.epoch;
+    this.enter(this.tail);
     await this.add(...topics);
     return this;
   }
 
   /** Adds topics, from the beginning of what is kept. */
-  async add(...topics: string[]): Promise<BrokerPosition> {
+  add(...topics: string[]): Promise<void> {
     for (const topic of topics) {
       this.topics.set(topic, { offset: 0, received: [] });
     }
-    const position = await (this.tail as BrokerTopicTail).add(topics);
-    await this.read(topics);
-    return position;
+    return this.catchUp(topics, async () => {
+      this.enter(await (this.tail as BrokerTopicTail).add(topics));
+    });
+  }
+
+  /** Continues with another broker, as a client that moves to another process. */
+  async moveTo(broker: TopicBroker): Promise<void> {
+    this.broker = broker;
+    await this.catchUp([...this.topics.keys()], async () => {
+      await this.tail?.stop();
+      this.newest = 0;
+      this.tail = await broker.tailTopics(this.log, this);
+      this.enter(await this.tail.add([...this.topics.keys()]));
+    });
   }
 
   delete(...topics: string[]): void {
@@ -62,13 +76,17 @@ export class TopicFollower implements BrokerTopicListener {
 
   onRecords(records: readonly BrokerRecord[]): void {
     for (const record of records) {
-      if (record.epoch !== this.epoch && this.held === undefined) {
+      if (record.epoch !== this.epoch && this.reads === 0) {
         this.faults.push(`a record of another epoch, ${record.offset}, without onMissed()`);
       } else if (record.epoch === this.epoch && record.offset <= this.newest) {
         this.faults.push(`${record.offset} after ${this.newest}`);
       }
       this.newest = record.offset;
-      this.held ? this.held.push(record) : this.take(record);
+      if (this.reads > 0) {
+        this.held.push(record);
+      } else {
+        this.take(record);
+      }
     }
   }
 
@@ -78,25 +96,43 @@ export class TopicFollower implements BrokerTopicListener {
 
   onMissed(position: BrokerPosition): void {
     this.missed.push(position);
-    if (position.epoch !== this.epoch) {
-      this.epoch = position.epoch;
-      for (const [topic, followed] of this.topics) {
+    this.enter(position);
+    this.newest = position.offset;
+    void this.catchUp([...this.topics.keys()]);
+  }
+
+  /** Called with a position of the log, which may be in another epoch. */
+  private enter({ epoch }: BrokerPosition): void {
+    if (epoch !== this.epoch) {
+      if (this.epoch !== '') {
+        [...this.topics.keys()].forEach((topic) => void this.reset(topic));
+      }
+      for (const followed of this.topics.values()) {
         followed.offset = 0;
-        this.reset(topic);
+      }
+      this.epoch = epoch;
+    }
+  }
+
+  /** Reads topics, after something else. Repeats both until the store can be reached. */
+  private async catchUp(topics: readonly string[], first?: () => Promise<void>): Promise<void> {
+    this.reads++;
+    for (let done = false; !done; ) {
+      try {
+        await first?.();
+        await this.read(topics);
+        done = true;
+      } catch (error) {
+        if ((error as { code?: string }).code !== 'broker-unavailable') {
+          this.faults.push(String(error));
+        }
+        await sleep(50);
       }
     }
-    this.newest = position.offset;
-    this.held ??= [];
-    const held = this.held;
-    this.read([...this.topics.keys()]).then(
-      () => {
-        if (this.held === held) {
-          this.held = undefined;
-          held.forEach((record) => void this.take(record));
-        }
-      },
-      () => setTimeout(() => this.onMissed(position), 50),
-    );
+    this.reads--;
+    if (this.reads === 0) {
+      this.held.splice(0).forEach((record) => void this.take(record));
+    }
   }
 
   private async read(topics: readonly string[]): Promise<void> {
@@ -106,10 +142,11 @@ export class TopicFollower implements BrokerTopicListener {
       behind = behind.filter((topic, at) => {
         const { records = [], completeAfter = 0 } = page.topics[at] ?? {};
         const followed = this.topics.get(topic);
-        if (page.position.epoch !== this.epoch || !followed) {
+        // The tail says where the next epoch is.
+        if (page.position.epoch !== this.epoch || !followed || followed.offset > (requests[at]?.after ?? 0)) {
           return false;
         }
-        if (completeAfter > followed.offset && followed.offset > 0) {
+        if (completeAfter > followed.offset && followed.received.length > 0) {
           this.reset(topic);
         }
         followed.offset = Math.max(followed.offset, completeAfter);
