@@ -18,6 +18,7 @@ import {
 import { fromText, uiMessages } from 'nestjs-streaming/ai';
 import { connect, type StreamOf } from 'nestjs-streaming/client';
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
+import { NatsBroker } from 'nestjs-streaming/nats';
 import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
@@ -91,10 +92,14 @@ async function main() {
   strictEqual(`${numbers} ${attempts}`, '1,2 2');
   for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
   await app.close();
-  // No package for Redis is installed.
-  const broker = new RedisBroker({ url: 'redis://127.0.0.1:1' });
-  await rejects(broker.open('prices', { limit: 1, ttl: 1 }), { code: 'module-missing' });
-  await broker.close();
+  // No package for Redis or NATS is installed.
+  for (const broker of [
+    new RedisBroker({ url: 'redis://127.0.0.1:1' }),
+    new NatsBroker({ servers: 'nats://127.0.0.1:1' }),
+  ]) {
+    await rejects(broker.open('prices', { limit: 1, ttl: 1 }), { code: 'module-missing' });
+    await broker.close();
+  }
   console.log(`the packed package streams with ${Adapter.name}`);
 }
 

@@ -17,6 +17,7 @@ async function main() {
   await check('nestjs-streaming/testing', 'import');
   await check('nestjs-streaming/console', 'require');
   await check('nestjs-streaming/redis', 'import');
+  await check('nestjs-streaming/nats', 'require');
   await check('nestjs-streaming/ai', 'require');
   await check('nestjs-streaming/client', 'import');
   await check('nestjs-streaming/react', 'require');

@@ -71,6 +71,7 @@ export default defineConfig({
             page('Show who is there', 'members'),
             page('Use long polling', 'long-polling'),
             page('Share hubs with Redis', 'redis'),
+            page('Share hubs with NATS', 'nats'),
             page('Show records of Kafka', 'kafka'),
             page('Write a broker', 'brokers'),
           ],

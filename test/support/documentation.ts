@@ -47,6 +47,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/console': 'lib/console/index',
   'nestjs-streaming/react': 'lib/react/index',
   'nestjs-streaming/hey-api': 'lib/hey-api/index',
+  'nestjs-streaming/nats': 'lib/nats/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
 };

@@ -1,11 +1,15 @@
 import { accessSync, constants } from 'node:fs';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
+
+/** Where `.ci/nats-server` installs what the distribution does not have, or has in an older version. */
+const OWN_FOLDER = process.env.STREAMING_TOOLS ?? join(homedir(), '.cache/nestjs-streaming/bin');
 
 /** The path of a program, or `undefined` if it is not installed. */
 export function toolPath(name: string): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   // Debian installs servers in /usr/sbin, which is not in the path of every user.
-  return [...folders, '/usr/sbin']
+  return [OWN_FOLDER, ...folders, '/usr/sbin']
     .map((folder) => join(folder, name))
     .find((path) => {
       try {

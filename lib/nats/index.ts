@@ -1,0 +1,2 @@
+export { NatsBroker } from './nats.broker.js';
+export type { NatsBrokerOptions } from './nats-broker.options.js';

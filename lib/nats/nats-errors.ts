@@ -1,0 +1,45 @@
+import { unusable } from '../broker/broker-errors.js';
+import { textOf } from '../util/error-text.js';
+import { StreamError } from '../util/errors.js';
+
+/** What NATS answers for a subject that nobody listens to: JetStream is off or starting, the stream does not exist, or it has no leader. */
+export const NO_RESPONDERS = 'no stream and no JetStream listens there: it is not enabled, or it is starting';
+
+/** JetStream has answered with an error: nothing was changed. */
+export class JetStreamError extends Error {
+  constructor(
+    description: string,
+    /** A number of JetStream, such as 10059 for a stream that does not exist. */
+    readonly number: number,
+  ) {
+    super(description);
+  }
+}
+
+/** NATS does not permit a subject to the user. */
+export class PermissionError extends Error {}
+
+/** Nothing was appended: NATS cannot be reached, or cannot be used. */
+export function unavailable(server: string, reason: unknown): StreamError {
+  if (reason instanceof StreamError) {
+    return reason;
+  }
+  if (reason instanceof PermissionError) {
+    return unusable(
+      `${server} does not permit what the broker needs: ${reason.message}. See "Permissions" in the guide "NATS"`,
+    );
+  }
+  const text = textOf(reason);
+  return unusable(
+    reason instanceof JetStreamError ? `${server} answered "${text}"` : `${server} cannot be used: ${text}`,
+  );
+}
+
+/** An entry is larger than the messages that the server accepts. */
+export function tooLarge(bytes: number, most: number): StreamError {
+  return new StreamError(
+    'too-large',
+    `The event has ${bytes} bytes, and NATS accepts at most ${most} ("max_payload" of the server): publish less data, such as an address where it can be read`,
+    { statusCode: 413 },
+  );
+}

@@ -1,0 +1,26 @@
+import { NatsBroker } from '../../lib/nats/index.js';
+import { brokerContract } from '../../lib/testing/index.js';
+import { describeWith } from '../support/tools.js';
+import { Store } from './store.js';
+
+import.meta.jest.setTimeout(60_000);
+
+/** The time limit of brokers. Some cases wait for it. */
+const TIMEOUT_MS = 1_000;
+
+describeWith('nats-server')('NatsBroker', () => {
+  let store: Store;
+  beforeAll(async () => {
+    store = await Store.start((servers) => new NatsBroker({ servers, timeout: TIMEOUT_MS }));
+  });
+  afterAll(() => store.stop());
+
+  // The names of the cases depend only on which functions the setup has.
+  const names = brokerContract(Store.prototype.setup).map(({ name }) => name);
+
+  it.each(names)('%s', async (name) => {
+    await brokerContract(store.setup)
+      .find((each) => each.name === name)
+      ?.run();
+  });
+});
