@@ -101,6 +101,8 @@ export interface HubReset {
   readonly reason: HubResetReason;
   /** The id of the oldest event in the history, which is the next event that the client receives. `null` if the history is empty. */
   readonly oldest: string | null;
+  /** The topics with missing events, if the hub has a history for each topic. Absent if all topics of the subscriber may have missed events. */
+  readonly topics?: readonly string[];
 }
 
 /** A message of the hub itself to a subscriber, sent between published events. */

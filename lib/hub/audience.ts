@@ -7,8 +7,11 @@ import type { PageReader, PageSource } from './pages.js';
 /** A subscriber that is live. */
 export interface AudienceMember {
   deliver(batch: Batch): void;
-  /** Called when it has to find out again where it continues, since events are missing. */
-  restart(find: FindStart): void;
+  /**
+   * Called when it has to find out again where it continues, since events are missing.
+   * @param continueAfter returns the function that finds it out, for the sequence number of the last event that it has received
+   */
+  restart(continueAfter: (reached: number) => FindStart): void;
 }
 
 /** Subscribers of the same topics in the same format: all of them receive the same bytes. */

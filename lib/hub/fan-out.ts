@@ -24,7 +24,7 @@ interface Delivery {
 export class FanOut {
   /** The sequence number of the last event in the rounds that have begun. All members have received that event, or will receive it in this round. */
   delivered = 0;
-  /** All events up to this sequence number have arrived. */
+  /** All events up to this sequence number have arrived, as far as it was noted. */
   private upTo = 0;
   private arrived: LogEvent[] = [];
   private deliveries: Delivery[] = [];
@@ -68,6 +68,11 @@ export class FanOut {
     if (this.arrived.length === 0) {
       this.delivered = Math.max(this.delivered, this.upTo);
     }
+  }
+
+  /** The sequence number up to which subscribers read before they are live. */
+  get readable(): number {
+    return Math.max(this.delivered, this.upTo);
   }
 
   /** Returns the live subscribers of a topic, or all. */

@@ -1,5 +1,6 @@
 import { type Broker, broker } from '../broker/broker.js';
-import { type Check, callable, count, demand, finite, keys, oneOf, queueLimits, size } from '../util/checks.js';
+import { type BrokerTopics, hasTopics } from '../broker/broker-topics.js';
+import { type Check, callable, count, demand, finite, flag, keys, oneOf, queueLimits, size } from '../util/checks.js';
 import { StreamError } from '../util/errors.js';
 import type { HubOptions, PublishOptions, SubscribeOptions } from './hub.options.js';
 import { CONTROL } from './topic.js';
@@ -22,7 +23,12 @@ const HUB = keys<HubOptions>({
   history: (value) =>
     value === false
       ? undefined
-      : keys<Exclude<HubOptions['history'], false | undefined>>({ limit: count, ttl: finite })(value),
+      : keys<Exclude<HubOptions['history'], false | undefined>>({
+          per: oneOf('log', 'topic'),
+          limit: count,
+          ttl: finite,
+        })(value),
+  all: flag,
   ...BEHAVIOR,
   broker,
   role: oneOf('publisher'),
@@ -57,7 +63,13 @@ export function checkHubOptions(options: unknown): void {
   demand(HUB, options, name === undefined ? where : `${where} of ${JSON.stringify(name)}`);
   // The name is the only required option.
   demand(keys({ name: text }, true), { name }, where);
-  const { role, overflow, queue } = options as HubOptions;
+  const { role, overflow, queue, history, all } = options as HubOptions;
+  if (all !== undefined && (history === false || history?.per !== 'topic')) {
+    throw new StreamError(
+      'invalid-option',
+      `${where} of ${JSON.stringify(name)}: "all" is an option of hubs with history: { per: 'topic' }. Every other hub has subscribers of all topics: leave it out`,
+    );
+  }
   if (role === 'publisher' && (overflow !== undefined || queue !== undefined)) {
     throw new StreamError(
       'invalid-option',
@@ -84,4 +96,20 @@ export function checkPublishOptions(hub: string, options: PublishOptions, { once
       `publish() to the hub "${hub}": its broker has no "onceWindow", so it cannot publish an event "once"`,
     );
   }
+}
+
+/** Returns whether a hub has a history for each topic. */
+export function hasHistoryPerTopic({ history }: HubOptions): boolean {
+  return history !== undefined && history !== false && history.per === 'topic';
+}
+
+/** @throws {StreamError} `invalid-option` if a broker cannot keep a history for each topic */
+export function requireTopics(hub: string, broker: Broker): Broker & BrokerTopics {
+  if (!hasTopics(broker)) {
+    throw new StreamError(
+      'invalid-option',
+      `The hub "${hub}" has history: { per: 'topic' }, and its broker, ${broker.constructor.name}, lacks the methods of BrokerTopics: use another broker, or leave "per" out`,
+    );
+  }
+  return broker;
 }

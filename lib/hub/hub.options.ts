@@ -18,8 +18,16 @@ export interface HubOptions extends HubBehavior {
   /**
    * Which events are kept for clients that resume: the newest `limit` events (default: 1000), each for `ttl` milliseconds (default: 300 000). A
    * process keeps them in memory from its start; older ones are read from the broker when a client needs them. `false`: none are kept; a client that has missed events receives a `reset`.
+   *
+   * With `per: 'topic'`, each topic has a history of its own, of `limit` events. A process then receives only the topics that clients are subscribed to
+   * here, so that a hub can have hundreds of thousands of topics. Every event and every subscription needs a topic: see `all`. Default: `log`, one history for all topics.
    */
-  readonly history?: { readonly limit?: number; readonly ttl?: number } | false;
+  readonly history?: { readonly per?: 'log' | 'topic'; readonly limit?: number; readonly ttl?: number } | false;
+  /**
+   * With a history for each topic: keeps a history of all events, too, so that clients can subscribe to all topics, and events need no topic. A process receives all
+   * events once somebody subscribes to all of them here. Default: `false`.
+   */
+  readonly all?: boolean;
   /** Stores the log. Default: the `broker` of `StreamingModule.forRoot()`, or a {@link MemoryBroker} if it has none. */
   readonly broker?: Broker;
   /**

@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { Observable } from 'rxjs';
-import { type Broker, type BrokerStatus, statusOf } from '../broker/broker.js';
+import { type Broker, type BrokerPosition, type BrokerStatus, statusOf } from '../broker/broker.js';
 import type { HubEvent } from '../event/hub-event.js';
 import { StreamError } from '../util/errors.js';
 import { markHandled } from '../util/thenable.js';
@@ -13,7 +13,7 @@ import {
   type PublishOptions,
   type SubscribeOptions,
 } from './hub.options.js';
-import { checkPublishOptions, checkSubscribeOptions } from './hub-checks.js';
+import { checkPublishOptions, checkSubscribeOptions, hasHistoryPerTopic, requireTopics } from './hub-checks.js';
 import type { HubLog, Lane } from './lane.js';
 import { encodedMember, type MemberChanges, Members } from './members.js';
 import { Presence } from './presence.js';
@@ -22,6 +22,7 @@ import { Subscriber, type SubscriberHub } from './subscriber.js';
 import type { SubscriberOptions } from './subscriber-writer.js';
 import { HubSubscription } from './subscription.js';
 import { checkTopic, topicsOf } from './topic.js';
+import { TopicLog } from './topic-log.js';
 import { WholeLog } from './whole-log.js';
 
 /** After this time, in milliseconds, a warning says that a hub waits for its broker to open. */
@@ -73,20 +74,17 @@ export class Hub<T = unknown> {
     private readonly broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
   ) {
-    const { name, history } = options;
+    const { name, history, all } = options;
     const { limit = HUB_DEFAULTS.limit, ttl = HUB_DEFAULTS.ttl } = history || {};
     this.name = name;
     this.publishesOnly = options.role === 'publisher';
     this.common = commonOptions(options);
     const retention = { limit: history === false ? 0 : limit, ttl };
-    this.source = new WholeLog(
-      name,
-      broker,
-      retention,
-      warn,
-      () => this.publisher.onDelivered(),
-      () => this.publisher.newest,
-    );
+    const onDelivered = (): void => this.publisher.onDelivered();
+    const newest = (): BrokerPosition | undefined => this.publisher.newest;
+    this.source = hasHistoryPerTopic(options)
+      ? new TopicLog(name, requireTopics(name, broker), { ...retention, all: all ?? false }, warn, onDelivered, newest)
+      : new WholeLog(name, broker, retention, warn, onDelivered, newest);
     this.publisher = new Publisher(this.source);
   }
 

@@ -59,6 +59,7 @@ export class Locator {
     private readonly hub: string,
     private readonly history: LocatedHistory,
     private readonly reader: LogReader,
+    private readonly askMs?: number,
   ) {}
 
   /** Returns whether the log is known to have left an epoch. */
@@ -108,7 +109,8 @@ export class Locator {
     const question = this.asked + 1;
     // The tail is mostly only some milliseconds behind. A new epoch is rare, and is asked for at once.
     const isLate = position.epoch === this.history.epoch && !this.isKnown(position);
-    if (isLate && (await atMost(TAIL_TIMEOUTS.askMs, reached.promise))) {
+    const { askMs = TAIL_TIMEOUTS.askMs } = this;
+    if (isLate && askMs > 0 && (await atMost(askMs, reached.promise))) {
       return;
     }
     while (!this.isKnown(position) && !client.closed) {

@@ -21,6 +21,7 @@ export class LogReader {
     readonly log: string,
     private readonly broker: Broker,
     private readonly warn: (message: string, error?: unknown) => void,
+    private readonly askEnd: () => Promise<BrokerPosition> = () => endOf(broker, log),
   ) {}
 
   /** Whether {@link close} was called. */
@@ -38,7 +39,7 @@ export class LogReader {
    * @throws the error of the broker, if it still fails after the last repetition
    */
   read(after: number, count: number): Promise<readonly BrokerRecord[]> {
-    return this.repeat(() => this.broker.read(this.log, after, count));
+    return this.retrying(() => this.broker.read(this.log, after, count));
   }
 
   /**
@@ -47,14 +48,14 @@ export class LogReader {
    * @throws the same as {@link read}
    */
   end(): Promise<BrokerPosition> {
-    return this.repeat(async () => {
-      const tail = await this.broker.tail(this.log, () => undefined);
-      await tail.stop();
-      return { epoch: tail.epoch, offset: tail.offset };
-    });
+    return this.retrying(this.askEnd);
   }
 
-  private async repeat<R>(ask: () => Promise<R>): Promise<R> {
+  /**
+   * Repeats a question to the broker until it is answered.
+   * @throws the error of the broker, if it still fails after the last repetition
+   */
+  async retrying<R>(ask: () => Promise<R>): Promise<R> {
     try {
       const answer = await this.attempt(ask);
       this.failing = false;
@@ -103,4 +104,10 @@ export class LogReader {
       clearTimeout(timer);
     }
   }
+}
+
+async function endOf(broker: Broker, log: string): Promise<BrokerPosition> {
+  const tail = await broker.tail(log, () => undefined);
+  await tail.stop();
+  return { epoch: tail.epoch, offset: tail.offset };
 }

@@ -58,24 +58,19 @@ class Page implements Evictable {
   }
 }
 
-/**
- * The history of a hub in pages. Readers of the same page share its bytes if they select the same events in the same format, whatever their
- * topics. Pages are kept while there are readers, within the budget of the hub.
- */
-export class Pages implements PageSource {
+/** The pages that readers share. They are kept while there are readers, within the budget of the hub. */
+export class PageCache {
   private readonly kept = new Map<string, Page>();
   private readers = 0;
 
-  constructor(
-    private readonly history: RecordWindow<LogEvent>,
-    private readonly budget: ByteBudget,
-  ) {}
+  constructor(private readonly budget: ByteBudget) {}
 
+  /** Adds a reader. */
   enter(): void {
     this.readers++;
   }
 
-  /** The last reader releases all pages. */
+  /** Removes a reader. The last one releases all pages. */
   leave(): void {
     this.readers--;
     if (this.readers === 0) {
@@ -84,6 +79,45 @@ export class Pages implements PageSource {
       }
       this.kept.clear();
     }
+  }
+
+  get(key: string | undefined): Batch | undefined {
+    return key === undefined ? undefined : this.kept.get(key)?.batch;
+  }
+
+  /** Returns the page with a key, or adds it. Pages without a key, or without a format, are not kept. */
+  share(key: string | undefined, batch: Batch): Batch {
+    const known = this.get(key);
+    if (known || key === undefined || !batch.format) {
+      return known ?? batch;
+    }
+    const page = new Page(key, batch, this.kept);
+    this.kept.set(key, page);
+    this.budget.use(page);
+    return batch;
+  }
+}
+
+/**
+ * The history of a hub in pages. Readers of the same page share its bytes if they select the same events in the same format, whatever their
+ * topics.
+ */
+export class Pages implements PageSource {
+  private readonly cache: PageCache;
+
+  constructor(
+    private readonly history: RecordWindow<LogEvent>,
+    budget: ByteBudget,
+  ) {
+    this.cache = new PageCache(budget);
+  }
+
+  enter(): void {
+    this.cache.enter();
+  }
+
+  leave(): void {
+    this.cache.leave();
   }
 
   read(after: number, upTo: number, reader: PageReader): Batch | undefined {
@@ -95,9 +129,9 @@ export class Pages implements PageSource {
     // Aligned, so that all readers have the same page boundaries.
     const count = Math.min(size - (after % size), upTo - after);
     const place = `${reader.formatNumber} ${after} ${count}`;
-    const known = this.kept.get(reader.keyAt(place) ?? '');
+    const known = this.cache.get(reader.keyAt(place));
     if (known) {
-      return known.batch;
+      return known;
     }
     const events = this.history.after(after, count);
     if (events[0]?.seq !== after + 1) {
@@ -110,18 +144,7 @@ export class Pages implements PageSource {
     }
     const key = place + selected;
     reader.noteKey(place, key);
-    return this.share(key, batch);
-  }
-
-  private share(key: string, batch: Batch): Batch {
-    const known = this.kept.get(key);
-    if (known) {
-      return known.batch;
-    }
-    const page = new Page(key, batch, this.kept);
-    this.kept.set(key, page);
-    this.budget.use(page);
-    return batch;
+    return this.cache.share(key, batch);
   }
 }
 

@@ -143,7 +143,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     return this.audience && this.reached >= lane.floor ? lane.idAt(this.reached) : undefined;
   }
 
-  restart(find: FindStart): void {
+  restart(continueAfter: (reached: number) => FindStart): void {
     const { state } = this;
     if (state.phase !== 'live') {
       return;
@@ -152,7 +152,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     // The events of that round may have closed the subscriber.
     if (this.state === state) {
       this.hub.lane.fanOut.leave(state.audience, this);
-      this.state = { phase: 'draining', find };
+      this.state = { phase: 'draining', find: continueAfter(this.reached) };
       inLaterTurn(() => this.resumeReader());
     }
   }
@@ -314,18 +314,18 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
         this.reset(start, state, port);
         continue;
       }
-      if (this.reached >= fanOut.delivered) {
+      if (this.reached >= fanOut.readable) {
         this.goLive(audience, port);
         return;
       }
-      const page = audience.page(this.reached, fanOut.delivered, start.each);
+      const page = audience.page(this.reached, fanOut.readable, start.each);
       if (!page) {
         this.continueWithout(state, port);
         continue;
       }
       this.readPage(page, port);
       this.refresh();
-      if (this.reached < fanOut.delivered && this.writer.ready) {
+      if (this.reached < fanOut.readable && this.writer.ready) {
         inLaterTurn(() => this.resumeReader());
         return;
       }

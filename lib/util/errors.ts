@@ -23,6 +23,7 @@ export type StreamErrorCode =
   | 'not-serializable'
   | 'invalid-header'
   | 'invalid-topic'
+  | 'topic-required'
   | 'invalid-id'
   | 'duplicate-hub'
   | 'duplicate-runs'

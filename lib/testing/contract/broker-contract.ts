@@ -24,6 +24,7 @@ import { RUN_TAIL_CASES } from './run-tail.cases.js';
 import { RUN_VIEW_CASES } from './run-view.cases.js';
 import { TAIL_CASES } from './tail.cases.js';
 import { topicFaultCases } from './topic-faults.cases.js';
+import { TOPIC_HUB_CASES } from './topic-hub.cases.js';
 import { TOPIC_READ_CASES } from './topic-read.cases.js';
 import { TOPIC_TAIL_CASES } from './topic-tail.cases.js';
 
@@ -89,7 +90,8 @@ export function brokerRunsContract(setup: BrokerContractSetup): ContractCase[] {
 
 /**
  * Returns the contract of `BrokerTopics` as test cases for any test runner, for a broker that can keep a history for each topic. They come in addition to
- * those of {@link brokerContract}, with the same setup. The cases may run in any order, and concurrently if `setup` has neither `freeze` nor `rewind`.
+ * those of {@link brokerContract}, with the same setup. The package `fast-check` must be installed. The cases may run in any order, and concurrently if
+ * `setup` has neither `freeze` nor `rewind`. The last case tries many interleavings, and needs a longer timeout than the others.
  *
  * @throws a `StreamError` with the code `invalid-option` if `timeout` or `settle` is not a duration in milliseconds
  *
@@ -101,7 +103,7 @@ export function brokerRunsContract(setup: BrokerContractSetup): ContractCase[] {
  * ```
  */
 export function brokerTopicsContract(setup: BrokerContractSetup): ContractCase[] {
-  return contractOf(setup, [...TOPIC_TAIL_CASES, ...TOPIC_READ_CASES, ...topicFaultCases(setup)]);
+  return contractOf(setup, [...TOPIC_TAIL_CASES, ...TOPIC_READ_CASES, ...topicFaultCases(setup), ...TOPIC_HUB_CASES]);
 }
 
 /**

@@ -1,0 +1,75 @@
+import type { FanOut } from './fan-out.js';
+import type { FindStart, Lane, Loss, StartRequest } from './lane.js';
+import type { WholeLog } from './whole-log.js';
+
+/** The lane of a log that this process receives as a whole only once somebody subscribes to all of it. */
+export class LazyLane implements Lane {
+  private opening: Promise<void> | undefined;
+  private isOpen = false;
+
+  /** @param end returns the id of the newest event, as far as this process knows */
+  constructor(
+    private readonly log: WholeLog,
+    private readonly end: () => string,
+  ) {}
+
+  get fanOut(): FanOut {
+    return this.log.fanOut;
+  }
+
+  get floor(): number {
+    return this.log.floor;
+  }
+
+  /** The log, if it is open. */
+  get opened(): WholeLog | undefined {
+    return this.isOpen ? this.log : undefined;
+  }
+
+  idAt(number: number): string {
+    return this.log.idAt(number);
+  }
+
+  oldestStart(number: number): number {
+    return this.log.oldestStart(number);
+  }
+
+  requestOf(request: StartRequest): FindStart {
+    if (this.isOpen) {
+      return this.log.requestOf(request);
+    }
+    // What is published until the log is open is read.
+    const after = request.after || (request.last === 0 ? this.end() : undefined);
+    return async (client) => {
+      await this.open();
+      return this.log.requestOf({ ...request, after })(client);
+    };
+  }
+
+  continueAfter(): undefined {
+    return this.log.continueAfter();
+  }
+
+  reset(loss: Loss): ReturnType<Lane['reset']> {
+    return this.log.reset(loss);
+  }
+
+  enter(): void {
+    // All events are received.
+  }
+
+  leave(): void {
+    // All events are received.
+  }
+
+  private async open(): Promise<void> {
+    this.opening ??= this.log.open();
+    try {
+      await this.opening;
+      this.isOpen = true;
+    } catch (error) {
+      this.opening = undefined;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import type { Broker } from '../broker/broker.js';
+import type { BrokerTopics, TopicRecords } from '../broker/broker-topics.js';
+import type { TopicWindow } from '../broker/topic-window.js';
+import { StreamError } from '../util/errors.js';
+import { atEndOfTurn } from '../util/scheduler.js';
+import { type Deferred, deferred } from '../util/thenable.js';
+import type { StartingClient } from './lane.js';
+import type { LogEvent } from './log-event.js';
+import type { TopicHistory } from './topic-history.js';
+import type { WantedTopic } from './topic-interest.js';
+
+/** The number of topics that are read at once, and of records of each. */
+const BATCH = 128;
+const PAGE = 128;
+
+/** A topic whose older events are read. */
+interface Load {
+  readonly topic: WantedTopic;
+  /** The window when the reading began, and the sequence number after which it was complete. */
+  readonly window: TopicWindow<LogEvent>;
+  readonly end: number;
+  /** Events with a higher sequence number are read. */
+  readonly after: number;
+  /** The events that were read, and their times. */
+  readonly events: LogEvent[];
+  readonly times: number[];
+  readonly done: Deferred<void>;
+}
+
+/** Reads older events of topics into their windows. Clients share the reads of a topic, and topics share the calls of the broker. */
+export class TopicLoader {
+  private readonly loads = new Map<WantedTopic, Load>();
+  private waiting: Load[] = [];
+
+  constructor(
+    private readonly broker: Broker & BrokerTopics,
+    private readonly history: TopicHistory,
+    /** The number of records of each topic that the log keeps. */
+    private readonly limit: number,
+  ) {}
+
+  /**
+   * Reads the events of topics after a sequence number, as far as the log has them. While the store is away, the client waits.
+   * @throws {StreamError} `hub-closed` if the broker cannot be read while the hub closes
+   */
+  async load(topics: readonly string[], after: number, client: StartingClient): Promise<void> {
+    const { epoch, reader } = this.history;
+    const missing = (): WantedTopic[] => topics.flatMap((name) => this.missing(name, after));
+    for (let wanted = missing(); wanted.length > 0 && !client.closed; wanted = missing()) {
+      if (this.history.epoch !== epoch) {
+        return;
+      }
+      if (reader.closed) {
+        throw new StreamError(
+          'hub-closed',
+          `The hub "${this.history.name}" is closed: subscribe() again in another process`,
+        );
+      }
+      await Promise.all(wanted.map((topic) => this.loadOne(topic, after)));
+    }
+  }
+
+  /** Returns a topic whose window may get more events after a sequence number; nothing if it has all that there are. */
+  private missing(name: string, after: number): WantedTopic | [] {
+    const topic = this.history.interest.get(name);
+    const hasMore = topic?.window && !topic.exhausted && topic.window.size < this.limit;
+    return topic && hasMore && topic.window && topic.window.completeAfter > after ? topic : [];
+  }
+
+  private loadOne(topic: WantedTopic, after: number): Promise<void> {
+    const running = this.loads.get(topic);
+    if (running || !topic.window) {
+      return running?.done.promise ?? Promise.resolve();
+    }
+    const { window } = topic;
+    const end = window.completeAfter;
+    const load: Load = { topic, window, end, after, events: [], times: [], done: deferred() };
+    this.loads.set(topic, load);
+    this.enqueue(load);
+    return load.done.promise;
+  }
+
+  private enqueue(load: Load): void {
+    if (this.waiting.push(load) === 1) {
+      atEndOfTurn(() => {
+        const { waiting } = this;
+        this.waiting = [];
+        for (let at = 0; at < waiting.length; at += BATCH) {
+          void this.readBatch(waiting.slice(at, at + BATCH));
+        }
+      });
+    }
+  }
+
+  private async readBatch(batch: readonly Load[]): Promise<void> {
+    const { broker, history } = this;
+    const { epoch, name } = history;
+    try {
+      const requests = batch.map(({ topic, after, events }) => ({
+        topic: topic.name,
+        after: history.offsetAt(events.at(-1)?.seq ?? after),
+      }));
+      const page = await history.reader.retrying(() => broker.readTopics(name, requests, PAGE));
+      history.learn(page.position);
+      for (const [index, load] of batch.entries()) {
+        const records = page.topics[index];
+        const { topic, window, end } = load;
+        // If the window was replaced, or its oldest events were evicted, the topic is read again.
+        const isSame = topic.window === window && window.completeAfter === end;
+        if (!records || history.epoch !== epoch || !isSame || this.take(load, records)) {
+          this.finish(load);
+        } else {
+          this.enqueue(load);
+        }
+      }
+    } catch {
+      for (const load of batch) {
+        this.finish(load);
+      }
+    }
+  }
+
+  /** Adds what was read. Returns whether nothing is missing any more. */
+  private take({ topic, after, end, events, times }: Load, { records, completeAfter }: TopicRecords): boolean {
+    const { history } = this;
+    for (const record of records) {
+      if (history.numberAt(record.offset) <= end) {
+        events.push(history.eventOf(record));
+        times.push(record.time);
+      }
+    }
+    const last = records.at(-1);
+    if (last && history.numberAt(last.offset) < end) {
+      return false;
+    }
+    const oldest = history.numberAt(completeAfter);
+    topic.prepend(events, times, Math.min(Math.max(after, oldest), end));
+    topic.exhausted = oldest >= after;
+    history.interest.count(topic);
+    return true;
+  }
+
+  private finish(load: Load): void {
+    this.loads.delete(load.topic);
+    load.done.resolve();
+  }
+}

@@ -1,0 +1,133 @@
+import type { BrokerPosition } from '../broker/broker.js';
+import { StreamError } from '../util/errors.js';
+import type { FindStart, Loss, Start, StartingSubscriber, StartRequest } from './lane.js';
+import { Locator } from './locator.js';
+import { positionOf, tagOf } from './position.js';
+import type { TopicHistory } from './topic-history.js';
+import type { TopicLoader } from './topic-loader.js';
+
+/** Finds out where subscribers of topics start. */
+export class TopicStarts {
+  private readonly tag: string;
+  private readonly locator: Locator;
+
+  constructor(
+    private readonly history: TopicHistory,
+    private readonly loader: TopicLoader,
+  ) {
+    this.tag = tagOf(history.name);
+    // The tail is not waited for: it only delivers what is wanted, so that it rarely reaches a position by itself.
+    this.locator = new Locator(history.name, history, history.reader, 0);
+  }
+
+  /** Called when this process has received an event. */
+  onDelivered(): void {
+    this.locator.onDelivered();
+  }
+
+  close(): void {
+    this.locator.close();
+  }
+
+  requestOf({ after, last }: StartRequest): FindStart {
+    if (after === undefined || after === '') {
+      const { end } = this.history;
+      return (client) => this.inEpoch(client, () => this.newest(last, end, client));
+    }
+    const position = positionOf(after, this.tag);
+    return typeof position === 'string'
+      ? (client) => this.inEpoch(client, () => this.afterLoss({ reason: position }, client))
+      : (client) => this.inEpoch(client, () => this.afterPosition(position, client));
+  }
+
+  /** Returns where a subscriber continues after a sequence number. */
+  continueAfter(number: number, each: ReadonlyMap<string, number> | undefined, loss?: Loss): FindStart {
+    return (client) =>
+      this.inEpoch(client, () =>
+        number < this.history.floor
+          ? this.afterLoss({ reason: 'epoch' }, client)
+          : this.afterNumber(number, each, client, loss),
+      );
+  }
+
+  /** Waits until the topics of a client are received. If the log begins a new epoch while a start is found, finds another one. */
+  private async inEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
+    const { history } = this;
+    await history.interest.ready(topicsOf(client));
+    if (history.reader.closed) {
+      throw new StreamError('hub-closed', `The hub "${history.name}" is closed: subscribe() again in another process`);
+    }
+    let { epoch } = history;
+    let start = await find();
+    while (history.epoch !== epoch && !client.closed) {
+      epoch = history.epoch;
+      start = await this.afterLoss({ reason: 'epoch' }, client);
+    }
+    return start;
+  }
+
+  /** @param upTo the sequence number at which the log ended when the client subscribed */
+  private async newest(last: number, upTo: number, client: StartingSubscriber): Promise<Start> {
+    const { history, loader } = this;
+    if (last === 0 || upTo < history.floor) {
+      const start = await this.afterNumber(Math.max(upTo, history.floor), undefined, client);
+      return { ...start, liveFrom: start.after };
+    }
+    const topics = topicsOf(client);
+    await loader.load(topics, history.floor, client);
+    const each = new Map<string, number>();
+    for (const name of topics) {
+      const window = history.interest.get(name)?.window;
+      if (window) {
+        const index = Math.max(0, window.indexAfter(upTo) - last);
+        each.set(name, index === 0 ? window.completeAfter : (window.numberAt(index - 1) ?? upTo));
+      }
+    }
+    return { after: Math.min(upTo, ...each.values()), each, liveFrom: upTo };
+  }
+
+  private async afterPosition(position: BrokerPosition, client: StartingSubscriber): Promise<Start> {
+    const { history, locator } = this;
+    const isHere =
+      history.hasReached(position) || (!locator.isOver(position.epoch) && (await locator.reaches(position, client)));
+    return isHere
+      ? this.afterNumber(history.numberAt(position.offset), undefined, client)
+      : this.afterLoss({ reason: 'epoch' }, client);
+  }
+
+  private async afterNumber(
+    after: number,
+    each: ReadonlyMap<string, number> | undefined,
+    client: StartingSubscriber,
+    loss?: Loss,
+  ): Promise<Start> {
+    const topics = topicsOf(client);
+    await this.loader.load(topics, after, client);
+    const starts = new Map(each);
+    const lost: string[] = [];
+    for (const name of topics) {
+      const from = this.history.interest.get(name)?.window?.completeAfter ?? after;
+      if (from > Math.max(after, starts.get(name) ?? 0)) {
+        starts.set(name, from);
+        lost.push(name);
+      }
+    }
+    const isLost = loss ?? (lost.length > 0 ? { reason: 'evicted' as const, topics: lost } : undefined);
+    return { after, each: starts.size > 0 ? starts : undefined, loss: isLost };
+  }
+
+  /** The client receives all events of its topics that the log has. */
+  private async afterLoss(loss: Loss, client: StartingSubscriber): Promise<Start> {
+    const { history, loader } = this;
+    const topics = topicsOf(client);
+    await loader.load(topics, history.floor, client);
+    const each = new Map(
+      topics.map((name) => [name, history.interest.get(name)?.window?.completeAfter ?? history.last]),
+    );
+    return { after: history.floor, each, loss };
+  }
+}
+
+function topicsOf({ options }: StartingSubscriber): readonly string[] {
+  return options.topics ?? [];
+}
