@@ -3,6 +3,7 @@ import type { Broker } from '../broker/broker.js';
 import type { BrokerRoster } from '../broker/roster.js';
 import { ALL_TOPICS, ofTopic, TOTAL } from '../hub/presence.js';
 import { atMost } from '../util/at-most.js';
+import type { ServerCloseCode } from '../util/close-reason.js';
 import { checkLabels, type StreamLabels } from '../util/labels.js';
 import { type CloseCommand, CONTROL_LOG, ControlLog, type CountCommand } from './control-log.js';
 import { RosterLog } from './roster-log.js';
@@ -26,7 +27,7 @@ const MEMBER = 'member';
 type Warn = (message: string, error?: unknown) => void;
 
 /** Closes the streams of this process that have labels. @returns their number */
-type CloseStreams = (labels: StreamLabels) => number;
+type CloseStreams = (labels: StreamLabels, code: ServerCloseCode) => number;
 
 /** Returns the hub of this process with a name, if there is one. */
 type HubByName = (name: string) => { readonly figures: ReadonlyMap<string, number> } | undefined;
@@ -68,9 +69,9 @@ export class Cluster {
   }
 
   /** Closes the streams with labels in the other processes. Resolves to their number, as far as processes answer in time. */
-  async closeElsewhere(labels: StreamLabels): Promise<number> {
+  async closeElsewhere(labels: StreamLabels, code: ServerCloseCode): Promise<number> {
     const answer = `answer ${randomBytes(6).toString('hex')}`;
-    await this.control?.send({ do: 'close', labels, answer });
+    await this.control?.send({ do: 'close', labels, answer, code });
     let closed = 0;
     await this.until(async () => {
       const figures = this.others(await this.roster.list(CONTROL_LOG, [answer])).map((each) => each.get(answer));
@@ -106,9 +107,11 @@ export class Cluster {
   }
 
   /** Called by the control log. */
-  onClose({ labels, answer }: CloseCommand): void {
+  onClose({ labels, answer, code }: CloseCommand): void {
     checkLabels(labels, 'The command of another process');
-    this.answers.set(answer, { figure: this.closeStreams(labels) + 1, at: Date.now() });
+    // A later version may send codes that this one does not know.
+    const known = code === 'revoked' ? code : 'server-closed';
+    this.answers.set(answer, { figure: this.closeStreams(labels, known) + 1, at: Date.now() });
     this.store(this.membership);
   }
 

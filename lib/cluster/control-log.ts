@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.js';
+import type { ServerCloseCode } from '../util/close-reason.js';
 import type { StreamLabels } from '../util/labels.js';
 import { MessageLog } from './message-log.js';
 
@@ -13,6 +14,8 @@ export interface CloseCommand {
   readonly do: 'close';
   readonly labels: StreamLabels;
   readonly answer: string;
+  /** The close code of the streams. Earlier versions of the package do not send it. */
+  readonly code?: ServerCloseCode;
 }
 
 /** Makes all processes store their figures of a hub for some time. */

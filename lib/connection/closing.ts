@@ -2,7 +2,7 @@ import { formatSse } from '../format/sse.format.js';
 import type { Transport } from '../transport/transport.js';
 import { messageOf, type StreamCloseReason } from '../util/close-reason.js';
 import { isError } from '../util/error-text.js';
-import { isReported, StreamError } from '../util/errors.js';
+import { isReported, type StreamCloseCode, StreamError } from '../util/errors.js';
 import { after, type Deferred, deferred } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { inTurn } from './hooks.js';
@@ -63,6 +63,10 @@ export class Closing {
   /** Ends the stream cleanly, unless it is ending already. */
   request(reason: StreamCloseReason): void {
     const { lifecycle, opening, scope, settings } = this.stream;
+    if (isRefusal(reason.code)) {
+      this.refuse(reason);
+      return;
+    }
     if (opening?.poll?.endWait(reason) || !lifecycle.allows('close')) {
       return;
     }
@@ -70,7 +74,7 @@ export class Closing {
       scope.attempt(() => this.begin(reason));
     } else if (!this.refuseWithRetry(reason, settings.services.retryDelay())) {
       // Nothing was sent yet, so that an exception filter can respond.
-      opening?.settle({ error: settings.services.refusal(messageOf(reason.code)) });
+      opening?.settle({ error: settings.services.refusal(reason.code) });
       this.over(reason);
     }
   }
@@ -135,11 +139,32 @@ export class Closing {
     return true;
   }
 
+  /**
+   * Ends a stream whose client may not read it any more, without calling hooks that could send. If its head is not fixed yet, an exception filter responds. Otherwise
+   * the client receives an error record and a clean end, or a body that is cut off if the format has no such record.
+   */
+  private refuse({ code, error }: StreamCloseReason): void {
+    const { stream } = this;
+    const { lifecycle, opening, settings } = stream;
+    const reason = { code, error: error ?? settings.services.refusal(code) };
+    if (lifecycle.headFixed ? !lifecycle.allows('close') : lifecycle.step === 'closing') {
+      // Its last chunks wait for the client, or for the check that has failed now.
+      this.cut(reason);
+    } else if (lifecycle.headFixed) {
+      lifecycle.close(reason);
+      stream.halt();
+      stream.scope.attempt(() => this.endRefused(reason.error));
+    } else if (!lifecycle.ended) {
+      opening?.settle({ error: reason.error });
+      this.over(reason);
+    }
+  }
+
   /** Ends the stream with an error. If its head is not fixed yet, the error is passed to the exception filters. */
   fail(error: unknown): void {
     const { stream } = this;
     const { lifecycle } = stream;
-    if (isElsewhere(error) && this.referElsewhere()) {
+    if (isElsewhere(error) && this.refer({ code: 'shutdown' })) {
       return;
     }
     const refused = !lifecycle.headFixed;
@@ -232,7 +257,7 @@ export class Closing {
       const { code } = lifecycle.reason ?? { code: 'completed' as const };
       body.chooseEmpty();
       opening?.fixHead();
-      if ((code === 'deadline' || code === 'shutdown') && body.hasIds) {
+      if ((code === 'deadline' || code === 'shutdown' || code === 'error') && body.hasIds) {
         // The client can resume: it must not take the end of the response for the end of the stream.
         feed.putShutdown(settings.services.retryDelay());
       }
@@ -242,12 +267,11 @@ export class Closing {
   }
 
   /**
-   * Ends the stream of a run that goes on in another process, as in any shutdown: the client comes back with its id. Returns `false` if the client
-   * would take the end of the response for the end of the run.
+   * Ends a stream whose source goes on without it, as in any shutdown: the client comes back with its id. Returns `false` if the client would take the end
+   * of the response for the end of the source.
    */
-  private referElsewhere(): boolean {
+  refer(reason: StreamCloseReason): boolean {
     const { body, lifecycle, scope, settings } = this.stream;
-    const reason: StreamCloseReason = { code: 'shutdown' };
     const retry = settings.services.retryDelay();
     if (lifecycle.state === 'new') {
       return this.refuseWithRetry(reason, retry);
@@ -261,12 +285,25 @@ export class Closing {
   }
 
   private endWithError(error: unknown): void {
-    const { stream } = this;
-    let whole = false;
-    stream.scope.guarded(() => {
-      whole = stream.body.putError(stream.settings.services.describeError(error), error);
+    // Clients of some formats recognize the record as the end.
+    this.finish(this.putError(error) && this.stream.body.format?.truncate === false ? 'end' : 'truncate');
+  }
+
+  private endRefused(error: unknown): void {
+    const { body, transport } = this.stream;
+    body.outbox.clearUnsent();
+    // The close code of a WebSocket says the same as the record.
+    this.finish(this.putError(error) || transport.protocol === 'websocket' ? 'end' : 'truncate');
+  }
+
+  /** Adds the record of an error. Returns whether the format has one. */
+  private putError(error: unknown): boolean {
+    const { body, scope, settings } = this.stream;
+    let added = false;
+    scope.guarded(() => {
+      added = body.putError(settings.services.describeError(error), error);
     }, 'error record');
-    this.finish(whole ? 'end' : 'truncate');
+    return added;
   }
 
   /** Runs the `onError` hooks, and sends the chunks that they return if `sends` is set. Returns a promise if one of the hooks returned one. */
@@ -294,6 +331,11 @@ export class Closing {
     }
     return feed.unsent === undefined ? 'beforeClose' : 'beforeChunk';
   }
+}
+
+/** Returns whether a stream with this close code ends because its client may not read it any more. */
+function isRefusal(code: StreamCloseCode): boolean {
+  return code === 'expired' || code === 'revoked';
 }
 
 /** Returns whether a source has failed only because it goes on in another process. */

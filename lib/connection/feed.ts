@@ -13,7 +13,7 @@ import type { Losses } from '../util/queue-limits.js';
 import { isThenable, markHandled, onRejection, queueable } from '../util/thenable.js';
 import type { Body } from './body/body.js';
 import { throughChunkHooks } from './hooks.js';
-import type { Lifecycle } from './lifecycle.js';
+import type { BodyEnd, Lifecycle } from './lifecycle.js';
 import { lateHead, type Opening } from './opening.js';
 import { isResumable, PolledSource } from './reader/polled-source.js';
 import type { PushPort } from './reader/push-reader.js';
@@ -28,6 +28,7 @@ interface FedStream extends StreamConnection {
   readonly scope: StreamScope;
   readonly opening: Opening | undefined;
   readonly transport: Transport;
+  readonly ends: { finish(how: BodyEnd): void };
   closeError(): StreamCloseError;
   complete(): void;
   fail(error: unknown): void;
@@ -81,9 +82,13 @@ export class Feed implements SharedPort, PushPort {
     return this.body.losses;
   }
 
-  /** Reads the result of the handler. If it is `undefined` or `null`, the handler sends chunks itself. */
+  /** Reads the result of the handler, or releases it if the stream has ended. If it is `undefined` or `null`, the handler sends chunks itself. */
   attach(value: unknown): void {
     const { stream } = this;
+    if (stream.state !== 'new' && stream.state !== 'open') {
+      this.discard(value);
+      return;
+    }
     if (value !== undefined && value !== null) {
       this.read(stream.scope.within(() => sourceOfRoute(value, stream.route)));
     }
@@ -136,6 +141,17 @@ export class Feed implements SharedPort, PushPort {
   start(source: Source): void {
     this.reader = readerOf(source, this);
     this.reader.resume();
+  }
+
+  /** Called when the client can take more. */
+  onDrain(): void {
+    const { body, ends, lifecycle } = this.stream;
+    body.onDrain();
+    if (lifecycle.ending) {
+      ends.finish(lifecycle.ending);
+    } else {
+      this.resume();
+    }
   }
 
   /** Resumes reading the source, if there is room. */

@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
+import type { Authorization } from './authorization.js';
 import type { Admission } from './stream-settings.js';
 
 /** The call of the handler of a stream. Its source and hooks run in the async context of this call, which interceptors may have changed. */
@@ -10,6 +11,8 @@ export class HandlerCall extends AsyncResource {
   declare labels?: StreamLabels;
   /** The trace context of the run that the stream shows. Not a field either. */
   declare trace?: string;
+  /** The limits of the access of the client. Not a field either. */
+  declare access?: Authorization;
 
   /**
    * @param beganAt when the handler was called
@@ -24,6 +27,11 @@ export class HandlerCall extends AsyncResource {
     if (labels) {
       this.labels = labels;
     }
+  }
+
+  /** Called when the head was sent. */
+  onHead(openedAt: number): void {
+    this.openedAt = openedAt;
   }
 
   /** Checks labels, and adds them if the stream accepts any. Returns whether it does. */

@@ -1,15 +1,26 @@
 import { isThenable, markAllHandled, markHandled } from '../util/thenable.js';
 import type { StreamConnection, StreamHooks } from './stream-connection.js';
 
-export const HOOK_NAMES = ['onOpen', 'beforeChunk', 'beforeClose', 'onError', 'onShutdown', 'onClose'] as const;
+export const HOOK_NAMES = [
+  'onOpen',
+  'beforeChunk',
+  'beforeClose',
+  'onError',
+  'onShutdown',
+  'onAuth',
+  'onClose',
+] as const;
 
 /** The hooks of a stream, outermost first. The streams of a route share one object, unless a stream adds hooks. */
 export class HookChain {
   /** The hooks with the method `beforeChunk`. If there are none, a chunk costs no more than without hooks. */
   readonly ofChunks: readonly StreamHooks[];
+  /** Whether there is a hook for the tokens that clients send. */
+  readonly takesTokens: boolean;
 
   constructor(readonly all: readonly StreamHooks[]) {
     this.ofChunks = this.having('beforeChunk');
+    this.takesTokens = this.having('onAuth').length > 0;
   }
 
   /** Returns the hooks that have a method of this name. */

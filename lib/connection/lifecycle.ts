@@ -44,7 +44,12 @@ type Phase = Basics &
         readonly failed: boolean;
         readonly reason: StreamCloseReason;
       }
-    | { readonly step: 'finished'; readonly failed: boolean; readonly reason: StreamCloseReason }
+    | {
+        readonly step: 'finished';
+        readonly how: BodyEnd;
+        readonly failed: boolean;
+        readonly reason: StreamCloseReason;
+      }
     | { readonly step: 'over'; readonly failed: boolean; readonly reason: StreamCloseReason }
   );
 
@@ -75,12 +80,13 @@ const OPERATIONS = {
   open: ['new'],
   hooks: ['new', 'open'],
   label: ['new', 'open'],
+  expire: ['new', 'open'],
   send: ['new', 'open', 'closing'],
   flush: ['new', 'open', 'closing', 'finishing'],
   close: ['new', 'open'],
 } satisfies Readonly<Record<string, readonly Step[]>>;
 
-/** A method of a stream. In other steps, `flush()`, `close()` and `label()` do nothing, and all other methods throw. */
+/** A method of a stream. In other steps, `flush()`, `close()`, `label()` and `expire()` do nothing, and all other methods throw. */
 export type StreamOperation = keyof typeof OPERATIONS;
 
 // Most streams are in one of these phases for nearly all of the time, so they share the objects.
@@ -195,16 +201,24 @@ export class Lifecycle {
   /** Called when the last bytes of the body were written to the transport. */
   finished(): void {
     this.demand('finished');
-    const { called, head, reason } = this.phase as Phase & { reason: StreamCloseReason };
-    this.phase = { step: 'finished', failed: this.ended, called, head, reason };
+    const { called, head, how, reason } = this.phase as Phase & { step: 'finishing' };
+    this.phase = { step: 'finished', how, failed: this.ended, called, head, reason };
   }
 
-  /** The last change. If the stream has failed before, it keeps its reason. */
+  /** The last change. If the stream has failed before, or was cut off, it keeps its reason. */
   settle(reason: StreamCloseReason): void {
     this.demand('settle');
-    const { called, head } = this.phase;
+    const { phase } = this;
+    const { called, head } = phase;
     const failed = this.ended;
-    this.phase = { step: 'over', failed, called, head, reason: (failed ? this.reason : undefined) ?? reason };
+    const isCutOff = phase.step === 'finished' && phase.how === 'truncate';
+    this.phase = {
+      step: 'over',
+      failed,
+      called,
+      head,
+      reason: (failed || isCutOff ? this.reason : undefined) ?? reason,
+    };
   }
 
   allows(operation: StreamOperation): boolean {

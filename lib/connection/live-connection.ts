@@ -1,9 +1,11 @@
 import type { Transport, TransportListener, WireProtocol } from '../transport/transport.js';
 import { closeErrorOf, type StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
-import { DONE } from '../util/iteration.js';
 import { NO_LABELS, type StreamLabels } from '../util/labels.js';
+import type { AccessLimits } from './access-check.js';
+import { type AuthorizedStream, expire, limitAccess, onLabelled } from './authorization.js';
 import { Body } from './body/body.js';
+import { messagesOf, passToken } from './client-messages.js';
 import { Closing, type ClosingStream } from './closing.js';
 import { warnOfDropped } from './dropped-headers.js';
 import { Feed } from './feed.js';
@@ -18,15 +20,10 @@ import { StreamConnection, type StreamHooks } from './stream-connection.js';
 import type { Admission, StreamParts, StreamSettings } from './stream-settings.js';
 import { visit } from './tick.js';
 
-/** The messages of a client that cannot send any. */
-const NO_MESSAGES: AsyncIterable<never> = {
-  [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve(DONE) }),
-};
-
 /** The stream to one client, composed of its parts. See {@link StreamConnection} for the public members. */
 export class LiveConnection
   extends StreamConnection
-  implements OpenStream, TransportListener, OpeningStream, ClosingStream, PolledStream
+  implements OpenStream, TransportListener, OpeningStream, ClosingStream, PolledStream, AuthorizedStream
 {
   readonly request: unknown;
   readonly lastEventId: string | undefined;
@@ -95,10 +92,7 @@ export class LiveConnection
   }
 
   get messages(): AsyncIterable<string | Uint8Array> {
-    const onWait = (): void => this.scope.attempt(() => this.opening?.openEmpty());
-    // Not called in the getter: code that only inspects a stream, such as a logger, must not pause its client.
-    const begin = () => (this.transport.receive?.(onWait) ?? NO_MESSAGES)[Symbol.asyncIterator]();
-    return { [Symbol.asyncIterator]: begin };
+    return messagesOf(this);
   }
 
   get signal(): AbortSignal {
@@ -145,10 +139,14 @@ export class LiveConnection
   }
 
   label(labels: StreamLabels): this {
-    const added = this.scope.call?.label(labels, this.lifecycle.allows('label'), this.route);
-    if (added) {
-      this.settings.services.registry.labelled(this);
+    if (this.scope.call?.label(labels, this.lifecycle.allows('label'), this.route)) {
+      onLabelled(this);
     }
+    return this;
+  }
+
+  expire(at: number | Date | undefined): this {
+    expire(this, at);
     return this;
   }
 
@@ -169,14 +167,15 @@ export class LiveConnection
     this.transport.expect?.();
   }
 
-  /** Called before the handler is called. `admission` is left when the stream has ended. */
-  begin(admission?: Admission, labels?: StreamLabels): void {
+  /** Called before the handler is called. `admission` is left when the stream has ended. `access` limits the access of the client. */
+  begin(admission?: Admission, labels?: StreamLabels, access?: AccessLimits): void {
     const { registry } = this.settings.services;
     this.lifecycle.call();
     this.scope.call = new HandlerCall(registry.clock.read(), admission, labels);
     registry.add(this);
     this.body.progress();
     this.opening?.begin();
+    limitAccess(this, access);
   }
 
   /** Called when the handler has returned a value that interceptors pass on chunk by chunk. */
@@ -189,11 +188,7 @@ export class LiveConnection
   attach(value: unknown): void {
     const { opening } = this;
     opening?.decide();
-    if (this.state === 'new' || this.state === 'open') {
-      this.feed.attach(value);
-    } else {
-      this.feed.discard(value);
-    }
+    this.feed.attach(value);
     opening?.poll?.continueAsStream();
   }
 
@@ -244,19 +239,15 @@ export class LiveConnection
   }
 
   onDrain(): void {
-    this.scope.attempt(() => {
-      this.body.onDrain();
-      const { ending } = this.lifecycle;
-      if (ending) {
-        this.ends.finish(ending);
-      } else {
-        this.feed.resume();
-      }
-    });
+    this.scope.attempt(() => this.feed.onDrain());
   }
 
   onDropped(names: readonly string[]): void {
     warnOfDropped(names, this.settings, this.format);
+  }
+
+  onMessage(message: Buffer): boolean {
+    return passToken(this, message);
   }
 
   onFinish(): void {
@@ -279,10 +270,7 @@ export class LiveConnection
   }
 
   headFixed(): void {
-    const { call } = this.scope;
-    if (call) {
-      call.openedAt = this.settings.services.registry.opened(this);
-    }
+    this.scope.call?.onHead(this.settings.services.registry.opened(this));
   }
 
   dropOpening(): void {

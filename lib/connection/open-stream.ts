@@ -1,4 +1,4 @@
-import type { StreamCloseReason } from '../util/close-reason.js';
+import type { ServerCloseCode, StreamCloseReason } from '../util/close-reason.js';
 import type { StreamLabels } from '../util/labels.js';
 import type { Losses } from '../util/queue-limits.js';
 import type { StreamConnection } from './stream-connection.js';
@@ -39,6 +39,13 @@ export interface OpenStream extends StreamConnection {
   announceShutdown(retry: number | undefined): void;
 }
 
+/** A close of all streams with certain labels. */
+export interface LabelClose {
+  readonly code: ServerCloseCode;
+  /** Whether it was so short a time ago that a request may have passed its guard before. */
+  readonly isNew: boolean;
+}
+
 /** The interface of the registry of an application to its streams. */
 export interface RegistryPort {
   readonly clock: {
@@ -46,6 +53,8 @@ export interface RegistryPort {
     now(): number;
     /** Reads the time. */
     read(): number;
+    /** Reads the time of day, in milliseconds since the epoch. */
+    date(): number;
     /** Makes the clock tick often enough for a duration. */
     observe(duration: number): void;
   };
@@ -53,8 +62,8 @@ export interface RegistryPort {
   refuses(labels: StreamLabels): boolean;
   /** Called before the handler is called. */
   add(stream: OpenStream): void;
-  /** Called when a stream has received labels. Closes it if the streams with these labels were just closed. */
-  labelled(stream: OpenStream): void;
+  /** Returns the newest close of the streams with these labels, if there was one in the last minute. */
+  closeOf(labels: StreamLabels): LabelClose | undefined;
   /** Called when the head is fixed. Returns the time. */
   opened(stream: OpenStream): number;
   /** Called when the stream has ended. */

@@ -106,12 +106,20 @@ export abstract class StreamConnection<T = unknown> {
 
   /**
    * Adds labels such as `{ user: 'u1' }`, by which `StreamRegistry.close()` closes streams, in this process or in all. A label replaces an earlier one with
-   * the same name. Does nothing after the end. A stream whose labels were closed in the last 5 seconds is closed, with the code `server-closed`.
+   * the same name. Does nothing after the end. A stream whose labels were closed in the last 5 seconds is closed, with the code of that close. With `reauthorize`,
+   * guards are called instead, if its labels were closed in the last minute.
    *
    * @param labels at most 16 texts, by name. A name and a text have 1 to 256 characters
    * @throws {@link StreamError} with the code `invalid-argument` for anything else
    */
   abstract label(labels: StreamLabels): this;
+
+  /**
+   * Sets when the access of the client expires, in place of the option `expiresAt`. The stream then ends with the code `expired`, at most a second later.
+   * @param at in milliseconds since the epoch, or as a `Date`. `undefined`: it does not expire
+   * @throws {@link StreamError} with the code `invalid-argument` for anything else
+   */
+  abstract expire(at: number | Date | undefined): this;
 
   /**
    * Adds hooks to this stream. They run after all other hooks.
@@ -122,7 +130,7 @@ export abstract class StreamConnection<T = unknown> {
 
 /**
  * Methods that are called during a stream: first `onOpen`, then `beforeChunk` for every chunk, `beforeClose` or `onError` when the stream ends,
- * and `onClose` last. Every method is optional, and is called in the `AsyncLocalStorage` context of the request.
+ * and `onClose` last. If the access of the client has expired, or was revoked, only `onClose` is called. Every method is optional, and is called in the `AsyncLocalStorage` context of the request.
  *
  * Set hooks for the application (`forRoot({ hooks })`), for a class, for a method (`@UseStreamHooks()`), or for one stream (`stream.hooks()`). They
  * run in this order. If a hook throws, the stream fails.
@@ -151,7 +159,7 @@ export interface StreamHooks<T = unknown> {
    * If a chunk is a promise, the hook receives its value. If the `data` of an event is a promise, the hook receives the promise.
    */
   beforeChunk?(chunk: T, stream: StreamConnection<T>): unknown;
-  /** Called before the stream ends cleanly. The hook may still send chunks. It may return a promise. */
+  /** Called before the stream ends cleanly, unless its client may not read it any more. The hook may still send chunks. It may return a promise. */
   beforeClose?(stream: StreamConnection<T>): unknown;
   /**
    * Called when the stream has failed. It may return a last chunk, which is sent before the error record of the format. If the head was not sent
@@ -160,6 +168,14 @@ export interface StreamHooks<T = unknown> {
   onError?(error: unknown, stream: StreamConnection<T>): unknown;
   /** Called when the application starts to shut down. It may return a chunk to send. */
   onShutdown?(stream: StreamConnection<T>): unknown;
+  /**
+   * Called with the token of a message `{"auth": token}` of a WebSocket client. `stream.messages` does not contain such messages then. Check the token, and
+   * call `stream.expire()`. To refuse it, return `false`, or throw an exception with the status 401 or 403: the stream ends with the code `revoked`.
+   *
+   * The hooks are called for one token after the other. Of the tokens that come in the meantime, only the newest is kept. The token is a value that the client
+   * has sent: it may be of any type.
+   */
+  onAuth?(token: unknown, stream: StreamConnection<T>): unknown;
   /** Called when the stream has ended for any reason, exactly once for every stream whose handler was called. Its errors are logged. */
   onClose?(stream: StreamConnection<T>, reason: StreamCloseReason): unknown;
 }

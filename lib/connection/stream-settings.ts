@@ -2,7 +2,9 @@ import type { StreamErrorBody } from '../format/format.js';
 import type { ChosenFormat } from '../format/negotiate.js';
 import type { ResponseHead } from '../transport/response-head.js';
 import type { Transport } from '../transport/transport.js';
+import type { StreamCloseCode } from '../util/errors.js';
 import type { StreamLogger } from '../util/stream-logger.js';
+import type { AccessCheck } from './access-check.js';
 import type { BodySettings } from './body/body-settings.js';
 import type { HookChain } from './hooks.js';
 import type { RegistryPort } from './open-stream.js';
@@ -17,6 +19,8 @@ export interface StreamSettings extends BodySettings {
   readonly heartbeatOfRoute: boolean;
   readonly sendTimeout: number;
   readonly maxDuration: number;
+  /** Checks again whether the client of a stream may still read it. `undefined`: it is not checked. */
+  readonly accessCheck: AccessCheck | undefined;
   /** The names of dropped headers for which a warning was logged already. */
   readonly dropped: Set<string>;
   readonly hooks: HookChain;
@@ -27,8 +31,8 @@ export interface StreamSettings extends BodySettings {
 export interface StreamServices {
   readonly registry: RegistryPort;
   readonly logger: StreamLogger;
-  /** Returns the error for exception filters when the server closes a stream that has sent nothing. */
-  refusal(message: string): unknown;
+  /** Returns the error for exception filters when the server closes a stream that has sent nothing, and for the error record of one whose client may not read it any more. */
+  refusal(code: StreamCloseCode): unknown;
   /** Returns the time after which a client should reconnect that is refused while the application closes, in milliseconds. It is random. */
   retryDelay(): number | undefined;
   /** Returns the description of an error for clients. */

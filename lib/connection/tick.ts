@@ -22,7 +22,7 @@ interface TimedStream {
 }
 
 /**
- * Handles `sendTimeout`, `maxDuration`, `openDelay` and `heartbeat` of a stream. All times are in milliseconds.
+ * Handles `expiresAt`, `reauthorize`, `sendTimeout`, `maxDuration`, `openDelay` and `heartbeat` of a stream. All times are in milliseconds.
  * @param now the time without gaps
  * @param age the time since the handler was called
  * @param gap how long the process was suspended before this tick
@@ -33,8 +33,11 @@ export function visit(stream: TimedStream, now: number, age: number, gap: number
     // The stream waits for an earlier response on its connection, and not for its own client.
     body.progress();
   }
+  const access = stream.scope.call?.access;
+  access?.tick(now);
   const silence = now - body.progressAt;
-  const waits = body.blocked || lifecycle.ended || lifecycle.state === 'closing';
+  // While its access is checked, the stream waits for the guards, and not for its client.
+  const waits = !access?.pending && (body.blocked || lifecycle.ended || lifecycle.state === 'closing');
   if (waits && silence >= settings.sendTimeout) {
     stream.ends.cut({ code: 'send-timeout' });
   } else if (lifecycle.ending === 'truncate') {

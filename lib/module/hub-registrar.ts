@@ -65,8 +65,8 @@ export class HubRegistrar implements OnApplicationShutdown {
   async connect(registry: StreamRegistry): Promise<void> {
     const cluster = await this.clusterOf(this.defaultBroker);
     if (cluster) {
-      cluster.closeStreams = (labels) => registry.closeLabelled(labels).length;
-      registry.closeElsewhere = (labels) => cluster.closeElsewhere(labels);
+      cluster.closeStreams = (labels, code) => registry.closeLabelled(labels, code).length;
+      registry.closeElsewhere = (labels, code) => cluster.closeElsewhere(labels, code);
     }
   }
 

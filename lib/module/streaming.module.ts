@@ -191,7 +191,7 @@ export class StreamingModule
   }
 
   async onModuleInit(): Promise<void> {
-    await this.routes?.resolveHooks(this.moduleRef);
+    await this.routes?.resolve(this.moduleRef);
     const { registry } = this.runtime;
     await this.hubs.connect(registry);
     const producers = this.routes?.producers ?? [];

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import { ServiceUnavailableException } from '@nestjs/common';
+import { type HttpException, ServiceUnavailableException, UnauthorizedException } from '@nestjs/common';
 import { StreamRegistry } from '../connection/registry/stream-registry.js';
 import { completeWebSocketOptions, DEFAULTS, given } from '../options/defaults.js';
 import type { StreamingModuleOptions } from '../options/streaming.options.js';
@@ -10,6 +10,8 @@ import { jittered, StreamLimiter } from '../route/limiter.js';
 import type { RouteContext } from '../route/route-context.js';
 import { RoutePlans } from '../route/route-plans.js';
 import { atMost } from '../util/at-most.js';
+import { messageOf } from '../util/close-reason.js';
+import type { StreamCloseCode } from '../util/errors.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { WebSocketSupport } from '../websocket/websocket-support.js';
 
@@ -57,7 +59,7 @@ export class StreamingRuntime implements RouteContext {
       registry: this.registry,
       logger,
       describeError,
-      refusal: (message) => new ServiceUnavailableException(message),
+      refusal,
       retryDelay: () => this.retryDelay(),
     };
   }
@@ -126,4 +128,10 @@ export class StreamingRuntime implements RouteContext {
       stream.cut({ code: 'shutdown' });
     }
   }
+}
+
+/** Returns the exception for a client whose stream is closed by the server. */
+function refusal(code: StreamCloseCode): HttpException {
+  const isRefused = code === 'expired' || code === 'revoked';
+  return isRefused ? new UnauthorizedException(messageOf(code)) : new ServiceUnavailableException(messageOf(code));
 }

@@ -84,6 +84,36 @@ const openDelay: Check = (value) => {
   return problem && `${problem}, or 0, or "first-chunk"`;
 };
 
+/** The shortest time between two checks of the access of a client, in milliseconds. */
+const SHORTEST_EVERY_MS = 1_000;
+
+const every: Check = (value) =>
+  milliseconds(value) ??
+  ((value as number) >= SHORTEST_EVERY_MS ? undefined : `must be at least ${SHORTEST_EVERY_MS} (1 second)`);
+
+const guards: Check = (value) => {
+  if (!Array.isArray(value) || value.length === 0) {
+    return 'must be a list of at least one guard, such as [AuthGuard]';
+  }
+  const isGuard = (each: unknown): boolean =>
+    typeof each === 'function' ||
+    typeof (each as { readonly canActivate?: unknown } | null)?.canActivate === 'function';
+  const wrong: unknown = value.find((each) => !isGuard(each));
+  return value.every(isGuard)
+    ? undefined
+    : `must be classes, or objects with canActivate(), not ${String(wrong)}. A class is undefined where two files import each other: move one of them`;
+};
+
+const reauthorized = keys<Exclude<NonNullable<StreamBehavior['reauthorize']>, false>>(
+  {
+    every,
+    guards,
+    onFault: (value) => (value === undefined ? undefined : oneOf('keep', 'close')(value)),
+  },
+  true,
+);
+const reauthorize: Check = (value) => (value === false ? undefined : reauthorized(value));
+
 const BEHAVIOR: Checks<StreamBehavior> = {
   format,
   flush: flushPolicy,
@@ -106,6 +136,8 @@ const BEHAVIOR: Checks<StreamBehavior> = {
     retryAfter: milliseconds,
   }),
   labels: callable,
+  expiresAt: callable,
+  reauthorize,
 };
 
 const method: Check = (value) => (Number.isInteger(value) ? undefined : 'must be a RequestMethod');

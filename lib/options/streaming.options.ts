@@ -1,4 +1,4 @@
-import type { RequestMethod, Type } from '@nestjs/common';
+import type { CanActivate, RequestMethod, Type } from '@nestjs/common';
 import type { Broker } from '../broker/broker.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
 import type { StreamFormat } from '../format/format.js';
@@ -113,6 +113,31 @@ export interface StreamBehavior {
    * @example labels: (request: AuthenticatedRequest) => ({ user: request.user.id })
    */
   labels?(request: unknown): StreamLabels | undefined;
+  /**
+   * Returns when the access of a client expires: in milliseconds since the epoch, as a `Date`, or `undefined` if it does not. Called with the request of the
+   * platform, after the guards and before the handler. A request whose access has expired already gets 401. Otherwise, the stream ends with the code `expired`, at
+   * most a second later. `stream.expire()` replaces the time. Default: access does not expire.
+   * @example expiresAt: (request: AuthenticatedRequest) => request.user.exp * 1000
+   */
+  expiresAt?(request: unknown): number | Date | undefined;
+  /**
+   * Calls guards again while a stream is open, with the same `ExecutionContext` and the request as it is now. If one of them refuses the client, the stream ends
+   * with the code `revoked`. A guard refuses by returning `false`, or by throwing an exception with a status from 400 to 499, except 408, 425 and 429.
+   * While the guards of a stream run, nothing is sent to its client: chunks wait in its queue. `false`: not for this route. Default: guards run once, before the stream opens.
+   *
+   * - `every`: the longest time between two checks of a stream, in milliseconds, at least 1000. The time is random, and at least half of it
+   * - `guards`: guards, or classes of guards, which are resolved through dependency injection. They must not set headers of the response
+   * - `onFault`: what happens if a guard throws another error, or has not answered within 5 seconds, so that it is not known whether the client may go on. `keep` (default): the
+   *   stream goes on, but for five checks in a row at most. `close`: it ends. A client that can resume is asked to come back, as in a shutdown. For others, the stream fails
+   * @example { every: 30_000, guards: [SessionGuard] }
+   */
+  readonly reauthorize?:
+    | false
+    | {
+        readonly every: number;
+        readonly guards: readonly (CanActivate | Type<CanActivate>)[];
+        readonly onFault?: 'keep' | 'close';
+      };
 }
 
 type StreamItemClass = Type<unknown> | readonly [Type<unknown>];

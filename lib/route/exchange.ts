@@ -19,6 +19,8 @@ export class StreamExchange {
   readonly connection: LiveConnection;
   /** Whether the interceptors pass on the result of the handler, instead of the handler itself. */
   intercepted = false;
+  /** Kept for the guards of later checks, if there are any. Not a field, so that the objects of other routes have no place for it. */
+  declare private readonly response?: PlatformResponse;
   private returned: { readonly value: unknown } | undefined;
   /** Whether the limits have admitted the stream. `undefined` before the first call of {@link enter}. */
   private admitted: boolean | undefined;
@@ -33,6 +35,9 @@ export class StreamExchange {
     response: PlatformResponse,
   ) {
     this.connection = plan.connect(response);
+    if (plan.reauthorizes) {
+      this.response = response;
+    }
     this.claimed = parameters.some(({ kind }) => kind === 'connection');
   }
 
@@ -135,11 +140,13 @@ export class StreamExchange {
    */
   enter(): boolean {
     if (this.admitted === undefined) {
-      const labels = this.plan.labelsOf(this.connection.request);
+      const { request } = this.connection;
+      const labels = this.plan.labelsOf(request);
+      const access = this.plan.accessOf(request, this.response);
       const admission = this.plan.admit(this.connection, labels);
       this.admitted = admission !== undefined;
       if (admission) {
-        this.connection.begin(admission, labels);
+        this.connection.begin(admission, labels, access);
         if (this.claimed) {
           this.connection.expectMessages();
         }

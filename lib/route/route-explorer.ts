@@ -96,7 +96,7 @@ export class StreamRoutes {
       validateOptions(mark.decorator, mark.options, `@${mark.decorator}() of ${name}`);
       const method = Reflect.getMetadata(METHOD_METADATA, handler) as RequestMethod | undefined;
       const hasStatus = Reflect.hasMetadata(HTTP_CODE_METADATA, handler);
-      const plan = new StreamPlan(planSettings(this.context, mark, { route: name, method, hasStatus }));
+      const plan = new StreamPlan(planSettings(this.context, mark, { ...route, route: name, method, hasStatus }));
       this.plans.set(route, plan);
       this.context.plans.add(route.controller, mark, plan);
     }
@@ -166,15 +166,36 @@ export class StreamRoutes {
     }
   }
 
-  /** Resolves the hooks of every route, outermost first. */
-  async resolveHooks(moduleRef: ModuleRef): Promise<void> {
+  /** Resolves the hooks of every route, outermost first, and its guards. */
+  async resolve(moduleRef: ModuleRef): Promise<void> {
     const own = [this.context.options.hooks ?? []].flat();
     const ofApplication = await resolveAll(own, moduleRef, 'StreamingModule.forRoot()');
+    demandWebSocket(ofApplication, this.context.websocket !== undefined, 'StreamingModule.forRoot()');
     for (const [route, plan] of this.plans) {
-      const ref = (route.module?.getProviderByKey(ModuleRef).instance as ModuleRef | undefined) ?? moduleRef;
-      const given = [...hooksOf(route.controller), ...hooksOf(route.handler)];
-      plan.useHooks([...ofApplication, ...(await resolveAll(given, ref, route.name))]);
+      const { controller, handler, module, name } = route;
+      const ref = (module?.getProviderByKey(ModuleRef).instance as ModuleRef | undefined) ?? moduleRef;
+      const ofClass = await resolveAll(hooksOf(controller), ref, name);
+      const ofMethod = await resolveAll(hooksOf(handler), ref, name);
+      demandWebSocket(ofClass, this.hasWebSocket(controller), controller.name);
+      demandWebSocket(ofMethod, plan.webSockets, name);
+      plan.useHooks([...ofApplication, ...ofClass, ...ofMethod]);
+      await plan.resolveGuards(ref);
     }
+  }
+
+  /** Returns whether a route of a controller accepts upgrades to WebSocket. */
+  private hasWebSocket(controller: Type): boolean {
+    return [...this.plans].some(([route, { webSockets }]) => webSockets && route.controller === controller);
+  }
+}
+
+/** Throws for hooks of which one would never be called, as only the clients of WebSockets send messages. */
+function demandWebSocket(hooks: readonly StreamHooks[], hasWebSocket: boolean, where: string): void {
+  if (!hasWebSocket && hooks.some(({ onAuth }) => typeof onAuth === 'function')) {
+    throw new StreamError(
+      'invalid-hook',
+      `A hook of ${where} has onAuth(), but there are no WebSockets: set StreamingModule.forRoot({ websocket: true }), and serve the route with GET`,
+    );
   }
 }
 

@@ -1,6 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import { HttpException, HttpStatus, NotAcceptableException } from '@nestjs/common';
+import type { ModuleRef } from '@nestjs/core';
+import { type AccessLimits, expiryOf } from '../connection/access-check.js';
 import { HookChain } from '../connection/hooks.js';
 import { LiveConnection } from '../connection/live-connection.js';
 import type { StreamHooks } from '../connection/stream-connection.js';
@@ -27,12 +29,16 @@ import type { Transport } from '../transport/transport.js';
 import { addLabels, NO_LABELS, type StreamLabels } from '../util/labels.js';
 import type { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { enterAll, jittered, type OverLimit, type StreamLimiter } from './limiter.js';
+import type { Reauthorizer } from './reauthorizer.js';
 import { RunRoute } from './run-route.js';
 
 const UPGRADE_REQUIRED = 426;
 const HEADER_TOO_LARGE = 431;
 /** The maximum length of `Accept` that is negotiated, in characters. 16 kB would take milliseconds. Browsers send about 200. */
 const LONGEST_ACCEPT = 1_024;
+
+/** A time below is in seconds rather than in milliseconds: as milliseconds, it is in 1970. */
+const EARLIEST_MS = 10_000_000_000;
 
 /** The refusal of streams while the application closes. */
 const CLOSING: OverLimit = {
@@ -52,7 +58,7 @@ let connections = 0;
 
 /** All settings of a route that are known before a request arrives. */
 export interface PlanParts {
-  readonly settings: Omit<StreamSettings, 'hooks' | 'services'>;
+  readonly settings: Omit<StreamSettings, 'accessCheck' | 'hooks' | 'services'>;
   readonly services: StreamServices;
   /** The formats that the route offers, or `undefined` if it offers all, so that for a wildcard the first chunk decides. */
   readonly formats: readonly StreamFormat[] | undefined;
@@ -62,6 +68,10 @@ export interface PlanParts {
   readonly defaultStatus: number | undefined;
   /** `undefined`: bodies are not compressed. */
   readonly compression: CompressionSettings | undefined;
+  /** Checks the access of clients again. `undefined` without the option `reauthorize`. */
+  readonly reauthorizer: Reauthorizer | undefined;
+  /** The option `expiresAt` of the route, or else that of the application. */
+  readonly expiresAt: StreamBehavior['expiresAt'];
   /** The options `labels` of the application and of the route. */
   readonly labels: readonly NonNullable<StreamBehavior['labels']>[];
   /** The limiter of the application, and that of the route if it has one. */
@@ -93,8 +103,8 @@ export class StreamPlan {
   private readonly whenAny: ChosenFormat | 'auto';
 
   constructor(private readonly parts: PlanParts) {
-    const { formats, settings, services } = parts;
-    this.settings = { ...settings, services, hooks: new HookChain([]) };
+    const { formats, settings, services, reauthorizer: accessCheck } = parts;
+    this.settings = { ...settings, accessCheck, services, hooks: new HookChain([]) };
     const [first] = formats ?? [];
     this.whenAny = first ? chooseFormat(first) : 'auto';
     this.only = first && formats?.length === 1 ? chooseFormat(first) : undefined;
@@ -118,6 +128,16 @@ export class StreamPlan {
       this.ofFormat.set(format, settings);
     }
     return settings;
+  }
+
+  /** Whether guards are called again while a stream is open. */
+  get reauthorizes(): boolean {
+    return this.parts.reauthorizer !== undefined;
+  }
+
+  /** Resolves the guards of the option `reauthorize`, if there are any. */
+  async resolveGuards(moduleRef: ModuleRef): Promise<void> {
+    await this.parts.reauthorizer?.resolve(moduleRef);
   }
 
   /** Whether the handler is the producer of a run. */
@@ -188,6 +208,25 @@ export class StreamPlan {
   }
 
   /**
+   * Returns the limits of the access of a client, or `undefined` if there are none.
+   * @throws {HttpException} if it has expired already
+   */
+  accessOf(request: unknown, response: PlatformResponse | undefined): AccessLimits | undefined {
+    const { expiresAt: option, reauthorizer, services } = this.parts;
+    const { route } = this.settings;
+    const expiresAt = expiryOf(option?.(request), `"expiresAt" of ${route}`);
+    if (expiresAt !== undefined && expiresAt <= services.registry.clock.date()) {
+      if (expiresAt > 0 && expiresAt < EARLIEST_MS) {
+        services.logger.warn(
+          `${route}: "expiresAt" has returned ${expiresAt}, a time in 1970. It has to be in milliseconds: multiply the "exp" of a token by 1000`,
+        );
+      }
+      throw services.refusal('expired');
+    }
+    return expiresAt === undefined && !reauthorizer ? undefined : { expiresAt, response };
+  }
+
+  /**
    * Counts a stream, or refuses it.
    * @returns its admission, or `undefined` if its client has received a response that makes it reconnect later
    * @throws {HttpException} the response for any other client
@@ -198,7 +237,8 @@ export class StreamPlan {
     if (isDraining()) {
       return this.refuse(connection, CLOSING, this.settings.services.retryDelay());
     }
-    if (labels && this.settings.services.registry.refuses(labels)) {
+    // With "reauthorize", its guards decide.
+    if (labels && !this.parts.reauthorizer && this.settings.services.registry.refuses(labels)) {
       return this.refuse(connection, JUST_CLOSED, this.settings.services.retryDelay());
     }
     for (const limiter of limiters) {

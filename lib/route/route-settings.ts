@@ -12,13 +12,12 @@ import type { QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { WebSocketPlan } from '../websocket/websocket-plan.js';
 import { StreamLimiter } from './limiter.js';
+import { type CheckedRoute, Reauthorizer } from './reauthorizer.js';
 import type { RouteContext } from './route-context.js';
 import type { StreamMark } from './route-metadata.js';
 import type { PlanParts } from './route-plan.js';
 
-interface MappedRoute {
-  /** `Class.method` */
-  readonly route: string;
+interface MappedRoute extends CheckedRoute {
   /** The HTTP method of the route. */
   readonly method: RequestMethod | undefined;
   /** Whether `@HttpCode()` sets its status. */
@@ -47,6 +46,8 @@ export function planSettings(context: RouteContext, mark: StreamMark, route: Map
       heartbeatOfRoute: typeof options.heartbeat === 'number',
       queue: queueOf(application, options),
     },
+    reauthorizer: reauthorizerOf(merged, route, services),
+    expiresAt: merged.expiresAt,
     services,
     formats,
     flushOfFormat: merged.flush === undefined,
@@ -81,6 +82,19 @@ function settingsOf(
     dropped: new Set<string>(),
     events: eventsOf(merged.events, formats),
   };
+}
+
+/** Returns the object that checks the access of the clients of a route again, or `undefined`. */
+function reauthorizerOf(
+  { reauthorize }: StreamBehavior,
+  route: CheckedRoute,
+  { registry, logger }: StreamServices,
+): Reauthorizer | undefined {
+  if (!reauthorize) {
+    return undefined;
+  }
+  registry.clock.observe(reauthorize.every);
+  return new Reauthorizer(reauthorize, route, logger, () => registry.clock.now());
 }
 
 /** Returns the settings of the runs of a route, if its handler is the producer of a run. */

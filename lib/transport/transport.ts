@@ -7,6 +7,8 @@ export interface TransportListener {
   readonly endless: boolean;
   /** Called when the transport can accept more bytes. */
   onDrain(): void;
+  /** Called with a text message of a WebSocket client. Returns whether the message is handled, so that readers do not receive it. */
+  onMessage?(message: Buffer): boolean;
   /** Called when the operating system has taken all of the body. */
   onFinish(): void;
   /** Called when the connection to the client is closed. `error` is the error of the client that caused it, if it is known. */

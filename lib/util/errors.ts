@@ -8,6 +8,8 @@ export type StreamCloseCode =
   | 'slow-consumer'
   | 'send-timeout'
   | 'deadline'
+  | 'expired'
+  | 'revoked'
   | 'stopped';
 
 /** The possible values of `code` of a {@link StreamError}. The guide "Error codes" explains the cause of each, and its remedy. */

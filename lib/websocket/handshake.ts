@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { idInUrl } from '../platform/last-event-id.js';
+import { EVENTS_PROTOCOL } from '../transport/websocket/close-codes.js';
 
-/** The subprotocol in which every message is a JSON object with the fields of an event. */
-export const EVENTS_PROTOCOL = 'events.v1+json';
 /**
  * A subprotocol that a client offers beside {@link EVENTS_PROTOCOL}, and that is never selected: the client wants heartbeats as messages. Browsers do not show
  * pings to scripts.

@@ -5,12 +5,13 @@ import { isCustom, messageFormat, PASSTHROUGH_MESSAGES } from '../format/message
 import type { ChosenFormat } from '../format/negotiate.js';
 import { lastEventIdOf } from '../platform/last-event-id.js';
 import { isSameOrigin } from '../platform/same-origin.js';
+import { EVENTS_PROTOCOL } from '../transport/websocket/close-codes.js';
 import { type WebSocketParts, WebSocketTransport } from '../transport/websocket/transport.js';
 import { upgradeOf } from '../transport/websocket/upgrade.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import type { StreamLogger } from '../util/stream-logger.js';
 import { syncResult } from '../util/thenable.js';
-import { EVENTS_PROTOCOL, requestedId, wantsHeartbeats } from './handshake.js';
+import { requestedId, wantsHeartbeats } from './handshake.js';
 
 /** The options for WebSockets of an application, with all defaults filled in. */
 export interface WebSocketSettings {

@@ -403,7 +403,7 @@ it('A process that has left the roster of its broker does not come back to it to
     const [, , , ttl] = args;
     if (ttl === 0) {
       roster.put = put;
-      void other.closeElsewhere({ user: 'u1' });
+      void other.closeElsewhere({ user: 'u1' }, 'server-closed');
       await late.promise;
     }
     return known;

@@ -288,7 +288,7 @@ export class Body {
     this.stage = 'silent';
   }
 
-  /** Adds the record of an error, if the format has one. Returns whether clients recognize that record as the end. */
+  /** Adds the record of an error, if the format has one. Returns whether it has. */
   putError(body: StreamErrorBody, error: unknown): boolean {
     const { format } = this;
     let record: Encoded = '';
@@ -300,7 +300,7 @@ export class Body {
       this.insert(record.length > 0 ? joined(before, record) : '');
     }
     this.stage = 'silent';
-    return record.length > 0 && format?.truncate === false;
+    return record.length > 0;
   }
 
   /** Sends a heartbeat, or the position of a client of a hub. If the format has none, the transport checks the connection instead. */

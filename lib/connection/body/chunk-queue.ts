@@ -49,6 +49,11 @@ export class ChunkQueue {
     return this.remove(this.keepsFirst ? 1 : 0, 1).length > 0;
   }
 
+  /** Drops all chunks that may be dropped. */
+  dropUnsent(): void {
+    this.remove(this.keepsFirst ? 1 : 0, Infinity);
+  }
+
   private remove(from: number, count: number): Chunk[] {
     const removed = this.chunks.splice(from, count);
     for (const chunk of removed) {

@@ -11,8 +11,14 @@ const GATHER = 16_384;
 /** The maximum number of bytes in one write, so that it is noticed when the client reads a part of a large chunk. */
 const SLICE = 65_536;
 
-/** `free`: chunks may be written. `blocked`: they wait for `onDrain`. `held`: they wait for the end of the body. */
-type Flow = 'free' | 'blocked' | 'held';
+/** A flow without any of these flags: chunks may be written. */
+const FREE = 0;
+/** The client can take no more: chunks wait for `onDrain`. */
+const BLOCKED = 1;
+/** Chunks wait for the end of the body. */
+const HELD = 2;
+/** The access of the client is checked: nothing is written before the verdict. */
+const PAUSED = 4;
 
 /** The stream. */
 export interface OutboxOwner {
@@ -29,7 +35,7 @@ export interface OutboxOwner {
  * queue.
  */
 export class Outbox {
-  private flow: Flow = 'free';
+  private flow = FREE;
   /** The number of bytes that were written to the transport. */
   bytes = 0;
   /** The length that the application has declared for the body, in bytes. `Infinity` would take 16 bytes in each stream. */
@@ -66,24 +72,33 @@ export class Outbox {
 
   /** Whether chunks have to wait, because the client can take no more, or because the head is not written yet. */
   get blocked(): boolean {
-    return this.flow === 'blocked' || this.owner.lifecycle.headPending;
+    return (this.flow & (BLOCKED | PAUSED)) !== FREE || this.owner.lifecycle.headPending;
   }
 
   /** Whether all chunks are kept until the end, to be sent as one body of known length. */
   get held(): boolean {
-    return this.flow === 'held';
+    return (this.flow & HELD) !== FREE;
   }
 
   /** Keeps all chunks until the end. */
   hold(): void {
-    this.flow = 'held';
+    this.flow |= HELD;
   }
 
   /** Stops keeping chunks. Those that are kept are sent with the end, or by {@link sendHeld}. */
   stopHolding(): void {
-    if (this.flow === 'held') {
-      this.flow = 'free';
-    }
+    this.flow &= ~HELD;
+  }
+
+  /** Writes nothing until {@link resume} is called. */
+  pause(): void {
+    this.flow |= PAUSED;
+  }
+
+  /** Ends a pause. Returns whether chunks may be written now: {@link onDrain} has to be called then. */
+  resume(): boolean {
+    this.flow &= ~PAUSED;
+    return this.free;
   }
 
   get empty(): boolean {
@@ -172,7 +187,7 @@ export class Outbox {
 
   /** Whether a chunk may be written now. */
   private get free(): boolean {
-    return this.flow === 'free' && !this.owner.lifecycle.headPending;
+    return this.flow === FREE && !this.owner.lifecycle.headPending;
   }
 
   /** Removes and returns the gathered chunks, for one write. */
@@ -188,7 +203,7 @@ export class Outbox {
   }
 
   onDrain(): void {
-    this.flow = 'free';
+    this.flow &= PAUSED;
     this.progress();
     while (!this.blocked && this.queue && this.queue.length > 0) {
       for (const chunk of this.queue.take(GATHER)) {
@@ -238,6 +253,12 @@ export class Outbox {
     this.queue?.keepFirst();
   }
 
+  /** Drops all chunks, except the rest of one that is partly written: a client could not read what follows half of a record. */
+  clearUnsent(): void {
+    this.take();
+    this.queue?.dropUnsent();
+  }
+
   /** Drops all chunks. */
   clear(): void {
     this.take();
@@ -277,7 +298,7 @@ export class Outbox {
     } else {
       this.demandRoom(chunk.size);
       this.bytes += chunk.size;
-      this.flow = this.transport.writeShared(chunk) ? 'free' : 'blocked';
+      this.flow = this.transport.writeShared(chunk) ? FREE : BLOCKED;
       this.progress();
     }
   }
@@ -287,7 +308,7 @@ export class Outbox {
     this.demandRoom(size);
     this.bytes += size;
     if (data.length <= SLICE || this.transport.whole) {
-      this.flow = this.transport.write(data) ? 'free' : 'blocked';
+      this.flow = this.transport.write(data) ? FREE : BLOCKED;
     } else {
       this.writeSlices(typeof data === 'string' ? Buffer.from(data) : data);
     }
@@ -300,7 +321,7 @@ export class Outbox {
   private writeSlices(bytes: Uint8Array): void {
     let start = 0;
     while (start < bytes.length && !this.blocked) {
-      this.flow = this.transport.write(bytes.subarray(start, start + SLICE)) ? 'free' : 'blocked';
+      this.flow = this.transport.write(bytes.subarray(start, start + SLICE)) ? FREE : BLOCKED;
       start += SLICE;
     }
     if (start < bytes.length) {

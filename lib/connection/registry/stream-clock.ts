@@ -25,6 +25,8 @@ export class StreamClock {
   tickMs = COARSEST_TICK_MS;
   /** Reads the time. */
   read = wholeMilliseconds;
+  /** Reads the time of day, in milliseconds since the epoch. */
+  date: () => number = () => Date.now();
   private timer: NodeJS.Timeout | undefined;
   /** Whether the owner of another clock calls {@link tick}. */
   private manual = false;
@@ -66,6 +68,8 @@ export class StreamClock {
 
   /** Uses the time of another clock. With `manual`, the owner of that clock calls {@link tick} every `tickMs`. */
   follow(read: () => number, manual: boolean): void {
+    const ahead = this.date() - read();
+    this.date = () => ahead + read();
     this.read = read;
     this.manual = manual;
     this.reset();

@@ -1,11 +1,11 @@
 import { atMost } from '../../util/at-most.js';
-import { demand, keys } from '../../util/checks.js';
-import type { StreamCloseReason } from '../../util/close-reason.js';
+import { demand, flag, keys, oneOf } from '../../util/checks.js';
+import type { ServerCloseCode, StreamCloseReason } from '../../util/close-reason.js';
 import { StreamError } from '../../util/errors.js';
 import { checkLabels, includes, type StreamLabels } from '../../util/labels.js';
 import type { StreamLogger } from '../../util/stream-logger.js';
 import { syncResult } from '../../util/thenable.js';
-import type { OpenStream } from '../open-stream.js';
+import type { LabelClose, OpenStream } from '../open-stream.js';
 import type { StreamConnection } from '../stream-connection.js';
 import { RecentCloses } from './recent-closes.js';
 import { StreamClock } from './stream-clock.js';
@@ -15,8 +15,14 @@ import { type StreamSnapshot, StreamTally } from './stream-tally.js';
 /** How long a close of the streams in all processes may take, in milliseconds. */
 const EVERYWHERE_MS = 2_000;
 
-const CLOSE_OPTIONS = keys<{ everywhere?: boolean }>({
-  everywhere: (value) => (typeof value === 'boolean' ? undefined : 'must be true or false'),
+interface CloseOptions {
+  readonly everywhere?: boolean;
+  readonly code?: ServerCloseCode;
+}
+
+const CLOSE_OPTIONS = keys<CloseOptions>({
+  everywhere: flag,
+  code: oneOf('server-closed', 'revoked'),
 });
 
 /**
@@ -39,9 +45,9 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   readonly clock = new StreamClock(this.connections);
   /** Telemetry and the console, if they are used. */
   private readonly observers: StreamObserver[] = [];
-  private readonly recent = new RecentCloses();
+  private readonly recent = new RecentCloses(() => this.clock.date());
   /** @internal Closes the streams of other processes. `undefined` if there are none. */
-  closeElsewhere: ((labels: StreamLabels) => Promise<number>) | undefined;
+  closeElsewhere: ((labels: StreamLabels, code: ServerCloseCode) => Promise<number>) | undefined;
 
   /** @internal */
   constructor(private readonly logger: StreamLogger) {}
@@ -58,23 +64,34 @@ export class StreamRegistry implements Iterable<StreamConnection> {
 
   /**
    * Closes the streams for which `match` returns `true`: stops their sources, runs their `beforeClose` hooks, and ends their bodies cleanly.
-   * Their close code is `server-closed`.
+   *
+   * With the code `revoked`, their clients are told that they may not read them any more: see {@link StreamRegistry.close | close by labels}.
    *
    * @param match must be synchronous. Default: closes all streams
+   * @param options `code` is the close code. Default: `server-closed`
    * @returns the number of closed streams. The promise resolves once all of them have ended
    * @throws {@link StreamError} with the code `invalid-argument` if `match` returns a promise
    */
-  close(match?: (stream: StreamConnection) => boolean): Promise<number>;
+  close(
+    match?: (stream: StreamConnection) => boolean,
+    options?: { readonly code?: 'server-closed' | 'revoked' },
+  ): Promise<number>;
   /**
    * Closes the streams that have all of these labels. A stream that receives these labels in the next 5 seconds is closed too: its request may have
-   * passed its guards before. A request whose labels come from the option `labels` is refused before its handler is called.
+   * passed its guards before. A request whose labels come from the option `labels` is refused before its handler is called. On a route with the option
+   * `reauthorize`, the guards of that option decide instead, for the streams that receive these labels in the next minute.
    *
-   * Clients reconnect after that: to keep them out, their guard has to refuse them.
+   * Clients reconnect after that: to keep them out, their guard has to refuse them, before the streams are closed.
+   *
+   * With the code `revoked`, nothing more is sent but an error record with the status 401. The body then ends cleanly, or is cut off if the format has no such
+   * record. A WebSocket is closed with 1008, or with 4401 if the client uses `events.v1+json`. A stream that has sent nothing gets the status 401. Hooks are not called
+   * before the end, except `onClose`. Otherwise, the streams end as with `stream.close()`.
    *
    * With `everywhere`, the streams of all processes are closed that share the `broker` of `StreamingModule.forRoot()`. If that is a `MemoryBroker`, this process is
    * alone. A process without a connection to the broker closes its streams when it is connected again, if that takes less than a minute.
    *
    * @param labels at least one label
+   * @param options `code` is the close code. Default: `server-closed`. `everywhere`: closes streams in all processes. Default: `false`
    * @returns the number of closed streams. The promise resolves once all of them have ended. With `everywhere`, it resolves once the other processes have
    * said how many they close, and after 2 seconds at the latest: processes that have not answered by then are not counted
    * @throws {@link StreamError} with the code `invalid-argument` if the labels are invalid. With `everywhere`, an error of the broker is passed on: the streams of
@@ -82,16 +99,19 @@ export class StreamRegistry implements Iterable<StreamConnection> {
    *
    * @example
    * ```ts
-   * await this.streams.close({ user: user.id }, { everywhere: true });
+   * await this.streams.close({ user: user.id }, { code: 'revoked', everywhere: true });
    * ```
    */
-  close(labels: StreamLabels, options?: { readonly everywhere?: boolean }): Promise<number>;
+  close(
+    labels: StreamLabels,
+    options?: { readonly everywhere?: boolean; readonly code?: 'server-closed' | 'revoked' },
+  ): Promise<number>;
   async close(
     match: StreamLabels | ((stream: StreamConnection) => boolean) = () => true,
-    options: { readonly everywhere?: boolean } = {},
+    options: CloseOptions = {},
   ): Promise<number> {
     demand(CLOSE_OPTIONS, options, 'StreamRegistry.close()');
-    const { everywhere = false } = options;
+    const { everywhere = false, code = 'server-closed' } = options;
     if (typeof match !== 'function') {
       checkWanted(match);
     } else if (everywhere) {
@@ -100,13 +120,13 @@ export class StreamRegistry implements Iterable<StreamConnection> {
         'StreamRegistry.close(): other processes cannot call a function of this one. Close by labels, such as { user: \'u1\' }, which stream.label() or the option "labels" give to streams',
       );
     }
-    const ends = typeof match === 'function' ? this.end(this.matching(match)) : this.closeLabelled(match);
+    const ends = typeof match === 'function' ? this.end(this.matching(match), code) : this.closeLabelled(match, code);
     const ended = Promise.all(ends);
     if (typeof match === 'function' || !everywhere || !this.closeElsewhere) {
       await ended;
       return ends.length;
     }
-    const [elsewhere] = await Promise.all([this.closeElsewhere(match), atMost(EVERYWHERE_MS, ended)]);
+    const [elsewhere] = await Promise.all([this.closeElsewhere(match, code), atMost(EVERYWHERE_MS, ended)]);
     return ends.length + elsewhere;
   }
 
@@ -150,22 +170,21 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   }
 
   /** @internal Closes the streams of this process that have labels. Returns a promise for each, which resolves once it has ended. */
-  closeLabelled(labels: StreamLabels): Promise<void>[] {
-    this.recent.add(labels);
+  closeLabelled(labels: StreamLabels, code: ServerCloseCode): Promise<void>[] {
+    this.recent.add(labels, code);
     const match = includes(labels);
-    return this.end([...this.connections].filter((stream) => match(stream.labels)));
+    const streams = [...this.connections].filter((stream) => match(stream.labels));
+    return this.end(streams, code);
   }
 
   /** @internal */
   refuses(labels: StreamLabels): boolean {
-    return this.recent.include(labels);
+    return this.recent.find(labels)?.isNew === true;
   }
 
   /** @internal */
-  labelled(stream: OpenStream): void {
-    if (this.recent.include(stream.labels)) {
-      void stream.end({ code: 'server-closed' });
-    }
+  closeOf(labels: StreamLabels): LabelClose | undefined {
+    return this.recent.find(labels);
   }
 
   /** @internal Waits until all streams have ended, for at most `within` milliseconds. Resolves to whether they have. */
@@ -224,8 +243,8 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     );
   }
 
-  private end(streams: readonly OpenStream[]): Promise<void>[] {
-    return streams.map((stream) => stream.end({ code: 'server-closed' }));
+  private end(streams: readonly OpenStream[], code: ServerCloseCode): Promise<void>[] {
+    return streams.map((stream) => stream.end({ code }));
   }
 }
 

@@ -109,7 +109,7 @@ export class WebSocketTransport implements Transport {
     if (data !== undefined) {
       this.write(data);
     }
-    this.close(endCodeOf(why), why);
+    this.close(endCodeOf(why, this.upgrade.protocol), why);
     this.upgrade.socket.write('', (error) => {
       // If other code has responded, or the client is disconnected, `onClose` follows instead.
       if (!error && this.accepted) {
@@ -224,6 +224,9 @@ export class WebSocketTransport implements Transport {
   }
 
   private onMessage(data: Buffer, binary: boolean): void {
+    if (!binary && this.listener?.onMessage?.(data)) {
+      return;
+    }
     const { inbox } = this;
     const kept = inbox && (this.onWait || !inbox.full) && inbox.push(data, binary);
     if (!kept && !this.dropping) {

@@ -1,0 +1,387 @@
+import { type CanActivate, Controller, type ExecutionContext, Injectable } from '@nestjs/common';
+import { Subject } from 'rxjs';
+import {
+  ConnectedStream,
+  Hub,
+  InjectHub,
+  InjectRuns,
+  LastEventId,
+  Runs,
+  Sse,
+  Stream,
+  type StreamConnection,
+  type StreamHooks,
+  StreamingModule,
+  type StreamingModuleOptions,
+  type StreamOptions,
+} from '../../lib/index.js';
+import { type FakeClock, useFakeClock } from '../../lib/testing/index.js';
+import { PLATFORMS, type Platform } from '../support/app.js';
+import { deferred, Recorder } from '../support/events.js';
+import { hubOf, joined, SSE } from '../support/hub.js';
+import { useApps } from '../support/running.js';
+import { eventually } from '../support/transports.js';
+import { WebSocketClient } from '../support/websocket-client.js';
+
+const NEVER = new Promise<never>(() => undefined);
+const EVERY_MS = 30_000;
+const EXPIRED = '{"statusCode":401,"message":"The access of the client has expired","error":"Unauthorized"}';
+const REVOKED = '{"statusCode":401,"message":"The access of the client was revoked","error":"Unauthorized"}';
+const FORBIDDEN = '{"statusCode":403,"message":"Forbidden resource","error":"Forbidden"}';
+
+/** What the guard of later checks returns or throws. */
+let verdict: () => unknown;
+/** The access of the clients expires then. */
+let expiresAt: unknown;
+/** The calls of the guard of later checks. */
+let checks: Recorder<ExecutionContext>;
+/** How streams have ended. */
+let ended: Recorder<{ readonly code: string; readonly error: unknown }>;
+/** What a source sends. */
+let chunks: Subject<string>;
+
+beforeEach(() => {
+  verdict = () => true;
+  expiresAt = undefined;
+  checks = new Recorder();
+  ended = new Recorder();
+  chunks = new Subject();
+});
+
+@Injectable()
+class Guard implements CanActivate {
+  canActivate(context: ExecutionContext) {
+    checks.add(context);
+    return verdict() as boolean;
+  }
+}
+
+const LIMITED: StreamOptions = {
+  expiresAt: () => expiresAt as number | undefined,
+  reauthorize: { every: EVERY_MS, guards: [Guard] },
+};
+
+@Controller()
+class Feed {
+  constructor(
+    @InjectHub('feed') private readonly hub: Hub<string>,
+    @InjectRuns('answers') private readonly runs: Runs<string>,
+  ) {}
+
+  @Stream('generator', { ...LIMITED, format: ['sse', 'ndjson', 'json-seq', 'text', 'bytes', 'json'] })
+  async *generator() {
+    yield 'a';
+    await NEVER;
+  }
+
+  @Stream('hub', { ...LIMITED, format: ['sse', 'ndjson'], labels: () => ({ user: 'u1' }) })
+  ofHub(@LastEventId() after?: string) {
+    return this.hub.subscribe({ after });
+  }
+
+  @Stream('observable', { ...LIMITED, format: ['sse', 'ndjson'] })
+  observable() {
+    return chunks;
+  }
+
+  @Stream('pushed', { ...LIMITED, format: ['sse', 'ndjson'] })
+  pushed(@ConnectedStream() stream: StreamConnection<string>) {
+    chunks.subscribe((chunk) => void stream.send(chunk));
+  }
+
+  @Stream('run', { ...LIMITED, format: ['sse', 'ndjson'] })
+  run() {
+    return this.runs.start('answer', async function* () {
+      yield 'a';
+      for await (const chunk of ofSubject()) {
+        yield chunk;
+      }
+    });
+  }
+
+  @Sse('producer', { ...LIMITED, onDisconnect: { detach: 60_000 } })
+  async *producer() {
+    yield 'a';
+    yield* ofSubject();
+  }
+}
+
+/** The chunks until one is `end`. */
+async function* ofSubject() {
+  const queue = new Recorder<string>();
+  chunks.subscribe(queue.add);
+  for (let i = 0; ; i++) {
+    const chunk = (await queue.count(i + 1))[i] as string;
+    yield chunk;
+    if (chunk === 'end') {
+      return;
+    }
+  }
+}
+
+const hooks: StreamHooks = { onClose: (_, { code, error }) => ended.add({ code, error }) };
+
+const launch = useApps();
+
+async function start(platform: Platform, options: StreamingModuleOptions = {}) {
+  const app = await launch(platform, {
+    controllers: [Feed],
+    imports: [StreamingModule.registerHub({ name: 'feed' }), StreamingModule.registerRuns({ name: 'answers' })],
+    options: { websocket: true, heartbeat: false, hooks, ...options },
+  });
+  const clock = useFakeClock(app.app);
+  expiresAt = undefined;
+  return { ...app, clock, hub: hubOf<string>(app) };
+}
+
+/** The time of day on the clock of the streams, which the tests hold. */
+function inSeconds(seconds: number): number {
+  return Date.now() + seconds * 1_000;
+}
+
+/** Advances the clock until one more check begins. */
+async function untilChecked(clock: FakeClock): Promise<void> {
+  const before = checks.seen.length;
+  while (checks.seen.length === before) {
+    await clock.advance(1_000);
+  }
+}
+
+const SOURCES = ['generator', 'hub', 'observable', 'pushed', 'run', 'producer'] as const;
+
+describe.each(PLATFORMS)('%s: a stream', (platform) => {
+  describe.each(SOURCES)('of the kind "%s"', (kind) => {
+    it('ends when the access of its client expires: with an error record and a clean end', async () => {
+      const app = await start(platform);
+      expiresAt = inSeconds(60);
+      const client = await app.get(`/${kind}`, SSE);
+      await eventually(() => app.registry.size === 1);
+      await app.clock.advance(1_000);
+      await client.until('\r\n\r\n');
+      chunks.next('b');
+
+      await app.clock.advance(61_000);
+      await client.until(/\r\n0\r\n\r\n$/);
+
+      expect(client.complete).toBe(true);
+      expect(client.body).toMatch(/event: error\ndata: .*\n\n$/);
+      expect(client.body.slice(client.body.indexOf('event: error'))).toBe(`event: error\ndata: ${EXPIRED}\n\n`);
+      expect(await ended.count(1)).toMatchObject([{ code: 'expired', error: { status: 401 } }]);
+    });
+
+    it('ends when a guard refuses its client later: nothing is sent after the check has begun', async () => {
+      const app = await start(platform);
+      const client = await app.get(`/${kind}`, SSE);
+      await eventually(() => app.registry.size === 1);
+      await app.clock.advance(1_000);
+      await client.until('\r\n\r\n');
+      const answer = deferred<boolean>();
+      verdict = () => answer.promise;
+
+      await untilChecked(app.clock);
+      chunks.next('secret');
+      await app.hub.publish('secret');
+      await app.clock.advance(1_000);
+      answer.resolve(false);
+      await client.until(/\r\n0\r\n\r\n$/);
+
+      expect(client.complete).toBe(true);
+      expect(client.body).not.toContain('secret');
+      expect(client.body.slice(client.body.indexOf('event: error'))).toBe(`event: error\ndata: ${FORBIDDEN}\n\n`);
+      expect(await ended.count(1)).toMatchObject([{ code: 'revoked', error: { status: 403 } }]);
+    });
+
+    it('sends what has waited for a check that its client passes', async () => {
+      const app = await start(platform);
+      const client = await app.get(`/${kind}`, SSE);
+      await eventually(() => app.registry.size === 1);
+      await app.clock.advance(1_000);
+      await client.until('\r\n\r\n');
+      const answer = deferred<boolean>();
+      verdict = () => answer.promise;
+      await untilChecked(app.clock);
+      chunks.next('b');
+      await app.hub.publish('b');
+      const before = client.body;
+      await app.clock.advance(1_000);
+
+      expect(client.body).toBe(before);
+      answer.resolve(true);
+
+      if (kind !== 'generator') {
+        await client.until('data: b');
+      }
+      expect(ended.seen).toEqual([]);
+    });
+  });
+});
+
+describe.each(PLATFORMS)('%s: access that expires', (platform) => {
+  it.each([
+    ['application/x-ndjson', `"a"\n{"error":${EXPIRED}}\n`, true],
+    ['application/json-seq', `\x1e"a"\n\x1e{"error":${EXPIRED}}\n`, true],
+    ['text/plain', 'a', false],
+    ['application/octet-stream', 'a', false],
+    ['application/json', '["a"', false],
+  ])('ends a stream of %s with a record, or cuts it off if its format has none', async (Accept, body, complete) => {
+    const app = await start(platform);
+    expiresAt = new Date(inSeconds(60));
+    const client = await app.get('/generator', { Accept });
+    await client.until('a');
+
+    await app.clock.advance(61_000);
+    await (complete ? client.until(/\r\n0\r\n\r\n$/) : client.closed());
+
+    expect(client.body).toBe(body);
+    expect(client.complete).toBe(complete);
+    expect(await ended.count(1)).toMatchObject([{ code: 'expired' }]);
+    expect(app.registry.snapshot().totals.ended).toEqual({ expired: 1 });
+  });
+
+  it('closes a WebSocket with 1008, or with 4401 if the client has asked for events.v1+json', async () => {
+    const app = await start(platform);
+    expiresAt = inSeconds(60);
+    const plain = await WebSocketClient.open(app.url('/generator'));
+    const events = await WebSocketClient.open(app.url('/generator'), ['events.v1+json']);
+    await plain.messages.count(1);
+    await events.messages.count(1);
+
+    await app.clock.advance(61_000);
+
+    expect(await plain.all()).toEqual(['a', `{"error":${EXPIRED}}`]);
+    expect(await events.all()).toEqual(['{"data":"a"}', `{"type":"error","data":${EXPIRED}}`]);
+    expect(await plain.closed).toEqual({ code: 1008, reason: 'expired' });
+    expect(await events.closed).toEqual({ code: 4401, reason: 'expired' });
+  });
+
+  it.each([
+    ['a long poll', '/hub', { ...SSE, Prefer: 'wait=50' }],
+    ['a stream that has sent nothing', '/observable', SSE],
+  ])('gives %s the status 401', async (_what, path, headers) => {
+    const app = await start(platform, { openDelay: 'first-chunk' });
+    expiresAt = inSeconds(20);
+    const client = await app.get(path, { ...headers, Connection: 'close' });
+    await eventually(() => app.registry.size === 1);
+
+    await app.clock.advance(21_000);
+    await client.closed();
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 401 /);
+    expect(JSON.parse(client.body)).toEqual(JSON.parse(EXPIRED));
+    expect(await ended.count(1)).toMatchObject([{ code: 'expired' }]);
+  });
+
+  it('refuses a request whose access has expired already, over HTTP and WebSocket, without calling the handler', async () => {
+    const app = await start(platform);
+    expiresAt = inSeconds(0);
+
+    const response = await fetch(app.url('/hub'), { headers: SSE });
+    const refusal = await WebSocketClient.refusal(app.url('/hub'));
+
+    expect([response.status, await response.json()]).toEqual([401, JSON.parse(EXPIRED)]);
+    expect(refusal.status).toBe(401);
+    expect(app.registry.snapshot().totals.opened).toBe(0);
+    expect(app.logs.of('warn')).toEqual([]);
+  });
+
+  it('in seconds instead of milliseconds is a warning', async () => {
+    const app = await start(platform);
+    expiresAt = Math.round(inSeconds(60) / 1_000);
+
+    expect((await fetch(app.url('/hub'), { headers: SSE })).status).toBe(401);
+    expect(app.logs.of('warn').join()).toContain('Feed.ofHub: "expiresAt" has returned');
+  });
+
+  it.each([
+    ['NaN', Number.NaN],
+    ['a text', '2030-01-01'],
+    ['an invalid date', new Date(Number.NaN)],
+    ['null', null],
+    ['a promise', Promise.resolve(1)],
+  ])('may not be %s', async (_what, wrong) => {
+    const app = await start(platform);
+    expiresAt = wrong;
+
+    expect((await fetch(app.url('/hub'), { headers: SSE })).status).toBe(500);
+    expect(app.logs.of('error').join()).toContain('"expiresAt" of Feed.ofHub: the time has to be a number');
+  });
+
+  it.each([
+    ['undefined', undefined],
+    ['Infinity', Infinity],
+  ])('and is %s never expires', async (_what, never) => {
+    const app = await start(platform);
+    expiresAt = never;
+    const client = await app.get('/generator', SSE);
+    await client.until('data: a');
+
+    await app.clock.advance(20_000);
+
+    expect(app.registry.size).toBe(1);
+  });
+
+  it('is replaced by stream.expire(), and not by the time of the option any more', async () => {
+    const app = await start(platform);
+    expiresAt = inSeconds(10);
+    const client = await app.get('/generator', SSE);
+    await client.until('data: a');
+    const [stream] = [...app.registry];
+
+    stream?.expire(inSeconds(20));
+    await app.clock.advance(19_000);
+    expect(app.registry.size).toBe(1);
+    stream?.expire(undefined);
+    await app.clock.advance(10_000);
+    expect(app.registry.size).toBe(1);
+    stream?.expire(new Date(inSeconds(-1)));
+    await client.until(/\r\n0\r\n\r\n$/);
+
+    expect(ended.seen).toMatchObject([{ code: 'expired' }]);
+    expect(() => stream?.expire(Number.NaN)).toThrow('stream.expire() in Feed.generator: the time has to be a number');
+    expect(stream?.expire(1).state).toBe('closed');
+  });
+});
+
+describe.each(PLATFORMS)('%s: a close with the code "revoked"', (platform) => {
+  it('tells the clients of streams with labels, and of those that a function matches', async () => {
+    const app = await start(platform);
+    const labelled = await app.get('/hub', { Accept: 'application/x-ndjson' });
+    const other = await app.get('/generator', SSE);
+    await other.until('data: a');
+    await joined(app.hub, 1);
+
+    expect(await app.registry.close({ user: 'u1' }, { code: 'revoked' })).toBe(1);
+    expect(await app.registry.close(({ route }) => route === 'Feed.generator', { code: 'revoked' })).toBe(1);
+    await labelled.until(/\r\n0\r\n\r\n$/);
+    await other.until(/\r\n0\r\n\r\n$/);
+
+    expect(labelled.body).toBe(`{"error":${REVOKED}}\n`);
+    expect(other.body).toBe(`data: a\n\nevent: error\ndata: ${REVOKED}\n\n`);
+    expect(ended.seen).toMatchObject([{ code: 'revoked' }, { code: 'revoked' }]);
+  });
+
+  it('may have no other code', async () => {
+    const app = await start(platform);
+    const code = 'expired' as 'revoked';
+
+    await expect(app.registry.close({ user: 'u1' }, { code })).rejects.toMatchObject({ code: 'invalid-option' });
+  });
+
+  it('makes the guards of later streams with the labels decide, in the minute after it', async () => {
+    const app = await start(platform);
+    await app.registry.close({ user: 'u1' }, { code: 'revoked' });
+    verdict = () => false;
+    const refused = await fetch(app.url('/hub'), { headers: SSE });
+    verdict = () => true;
+    await app.clock.advance(50_000);
+    await app.get('/hub', SSE);
+    await joined(app.hub, 1);
+    expect(checks.seen.length).toBe(2);
+    await app.clock.advance(11_000);
+    await app.get('/hub', SSE);
+    await joined(app.hub, 2);
+
+    expect(refused.status).toBe(403);
+    expect(checks.seen.length).toBe(2);
+  });
+});
