@@ -117,6 +117,10 @@ export class StartFinder {
   private async locate(position: BrokerPosition, last: number | undefined, client: StartingSubscriber): Promise<Start> {
     const { history } = this;
     const found = await this.locator.reaches(position, client);
+    if (last !== undefined && !found && history.epoch !== position.epoch) {
+      // The log has begun a new epoch since the client subscribed. What was published in it until now would be lost without the `reset`.
+      return { after: history.floor - 1, liveFrom: history.floor - 1 };
+    }
     const number = found ? history.numberAt(position.offset) : history.last;
     if (last !== undefined) {
       return this.findNewest(last, number, client);

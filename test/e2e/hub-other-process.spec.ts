@@ -381,4 +381,23 @@ describe.each(PLATFORMS)('%s: a client that subscribes after publish() has resol
 
     expect(told(client.body)).toEqual(['b']);
   });
+
+  it('receives a reset, and all events after it, if the published event is lost before this process has received it', async () => {
+    const { store, first, second, broker } = await startTwo(platform);
+    await second.hub.publish(1);
+    const client = await second.get('/returned', SSE);
+    const newest = take(second.hub, 3, { last: 2 });
+    await joined(second.hub, 3);
+
+    store.lose('feed');
+    await first.hub.publish('2');
+    await first.hub.publish('3');
+    broker.catchUp();
+    const id = await first.hub.publish('4');
+    await client.until('data: 4\n\n');
+
+    expect(told(client.body)).toEqual(['reset: epoch', '2', '3', '4']);
+    expect(client.body).toContain(id);
+    expect(await newest).toEqual([expect.objectContaining({ reason: 'epoch' }), 2, 3]);
+  });
 });
