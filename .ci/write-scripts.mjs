@@ -1,5 +1,6 @@
-// Writes dist/redis/append.lua, the script of RedisBroker that programs in other languages use.
+// Writes dist/redis/append.lua, the script of RedisBroker that programs in other languages use, and dist/postgres/schema.sql.
 import { writeFileSync } from 'node:fs';
+import { schemaSql } from '../dist/postgres/schema.js';
 import { APPEND } from '../dist/redis/scripts.js';
 
 const HEAD = `-- Appends an event to a hub of nestjs-streaming. The guide docs/redis.md shows how to call it.
@@ -16,3 +17,11 @@ const HEAD = `-- Appends an event to a hub of nestjs-streaming. The guide docs/r
 -- Returns the id of the event: epoch, hyphen, offset. Returns nil if no process has opened the hub yet.
 `;
 writeFileSync('dist/redis/append.lua', `${HEAD}${APPEND.text}`);
+
+const SQL = `-- Creates the tables and functions of PostgresBroker, in the schema "ns". The guide docs/postgres.md says when you need it. For another schema,
+-- replace "ns" with its quotes.
+BEGIN;
+${schemaSql('ns', true)}
+COMMIT;
+`;
+writeFileSync('dist/postgres/schema.sql', SQL);

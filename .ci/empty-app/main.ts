@@ -19,6 +19,7 @@ import { fromText, uiMessages } from 'nestjs-streaming/ai';
 import { connect, type StreamOf } from 'nestjs-streaming/client';
 import { StreamingConsoleModule } from 'nestjs-streaming/console';
 import { NatsBroker } from 'nestjs-streaming/nats';
+import { PostgresBroker } from 'nestjs-streaming/postgres';
 import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
 import { of } from 'rxjs';
@@ -92,10 +93,11 @@ async function main() {
   strictEqual(`${numbers} ${attempts}`, '1,2 2');
   for (const { run } of brokerContract({ create: () => new MemoryBroker(), runs: 10 })) await run();
   await app.close();
-  // No package for Redis or NATS is installed.
+  // No package for Redis, NATS or Postgres is installed.
   for (const broker of [
     new RedisBroker({ url: 'redis://127.0.0.1:1' }),
     new NatsBroker({ servers: 'nats://127.0.0.1:1' }),
+    new PostgresBroker({ url: 'postgres://127.0.0.1:1' }),
   ]) {
     await rejects(broker.open('prices', { limit: 1, ttl: 1 }), { code: 'module-missing' });
     await broker.close();

@@ -18,6 +18,7 @@ async function main() {
   await check('nestjs-streaming/console', 'require');
   await check('nestjs-streaming/redis', 'import');
   await check('nestjs-streaming/nats', 'require');
+  await check('nestjs-streaming/postgres', 'require');
   await check('nestjs-streaming/ai', 'require');
   await check('nestjs-streaming/client', 'import');
   await check('nestjs-streaming/react', 'require');

@@ -73,6 +73,7 @@ export default defineConfig({
             page('Use long polling', 'long-polling'),
             page('Share hubs with Redis', 'redis'),
             page('Share hubs with NATS', 'nats'),
+            page('Share hubs with Postgres', 'postgres'),
             page('Show records of Kafka', 'kafka'),
             page('Write a broker', 'brokers'),
           ],

@@ -5,11 +5,11 @@ import { delimiter, join } from 'node:path';
 /** Where `.ci/nats-server` installs what the distribution does not have, or has in an older version. */
 const OWN_FOLDER = process.env.STREAMING_TOOLS ?? join(homedir(), '.cache/nestjs-streaming/bin');
 
-/** The path of a program, or `undefined` if it is not installed. */
-export function toolPath(name: string): string | undefined {
+/** The path of a program, or `undefined` if it is not installed. @param others more folders to look in */
+export function toolPath(name: string, others: readonly string[] = []): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   // Debian installs servers in /usr/sbin, which is not in the path of every user.
-  return [OWN_FOLDER, ...folders, '/usr/sbin']
+  return [OWN_FOLDER, ...folders, '/usr/sbin', ...others]
     .map((folder) => join(folder, name))
     .find((path) => {
       try {
@@ -25,8 +25,11 @@ export function toolPath(name: string): string | undefined {
  * `it`, for a test that needs a program. If the program is missing, the test is skipped, and the output says so. In CI the
  * test then fails, because nobody reads there which tests were skipped.
  */
-export function itWith(tool: string): (name: string, run: () => Promise<void>, timeout?: number) => void {
-  if (toolPath(tool) !== undefined) {
+export function itWith(
+  tool: string,
+  path: string | undefined = toolPath(tool),
+): (name: string, run: () => Promise<void>, timeout?: number) => void {
+  if (path !== undefined) {
     return (name, run, timeout) => it(name, run, timeout);
   }
   if (process.env.CI === 'true') {
@@ -42,9 +45,12 @@ export function itWith(tool: string): (name: string, run: () => Promise<void>, t
 }
 
 /** `describe`, for tests that need a program. If the program is missing, the tests are skipped or fail as with {@link itWith}. */
-export function describeWith(tool: string): (name: string, tests: () => void) => void {
-  if (toolPath(tool) !== undefined) {
+export function describeWith(
+  tool: string,
+  path: string | undefined = toolPath(tool),
+): (name: string, tests: () => void) => void {
+  if (path !== undefined) {
     return (name, tests) => describe(name, tests);
   }
-  return (name) => describe(name, () => itWith(tool)(`is tested with ${tool}`, async () => undefined));
+  return (name) => describe(name, () => itWith(tool, path)(`is tested with ${tool}`, async () => undefined));
 }

@@ -1,0 +1,2 @@
+export { PostgresBroker } from './postgres.broker.js';
+export type { PostgresBrokerOptions } from './postgres-broker.options.js';
