@@ -1,8 +1,8 @@
 import type { StreamFormat } from '../format/format.js';
 import type { Batch } from './batch.js';
-import type { FindStart } from './lane.js';
 import type { LogEvent } from './log-event.js';
 import type { PageReader, PageSource } from './pages.js';
+import type { FindStart } from './start.js';
 
 /** A subscriber that is live. */
 export interface AudienceMember {

@@ -1,8 +1,8 @@
 import type { BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { StreamError } from '../util/errors.js';
 import { inLaterTurn } from '../util/scheduler.js';
-import type { StartingClient } from './lane.js';
 import type { LogReader } from './log-reader.js';
+import type { StartingClient } from './start.js';
 
 /** The number of records that are read from the broker at once. */
 const PAGE = 512;

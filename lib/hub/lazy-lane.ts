@@ -1,5 +1,6 @@
 import type { FanOut } from './fan-out.js';
-import type { FindStart, Lane, Loss, StartRequest } from './lane.js';
+import type { Lane } from './lane.js';
+import type { FindStart, Loss, StartRequest } from './start.js';
 import type { WholeLog } from './whole-log.js';
 
 /** The lane of a log that this process receives as a whole only once somebody subscribes to all of it. */

@@ -2,8 +2,8 @@ import type { BrokerPosition } from '../broker/broker.js';
 import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { type Deferred, deferred } from '../util/thenable.js';
-import type { StartingClient } from './lane.js';
 import type { LogReader } from './log-reader.js';
+import type { StartingClient } from './start.js';
 
 /**
  * How long a tail may take to deliver an event that another process has delivered, before the broker is asked; and before a tail that does not

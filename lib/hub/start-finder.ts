@@ -1,9 +1,9 @@
 import type { BrokerPosition } from '../broker/broker.js';
 import type { HubResetReason } from '../event/hub-event.js';
 import type { History } from './history.js';
-import type { Start, StartingClient, StartingSubscriber } from './lane.js';
 import { Locator } from './locator.js';
 import { positionOf, tagOf } from './position.js';
+import type { Start, StartingClient, StartingSubscriber } from './start.js';
 
 /**
  * What a client asks for when it subscribes: a {@link Start}; the history, after a `reset`; or the newest `last` events of its topics up to a sequence number, or up to a position

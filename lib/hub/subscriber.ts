@@ -6,7 +6,8 @@ import { inLaterTurn } from '../util/scheduler.js';
 import { isThenable } from '../util/thenable.js';
 import type { Audience, AudienceMember } from './audience.js';
 import type { Batch } from './batch.js';
-import type { FindStart, Lane, Start } from './lane.js';
+import type { Lane } from './lane.js';
+import type { FindStart, Start } from './start.js';
 import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
 
 /** The part of a hub that its subscribers share. */

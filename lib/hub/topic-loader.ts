@@ -4,8 +4,8 @@ import type { TopicWindow } from '../broker/topic-window.js';
 import { StreamError } from '../util/errors.js';
 import { atEndOfTurn } from '../util/scheduler.js';
 import { type Deferred, deferred } from '../util/thenable.js';
-import type { StartingClient } from './lane.js';
 import type { LogEvent } from './log-event.js';
+import type { StartingClient } from './start.js';
 import type { TopicHistory } from './topic-history.js';
 import type { WantedTopic } from './topic-interest.js';
 

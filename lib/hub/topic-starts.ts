@@ -1,8 +1,8 @@
 import type { BrokerPosition } from '../broker/broker.js';
 import { StreamError } from '../util/errors.js';
-import type { FindStart, Loss, Start, StartingSubscriber, StartRequest } from './lane.js';
 import { Locator } from './locator.js';
 import { positionOf, tagOf } from './position.js';
+import type { FindStart, Loss, Start, StartingSubscriber, StartRequest } from './start.js';
 import type { TopicHistory } from './topic-history.js';
 import type { TopicLoader } from './topic-loader.js';
 

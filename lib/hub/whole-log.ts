@@ -2,8 +2,9 @@ import type { Broker, BrokerEntry, BrokerPosition, BrokerRetention } from '../br
 import type { HubReset } from '../event/hub-event.js';
 import { FanOut } from './fan-out.js';
 import { History } from './history.js';
-import type { FindStart, HubLog, Lane, Loss, StartRequest } from './lane.js';
+import type { HubLog, Lane } from './lane.js';
 import { Pages } from './pages.js';
+import type { FindStart, Loss, StartRequest } from './start.js';
 import { type Request, StartFinder } from './start-finder.js';
 
 /** The log of a hub that this process receives as a whole. */
