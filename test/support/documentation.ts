@@ -42,6 +42,7 @@ export const FILES = ['README.md', SKILL, ...readdirSync(join(ROOT, 'docs')).map
 export const PACKAGE: Record<string, string> = {
   'nestjs-streaming': 'lib/index',
   'nestjs-streaming/ai': 'lib/ai/index',
+  'nestjs-streaming/broker': 'lib/broker/index',
   'nestjs-streaming/client': 'lib/client/index',
   'nestjs-streaming/client/shared': 'lib/client/shared/index',
   'nestjs-streaming/console': 'lib/console/index',
