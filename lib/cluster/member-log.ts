@@ -13,6 +13,23 @@ export type MemberKey = readonly [hub: string, topic: string, id: string];
 /** A member of a topic of a hub, with its info as JSON text. */
 export type MemberEntry = readonly [hub: string, topic: string, id: string, info: string];
 
+/** A member that no process has any more, the process that had it last, and the time in milliseconds after which it leaves. */
+export type LeavingEntry = readonly [...MemberEntry, by: string, ms: number];
+
+/** A part of all that a process knows. */
+export interface MemberSheet {
+  /** It is the first part. */
+  readonly start?: boolean;
+  /** Members of the process, which the others may know already. */
+  readonly members?: readonly MemberEntry[];
+  /** The process has no other members. */
+  readonly end?: boolean;
+  /** Members that are about to leave. */
+  readonly leaving?: readonly LeavingEntry[];
+  /** It is the last part. */
+  readonly last?: boolean;
+}
+
 /** What a process tells the others. They apply all parts of a message at once, in the order of the log. */
 export interface MemberMessage {
   /** The process that has sent it. */
@@ -25,8 +42,8 @@ export interface MemberMessage {
    * - `bye`: the process has closed
    */
   readonly do?: 'hello' | 'beat' | 'bye';
-  /** Members of the process, which the others may know already. All parts from `start` to `end` together are all its members. */
-  readonly sheet?: { readonly start?: boolean; readonly end?: boolean; readonly members: readonly MemberEntry[] };
+  /** The answer to `hello`. */
+  readonly sheet?: MemberSheet;
   /** Members that have come to the process, or have new info. */
   readonly add?: readonly MemberEntry[];
   /** Members that have no subscription in the process any more. */

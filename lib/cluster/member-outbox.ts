@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { MemberEntry, MemberKey, MemberMessage } from './member-log.js';
+import type { LeavingEntry, MemberEntry, MemberKey, MemberMessage, MemberSheet } from './member-log.js';
 
 /** About how many bytes of members a message has. */
 const MESSAGE_BYTES = 32_768;
@@ -15,22 +15,58 @@ export interface OutboxPort {
   infoOf(key: MemberKey): string | undefined;
   /** The members of this process that the others know. */
   own(): IterableIterator<MemberEntry>;
+  /** The members about whose leaving this process tells the others. */
+  leaving(): IterableIterator<LeavingEntry>;
 }
 
 interface Budget {
   bytes: number;
 }
 
-interface Sheet {
-  readonly members: IterableIterator<MemberEntry>;
-  start: boolean;
-  again: boolean;
-}
-
 interface Echo {
   /** The number of the message, once it is sent. */
   n: number | undefined;
   readonly done: () => void;
+}
+
+/** All that a process knows, in parts. It is read while it changes: a change of what was read is sent after it. */
+class Sheet {
+  /** Whether a process has started since the first part, which needs another sheet. */
+  again = false;
+  private started = false;
+  private ended = false;
+  private readonly own: IterableIterator<MemberEntry>;
+  private leaving: IterableIterator<LeavingEntry> | undefined;
+
+  constructor(private readonly port: Pick<OutboxPort, 'own' | 'leaving'>) {
+    this.own = port.own();
+  }
+
+  askedAgain(): void {
+    this.again = this.started;
+  }
+
+  next(): MemberSheet {
+    const budget: Budget = { bytes: MESSAGE_BYTES };
+    const start = !this.started;
+    this.started = true;
+    const part: MemberSheet = start ? { start } : {};
+    if (this.ended) {
+      return { ...part, ...this.nextLeaving(budget) };
+    }
+    const members = read(this.own, budget);
+    if (budget.bytes <= 0) {
+      return { ...part, members };
+    }
+    this.ended = true;
+    return { ...part, members, end: true, ...this.nextLeaving(budget) };
+  }
+
+  private nextLeaving(budget: Budget): Pick<MemberSheet, 'leaving' | 'last'> {
+    this.leaving ??= this.port.leaving();
+    const leaving = read(this.leaving, budget);
+    return budget.bytes > 0 ? { leaving, last: true } : { leaving };
+  }
 }
 
 /** Sends what other processes have to know: one message at a time, with all changes since the last one. */
@@ -83,15 +119,19 @@ export class MemberOutbox {
     this.run();
   }
 
-  /** Sends all members of this process that the others know. */
+  /** Sends all members of this process that the others know, and those that are about to leave. */
   sendSheet(): void {
     if (this.sheet) {
-      // A process that has started since the first part needs another sheet.
-      this.sheet.again = !this.sheet.start;
+      this.sheet.askedAgain();
     } else {
-      this.sheet = this.newSheet();
+      this.sheet = new Sheet(this.port);
     }
     this.run();
+  }
+
+  /** From now on, changes wait. */
+  hold(): void {
+    this.held = true;
   }
 
   /** From now on, changes are sent. */
@@ -155,7 +195,7 @@ export class MemberOutbox {
     const parts: Partial<MemberMessage> = {
       ...(this.command && { do: this.command }),
       ...(this.gone.size > 0 && { gone: [...this.gone] }),
-      ...(this.sheet && { sheet: nextPart(this.sheet, { bytes: MESSAGE_BYTES }) }),
+      ...(this.sheet && { sheet: this.sheet.next() }),
       ...(this.over.size > 0 && { left: [...take(this.over, budget)] }),
       ...(this.changed.size > 0 && !this.held && this.changes(budget)),
     };
@@ -164,8 +204,8 @@ export class MemberOutbox {
     }
     this.command = undefined;
     this.gone.clear();
-    if (parts.sheet?.end) {
-      this.sheet = this.sheet?.again ? this.newSheet() : undefined;
+    if (parts.sheet?.last) {
+      this.sheet = this.sheet?.again ? new Sheet(this.port) : undefined;
     }
     const n = ++this.n;
     if (this.changed.size === 0 || this.held) {
@@ -174,10 +214,6 @@ export class MemberOutbox {
       }
     }
     return { from: this.id, n, ...parts };
-  }
-
-  private newSheet(): Sheet {
-    return { members: this.port.own(), start: true, again: false };
   }
 
   private get hasNewEcho(): boolean {
@@ -243,17 +279,16 @@ function* take(keys: Set<string>, budget: Budget): IterableIterator<MemberKey> {
   }
 }
 
-function nextPart(sheet: Sheet, budget: Budget): NonNullable<MemberMessage['sheet']> {
-  const { start } = sheet;
-  const members: MemberEntry[] = [];
-  sheet.start = false;
+/** Reads entries while the budget lasts. */
+function read<E extends readonly unknown[]>(entries: IterableIterator<E>, budget: Budget): E[] {
+  const taken: E[] = [];
   while (budget.bytes > 0) {
-    const { done, value } = sheet.members.next();
+    const { done, value } = entries.next();
     if (done) {
-      return { start, end: true, members };
+      break;
     }
-    members.push(value);
+    taken.push(value);
     budget.bytes -= value.join().length;
   }
-  return { start, members };
+  return taken;
 }

@@ -19,6 +19,7 @@ class Processes {
       {
         onChange: (change, { id: member, info }, by) => by === id && published.push(`${change} ${member}${info}`),
         onComplete: () => undefined,
+        onLate: () => undefined,
       },
       () => this.graceMs,
     );
@@ -46,6 +47,10 @@ class Processes {
       expect(other).toEqual(first);
     }
     return first ?? [];
+  }
+
+  stateOf(process: string): MemberState | undefined {
+    return this.states.get(process)?.state;
   }
 
   published(process: string): string[] {
@@ -145,12 +150,31 @@ describe('The members of processes', () => {
     processes.start('b');
     processes.send('b', { do: 'hello' });
     processes.send('a', { sheet: { start: true, members: [['hub', 'red', 'u1', '1']] } });
-    processes.send('a', { sheet: { end: true, members: [['hub', 'red', 'u2', '2']] } });
+    processes.send('a', { sheet: { members: [['hub', 'red', 'u2', '2']], end: true, last: true } });
     expect(processes.members).toEqual(['u1', 'u2']);
 
-    processes.send('a', { sheet: { start: true, end: true, members: [['hub', 'red', 'u2', '2']] } });
+    processes.send('a', { sheet: { start: true, members: [['hub', 'red', 'u2', '2']], end: true, last: true } });
     processes.look(['b', 'a']);
     expect(processes.members).toEqual(['u2']);
-    expect([processes.published('a'), processes.published('b')]).toEqual([['joined u1', 'joined u2', 'left u1'], []]);
+    expect([processes.published('a'), processes.published('b')]).toEqual([['joined u1', 'joined u2'], []]);
+  });
+
+  it('that are about to leave are known to a process that starts', () => {
+    const processes = new Processes(['a']);
+    processes.graceMs = 60_000;
+    processes.add('a', 'u1');
+    processes.add('a', 'u2');
+    processes.del('a', 'u1');
+    processes.start('b');
+    processes.send('b', { do: 'hello' });
+    const leaving = [...(processes.stateOf('a')?.leavingFor('a') ?? [])];
+    processes.send('a', {
+      sheet: { start: true, members: [['hub', 'red', 'u2', '']], end: true, leaving, last: true },
+    });
+
+    expect(leaving.map(([, , id, , by]) => [id, by])).toEqual([['u1', 'a']]);
+    expect(processes.stateOf('b')?.list('hub', 'red').has('u1')).toBe(true);
+    processes.add('b', 'u1');
+    expect(processes.published('b')).toEqual([]);
   });
 });

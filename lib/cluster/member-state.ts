@@ -1,4 +1,4 @@
-import type { MemberEntry, MemberKey, MemberMessage } from './member-log.js';
+import type { LeavingEntry, MemberEntry, MemberKey, MemberMessage, MemberSheet } from './member-log.js';
 
 /** The number of beats that a process may miss before it is taken to have crashed. */
 const MISSED_BEATS = 5;
@@ -46,6 +46,8 @@ export interface MemberStateListener {
   onChange(change: 'joined' | 'left', member: Member, by: string): void;
   /** Called when a process has named all its members, or has left. */
   onComplete(process: string): void;
+  /** Called for a message of a process that has been removed: it does not know. */
+  onLate(process: string): void;
 }
 
 /**
@@ -91,6 +93,7 @@ export class MemberState {
   apply(message: MemberMessage): void {
     const { from, sheet, add = [], del = [], left = [], gone = [] } = message;
     if (this.departed.has(from)) {
+      this.listener.onLate(from);
       return;
     }
     const peer = this.peers.get(from) ?? { members: new Map(), sheets: 0, missed: 0 };
@@ -127,31 +130,42 @@ export class MemberState {
     return silent;
   }
 
-  /** Returns the members whose time is over, and that this process is to announce. Another one does so if this process does not. */
+  /** Returns the members whose time is over, and that a process is to announce. Another one does so later if it does not. */
   due(self: string): Member[] {
     const now = performance.now();
-    const rank = this.leaving.size === 0 ? 0 : this.processes.sort().indexOf(self);
     const due: Member[] = [];
-    for (const [member, { due: time, by }] of this.leaving) {
-      if (time > now) {
-        break;
-      }
-      // The process that had it last is the first, and then the others by their ids.
-      const turn = by === self ? 0 : rank + (this.peers.has(by) && by > self ? 1 : 0);
-      if (time + turn * TAKE_OVER_MS <= now) {
-        due.push(member);
+    if (this.leaving.size > 0) {
+      const turnOf = this.turns(self);
+      for (const [member, { due: time, by }] of this.leaving) {
+        if (time <= now && time + turnOf(by) * TAKE_OVER_MS <= now) {
+          due.push(member);
+        }
       }
     }
     return due;
   }
 
+  /** The members that are about to leave, and that a process is the first to announce. */
+  *leavingFor(self: string): IterableIterator<LeavingEntry> {
+    const turnOf = this.turns(self);
+    for (const [{ place, id, info }, { due, by }] of this.leaving) {
+      if (turnOf(by) === 0) {
+        yield [place.hub, place.topic, id, info, by, Math.max(0, due - performance.now())];
+      }
+    }
+  }
+
+  /** Returns after how many others a process announces a member: first the one that had it last, and then the others by their ids. */
+  private turns(self: string): (by: string) => number {
+    const rank = this.processes.sort().indexOf(self);
+    return (by) => (by === self ? 0 : rank + (this.peers.has(by) && by > self ? 1 : 0));
+  }
+
   private add(from: string, peer: Peer, entry: MemberEntry): void {
-    const [, , id, info] = entry;
-    const place = this.placeOf(entry);
-    const known = place.members.get(id);
-    const member = known ?? { place, id, info, owners: 0 };
-    place.members.set(id, member);
+    const known = this.find(entry);
+    const member = this.knownOrNew(entry);
     this.own(member, peer);
+    const [, , , info] = entry;
     if (!known || known.info !== info) {
       member.info = info;
       this.listener.onChange('joined', member, from);
@@ -159,22 +173,42 @@ export class MemberState {
   }
 
   /** A sheet changes nothing for processes that have received all messages. */
-  private applySheet(from: string, peer: Peer, { start, end, members }: NonNullable<MemberMessage['sheet']>): void {
+  private applySheet(from: string, peer: Peer, sheet: MemberSheet): void {
+    const { start, members = [], end, leaving = [], last } = sheet;
     peer.sheets += start ? 1 : 0;
     for (const entry of members) {
-      const [, , id, info] = entry;
-      const place = this.placeOf(entry);
-      const member = place.members.get(id) ?? { place, id, info, owners: 0 };
-      place.members.set(id, member);
-      this.own(member, peer);
+      this.own(this.knownOrNew(entry), peer);
     }
     if (end && peer.sheets > 0) {
-      for (const [member, sheet] of peer.members) {
-        if (sheet < peer.sheets) {
-          this.release(member, peer, from);
+      for (const [member, number] of peer.members) {
+        if (number < peer.sheets && peer.members.delete(member) && --member.owners === 0) {
+          this.forget(member);
         }
       }
+    }
+    for (const [hub, topic, id, info, by, ms] of leaving) {
+      const member = this.knownOrNew([hub, topic, id, info]);
+      if (member.owners === 0 && !this.leaving.has(member)) {
+        this.leaving.set(member, { due: performance.now() + ms, by });
+      }
+    }
+    if (last && peer.sheets > 0) {
       this.listener.onComplete(from);
+    }
+  }
+
+  private knownOrNew(entry: MemberEntry): Member {
+    const [, , id, info] = entry;
+    const place = this.placeOf(entry);
+    const member = place.members.get(id) ?? { place, id, info, owners: 0 };
+    place.members.set(id, member);
+    return member;
+  }
+
+  private forget({ place, id }: Member): void {
+    place.members.delete(id);
+    if (place.members.size === 0) {
+      this.hubs.get(place.hub)?.delete(place.topic);
     }
   }
 
@@ -197,12 +231,7 @@ export class MemberState {
     if (!member || !this.leaving.delete(member)) {
       return;
     }
-    const { place, id } = member;
-    place.members.delete(id);
-    if (place.members.size === 0) {
-      const topics = this.hubs.get(place.hub);
-      topics?.delete(place.topic);
-    }
+    this.forget(member);
     this.listener.onChange('left', member, by);
   }
 
@@ -223,7 +252,7 @@ export class MemberState {
     this.listener.onComplete(process);
   }
 
-  private find([hub, topic, id]: MemberKey): Member | undefined {
+  private find([hub, topic, id]: MemberKey | MemberEntry): Member | undefined {
     return this.hubs.get(hub)?.get(topic)?.members.get(id);
   }
 

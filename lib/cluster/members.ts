@@ -56,6 +56,7 @@ export class ClusterMembers {
       send: (message) => this.watch(this.log?.send(message)),
       infoOf: ([hub, topic, id]) => hubs(hub)?.localMembers.infoOf(topic, id),
       own: () => this.state.of(this.outbox.id),
+      leaving: () => this.state.leavingFor(this.outbox.id),
     });
     this.announcer = new Announcer(
       async (hub, topic, changes) => hubs(hub)?.announce(topic === NO_TOPIC ? undefined : topic, changes),
@@ -65,6 +66,7 @@ export class ClusterMembers {
       {
         onChange: (change, member, by) => by === this.outbox.id && this.announcer.add(change, member),
         onComplete: (process) => this.onComplete(process),
+        onLate: (process) => this.outbox.remove([process]),
       },
       () => PACE.graceMs,
     );
@@ -92,7 +94,7 @@ export class ClusterMembers {
     };
   }
 
-  /** Leaves the processes that share the broker. */
+  /** Leaves the processes that share the broker, before the hubs are closed. */
   async leave(): Promise<void> {
     this.leaving = true;
     for (const timer of this.timers) {
@@ -107,8 +109,12 @@ export class ClusterMembers {
         LEAVE_MS,
         this.outbox.close().catch(() => undefined),
       );
-      await this.log?.close();
     }
+  }
+
+  /** Receives nothing any more. */
+  async close(): Promise<void> {
+    await this.log?.close();
   }
 
   /** Takes part, if this process does not yet. Resolves also if that fails: it is then tried again later. */
@@ -127,13 +133,15 @@ export class ClusterMembers {
       onMessage: (message) => this.onMessage(message),
       onReset: () => this.onReset(),
     });
-    if (!this.leaving) {
-      this.outbox.sendHello();
-      this.timers.push(
-        setInterval(() => this.outbox.sendBeat(), PACE.beatMs).unref(),
-        setInterval(() => this.endLeaving(), PACE.lookMs).unref(),
-      );
+    if (this.leaving) {
+      await this.log.close();
+      return;
     }
+    this.outbox.sendHello();
+    this.timers.push(
+      setInterval(() => this.outbox.sendBeat(), PACE.beatMs).unref(),
+      setInterval(() => this.endLeaving(), PACE.lookMs).unref(),
+    );
   }
 
   private onMessage(message: MemberMessage): void {
@@ -157,20 +165,21 @@ export class ClusterMembers {
     outbox.onEcho(message.n);
     if (message.do === 'beat') {
       outbox.remove(state.beat(outbox.id));
-    } else if (message.do === 'hello' && !this.unknown) {
+    } else if (message.do === 'hello') {
       this.unknown = new Set(state.processes.filter((process) => process !== outbox.id));
       this.timers.push(setTimeout(() => this.onAllKnown(), ANSWER_MS).unref());
       this.onComplete(outbox.id);
     }
   }
 
-  /** Messages were lost: the processes tell each other again which members they have. */
+  /** Messages were lost. As at the start, changes wait until this process knows the members of the others: it may be wrong about who has joined. */
   private onReset(): void {
+    this.outbox.hold();
     this.outbox.sendHello();
     this.sendAgain();
   }
 
-  /** Sends all members of this process, also those that the others would still have, though they have gone. */
+  /** Sends what this process has, and what the others may still have of it. */
   private sendAgain(): void {
     const { outbox, state } = this;
     for (const hub of this.names) {

@@ -111,10 +111,12 @@ export class HubRegistrar implements OnApplicationShutdown {
     );
     await this.runs.close();
     // The hubs still publish which members have left.
-    await this.closeAll('list of members', [...this.members.values()], (members) => members.leave());
+    const members = [...this.members.values()];
+    await this.closeAll('list of members', members, (each) => each.leave());
     await Promise.all([
       this.closeAll('hub', [...this], (hub) => hub.close()),
       this.closeAll('roster', clusters, (cluster) => cluster.leave()),
+      this.closeAll('list of members', members, (each) => each.close()),
     ]);
     await this.closeAll('broker', [...this.brokers].filter(release), (broker) => this.closeBroker(broker));
   }

@@ -12,6 +12,7 @@ import {
   Sse,
   StreamingModule,
 } from '../../lib/index.js';
+import { SharedStore, SharedStoreBroker } from '../contract/shared-store.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { Recorder } from '../support/events.js';
 import { eventsOf, eventsUntil, hubOf, joined, SSE } from '../support/hub.js';
@@ -78,6 +79,12 @@ class CutBroker implements Broker {
 
   close() {
     return this.broker.close();
+  }
+
+  /** The process receives what comes from now on. */
+  forget(): void {
+    this.missed.splice(0);
+    this.isCut = false;
   }
 
   /** The process receives what it has missed. */
@@ -277,6 +284,52 @@ describe('The members of a hub with several processes and', () => {
       expect((await changes.count(5)).slice(2)).toEqual(['-u2', '+u2', '-u2']);
     }, 30_000);
   });
+});
+
+describe('Members whose broker loses messages', () => {
+  const launch = useProcesses('express');
+
+  it('are complete again when the whole log was lost', async () => {
+    const store = new SharedStore();
+    const [a, b] = [await launch(new SharedStoreBroker(store)), await launch(new SharedStoreBroker(store))];
+    const changes = record(a, 'red');
+    await enter(a, 'red', 'u1');
+    const client = await enter(b, 'red', 'u2');
+    await changes.count(2);
+
+    store.lose('~members');
+    client.disconnect();
+    await joined(b.hub, 0);
+    await enter(b, 'red', 'u3');
+
+    await Promise.all([are(a, 'red', ['u1', 'u3']), are(b, 'red', ['u1', 'u3'])]);
+    expect((await changes.count(4)).slice(2).toSorted()).toEqual(['+u3', '-u2']);
+    const c = await launch(new SharedStoreBroker(store));
+    await are(c, 'red', ['u1', 'u3']);
+  }, 30_000);
+
+  it('are complete again in a process that was away for so long that its messages are not kept', async () => {
+    const store = new SharedStore();
+    const broker = new CutBroker(new SharedStoreBroker(store));
+    const [a, b] = [await launch(new SharedStoreBroker(store)), await launch(broker)];
+    const changes = record(a, 'red');
+    await enter(a, 'red', 'u1');
+    await enter(b, 'red', 'u2');
+    await changes.count(2);
+    await are(b, 'red', ['u1', 'u2']);
+
+    broker.isCut = true;
+    await changes.count(3);
+    await enter(a, 'red', 'u3');
+    await changes.count(4);
+    for (let n = 1; n <= 2_001; n++) {
+      store.append('~members', { data: `{"from":"another","n":${n}}`, encoding: 'json' });
+    }
+    broker.forget();
+
+    expect(await changes.count(5)).toEqual(['+u1', '+u2', '-u2', '+u3', '+u2']);
+    await Promise.all([are(a, 'red', ['u1', 'u2', 'u3']), are(b, 'red', ['u1', 'u2', 'u3'])]);
+  }, 30_000);
 });
 
 describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {

@@ -1,5 +1,5 @@
 // One of several applications on the same Redis, in a separate process.
-import { Body, Controller, HttpException, Post } from '@nestjs/common';
+import { Body, Controller, Get, HttpException, Param, Post, Query } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { type Hub, InjectHub, LastEventId, Stream, StreamingModule } from '../../../lib/index.js';
@@ -27,6 +27,21 @@ class Feed {
   }
 }
 
+@Controller('rooms/:room')
+class Rooms {
+  constructor(@InjectHub('feed') private readonly hub: Hub<string>) {}
+
+  @Stream({ format: 'sse' })
+  watch(@Param('room') topic: string, @Query('id') id?: string) {
+    return this.hub.subscribe(id === undefined ? { topic } : { topic, member: { id } });
+  }
+
+  @Get('members')
+  members(@Param('room') topic: string) {
+    return this.hub.members(topic);
+  }
+}
+
 class AppModule {}
 
 const dynamicModule = {
@@ -35,7 +50,7 @@ const dynamicModule = {
     StreamingModule.forRoot({ broker: redisBroker(), shutdown: { grace: 1_000, retry: 50 } }),
     StreamingModule.registerHub({ name: 'feed', history: HISTORY }),
   ],
-  controllers: [Feed],
+  controllers: [Feed, Rooms],
 };
 const settings = { logger: ['error', 'warn'] as ('error' | 'warn')[] };
 const app = await (PLATFORM === 'express'
