@@ -101,6 +101,12 @@ local function problemOf(fields)
   end
 end
 
+-- Returns whether processes have opened the hub with a history for each topic. Only other programs need to ask.
+local function hasTopics(hub)
+  local state = redis.call('GET', hub .. ':run') or ''
+  return string.find(state, ' topic$') or string.find(state, ' all$')
+end
+
 -- Returns the epoch, an error, and the newest offset.
 local function presentEpoch()
   local state = redis.pcall('XINFO', 'STREAM', KEYS[1])
@@ -128,6 +134,9 @@ end
  */
 export const APPEND = script(`${CHECK}
 local epoch = ARGV[1]
+if epoch == '' and hasTopics(KEYS[1]) then
+  return redis.error_reply('ERR the hub has a history for each topic. Use append-topic.lua')
+end
 if epoch == '' or KEYS[2] then
   local present, err = presentEpoch()
   if err or not present then return err or false end

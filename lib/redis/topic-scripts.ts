@@ -37,6 +37,7 @@ local fields, epoch = {unpack(ARGV, 8)}, ARGV[1]
 if epoch == '' then
   local problem = problemOf({'o', topic, unpack(fields)})
   if not problem and stream ~= hub .. ':t:' .. topic then problem = 'the stream of the topic is ' .. hub .. ':t:' .. topic end
+  if not hasTopics(hub) then problem = 'the hub has no history for each topic. Use append.lua' end
   if problem then return redis.error_reply('ERR ' .. problem) end
 end
 if epoch == '' or KEYS[4] then

@@ -3,6 +3,8 @@ import { Redis } from 'ioredis';
 import { createClient } from 'redis';
 import type { BrokerPosition } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
+import { APPEND } from '../../lib/redis/scripts.js';
+import { TOPIC_APPEND } from '../../lib/redis/topic-scripts.js';
 import { range } from '../support/hub.js';
 import { RedisServer } from '../support/redis-server.js';
 import { describeWith } from '../support/tools.js';
@@ -74,6 +76,34 @@ describeWith('redis-server')('The topics of a hub in Redis', () => {
     expect(await server.cli('xlen', HUB)).toBe('0');
   });
 
+  it('receive what a program in another language appends with the script of the guide', async () => {
+    const broker = await open();
+    const follower = await new TopicFollower(broker, 'log').start('a ü');
+    const raw = (key: string, topic: string, ...fields: string[]): Promise<string> =>
+      server
+        .cli('eval', TOPIC_APPEND.text, '3', HUB, INDEX, key, '', topic, '100', '60000', '0', '', '0', ...fields)
+        .catch(String);
+
+    await raw(keyOf('a ü'), 'a ü', 'd', '1', 'e', 'json', 'y', 'price', 'k', 'x\ny');
+    await append(broker, 'a ü', 2);
+
+    await eventually(() => follower.received('a ü').length === 2);
+    const [{ records = [] } = {}] = (await broker.readTopics('log', [{ topic: 'a ü', after: 0 }], 10)).topics;
+    expect(records).toMatchObject([
+      { data: '1', encoding: 'json', topic: 'a ü', type: 'price', key: 'x\ny', previous: 0 },
+      { data: '2', previous: 1 },
+    ]);
+    expect(Math.abs((records[0]?.time ?? 0) - Date.now())).toBeLessThan(60_000);
+    expect(await raw(keyOf('b'), 'b', 'd', 'no json', 'e', 'json')).toContain('ERR the data is not JSON on one line');
+    expect(await raw(keyOf('b'), 'a', 'd', '1', 'e', 'json')).toContain(`ERR the stream of the topic is ${keyOf('a')}`);
+    expect(await raw(keyOf(''), '', 'd', '1', 'e', 'json')).toContain('ERR the field o, the topic,');
+    const plain = ['', '4096', '', '4', 'd', '1', 'e', 'json'];
+    expect(await server.cli('eval', APPEND.text, '1', HUB, ...plain)).toContain('Use append-topic.lua');
+    expect((await append(broker, 'a ü', 3)).offset).toBe(3);
+    await broker.open('log', RETENTION);
+    expect(await raw(keyOf('a'), 'a', 'd', '1', 'e', 'json')).toContain('Use append.lua');
+  });
+
   it('leave the index some time after their streams have expired, and then count as incomplete up to there', async () => {
     const broker = await open({}, { ...RETENTION, ttl: 1 });
     for (const n of range(1, 1_000)) {
@@ -122,7 +152,7 @@ describeWith('redis-server')('The topics of a hub in Redis', () => {
     expect(await read(broker, 'd')).toMatchObject({ data: [], completeAfter: offset });
   });
 
-  it.each(['allkeys-random', 'volatile-ttl'])(
+  it.each(['allkeys-lru', 'allkeys-random', 'volatile-random'])(
     'lose nothing without a word if Redis evicts keys (maxmemory-policy %s)',
     async (policy) => {
       const full = await RedisServer.start('--maxmemory-policy', policy);
@@ -154,7 +184,8 @@ describeWith('redis-server')('The topics of a hub in Redis', () => {
         expect(all.filter(({ offset }) => offset > completeAfter && !kept.has(offset))).toEqual([]);
       }
       expect(Number(/evicted_keys:(\d+)/.exec(await full.cli('info', 'stats'))?.[1])).toBeGreaterThan(0);
-      expect(lost).toBeGreaterThan(0);
+      // Other policies may evict the stream of the hub: the records of its last epoch may all be there.
+      expect(lost).toBeGreaterThan(policy === 'volatile-random' ? 0 : -1);
       await broker.close();
       await full.stop();
     },
