@@ -5,7 +5,7 @@ import { ALL_TOPICS, ofTopic, TOTAL } from '../hub/presence.js';
 import { atMost } from '../util/at-most.js';
 import type { ServerCloseCode } from '../util/close-reason.js';
 import { checkLabels, type StreamLabels } from '../util/labels.js';
-import { type CloseCommand, CONTROL_LOG, ControlLog, type CountCommand } from './control-log.js';
+import { type CloseCommand, CONTROL_LOG, ControlLog, type CountCommand, MOST_COMMANDS } from './control-log.js';
 import { RosterLog } from './roster-log.js';
 import { ROUND, Sheet } from './sheet.js';
 
@@ -26,8 +26,12 @@ const MEMBER = 'member';
 
 type Warn = (message: string, error?: unknown) => void;
 
-/** Closes the streams of this process that have labels. @returns their number */
-type CloseStreams = (labels: StreamLabels, code: ServerCloseCode) => number;
+/**
+ * Closes the streams of this process that have labels.
+ * @param age how long ago another process has closed them, in milliseconds
+ * @returns their number
+ */
+type CloseStreams = (labels: StreamLabels, code: ServerCloseCode, age: number) => number;
 
 /** Returns the hub of this process with a name, if there is one. */
 type HubByName = (name: string) => { readonly figures: ReadonlyMap<string, number> } | undefined;
@@ -37,8 +41,9 @@ type HubByName = (name: string) => { readonly figures: ReadonlyMap<string, numbe
  * which others to expect an answer.
  */
 export class Cluster {
-  /** Set as soon as this process can have streams. */
-  closeStreams: CloseStreams = () => 0;
+  private close: CloseStreams = () => 0;
+  /** The newest commands, as long as this process can have no streams. */
+  private early: readonly CloseCommand[] | undefined = [];
   private control: ControlLog | undefined;
   private readonly id = randomBytes(8).toString('hex');
   private readonly membership: Sheet;
@@ -68,10 +73,19 @@ export class Cluster {
     return cluster;
   }
 
+  /** Set as soon as this process can have streams. It is called for the commands that came before, too. */
+  set closeStreams(close: CloseStreams) {
+    this.close = close;
+    for (const command of this.early ?? []) {
+      this.execute(command);
+    }
+    this.early = undefined;
+  }
+
   /** Closes the streams with labels in the other processes. Resolves to their number, as far as processes answer in time. */
   async closeElsewhere(labels: StreamLabels, code: ServerCloseCode): Promise<number> {
     const answer = `answer ${randomBytes(6).toString('hex')}`;
-    await this.control?.send({ do: 'close', labels, answer, code });
+    await this.control?.send({ do: 'close', labels, answer, code, at: Date.now() });
     let closed = 0;
     await this.until(async () => {
       const figures = this.others(await this.roster.list(CONTROL_LOG, [answer])).map((each) => each.get(answer));
@@ -107,12 +121,15 @@ export class Cluster {
   }
 
   /** Called by the control log. */
-  onClose({ labels, answer, code }: CloseCommand): void {
+  onClose(command: CloseCommand): void {
+    const { labels, answer } = command;
     checkLabels(labels, 'The command of another process');
-    // A later version may send codes that this one does not know.
-    const known = code === 'revoked' ? code : 'server-closed';
-    this.answers.set(answer, { figure: this.closeStreams(labels, known) + 1, at: Date.now() });
-    this.store(this.membership);
+    this.early = this.early && [...this.early, command].slice(-MOST_COMMANDS);
+    const closed = this.execute(command);
+    if (ageOf(command) < ANSWERED_MS) {
+      this.answers.set(answer, { figure: closed + 1, at: Date.now() });
+      this.store(this.membership);
+    }
   }
 
   /** Called by the control log. */
@@ -132,6 +149,12 @@ export class Cluster {
     this.counted.clear();
     await atMost(LEAVE_MS, this.watch(Promise.all(sheets.map((sheet) => sheet.remove()))));
     await Promise.all([this.control?.close(), this.roster instanceof RosterLog && this.roster.close()]);
+  }
+
+  private execute(command: CloseCommand): number {
+    // A later version may send codes that this one does not know.
+    const code = command.code === 'revoked' ? 'revoked' : 'server-closed';
+    return this.close(command.labels, code, ageOf(command));
   }
 
   /** The figures of this process in the roster of the control log. */
@@ -197,4 +220,9 @@ export class Cluster {
       }
     }
   }
+}
+
+/** Returns how long ago a command was sent, in milliseconds. */
+function ageOf({ at }: CloseCommand): number {
+  return at === undefined ? 0 : Math.max(0, Date.now() - at);
 }

@@ -6,8 +6,11 @@ import { MessageLog } from './message-log.js';
 /** The log through which the processes that share a broker send commands to each other. */
 export const CONTROL_LOG = '~control';
 
-/** A process that lost its connection executes the commands that it has missed, if they are still kept. */
-const KEPT = { limit: 1_000, ttl: 60_000 };
+/** How many commands the log keeps. */
+export const MOST_COMMANDS = 1_000;
+
+/** A process that lost its connection executes the commands that it has missed, if they are still kept. A new process executes all that are kept. */
+const KEPT = { limit: MOST_COMMANDS, ttl: 60_000 };
 
 /** Closes streams in all processes. `answer` is the name of the figure with which each process answers. */
 export interface CloseCommand {
@@ -16,6 +19,8 @@ export interface CloseCommand {
   readonly answer: string;
   /** The close code of the streams. Earlier versions of the package do not send it. */
   readonly code?: ServerCloseCode;
+  /** When it was sent, on the clock of the sender, in milliseconds since the epoch. Earlier versions do not send it. */
+  readonly at?: number;
 }
 
 /** Makes all processes store their figures of a hub for some time. */
@@ -47,7 +52,7 @@ export class ControlLog {
   /** @param sender identifies this process */
   static async open(broker: Broker, sender: string, listener: CommandListener, warn: Warn): Promise<ControlLog> {
     const log = await MessageLog.open<SentCommand>(CONTROL_LOG, KEPT, broker, warn);
-    log.receive(0, {
+    log.receive(MOST_COMMANDS, {
       onMessage: (command) => {
         if (command.do === 'close' && command.sender !== sender) {
           listener.onClose(command);

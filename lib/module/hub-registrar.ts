@@ -65,7 +65,7 @@ export class HubRegistrar implements OnApplicationShutdown {
   async connect(registry: StreamRegistry): Promise<void> {
     const cluster = await this.clusterOf(this.defaultBroker);
     if (cluster) {
-      cluster.closeStreams = (labels, code) => registry.closeLabelled(labels, code).length;
+      cluster.closeStreams = (labels, code, age) => registry.closeLabelled(labels, code, age).length;
       registry.closeElsewhere = (labels, code) => cluster.closeElsewhere(labels, code);
     }
   }

@@ -31,6 +31,9 @@ const NEVER = new Promise<never>(() => undefined);
 let guarded = deferred();
 let passing = deferred();
 
+/** The requests for which the guard of later checks was called. */
+const checked = new Recorder();
+
 @Controller()
 class Feed {
   constructor(@InjectHub('feed') private readonly hub: Hub) {}
@@ -42,6 +45,26 @@ class Feed {
 
   @Stream('users/:user', { format: 'ndjson', labels: ({ params }: Request) => ({ user: params.user }) })
   async *user() {
+    yield 'x';
+    await NEVER;
+  }
+
+  @Stream('checked/:user', {
+    format: 'ndjson',
+    labels: ({ params }: Request) => ({ user: params.user }),
+    reauthorize: {
+      every: 60_000,
+      guards: [
+        {
+          canActivate(context) {
+            checked.add(context.switchToHttp().getRequest<{ url: string }>().url);
+            return false;
+          },
+        },
+      ],
+    },
+  })
+  async *checked() {
     yield 'x';
     await NEVER;
   }
@@ -247,6 +270,25 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       passing.resolve();
 
       expect((await response).status).toBe(503);
+    });
+
+    it('close streams with a code in all of them, and check those of a process that has started later', async () => {
+      const brokerOf = start();
+      const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
+      const client = await openFor(b, 'u1');
+      checked.seen.splice(0);
+
+      expect(await a.registry.close({ user: 'u1' }, { code: 'revoked', everywhere: true })).toBe(1);
+      await client.closed();
+      const c = await launch(brokerOf());
+      await openFor(c, 'u2');
+      expect(checked.seen).toEqual([]);
+      const refused = await fetch(c.url('/checked/u1'));
+
+      expect(ended.seen[0]).toBe('revoked');
+      expect(client.body).toMatch(/^"x"\n\{"error":\{"statusCode":401,.*\}\}\n$/);
+      expect(refused.status).toBe(403);
+      expect(checked.seen).toEqual(['/checked/u1']);
     });
 
     it('wait a limited time for one that does not answer, and count the others', async () => {

@@ -31,9 +31,10 @@ export class RecentCloses {
   /** @param read reads the time of day */
   constructor(private readonly read: () => number) {}
 
-  add(labels: StreamLabels, code: ServerCloseCode): void {
-    const at = this.read();
-    this.closes = [...this.current(at), { match: includes(labels), code, at }].slice(-KEPT);
+  /** @param age how long ago they were closed, in milliseconds */
+  add(labels: StreamLabels, code: ServerCloseCode, age: number): void {
+    const now = this.read();
+    this.closes = [...this.current(now), { match: includes(labels), code, at: now - age }].slice(-KEPT);
   }
 
   /** Returns the newest close of the streams with these labels, if there was one. */

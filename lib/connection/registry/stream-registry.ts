@@ -169,9 +169,13 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     this.clock.start();
   }
 
-  /** @internal Closes the streams of this process that have labels. Returns a promise for each, which resolves once it has ended. */
-  closeLabelled(labels: StreamLabels, code: ServerCloseCode): Promise<void>[] {
-    this.recent.add(labels, code);
+  /**
+   * Closes the streams of this process that have labels. Returns a promise for each, which resolves once it has ended.
+   * @param age how long ago another process has closed them, in milliseconds
+   * @internal
+   */
+  closeLabelled(labels: StreamLabels, code: ServerCloseCode, age = 0): Promise<void>[] {
+    this.recent.add(labels, code, age);
     const match = includes(labels);
     const streams = [...this.connections].filter((stream) => match(stream.labels));
     return this.end(streams, code);
