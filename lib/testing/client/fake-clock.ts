@@ -21,7 +21,7 @@ export interface FakeClock {
 const faked = new WeakSet<StreamRegistry>();
 
 /**
- * Stops the time of an application's streams until `restore()`: `heartbeat`, `sendTimeout`, `openDelay` and `maxDuration` become due
+ * Stops the time of an application's streams until `restore()`: `heartbeat`, `sendTimeout`, `openDelay`, `maxDuration`, `expiresAt` and `reauthorize` become due
  * only when the test advances the clock. Other timers are not affected: those of handlers, `flush: { ms }`, a hub's `history.ttl` and
  * `shutdown.grace`.
  *
