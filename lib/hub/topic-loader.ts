@@ -21,6 +21,8 @@ interface Load {
   readonly end: number;
   /** Events with a higher sequence number are read. */
   readonly after: number;
+  /** The log has all events with a higher sequence number than this one. */
+  from: number;
   /** The events that were read, and their times. */
   readonly events: LogEvent[];
   readonly times: number[];
@@ -74,7 +76,7 @@ export class TopicLoader {
     }
     const { window } = topic;
     const end = window.completeAfter;
-    const load: Load = { topic, window, end, after, events: [], times: [], done: deferred() };
+    const load: Load = { topic, window, end, after, from: after, events: [], times: [], done: deferred() };
     this.loads.set(topic, load);
     this.enqueue(load);
     return load.done.promise;
@@ -121,8 +123,16 @@ export class TopicLoader {
   }
 
   /** Adds what was read. Returns whether nothing is missing any more. */
-  private take({ topic, after, end, events, times }: Load, { records, completeAfter }: TopicRecords): boolean {
+  private take(load: Load, { records, completeAfter }: TopicRecords): boolean {
     const { history } = this;
+    const { topic, after, end, events, times } = load;
+    const oldest = history.numberAt(completeAfter);
+    if (oldest > (events.at(-1)?.seq ?? after)) {
+      // Records were removed that follow those of the page before.
+      load.from = oldest;
+      events.length = 0;
+      times.length = 0;
+    }
     for (const record of records) {
       if (history.numberAt(record.offset) <= end) {
         events.push(history.eventOf(record));
@@ -133,9 +143,8 @@ export class TopicLoader {
     if (last && history.numberAt(last.offset) < end) {
       return false;
     }
-    const oldest = history.numberAt(completeAfter);
-    topic.prepend(events, times, Math.min(Math.max(after, oldest), end));
-    topic.exhausted = oldest >= after;
+    topic.prepend(events, times, Math.min(load.from, end));
+    topic.exhausted = load.from > after;
     history.interest.count(topic);
     return true;
   }
