@@ -1,6 +1,7 @@
 import type { Broker, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import type { BrokerTopics, TopicRetention } from '../broker/broker-topics.js';
 import { atMost } from '../util/at-most.js';
+import { StreamError } from '../util/errors.js';
 import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { LogReader } from './log-reader.js';
@@ -114,6 +115,11 @@ export class TopicHistory {
         `The hub "${this.name}" gave up waiting for its broker: stop() of its tail took more than ${STOP_TIMEOUT_MS} ms`,
       );
     }
+  }
+
+  /** The error for a client whose start cannot be found any more. */
+  closedError(): StreamError {
+    return new StreamError('hub-closed', `The hub "${this.name}" is closed: subscribe() again in another process`);
   }
 
   id(position: BrokerPosition): string {

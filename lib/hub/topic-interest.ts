@@ -181,14 +181,12 @@ export class TopicInterest {
   private async addBatch(batch: readonly WantedTopic[]): Promise<void> {
     const { tail, reader } = this;
     const names = batch.map(({ name }) => name);
-    while (tail && !reader.closed) {
-      try {
-        const position = await reader.retrying(() => tail.add(names));
-        this.onAdded(position, batch);
-        break;
-      } catch {
-        // It is tried again for as long as somebody may wait.
-      }
+    let position: BrokerPosition | undefined;
+    do {
+      position = await reader.retrying(async () => tail?.add(names)).catch(() => undefined);
+    } while (!position && !reader.closed);
+    if (position) {
+      this.onAdded(position, batch);
     }
     for (const topic of batch) {
       topic.adding?.resolve();

@@ -1,7 +1,6 @@
 import type { Broker } from '../broker/broker.js';
 import type { BrokerTopics, TopicRecords } from '../broker/broker-topics.js';
 import type { TopicWindow } from '../broker/topic-window.js';
-import { StreamError } from '../util/errors.js';
 import { atEndOfTurn } from '../util/scheduler.js';
 import { type Deferred, deferred } from '../util/thenable.js';
 import type { LogEvent } from './log-event.js';
@@ -52,13 +51,10 @@ export class TopicLoader {
       if (this.history.epoch !== epoch) {
         return;
       }
-      if (reader.closed) {
-        throw new StreamError(
-          'hub-closed',
-          `The hub "${this.history.name}" is closed: subscribe() again in another process`,
-        );
-      }
       await Promise.all(wanted.map((topic) => this.loadOne(topic, after)));
+      if (reader.closed && missing().length > 0) {
+        throw this.history.closedError();
+      }
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Broker, BrokerEntry, BrokerPosition } from '../broker/broker.js';
 import type { BrokerTopics, TopicRetention } from '../broker/broker-topics.js';
 import type { HubReset } from '../event/hub-event.js';
+import { atMost } from '../util/at-most.js';
 import { StreamError } from '../util/errors.js';
 import { FanOut } from './fan-out.js';
 import type { HubLog, Lane } from './lane.js';
@@ -11,6 +12,9 @@ import { TopicLoader } from './topic-loader.js';
 import { TopicPages } from './topic-pages.js';
 import { TopicStarts } from './topic-starts.js';
 import { WholeLog } from './whole-log.js';
+
+/** How long clients that have just subscribed may take to start while the hub closes, in milliseconds. */
+const STARTS_TIMEOUT_MS = 1_000;
 
 /** The log of a hub of which this process receives the topics that have subscribers here. */
 export class TopicLog implements HubLog, Lane {
@@ -114,6 +118,8 @@ export class TopicLog implements HubLog, Lane {
   }
 
   async close(): Promise<void> {
+    // A client that has subscribed before receives what was published before, or a position at least.
+    await atMost(STARTS_TIMEOUT_MS, this.starts.settled());
     await Promise.all([this.history.close(), this.all?.opened?.close()]);
   }
 

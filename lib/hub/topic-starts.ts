@@ -1,5 +1,4 @@
 import type { BrokerPosition } from '../broker/broker.js';
-import { StreamError } from '../util/errors.js';
 import { Locator } from './locator.js';
 import { positionOf, tagOf } from './position.js';
 import type { FindStart, Loss, Start, StartingSubscriber, StartRequest } from './start.js';
@@ -10,6 +9,8 @@ import type { TopicLoader } from './topic-loader.js';
 export class TopicStarts {
   private readonly tag: string;
   private readonly locator: Locator;
+  /** The starts that are being found. */
+  private readonly running = new Set<Promise<Start>>();
 
   constructor(
     private readonly history: TopicHistory,
@@ -27,6 +28,11 @@ export class TopicStarts {
 
   close(): void {
     this.locator.close();
+  }
+
+  /** Resolves when all clients have started that wait now. */
+  settled(): Promise<unknown> {
+    return Promise.allSettled(this.running);
   }
 
   requestOf({ after, last }: StartRequest): FindStart {
@@ -51,11 +57,20 @@ export class TopicStarts {
   }
 
   /** Waits until the topics of a client are received. If the log begins a new epoch while a start is found, finds another one. */
-  private async inEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
+  private inEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
+    const start = this.findInEpoch(client, find);
+    this.running.add(start);
+    const remove = (): void => void this.running.delete(start);
+    start.then(remove, remove);
+    return start;
+  }
+
+  private async findInEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
     const { history } = this;
-    await history.interest.ready(topicsOf(client));
-    if (history.reader.closed) {
-      throw new StreamError('hub-closed', `The hub "${history.name}" is closed: subscribe() again in another process`);
+    const topics = topicsOf(client);
+    await history.interest.ready(topics);
+    if (!client.closed && topics.some((name) => !history.interest.get(name)?.window)) {
+      throw history.closedError();
     }
     let { epoch } = history;
     let start = await find();
