@@ -8,7 +8,7 @@ import type { StreamError } from '../util/errors.js';
 import type { KnownLog } from './known-log.js';
 import { positionOf } from './mark.js';
 import { payloadOf } from './message.js';
-import { NO_RESPONDERS, tooLarge, unavailable } from './nats-errors.js';
+import { NoRespondersError, tooLarge, unavailable } from './nats-errors.js';
 import type { Header, Request, Session } from './session.js';
 import { answerOf } from './stream-api.js';
 
@@ -148,7 +148,7 @@ export class Appender {
     this.onAnswered(append);
     append.refusals++;
     if (append.refusals > 1) {
-      append.reject(unavailable(this.options.server, new Error(NO_RESPONDERS)));
+      append.reject(unavailable(this.options.server, new NoRespondersError()));
     } else {
       this.refused.push(append);
     }
@@ -206,7 +206,7 @@ export class Appender {
   /** Rejects entries that a later one has overtaken. */
   private rejectRefused(): void {
     for (const append of this.refused.splice(0)) {
-      append.reject(unavailable(this.options.server, new Error(NO_RESPONDERS)));
+      append.reject(unavailable(this.options.server, new NoRespondersError()));
     }
   }
 

@@ -20,7 +20,7 @@ export function logNames(prefix: string, log: string): LogNames {
 }
 
 /** Returns a token of a subject for any text. It differs for different texts, and never begins with `_0`. */
-function tokenOf(text: string): string {
+export function tokenOf(text: string): string {
   if (PLAIN.test(text)) {
     return text;
   }

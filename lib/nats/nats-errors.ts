@@ -2,8 +2,12 @@ import { unusable } from '../broker/broker-errors.js';
 import { textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 
-/** What NATS answers for a subject that nobody listens to: JetStream is off or starting, the stream does not exist, or it has no leader. */
-export const NO_RESPONDERS = 'no stream and no JetStream listens there: it is not enabled, or it is starting';
+/** Nobody listens to a subject, so that nothing was done: JetStream is off or starting, the stream does not exist, or it has no leader. */
+export class NoRespondersError extends Error {
+  constructor() {
+    super('neither a stream nor JetStream listens there: it is not enabled, or it is starting');
+  }
+}
 
 /** JetStream has answered with an error: nothing was changed. */
 export class JetStreamError extends Error {
@@ -15,6 +19,9 @@ export class JetStreamError extends Error {
     super(description);
   }
 }
+
+/** There was no answer: the request may or may not have been received. */
+export class UnansweredError extends Error {}
 
 /** NATS does not permit a subject to the user. */
 export class PermissionError extends Error {}

@@ -8,6 +8,7 @@ import type {
   BrokerStatus,
   BrokerTail,
 } from '../broker/broker.js';
+import type { BrokerCondition, BrokerRuns } from '../broker/broker-runs.js';
 import { PendingAppends } from '../broker/pending-appends.js';
 import { atMost } from '../util/at-most.js';
 import { type Dialer, dialerOf } from './dialer.js';
@@ -16,6 +17,7 @@ import { ONCE_WINDOW_MS } from './known-log.js';
 import { Link } from './link.js';
 import { type NatsBrokerOptions, type NatsBrokerSettings, settingsOf } from './nats-broker.options.js';
 import { unavailable } from './nats-errors.js';
+import { RunLogs } from './run-logs.js';
 import type { Session } from './session.js';
 
 /** How often the logs are looked for, in milliseconds. */
@@ -29,7 +31,7 @@ const CHECK_MS = 5_000;
  * StreamingModule.forRoot({ broker: new NatsBroker({ servers: 'nats://localhost:4222' }) });
  * ```
  */
-export class NatsBroker implements Broker {
+export class NatsBroker implements Broker, BrokerRuns {
   /** 2 minutes. */
   readonly onceWindow = ONCE_WINDOW_MS;
   private readonly settings: NatsBrokerSettings;
@@ -37,6 +39,7 @@ export class NatsBroker implements Broker {
   private readonly pending: PendingAppends;
   private readonly link: Link;
   private readonly hubs: HubLogs;
+  private readonly runs: RunLogs;
   private timer: NodeJS.Timeout | undefined;
   private changedAt = Date.now();
 
@@ -50,16 +53,13 @@ export class NatsBroker implements Broker {
     this.link = new Link({
       dialer: this.dialer,
       timeout,
-      prepare: (session) => this.hubs.prepare(session),
+      prepare: (session) => this.prepare(session),
       onChange: (session) => this.onChange(session),
     });
-    this.hubs = new HubLogs({
-      ...this.settings,
-      server,
-      pending: this.pending,
-      link: this.link,
-      use: (run) => this.use(run),
-    });
+    const use = <T>(run: (session: Session) => Promise<T>): Promise<T> => this.use(run);
+    const parts = { ...this.settings, server, pending: this.pending, link: this.link, use };
+    this.hubs = new HubLogs(parts);
+    this.runs = new RunLogs(parts);
   }
 
   /**
@@ -75,11 +75,37 @@ export class NatsBroker implements Broker {
   }
 
   async tail(log: string, listener: BrokerListener): Promise<BrokerTail> {
-    return this.hubs.tail(log, listener);
+    return this.hubs.has(log) ? this.hubs.tail(log, listener) : this.runs.tail(log, listener);
   }
 
   async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
-    return this.hubs.read(log, after, count);
+    return this.hubs.has(log) ? this.hubs.read(log, after, count) : this.runs.read(log, after, count);
+  }
+
+  /** Creates the log of a run. Nothing is checked at start-up: if NATS cannot be reached, or the user lacks a permission, the first call rejects. */
+  create(
+    log: string,
+    entries: readonly BrokerEntry[],
+    ms: number,
+    { after }: BrokerCondition = {},
+  ): Promise<BrokerPosition | false> {
+    return this.runs.change(log, { kind: 'create', entries, after, ms });
+  }
+
+  appendAll(
+    log: string,
+    entries: readonly BrokerEntry[],
+    { after, expire: ms }: BrokerCondition = {},
+  ): Promise<BrokerPosition | false> {
+    return this.runs.change(log, { kind: 'append', entries, after, ms });
+  }
+
+  async expire(log: string, ms: number): Promise<boolean> {
+    return (await this.runs.change(log, { kind: 'expire', entries: [], after: undefined, ms })) !== false;
+  }
+
+  async drop(log: string): Promise<void> {
+    await this.runs.change(log, { kind: 'drop', entries: [], after: undefined, ms: 0 });
   }
 
   /** Closes the connection at once, unless it is one of the application. What waits to be appended is rejected. */
@@ -87,6 +113,7 @@ export class NatsBroker implements Broker {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.hubs.close();
+    this.runs.close();
     this.link.close();
     this.pending.close();
     return Promise.resolve();
@@ -114,11 +141,16 @@ export class NatsBroker implements Broker {
     }
   }
 
+  private async prepare(session: Session): Promise<void> {
+    await Promise.all([this.hubs.prepare(session), this.runs.prepare(session)]);
+  }
+
   private onChange(session: Session | undefined): void {
     this.changedAt = Date.now();
     if (session) {
       this.timer ??= setTimeout(this.check, CHECK_MS);
       this.hubs.onSession();
+      this.runs.onSession();
     }
   }
 
@@ -127,7 +159,7 @@ export class NatsBroker implements Broker {
     const { session } = this.link;
     if (session?.usable) {
       // What fails is tried again the next time, or with the next session.
-      Promise.all([this.link.check(), this.hubs.check(session)]).catch(() => undefined);
+      Promise.all([this.link.check(), this.hubs.check(session), this.runs.check(session)]).catch(() => undefined);
     }
   };
 }

@@ -1,8 +1,8 @@
-import type { Msg, MsgHdrs, NatsConnection, Subscription } from '@nats-io/transport-node';
+import type { Msg, MsgHdrs, NatsConnection, Payload, Subscription } from '@nats-io/transport-node';
 import { Deadline } from '../util/deadline.js';
 import { textOf } from '../util/error-text.js';
 import type { DriverFunctions } from './dialer.js';
-import { NO_RESPONDERS, PermissionError } from './nats-errors.js';
+import { NoRespondersError, PermissionError, UnansweredError } from './nats-errors.js';
 
 /** A request that was sent. At most one of its methods is called, once. */
 export interface Request {
@@ -27,6 +27,7 @@ export class Session {
   /** How many bytes a message may have. */
   readonly mostBytes: number;
   private readonly requests = new Map<string, { readonly subject: string; readonly request: Request }>();
+  private readonly inboxPrefix: string | undefined;
   private readonly inbox: string;
   private readonly subscription: Subscription;
   private readonly client: number | undefined;
@@ -47,7 +48,8 @@ export class Session {
     this.client = info?.client_id;
     // The application may have chosen it because its user may not subscribe to others.
     const { options } = nats as { readonly options?: { readonly inboxPrefix?: string } };
-    this.inbox = `${driver.createInbox(options?.inboxPrefix)}.`;
+    this.inboxPrefix = options?.inboxPrefix;
+    this.inbox = `${driver.createInbox(this.inboxPrefix)}.`;
     this.subscription = nats.subscribe(`${this.inbox}*`, {
       callback: (error, message) => (error ? this.lose(textOf(error)) : this.onReply(message)),
     });
@@ -60,7 +62,7 @@ export class Session {
   }
 
   /** Sends a request. Check before that the session is usable. @returns a token for {@link forget} */
-  send(subject: string, payload: string, request: Request, header?: Header): string {
+  send(subject: string, payload: Payload, request: Request, header?: Header): string {
     const token = (this.count++).toString(36);
     this.requests.set(token, { subject, request });
     try {
@@ -78,7 +80,7 @@ export class Session {
   }
 
   /** Sends a request, and resolves to its reply. Rejects if there is none in time. */
-  request(subject: string, payload = '', header?: Header): Promise<Msg> {
+  request(subject: string, payload: Payload = '', header?: Header): Promise<Msg> {
     return new Promise((resolve, reject) => {
       if (!this.usable) {
         reject(new Error(this.lost ?? 'the connection is lost'));
@@ -88,19 +90,49 @@ export class Session {
         deadline.clear();
         settled();
       };
-      const fail = (error: unknown): void => settle(() => reject(typeof error === 'string' ? new Error(error) : error));
+      const fail = (error: unknown): void => settle(() => reject(error));
       const deadline = new Deadline(() => {
         this.forget(token);
-        fail(`it did not answer within ${this.timeout} ms`);
+        fail(new UnansweredError(`it did not answer within ${this.timeout} ms`));
       });
       deadline.start(this.timeout);
       const request: Request = {
         onReply: (message) => settle(() => resolve(message)),
-        onNoResponders: () => fail(NO_RESPONDERS),
+        onNoResponders: () => fail(new NoRespondersError()),
         onRefused: fail,
-        onLost: fail,
+        onLost: (reason) => fail(new UnansweredError(reason)),
       };
       const token = this.send(subject, payload, request, header);
+    });
+  }
+
+  /**
+   * Sends a request that has several replies.
+   * @param onReply returns whether more replies follow. If none comes for a while, the promise rejects
+   */
+  requestMany(subject: string, payload: Payload, onReply: (message: Msg) => boolean): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const inbox = this.driver.createInbox(this.inboxPrefix);
+      const end = (settled: () => void): void => {
+        deadline.clear();
+        subscription.unsubscribe();
+        settled();
+      };
+      const fail = (error: Error): void => end(() => reject(error));
+      const deadline = new Deadline(() => fail(new UnansweredError(`it did not answer within ${this.timeout} ms`)));
+      const subscription = this.nats.subscribe(inbox, {
+        callback: (error, message) => {
+          deadline.clear();
+          deadline.start(this.timeout);
+          if (error) {
+            fail(new PermissionError(error.message));
+          } else if (!onReply(message)) {
+            end(resolve);
+          }
+        },
+      });
+      deadline.start(this.timeout);
+      this.nats.publish(subject, payload, { reply: inbox });
     });
   }
 

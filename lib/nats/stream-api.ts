@@ -43,7 +43,7 @@ const NO_STREAM = 10_059;
 const STREAM_EXISTS = 10_058;
 
 /** Sends a request to JetStream. @throws {JetStreamError} if JetStream answers with an error */
-async function call<T>(session: Session, subject: string, body?: object): Promise<T> {
+export async function call<T>(session: Session, subject: string, body?: object): Promise<T> {
   const reply = await session.request(`$JS.API.${subject}`, body && JSON.stringify(body));
   return answerOf<T>(reply);
 }
@@ -57,7 +57,7 @@ export function answerOf<T>(message: Msg): T {
   return answer as T;
 }
 
-/** Resolves to `undefined` if the stream does not exist. */
+/** Resolves to `undefined` if there is none. */
 export async function streamInfo(session: Session, stream: string): Promise<StreamInfo | undefined> {
   try {
     return await call<StreamInfo>(session, `STREAM.INFO.${stream}`);

@@ -1,11 +1,11 @@
 import type { BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import type { RunPage } from '../broker/run-tail.js';
 import type { StreamError } from '../util/errors.js';
 import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
 import { checkRunPermissions } from './permissions.js';
 import { RunAppender, type RunAppenderOptions, type RunWrite } from './run-appender.js';
 import { RUN_READ } from './run-scripts.js';
-import type { RunPage } from './run-tail.js';
 import { RunTails } from './run-tails.js';
 import { wholeMs } from './scripts.js';
 import { positionOf, recordsOf, type StreamEntries } from './stream-id.js';

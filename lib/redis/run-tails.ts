@@ -1,10 +1,11 @@
-import type { BrokerListener, BrokerTail } from '../broker/broker.js';
+import type { BrokerListener, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import { RunTail, type RunTailOptions } from '../broker/run-tail.js';
 import { atMost } from '../util/at-most.js';
 import { textOf } from '../util/error-text.js';
 import type { Connection } from './connection.js';
 import type { Driver } from './driver.js';
 import { Link } from './link.js';
-import { RunTail, type RunTailOptions } from './run-tail.js';
+import { recordOf } from './stream-id.js';
 
 /** How many logs are read at the same time after a connection was lost. */
 const READS = 16;
@@ -154,7 +155,8 @@ export class RunTails {
 
   private async subscribeOn(connection: Connection, subscription: Subscription): Promise<void> {
     subscription.connection = connection;
-    await connection.subscribe([subscription.tail.key], subscription.tail.onMessage);
+    const { key, onMessage } = subscription.tail;
+    await connection.subscribe([key], (message) => onMessage(recordsIn(message)));
   }
 
   private readonly onBehind = (tail: RunTail): void => {
@@ -191,5 +193,15 @@ export class RunTails {
         this.readBehind();
       }, RETRY_MS);
     }
+  }
+}
+
+/** Returns the records of a message. Returns `undefined` if they are not in it. */
+function recordsIn(message: string): readonly BrokerRecord[] | undefined {
+  try {
+    const entries = JSON.parse(message) as string | readonly (readonly [string, ...string[]])[];
+    return typeof entries === 'string' ? undefined : entries.map(([id, ...fields]) => recordOf(id, fields));
+  } catch {
+    return undefined;
   }
 }

@@ -1,5 +1,5 @@
 import { NatsBroker } from '../../lib/nats/index.js';
-import { brokerContract } from '../../lib/testing/index.js';
+import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
 import { describeWith } from '../support/tools.js';
 import { Store } from './store.js';
 
@@ -7,6 +7,8 @@ import.meta.jest.setTimeout(60_000);
 
 /** The time limit of brokers. Some cases wait for it. */
 const TIMEOUT_MS = 1_000;
+
+const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
 
 describeWith('nats-server')('NatsBroker', () => {
   let store: Store;
@@ -16,10 +18,10 @@ describeWith('nats-server')('NatsBroker', () => {
   afterAll(() => store.stop());
 
   // The names of the cases depend only on which functions the setup has.
-  const names = brokerContract(Store.prototype.setup).map(({ name }) => name);
+  const names = casesOf(Store.prototype.setup).map(({ name }) => name);
 
   it.each(names)('%s', async (name) => {
-    await brokerContract(store.setup)
+    await casesOf(store.setup)
       .find((each) => each.name === name)
       ?.run();
   });

@@ -1,7 +1,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Broker, BrokerEntry } from '../../lib/index.js';
-import { logNames } from '../../lib/nats/names.js';
+import { logNames, tokenOf } from '../../lib/nats/names.js';
+import { runHeadOf } from '../../lib/nats/run-message.js';
 import type { BrokerContractSetup } from '../../lib/testing/index.js';
 import { NatsServer } from '../support/nats-server.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -44,12 +45,19 @@ export class Store {
         await this.server.restart();
         return this.create();
       },
-      lose: async (log) => void (await this.server.api(`STREAM.DELETE.${streamOf(log)}`)),
+      lose: async (log) => {
+        if (isRun(log)) {
+          await this.server.api(`STREAM.PURGE.${RUNS}`, { filter: runSubject(log) });
+        } else {
+          await this.server.api(`STREAM.DELETE.${streamOf(log)}`);
+        }
+      },
       cut: (broker) => this.proxies.get(broker)?.cut(),
-      rewind: (log, count) => this.rewind(log, count),
+      rewind: (log, count) => (isRun(log) ? this.rewindRun(log, count) : this.rewind(log, count)),
       freeze: () => this.server.freeze(),
       thaw: () => this.server.thaw(),
       appendRaw: (log, entry) => this.appendRaw(log, entry),
+      size: () => this.size(),
       settle: 200,
       timeout: 10_000,
       runs: 20,
@@ -83,12 +91,62 @@ export class Store {
     });
   }
 
+  /** Restarts the server without the newest records of a run. Its messages have several records. */
+  private async rewindRun(log: string, count: number): Promise<void> {
+    await this.server.restart(async (server) => {
+      const admin = await server.connection();
+      const subject = runSubject(log);
+      const payloads: string[] = [];
+      for (let seq = 0; ; ) {
+        const { message } = await server.api<{ message?: { seq: number; data: string } }>(`STREAM.MSG.GET.${RUNS}`, {
+          seq: seq + 1,
+          next_by_subj: subject,
+        });
+        if (!message) {
+          break;
+        }
+        seq = message.seq;
+        payloads.push(Buffer.from(message.data, 'base64').toString());
+      }
+      await server.api(`STREAM.PURGE.${RUNS}`, { filter: subject });
+      const last = payloads.map(runHeadOf).reduce((sum, each) => sum + (each?.head.e.length ?? 0), 0) - count;
+      for (const payload of payloads) {
+        const { head, data } = runHeadOf(payload) ?? {};
+        if (head && head.n <= last) {
+          const e = head.e.slice(0, last - head.n + 1);
+          await admin.request(subject, `${JSON.stringify({ ...head, e })}\n${data}`);
+        }
+      }
+    });
+  }
+
+  /** Returns how many messages, streams and consumers there are. */
+  private async size(): Promise<number> {
+    const { streams, messages, consumers } = await this.server.api<{
+      streams: number;
+      messages: number;
+      consumers: number;
+    }>('INFO');
+    const { state } = await this.server.api<StreamInfo>(`STREAM.INFO.${RUNS}`);
+    return streams + (messages ?? 0) + (consumers ?? 0) + state.messages;
+  }
+
   /** Publishes to the stream, as programs in other languages do. */
   private async appendRaw(log: string, { data, encoding, topic, type, key }: BrokerEntry): Promise<void> {
     const admin = await this.server.connection();
     const head = JSON.stringify({ e: encoding, o: topic, y: type, k: key });
     await admin.request(logNames('ns', log).subject, `${head}\n${data}`);
   }
+}
+
+const RUNS = 'ns__0runs';
+
+function isRun(log: string): boolean {
+  return log.startsWith('~');
+}
+
+function runSubject(log: string): string {
+  return `ns.run.${tokenOf(log)}`;
 }
 
 function streamOf(log: string): string {

@@ -1,5 +1,5 @@
-import type { BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
-import { countAfter, recordOf } from './stream-id.js';
+import type { BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from './broker.js';
+import { countAfter } from './page-size.js';
 
 /** How many records the first answer may have. */
 const FIRST_COUNT = 64;
@@ -13,7 +13,7 @@ export interface RunPage {
 }
 
 export interface RunTailOptions {
-  /** Reads at most `count` records. Rejects if Redis does not answer in time. */
+  /** Reads at most `count` records. Rejects if the store does not answer in time. */
   readonly read: (key: string, after: BrokerPosition, count: number) => Promise<RunPage>;
   /** Called when the tail has to be read because a message is missing. */
   readonly onGap: (tail: RunTail) => void;
@@ -27,7 +27,7 @@ export class RunTail {
   /** The position up to which records were delivered. `undefined` until it was found. */
   private position: BrokerPosition | undefined;
   /** Messages that came while records before them are being read. `undefined` if none are being read. */
-  private held: string[] | undefined;
+  private held: (readonly BrokerRecord[] | undefined)[] | undefined;
   private reading: Promise<void> | undefined;
   /** A read that begins after the present one. */
   private nextRead: Promise<void> | undefined;
@@ -35,7 +35,7 @@ export class RunTail {
   private calls = 0;
 
   constructor(
-    /** The stream, and the channel. */
+    /** Identifies the log in the store. */
     readonly key: string,
     private readonly options: RunTailOptions,
   ) {}
@@ -64,12 +64,12 @@ export class RunTail {
     return this.nextRead;
   }
 
-  /** Called with every message of the channel. */
-  readonly onMessage = (message: string): void => {
+  /** Called with the records of every message. Without records, they have to be read. */
+  readonly onMessage = (records: readonly BrokerRecord[] | undefined): void => {
     if (this.held) {
-      this.held.push(message);
+      this.held.push(records);
     } else if (this.position) {
-      this.accept(message, this.position);
+      this.accept(records, this.position);
     }
   };
 
@@ -141,8 +141,7 @@ export class RunTail {
   }
 
   /** Delivers the records of a message if they are the next ones. The epoch changes so rarely that it is read where the log is then. */
-  private accept(message: string, { epoch, offset }: BrokerPosition): void {
-    const records = recordsIn(message);
+  private accept(records: readonly BrokerRecord[] | undefined, { epoch, offset }: BrokerPosition): void {
     const fresh = records?.filter((record) => record.epoch !== epoch || record.offset > offset);
     const last = fresh?.[fresh.length - 1];
     if (last && last.epoch === epoch && fresh?.[0]?.offset === offset + 1) {
@@ -161,15 +160,5 @@ export class RunTail {
     for (const listener of this.listeners) {
       position ? listener(records, position) : listener(records);
     }
-  }
-}
-
-/** Returns the records of a message. Returns `undefined` if they are not in it. */
-function recordsIn(message: string): readonly BrokerRecord[] | undefined {
-  try {
-    const entries = JSON.parse(message) as string | readonly (readonly [string, ...string[]])[];
-    return typeof entries === 'string' ? undefined : entries.map(([id, ...fields]) => recordOf(id, fields));
-  } catch {
-    return undefined;
   }
 }
