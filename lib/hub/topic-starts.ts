@@ -1,5 +1,7 @@
 import type { BrokerPosition } from '../broker/broker.js';
+import type { TopicWindow } from '../broker/topic-window.js';
 import { Locator } from './locator.js';
+import type { LogEvent } from './log-event.js';
 import { positionOf, tagOf } from './position.js';
 import type { FindStart, Loss, Start, StartingSubscriber, StartRequest } from './start.js';
 import type { TopicHistory } from './topic-history.js';
@@ -94,7 +96,7 @@ export class TopicStarts {
     for (const name of topics) {
       const window = history.interest.get(name)?.window;
       if (window) {
-        const index = Math.max(0, window.indexAfter(upTo) - last);
+        const index = indexOfNewest(window, last, window.indexAfter(upTo));
         each.set(name, index === 0 ? window.completeAfter : (window.numberAt(index - 1) ?? upTo));
       }
     }
@@ -145,4 +147,14 @@ export class TopicStarts {
 
 function topicsOf({ options }: StartingSubscriber): readonly string[] {
   return options.topics ?? [];
+}
+
+/** Returns the index of the first of the newest events that users have published, among those before an index. */
+function indexOfNewest(window: TopicWindow<LogEvent>, count: number, before: number): number {
+  let index = before;
+  for (let missing = count; missing > 0 && index > 0; ) {
+    index--;
+    missing -= window.at(index)?.isPublished ? 1 : 0;
+  }
+  return index;
 }

@@ -6,6 +6,7 @@ import {
   type BrokerListener,
   type BrokerRetention,
   Hub,
+  type HubOptions,
   InjectHub,
   LastEventId,
   MemoryBroker,
@@ -100,10 +101,10 @@ type Process = RunningApp & { readonly hub: Hub };
 
 function useProcesses(platform: Platform) {
   const launch = useApps();
-  return async (broker: Broker | undefined): Promise<Process> => {
+  return async (broker: Broker | undefined, history?: HubOptions['history']): Promise<Process> => {
     const app = await launch(platform, {
       controllers: [Rooms],
-      imports: [StreamingModule.registerHub({ name: 'feed' })],
+      imports: [StreamingModule.registerHub({ name: 'feed', ...(history && { history }) })],
       options: broker ? { broker } : {},
     });
     return { ...app, hub: hubOf(app) };
@@ -374,17 +375,19 @@ describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {
     expect((await hub.members('red')).map(({ id }) => id)).toEqual(['u2']);
   });
 
-  it('do not count for the newest events with which a subscription starts', async () => {
-    const app = await launch(undefined);
+  it.each(['log', 'topic'] as const)('do not count for the newest events, with a history per %s', async (per) => {
+    const app = await launch(undefined, { per });
+    const changes = record(app, 'red');
     await app.hub.publish('first', { topic: 'red' });
     await app.hub.publish('second', { topic: 'red' });
-    const changes = record(app, 'red');
-    await enter(app, 'red', 'u1');
+    const client = await enter(app, 'red', 'u1');
     await changes.count(1);
     const iterator = app.hub.subscribe({ topic: 'red', last: 1 })[Symbol.asyncIterator]();
 
     expect((await iterator.next()).value?.data).toBe('second');
-    expect((await iterator.next()).value?.type).toBe('members');
+    expect((await iterator.next()).value?.data).toEqual({ joined: [{ id: 'u1' }], left: [] });
+    client.disconnect();
+    expect((await iterator.next()).value?.data).toEqual({ joined: [], left: [{ id: 'u1' }] });
   });
 
   it('join in few events when many come at once', async () => {
