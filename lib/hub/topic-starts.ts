@@ -40,12 +40,21 @@ export class TopicStarts {
   requestOf({ after, last }: StartRequest): FindStart {
     if (after === undefined || after === '') {
       const { end } = this.history;
-      return (client) => this.inEpoch(client, () => this.newest(last, end, client));
+      // Asked now, since this process may not know yet what others have appended, and events that are published after this call do not count.
+      const asked = last > 0 ? this.endOfLog(end) : end;
+      return (client) => this.inEpoch(client, async () => this.newest(last, await asked, client));
     }
     const position = positionOf(after, this.tag);
     return typeof position === 'string'
       ? (client) => this.inEpoch(client, () => this.afterLoss({ reason: position }, client))
       : (client) => this.inEpoch(client, () => this.afterPosition(position, client));
+  }
+
+  /** Returns the sequence number at which the log ends now, or another one if its broker does not say. */
+  private async endOfLog(otherwise: number): Promise<number> {
+    const { history } = this;
+    const position = await history.reader.end().catch(() => undefined);
+    return position?.epoch === history.epoch ? Math.max(otherwise, history.numberAt(position.offset)) : otherwise;
   }
 
   /** Returns where a subscriber continues after a sequence number. */
