@@ -47,7 +47,8 @@ export class StreamSpans {
     if (run) {
       span.addLink({ context: run });
     }
-    if (error !== undefined) {
+    // That the access of a client ends is no exception of the application.
+    if (error !== undefined && code !== 'expired' && code !== 'revoked') {
       recordException(span, error);
     }
     if (code === 'error') {

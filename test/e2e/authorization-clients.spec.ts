@@ -187,6 +187,7 @@ describe('The end of a stream whose access is revoked', () => {
     const [span] = telemetry.spans.filter(({ name }) => name === 'stream Feed.feed');
     expect(span?.attributes).toMatchObject({ 'nestjs_streaming.close_code': 'revoked' });
     expect(span?.status.code).toBe(0);
+    expect(span?.events.map(({ name }) => name)).toEqual(['first byte']);
     const points = await telemetry.points('streams.ended');
     expect(points).toMatchObject([{ attributes: { 'nestjs_streaming.close_code': 'revoked' }, value: 1 }]);
   });

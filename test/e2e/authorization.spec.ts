@@ -1,7 +1,20 @@
-import { type CanActivate, Controller, type ExecutionContext, Injectable } from '@nestjs/common';
+import {
+  type ArgumentsHost,
+  type CanActivate,
+  Catch,
+  Controller,
+  type ExceptionFilter,
+  type ExecutionContext,
+  HttpException,
+  Injectable,
+  UseFilters,
+  UseInterceptors,
+} from '@nestjs/common';
 import { Subject } from 'rxjs';
+import { uiMessages } from '../../lib/ai/index.js';
 import {
   ConnectedStream,
+  defineFormat,
   Hub,
   InjectHub,
   InjectRuns,
@@ -18,7 +31,7 @@ import {
 import { type FakeClock, useFakeClock } from '../../lib/testing/index.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { deferred, Recorder } from '../support/events.js';
-import { hubOf, joined, SSE } from '../support/hub.js';
+import { hubOf, joined, SSE, untilLast } from '../support/hub.js';
 import { useApps } from '../support/running.js';
 import { eventually } from '../support/transports.js';
 import { WebSocketClient } from '../support/websocket-client.js';
@@ -61,6 +74,27 @@ const LIMITED: StreamOptions = {
   reauthorize: { every: EVERY_MS, guards: [Guard] },
 };
 
+/** A format with a line before the chunks and a record for errors. */
+const LINES = defineFormat({
+  name: 'lines',
+  mediaTypes: ['text/x-lines'],
+  open: 'begin\n',
+  encode: (value) => `${String(value)}\n`,
+  close: 'end\n',
+  error: ({ statusCode }) => `error ${statusCode}\n`,
+});
+
+/** More than the sockets of a machine take. */
+const LARGE = 'x'.repeat(16 * 1024 * 1024);
+
+@Catch(HttpException)
+class Filter implements ExceptionFilter {
+  catch(error: HttpException, host: ArgumentsHost) {
+    const response = host.switchToHttp().getResponse<{ status(code: number): { send(body: unknown): unknown } }>();
+    response.status(error.getStatus()).send({ filtered: error.message });
+  }
+}
+
 @Controller()
 class Feed {
   constructor(
@@ -97,6 +131,38 @@ class Feed {
         yield chunk;
       }
     });
+  }
+
+  @Stream('ai', { ...LIMITED, format: uiMessages })
+  async *ai() {
+    yield { type: 'start' };
+    await NEVER;
+  }
+
+  @Stream('custom', { ...LIMITED, format: LINES })
+  async *custom() {
+    yield 'a';
+    await NEVER;
+  }
+
+  @Stream('compressed', { ...LIMITED, format: 'ndjson', compression: true })
+  async *compressed() {
+    yield 'a';
+    await NEVER;
+  }
+
+  @UseInterceptors({ intercept: (_context, next) => next.handle() })
+  @UseFilters(Filter)
+  @Stream('intercepted', { ...LIMITED, format: 'ndjson' })
+  async *intercepted() {
+    await NEVER;
+    yield 'a';
+  }
+
+  @Stream('large', { ...LIMITED, format: 'sse', queue: { bytes: 2 ** 26 } })
+  large(@ConnectedStream() stream: StreamConnection<string>) {
+    void stream.send(LARGE);
+    void stream.send('secret');
   }
 
   @Sse('producer', { ...LIMITED, onDisconnect: { detach: 60_000 } })
@@ -271,6 +337,24 @@ describe.each(PLATFORMS)('%s: access that expires', (platform) => {
     expect(await ended.count(1)).toMatchObject([{ code: 'expired' }]);
   });
 
+  it('lets a long poll respond after a check that its client passes', async () => {
+    const app = await start(platform);
+    const client = await app.get('/hub', { ...SSE, Prefer: 'wait=50', Connection: 'close' });
+    await joined(app.hub, 1);
+    const answer = deferred<boolean>();
+    verdict = () => answer.promise;
+    await untilChecked(app.clock);
+    await app.hub.publish('b');
+    await app.clock.advance(1_000);
+
+    expect(client.received).toBe('');
+    answer.resolve(true);
+    await client.closed();
+
+    expect(client.head).toMatch(/^HTTP\/1\.1 200 /);
+    expect(client.body).toMatch(/^id: \S+\ndata: b\n\n/);
+  });
+
   it('refuses a request whose access has expired already, over HTTP and WebSocket, without calling the handler', async () => {
     const app = await start(platform);
     expiresAt = inSeconds(0);
@@ -339,6 +423,67 @@ describe.each(PLATFORMS)('%s: access that expires', (platform) => {
     expect(ended.seen).toMatchObject([{ code: 'expired' }]);
     expect(() => stream?.expire(Number.NaN)).toThrow('stream.expire() in Feed.generator: the time has to be a number');
     expect(stream?.expire(1).state).toBe('closed');
+  });
+});
+
+describe.each(PLATFORMS)('%s: a stream whose access expires', (platform) => {
+  it.each([
+    ['an AI protocol', '/ai', /^data: \{"type":"start"\}\n\ndata: \{"type":"error",.*\}\n\n(data: \[DONE\]\n\n)?$/],
+    ['a format of the application', '/custom', /^begin\na\nerror 401\n$/],
+  ])('ends in %s with its error record', async (_what, path, body) => {
+    const app = await start(platform);
+    expiresAt = inSeconds(60);
+    const client = await app.get(path);
+    await client.until(/a\n|start/);
+
+    await app.clock.advance(61_000);
+    await client.until(/\r\n0\r\n\r\n$/);
+
+    expect(client.body).toMatch(body);
+  });
+
+  it('ends cleanly when it is compressed', async () => {
+    const app = await start(platform);
+    expiresAt = inSeconds(60);
+    const response = await fetch(app.url('/compressed'));
+    const text = response.text();
+
+    await app.clock.advance(61_000);
+
+    expect(response.headers.get('content-encoding')).not.toBeNull();
+    expect(await text).toBe(`"a"\n{"error":${EXPIRED}}\n`);
+  });
+
+  it('is answered by the exception filter of its route, also with interceptors, if it has sent nothing', async () => {
+    const app = await start(platform, { openDelay: 'first-chunk' });
+    expiresAt = inSeconds(0);
+    const early = await fetch(app.url('/intercepted'));
+    expiresAt = inSeconds(20);
+    const late = fetch(app.url('/intercepted'));
+    await eventually(() => app.registry.size === 1);
+
+    await app.clock.advance(21_000);
+
+    for (const response of [early, await late]) {
+      expect(response.status).toBe(401);
+      expect(await response.json()).toEqual({ filtered: 'The access of the client has expired' });
+    }
+  });
+
+  it('sends a slow client the rest of a chunk that it has received in part, and none of those behind it', async () => {
+    const app = await start(platform);
+    expiresAt = inSeconds(10);
+    const client = await app.get('/large');
+    await client.until('data: x');
+    client.socket.pause();
+    await eventually(() => ([...app.registry][0]?.bufferedAmount ?? 0) > 0);
+
+    await app.clock.advance(11_000);
+    const last = untilLast(client, '\r\n0\r\n\r\n');
+    client.socket.resume();
+    await last;
+
+    expect(client.body === `data: ${LARGE}\n\nevent: error\ndata: ${EXPIRED}\n\n`).toBe(true);
   });
 });
 

@@ -129,6 +129,13 @@ class RequestGuard implements CanActivate {
   }
 }
 
+@Injectable({ scope: Scope.REQUEST })
+class ScopedGuard extends RequestGuard {
+  constructor(@Inject(SessionOfRequest) request: SessionOfRequest) {
+    super(request);
+  }
+}
+
 /** A guard that no module lists, and whose dependency any module provides. */
 @Injectable()
 class UnlistedGuard extends SessionGuard {}
@@ -139,6 +146,7 @@ describe.each(PLATFORMS)('%s: the guards of "reauthorize"', (platform) => {
   it.each([
     ['used by the route, in a module that exports nothing', SessionGuard, true],
     ['request-scoped by what it injects', RequestGuard, true],
+    ['request-scoped', ScopedGuard, true],
     ['listed nowhere', UnlistedGuard, false],
   ])('may be a class that is %s: it sees the request as it is now', async (_what, Guard, used) => {
     const Feed = feedOf({ reauthorize: { every: EVERY_MS, guards: [Guard] } });

@@ -95,10 +95,10 @@ export class Outbox {
     this.flow |= PAUSED;
   }
 
-  /** Ends a pause. Returns whether chunks may be written now: {@link onDrain} has to be called then. */
+  /** Ends a pause. Returns whether the client can take more: {@link onDrain} has to be called then. */
   resume(): boolean {
     this.flow &= ~PAUSED;
-    return this.free;
+    return !this.blocked;
   }
 
   get empty(): boolean {
@@ -203,9 +203,9 @@ export class Outbox {
   }
 
   onDrain(): void {
-    this.flow &= PAUSED;
+    this.flow &= ~BLOCKED;
     this.progress();
-    while (!this.blocked && this.queue && this.queue.length > 0) {
+    while (this.free && this.queue && this.queue.length > 0) {
       for (const chunk of this.queue.take(GATHER)) {
         this.gatherBytes(chunk);
       }

@@ -37,6 +37,21 @@ describe('The clock of the streams', () => {
     expect(clock.now()).toBe(4_000);
   });
 
+  it('advances the time of day with the clock of a test, and goes on from there with the real clock', async () => {
+    const { clock, pass } = setup();
+    const before = clock.date();
+    expect(Math.abs(before - Date.now())).toBeLessThan(60_000);
+
+    await pass(3_600_000);
+    expect(clock.date()).toBe(before + 3_600_000);
+
+    let real = 5;
+    clock.follow(() => real, true);
+    expect(clock.date()).toBe(before + 3_600_000);
+    real += 7;
+    expect(clock.date()).toBe(before + 3_600_007);
+  });
+
   it('visits streams after such a time only when the event loop has polled their sockets', async () => {
     const { clock, ticks, pass } = setup();
     const visited = pass(60_000);
