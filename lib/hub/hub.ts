@@ -148,7 +148,7 @@ export class Hub<T = unknown> {
     checkSubscribeOptions(this.name, options);
     const topics = options.topic === undefined ? undefined : topicsOf(options.topic);
     const lane = this.source.laneOf(topics);
-    const find = lane.requestOf({ after: options.after, last: options.last ?? 0 });
+    const find = lane.requestOf({ after: options.after, last: options.last ?? 0, topics });
     const subscriber = new Subscriber(this.sharedOf(lane), this.optionsOf(options, topics), find);
     return HubSubscription.of<T>(subscriber, options.signal);
   }

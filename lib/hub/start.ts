@@ -44,4 +44,6 @@ export interface StartRequest {
   readonly after?: string;
   /** The number of newest events to start with, if there is no id. */
   readonly last: number;
+  /** `undefined`: all topics. */
+  readonly topics: readonly string[] | undefined;
 }

@@ -37,9 +37,13 @@ export class WantedTopic implements Evictable {
     return this.bytes;
   }
 
+  /** Its events can be read again. */
   evict(): void {
-    this.window?.clear();
-    this.exhausted = false;
+    const { window } = this;
+    if (window) {
+      window.clear();
+      this.startAfter(window.completeAfter);
+    }
   }
 
   /** Replaces the window by one without events. All events with a higher sequence number will be received. */

@@ -36,8 +36,6 @@ export class TopicLoader {
   constructor(
     private readonly broker: Broker & BrokerTopics,
     private readonly history: TopicHistory,
-    /** The number of records of each topic that the log keeps. */
-    private readonly limit: number,
   ) {}
 
   /**
@@ -61,8 +59,7 @@ export class TopicLoader {
   /** Returns a topic whose window may get more events after a sequence number; nothing if it has all that there are. */
   private missing(name: string, after: number): WantedTopic | [] {
     const topic = this.history.interest.get(name);
-    const hasMore = topic?.window && !topic.exhausted && topic.window.size < this.limit;
-    return topic && hasMore && topic.window && topic.window.completeAfter > after ? topic : [];
+    return topic?.window && !topic.exhausted && topic.window.completeAfter > after ? topic : [];
   }
 
   private loadOne(topic: WantedTopic, after: number): Promise<void> {
@@ -102,10 +99,9 @@ export class TopicLoader {
       history.learn(page.position);
       for (const [index, load] of batch.entries()) {
         const records = page.topics[index];
-        const { topic, window, end } = load;
-        // If the window was replaced, or its oldest events were evicted, the topic is read again.
-        const isSame = topic.window === window && window.completeAfter === end;
-        if (!records || history.epoch !== epoch || !isSame || this.take(load, records)) {
+        // If the window was replaced in the meantime, the topic is read again.
+        const isSame = history.epoch === epoch && load.topic.window === load.window;
+        if (!records || !isSame || this.take(load, records)) {
           this.finish(load);
         } else {
           this.enqueue(load);
@@ -122,6 +118,11 @@ export class TopicLoader {
   private take(load: Load, { records, completeAfter }: TopicRecords): boolean {
     const { history } = this;
     const { topic, after, end, events, times } = load;
+    if (load.window.completeAfter !== end) {
+      // The window has evicted events in the meantime, and with them all that are older.
+      topic.exhausted = true;
+      return true;
+    }
     const oldest = history.numberAt(completeAfter);
     if (oldest > (events.at(-1)?.seq ?? after)) {
       // Records were removed that follow those of the page before.

@@ -50,7 +50,7 @@ export class TopicLog implements HubLog, Lane {
       onMissed: (topic: string | undefined, isLost: boolean) => this.onMissed(topic, isLost),
     };
     this.history = new TopicHistory(name, broker, retention, listener, warn);
-    this.starts = new TopicStarts(this.history, new TopicLoader(broker, this.history, retention.limit));
+    this.starts = new TopicStarts(this.history, new TopicLoader(broker, this.history));
     this.fanOut = new FanOut(new TopicPages(this.history));
     if (retention.all) {
       const whole = new WholeLog(name, opened(broker), retention, warn, onDelivered, newest);

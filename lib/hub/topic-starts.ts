@@ -37,11 +37,12 @@ export class TopicStarts {
     return Promise.allSettled(this.running);
   }
 
-  requestOf({ after, last }: StartRequest): FindStart {
+  requestOf({ after, last, topics = [] }: StartRequest): FindStart {
     if (after === undefined || after === '') {
-      const { end } = this.history;
-      // Asked now, since this process may not know yet what others have appended, and events that are published after this call do not count.
-      const asked = last > 0 ? this.endOfLog(end) : end;
+      const { end, interest } = this.history;
+      // Asked now, since this process may not know yet what others have appended to other topics, and events that are published after this call do not count.
+      const isKnown = topics.every((name) => interest.get(name)?.window);
+      const asked = last > 0 && !isKnown ? this.endOfLog(end) : end;
       return (client) => this.inEpoch(client, async () => this.newest(last, await asked, client));
     }
     const position = positionOf(after, this.tag);
