@@ -6,8 +6,9 @@ import type { PendingAppends, WaitingAppend } from '../broker/pending-appends.js
 import { textOf } from '../util/error-text.js';
 import type { StreamError } from '../util/errors.js';
 import type { KnownLog } from './known-log.js';
-import { positionOf } from './mark.js';
+import { type Mark, positionOf } from './mark.js';
 import { payloadOf } from './message.js';
+import { tokenOf } from './names.js';
 import { NoRespondersError, tooLarge, unavailable } from './nats-errors.js';
 import type { Header, Request, Session } from './session.js';
 import { answerOf } from './stream-api.js';
@@ -34,6 +35,7 @@ class Append implements Request, WaitingAppend {
   constructor(
     private readonly appender: Appender,
     private readonly pending: PendingAppends,
+    readonly subject: string,
     readonly payload: string,
     readonly bytes: number,
     readonly once: string | undefined,
@@ -98,6 +100,8 @@ export class Appender {
   constructor(
     private readonly log: KnownLog,
     private readonly options: AppenderOptions,
+    /** Called with every entry that is in the log. */
+    private readonly onAppended?: (mark: Mark) => void,
   ) {}
 
   append(entry: BrokerEntry): Promise<BrokerPosition> {
@@ -106,7 +110,7 @@ export class Appender {
     const bytes = Buffer.byteLength(payload);
     const once = entry.once === undefined ? undefined : createHash('sha256').update(entry.once).digest('base64url');
     return new Promise((resolve, reject) => {
-      const append = new Append(this, pending, payload, bytes, once, resolve, reject);
+      const append = new Append(this, pending, this.subjectOf(entry), payload, bytes, once, resolve, reject);
       pending.admit(append);
       this.queue.push(append);
       this.flush();
@@ -137,6 +141,7 @@ export class Appender {
       const { seq } = answerOf<Acknowledgement>(message);
       const mark = { id: this.log.end.id, seq };
       this.log.saw(mark);
+      this.onAppended?.(mark);
       append.resolve(positionOf(mark));
     } catch (error) {
       append.reject(unavailable(this.options.server, error));
@@ -198,6 +203,11 @@ export class Appender {
     }
   }
 
+  private subjectOf({ topic }: BrokerEntry): string {
+    const { names, perTopic } = this.log;
+    return perTopic ? `${names.subject}.t.${tokenOf(topic ?? '')}` : names.subject;
+  }
+
   private onAnswered(append: Append): void {
     this.inFlight--;
     append.sent = undefined;
@@ -217,7 +227,7 @@ export class Appender {
   }
 
   private send(append: Append, session: Session): void {
-    const { payload, bytes, once } = append;
+    const { subject, payload, bytes, once } = append;
     if (bytes + HEADER_BYTES > session.mostBytes) {
       append.reject(tooLarge(bytes, session.mostBytes - HEADER_BYTES));
       return;
@@ -226,7 +236,7 @@ export class Appender {
     // The stream remembers keys of an earlier epoch, although its records are lost.
     const header = once === undefined ? undefined : onceHeader(once, positionOf(this.log.end).epoch);
     append.sent = '';
-    const token = session.send(this.log.names.subject, payload, append, header);
+    const token = session.send(subject, payload, append, header);
     append.sent = append.sent === undefined ? undefined : token;
   }
 }

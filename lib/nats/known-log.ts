@@ -17,6 +17,13 @@ export const ONCE_WINDOW_MS = 120_000;
 /** How many messages a stream keeps at least, so that the tail of a process that was not connected can read them. */
 const TAIL_BUFFER = 4_096;
 const NS_PER_MS = 1_000_000;
+/**
+ * How many times as long as `ttl` the stream of a log of topics keeps a message: marks show to about three hundredths of that time which messages it has removed. See
+ * {@link TopicMarks}.
+ */
+const TOPIC_TTL_FACTOR = 1.1;
+/** About how many entries may be appended while the limit of a log is raised. */
+const WHILE_GROWING = 1_000;
 /** More than a server can add to its time is forever. */
 const LONGEST_AGE_MS = 2 ** 52;
 
@@ -46,6 +53,8 @@ export class KnownLog {
   private behind: { readonly mark: Mark; readonly since: number } | undefined;
   /** When this process has opened the log, by the clock of all processes: see `ns_opened`. */
   private opened = 0;
+  /** A sequence number after which no message was removed because a topic had too many. */
+  grownAt = 0;
   private searches = 0;
   private newestSearch = 0;
 
@@ -55,7 +64,15 @@ export class KnownLog {
     /** How many records are kept, and how long: as the newest process that has opened the log wants it. */
     public retention: BrokerRetention,
     private readonly settings: LogSettings,
+    /** Whether each topic has a history of its own. */
+    readonly perTopic = false,
   ) {}
+
+  /** How long the stream keeps a message, in milliseconds. */
+  get maxAge(): number {
+    const { ttl } = this.retention;
+    return Math.ceil(Math.max(this.perTopic ? ttl * TOPIC_TTL_FACTOR : ttl, ONCE_WINDOW_MS));
+  }
 
   /** The newest message that is known. */
   get end(): Mark {
@@ -102,6 +119,7 @@ export class KnownLog {
     if (isBehind || isElsewhere) {
       info = await this.update(session, this.configOf(info, session));
     }
+    this.grownAt = Number(info.config.metadata?.ns_grown) || 0;
     const found = { info, end: endOf(info) };
     this.found(found.end, search);
     return found;
@@ -148,8 +166,9 @@ export class KnownLog {
    * @param session if it is passed, the server that has the stream is noted
    */
   private configOf(info: StreamInfo | undefined, session?: Session): StreamConfig {
-    const { stream, subject, tail } = this.names;
+    const { stream, subject, all, tail } = this.names;
     const { limit, ttl } = this.retention;
+    const { maxAge, perTopic } = this;
     const id = info?.config.metadata?.ns_id ?? randomBytes(5).toString('hex');
     const run = session && info ? runOf(info, session) : info?.config.metadata?.ns_run;
     return {
@@ -157,24 +176,33 @@ export class KnownLog {
       num_replicas: this.settings.replicas,
       ...info?.config,
       name: stream,
-      subjects: [subject],
+      subjects: [all],
       retention: 'limits',
       discard: 'old',
-      max_msgs: Math.max(limit, TAIL_BUFFER),
-      max_age: ttl > LONGEST_AGE_MS ? 0 : Math.ceil(Math.max(ttl, ONCE_WINDOW_MS)) * NS_PER_MS,
-      max_msgs_per_subject: -1,
+      max_msgs: perTopic ? -1 : Math.max(limit, TAIL_BUFFER),
+      max_age: maxAge > LONGEST_AGE_MS ? 0 : maxAge * NS_PER_MS,
+      // One more, to know which one is before the others.
+      max_msgs_per_subject: perTopic ? limit + 1 : -1,
       duplicate_window: ONCE_WINDOW_MS * NS_PER_MS,
       allow_direct: true,
-      republish: { src: subject, dest: `${tail}.${id}` },
+      republish: { src: all, dest: `${tail}.${id}${all.slice(subject.length)}` },
       metadata: {
         ...info?.config.metadata,
         ns_id: id,
         ns_limit: `${limit}`,
         ns_ttl: `${ttl}`,
         ns_opened: `${this.opened}`,
+        ...(perTopic && info && { ns_grown: `${this.grownWith(info)}` }),
         ...(run !== undefined && { ns_run: run }),
       },
     };
+  }
+
+  /** If a topic may have more messages than before, nobody knows which ones it had. */
+  private grownWith({ config, state }: StreamInfo): number {
+    return this.retention.limit + 1 > config.max_msgs_per_subject
+      ? state.last_seq + WHILE_GROWING
+      : Number(config.metadata?.ns_grown) || 0;
   }
 
   /** Two searches may end in another order than they have begun. */

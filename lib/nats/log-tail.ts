@@ -1,12 +1,13 @@
 import type { Msg, Subscription } from '@nats-io/transport-node';
 import type { BrokerListener, BrokerPosition, BrokerRecord, BrokerTail } from '../broker/broker.js';
+import { deferred } from '../util/thenable.js';
 import type { KnownLog } from './known-log.js';
 import { readPage } from './log-reader.js';
 import { isSameEpoch, type Mark, positionOf, startOf } from './mark.js';
 import { recordOf, type StoredMessage } from './message.js';
 import { PermissionError } from './nats-errors.js';
 import type { Session } from './session.js';
-import { storedMessageOf } from './stream-api.js';
+import { republishedMessageOf, storedMessageOf } from './stream-api.js';
 
 /** How many records of a page are read at once. */
 const PAGE = 256;
@@ -41,12 +42,16 @@ export class LogTail {
   private held: (readonly [id: string, message: StoredMessage])[] | undefined = [];
   private timer: NodeJS.Timeout | undefined;
   private failure: Error | undefined;
+  private onMoved: (() => void) | undefined;
 
   constructor(
     private readonly log: KnownLog,
     private readonly options: LogTailOptions,
   ) {
-    this.subscription = options.subscribe(`${log.names.tail}.*`, this.onMessage);
+    this.subscription = options.subscribe(
+      log.perTopic ? `${log.names.tail}.*.t.*` : `${log.names.tail}.*`,
+      this.onMessage,
+    );
   }
 
   /**
@@ -69,6 +74,15 @@ export class LogTail {
     const listening = { listener, start };
     this.listening.add(listening);
     return { ...positionOf(start), stop: () => this.remove(listening) };
+  }
+
+  /** Resolves once records up to a message were delivered. */
+  async reach(mark: Mark): Promise<void> {
+    while (this.reached && this.reached.id === mark.id && this.reached.seq < mark.seq && this.listening.size > 0) {
+      const moved = deferred();
+      this.onMoved = moved.resolve;
+      await moved.promise;
+    }
   }
 
   get isUnused(): boolean {
@@ -94,8 +108,8 @@ export class LogTail {
       this.failure = new PermissionError(error.message);
       return;
     }
-    const id = message.subject.slice(this.log.names.tail.length + 1);
-    this.take(id, storedMessageOf(message));
+    const [id = ''] = message.subject.slice(this.log.names.tail.length + 1).split('.');
+    this.take(id, this.log.perTopic ? republishedMessageOf(message) : storedMessageOf(message));
   };
 
   private take(id: string, message: StoredMessage): void {
@@ -195,6 +209,7 @@ export class LogTail {
   private moveTo(mark: Mark): void {
     this.reached = mark;
     this.log.reached(mark);
+    this.onMoved?.();
   }
 
   private remove(listening: Listening): void {

@@ -1,5 +1,5 @@
 import type { BrokerEntry, BrokerRecord } from '../broker/broker.js';
-import { type Mark, positionOf } from './mark.js';
+import { type Mark, positionOf, startOf } from './mark.js';
 
 /** A message of a stream. */
 export interface StoredMessage {
@@ -7,6 +7,8 @@ export interface StoredMessage {
   /** In milliseconds since 1970. */
   readonly time: number;
   readonly payload: string;
+  /** The sequence number of the message with the same subject before it, if it is known. */
+  readonly previous?: number;
 }
 
 /** The first line of a payload: what an entry has besides its data. The names are those of the fields in Redis. */
@@ -29,10 +31,15 @@ export function payloadOf({ data, encoding, topic, type, key }: BrokerEntry): st
 }
 
 /** Returns the record of a message. A payload that no broker has published is a text. */
-export function recordOf({ seq, time, payload }: StoredMessage, id: string): BrokerRecord {
+export function recordOf({ seq, time, payload, previous }: StoredMessage, id: string): BrokerRecord {
   const mark: Mark = { id, seq };
   const end = payload.indexOf('\n');
   const head = headOf(payload.slice(0, end));
+  const place = {
+    ...positionOf(mark),
+    time,
+    ...(previous !== undefined && { previous: Math.max(0, previous - startOf(seq)) }),
+  };
   return head
     ? {
         data: payload.slice(end + 1),
@@ -40,10 +47,9 @@ export function recordOf({ seq, time, payload }: StoredMessage, id: string): Bro
         ...(head.o !== undefined && { topic: head.o }),
         ...(head.y !== undefined && { type: head.y }),
         ...(head.k !== undefined && { key: head.k }),
-        ...positionOf(mark),
-        time,
+        ...place,
       }
-    : { data: payload, encoding: 'text', ...positionOf(mark), time };
+    : { data: payload, encoding: 'text', ...place };
 }
 
 function headOf(line: string): Head | undefined {

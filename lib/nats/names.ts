@@ -8,18 +8,28 @@ const DIGITS = 'abcdefghijklmnopqrstuvwxyz234567';
 /** The names of the stream and the subjects of a log. */
 export interface LogNames {
   readonly stream: string;
-  /** The subject that entries are published to. */
+  /** The subject that entries are published to. In a log of topics, more tokens follow. */
   readonly subject: string;
-  /** The stream publishes its messages again to this subject, and one more token: see {@link KnownLog}. */
+  /** All subjects of the stream. */
+  readonly all: string;
+  /** The stream publishes its messages again to this subject, one token (see {@link KnownLog}), and what follows `subject`. */
   readonly tail: string;
 }
 
 export function logNames(prefix: string, log: string): LogNames {
   const token = tokenOf(log);
-  return { stream: `${prefix}_${token}`, subject: `${prefix}.hub.${token}`, tail: `${prefix}.tail.${token}` };
+  const subject = `${prefix}.hub.${token}`;
+  return { stream: `${prefix}_${token}`, subject, all: subject, tail: `${prefix}.tail.${token}` };
 }
 
-/** Returns a token of a subject for any text. It differs for different texts, and never begins with `_0`. */
+/** Returns the names of a log of topics. They differ from those of any other log. */
+export function topicLogNames(prefix: string, log: string): LogNames {
+  const token = tokenOf(log);
+  const subject = `${prefix}.topic.${token}`;
+  return { stream: `${prefix}__1${token}`, subject, all: `${subject}.>`, tail: `${prefix}.topictail.${token}` };
+}
+
+/** Returns a token of a subject for any text. It differs for different texts, and never begins with `_0` or `_1`. */
 export function tokenOf(text: string): string {
   if (PLAIN.test(text)) {
     return text;

@@ -9,6 +9,14 @@ import type {
   BrokerTail,
 } from '../broker/broker.js';
 import type { BrokerCondition, BrokerRuns } from '../broker/broker-runs.js';
+import type {
+  BrokerTopicListener,
+  BrokerTopics,
+  BrokerTopicTail,
+  TopicPage,
+  TopicRequest,
+  TopicRetention,
+} from '../broker/broker-topics.js';
 import { PendingAppends } from '../broker/pending-appends.js';
 import { atMost } from '../util/at-most.js';
 import { type Dialer, dialerOf } from './dialer.js';
@@ -31,7 +39,7 @@ const CHECK_MS = 5_000;
  * StreamingModule.forRoot({ broker: new NatsBroker({ servers: 'nats://localhost:4222' }) });
  * ```
  */
-export class NatsBroker implements Broker, BrokerRuns {
+export class NatsBroker implements Broker, BrokerRuns, BrokerTopics {
   /** 2 minutes. */
   readonly onceWindow = ONCE_WINDOW_MS;
   private readonly settings: NatsBrokerSettings;
@@ -80,6 +88,19 @@ export class NatsBroker implements Broker, BrokerRuns {
 
   async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
     return this.hubs.has(log) ? this.hubs.read(log, after, count) : this.runs.read(log, after, count);
+  }
+
+  /** Opens the log of a hub with a history for each topic. The newest call decides how many records are kept. Rejects as {@link open} does. */
+  openTopics(log: string, retention: TopicRetention): Promise<void> {
+    return this.hubs.openTopics(log, retention);
+  }
+
+  async tailTopics(log: string, listener: BrokerTopicListener): Promise<BrokerTopicTail> {
+    return this.hubs.tailTopics(log, listener);
+  }
+
+  async readTopics(log: string, requests: readonly TopicRequest[], count: number): Promise<TopicPage> {
+    return this.hubs.readTopics(log, requests, count);
   }
 
   /** Creates the log of a run. Nothing is checked at start-up: if NATS cannot be reached, or the user lacks a permission, the first call rejects. */
@@ -147,7 +168,9 @@ export class NatsBroker implements Broker, BrokerRuns {
 
   private onChange(session: Session | undefined): void {
     this.changedAt = Date.now();
-    if (session) {
+    if (!session) {
+      this.hubs.onLost();
+    } else {
       this.timer ??= setTimeout(this.check, CHECK_MS);
       this.hubs.onSession();
       this.runs.onSession();

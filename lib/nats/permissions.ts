@@ -6,12 +6,12 @@ import type { Session } from './session.js';
  * made.
  * @throws {PermissionError} if one is not permitted
  */
-export async function checkPermissions(session: Session, { stream, subject }: LogNames): Promise<void> {
+export async function checkPermissions(session: Session, { stream, subject, all }: LogNames): Promise<void> {
   const requests = ['STREAM.UPDATE', 'STREAM.PURGE', 'STREAM.MSG.GET', 'DIRECT.GET'];
   await Promise.all([
     // JetStream refuses it, since it is no JSON.
     ...requests.map((name) => session.request(`$JS.API.${name}.${stream}`, 'probe')),
     // JetStream refuses it, since the stream has another name.
-    session.request(subject, '', ['Nats-Expected-Stream', '-']),
+    session.request(all === subject ? subject : `${subject}.mark.0`, '', ['Nats-Expected-Stream', '-']),
   ]);
 }

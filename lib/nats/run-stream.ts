@@ -6,17 +6,15 @@ import { JetStreamError, NoRespondersError } from './nats-errors.js';
 import { endAfter, type RunHead, runHeadOf, runRecordsOf } from './run-message.js';
 import type { Header, Session } from './session.js';
 import { answerOf, call, createStream, type StreamConfig, streamInfo } from './stream-api.js';
+import { readMessages } from './stream-reader.js';
 
 const NO_MESSAGE = 10_037;
 const NO_STREAM = 10_059;
 const WRONG_LAST_SEQUENCE = 10_071;
 /** How many bytes of a message are not the payload. */
 const HEADER_BYTES = 512;
-/** How many messages are asked for at once, and how many bytes they may have. */
-const BATCH = 256;
-const BATCH_BYTES = 4 * 1024 * 1024;
-/** How long JetStream keeps a reader that was not deleted, in nanoseconds. */
-const READER_NS = 10_000_000_000;
+/** Of messages with a key, which the stream does not have, in nanoseconds. */
+const DUPLICATES_NS = 10_000_000_000;
 
 /** The position in a log that does not exist. */
 const NOWHERE: BrokerPosition = { epoch: '', offset: 0 };
@@ -161,38 +159,14 @@ export class RunStream {
     until: number,
   ): Promise<BrokerRecord[]> {
     const records: BrokerRecord[] = [];
-    const reader = await this.startReader(session, token);
-    const next = `$JS.API.CONSUMER.MSG.NEXT.${this.stream}.${reader}`;
-    try {
-      for (let isRead = false; !isRead; ) {
-        const page = await receive(session, next);
-        for (const { seq, time, payload } of page) {
-          const message = await this.messageOf(session, seq, time, payload);
-          if (message?.head.p === last.head.p) {
-            records.push(...recordsOf(message));
-          }
-          isRead ||= seq >= last.seq || (records[records.length - 1]?.offset ?? 0) >= until;
-        }
-        isRead ||= page.length === 0;
+    await readMessages(session, this.stream, [this.subjectOf(token)], async ({ seq, time, payload }) => {
+      const message = await this.messageOf(session, seq, time, payload);
+      if (message?.head.p === last.head.p) {
+        records.push(...recordsOf(message));
       }
-    } finally {
-      session.forget(session.send(`$JS.API.CONSUMER.DELETE.${this.stream}.${reader}`, '', IGNORED));
-    }
+      return seq < last.seq && (records[records.length - 1]?.offset ?? 0) < until;
+    });
     return records;
-  }
-
-  /** Creates a consumer, which the server deletes after a while if this process does not. @returns its name */
-  private async startReader(session: Session, token: string): Promise<string> {
-    const config = {
-      deliver_policy: 'all',
-      ack_policy: 'none',
-      filter_subject: this.subjectOf(token),
-      mem_storage: true,
-      num_replicas: 1,
-      inactive_threshold: READER_NS,
-    };
-    const body = { stream_name: this.stream, config };
-    return (await call<{ readonly name: string }>(session, `CONSUMER.CREATE.${this.stream}`, body)).name;
   }
 
   /** Returns a message with all its data. */
@@ -252,7 +226,7 @@ export class RunStream {
       max_msgs: -1,
       max_age: 0,
       max_msgs_per_subject: -1,
-      duplicate_window: READER_NS,
+      duplicate_window: DUPLICATES_NS,
       allow_direct: true,
       republish: { src: this.subjectOf('>'), dest: this.tailOf('>') },
     };
@@ -269,36 +243,6 @@ export class RunStream {
   }
 }
 
-const IGNORED = {
-  onReply: () => undefined,
-  onNoResponders: () => undefined,
-  onRefused: () => undefined,
-  onLost: () => undefined,
-};
-
 function recordsOf({ head, data, time }: RunMessage): BrokerRecord[] {
   return runRecordsOf(head, data, time);
-}
-
-/** Receives the next messages of a reader. */
-async function receive(
-  session: Session,
-  subject: string,
-): Promise<readonly { readonly seq: number; readonly time: number; readonly payload: Buffer }[]> {
-  const page: { seq: number; time: number; payload: Buffer }[] = [];
-  const request = JSON.stringify({ batch: BATCH, max_bytes: BATCH_BYTES, no_wait: true });
-  await session.requestMany(subject, request, ({ headers, reply = '', data }) => {
-    // The end has a status instead of a reply subject.
-    if (headers && headers.code > 0) {
-      return false;
-    }
-    // $JS.ACK.[domain.account.]stream.consumer.delivered.sequence.….time.pending
-    const tokens = reply.split('.');
-    const shift = tokens.length > 9 ? 2 : 0;
-    // In nanoseconds: too large for a number.
-    const time = Number(tokens[7 + shift]?.slice(0, -6));
-    page.push({ seq: Number(tokens[5 + shift]), time, payload: Buffer.from(data) });
-    return page.length < BATCH && tokens[8 + shift] !== '0';
-  });
-  return page;
 }

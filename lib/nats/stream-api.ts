@@ -133,6 +133,18 @@ async function messageOfLeader(session: Session, stream: string, seq: number): P
   }
 }
 
+/** Returns whether a stream has a message. @param copies see `messageAt()` */
+export async function hasMessage(session: Session, stream: string, seq: number, copies: boolean): Promise<boolean> {
+  return copies
+    ? (await messageOfLeader(session, stream, seq)) !== undefined
+    : (await messageAt(session, stream, seq, false)) !== undefined;
+}
+
+/** Reads a message that a stream has published again, with the one before it that has the same subject. */
+export function republishedMessageOf(message: Msg): StoredMessage {
+  return { ...storedMessageOf(message), previous: Number(message.headers?.get('Nats-Last-Sequence')) || 0 };
+}
+
 /** Reads a message that a stream has sent with headers. */
 export function storedMessageOf(message: Msg): StoredMessage {
   const { headers } = message;

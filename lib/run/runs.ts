@@ -116,7 +116,7 @@ export class Runs<T = unknown> {
     if (!hasRuns(broker)) {
       throw new StreamError(
         'invalid-option',
-        `${where}: ${broker.constructor.name} does not implement BrokerRuns (create, appendAll, expire, drop). Use MemoryBroker or RedisBroker, or implement it`,
+        `${where}: ${broker.constructor.name} does not implement BrokerRuns (create, appendAll, expire, drop). Use MemoryBroker, RedisBroker, NatsBroker or PostgresBroker, or implement it`,
       );
     }
     const runs = new Runs(options, broker, services);

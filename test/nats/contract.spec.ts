@@ -1,5 +1,10 @@
 import { NatsBroker } from '../../lib/nats/index.js';
-import { type BrokerContractSetup, brokerContract, brokerRunsContract } from '../../lib/testing/index.js';
+import {
+  type BrokerContractSetup,
+  brokerContract,
+  brokerRunsContract,
+  brokerTopicsContract,
+} from '../../lib/testing/index.js';
 import { describeWith } from '../support/tools.js';
 import { Store } from './store.js';
 
@@ -8,7 +13,11 @@ import.meta.jest.setTimeout(60_000);
 /** The time limit of brokers. Some cases wait for it. */
 const TIMEOUT_MS = 1_000;
 
-const casesOf = (setup: BrokerContractSetup) => [...brokerContract(setup), ...brokerRunsContract(setup)];
+const casesOf = (setup: BrokerContractSetup) => [
+  ...brokerContract(setup),
+  ...brokerRunsContract(setup),
+  ...brokerTopicsContract(setup),
+];
 
 describeWith('nats-server')('NatsBroker', () => {
   let store: Store;

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Broker, BrokerEntry } from '../../lib/index.js';
-import { logNames, tokenOf } from '../../lib/nats/names.js';
+import { logNames, tokenOf, topicLogNames } from '../../lib/nats/names.js';
 import { runHeadOf } from '../../lib/nats/run-message.js';
 import type { BrokerContractSetup } from '../../lib/testing/index.js';
 import { NatsServer } from '../support/nats-server.js';
@@ -49,7 +49,7 @@ export class Store {
         if (isRun(log)) {
           await this.server.api(`STREAM.PURGE.${RUNS}`, { filter: runSubject(log) });
         } else {
-          await this.server.api(`STREAM.DELETE.${streamOf(log)}`);
+          await this.server.api(`STREAM.DELETE.${await streamOf(this.server, log)}`);
         }
       },
       cut: (broker) => this.proxies.get(broker)?.cut(),
@@ -76,17 +76,20 @@ export class Store {
   private async rewind(log: string, count: number): Promise<void> {
     await this.server.restart(async (server) => {
       const admin = await server.connection();
-      const stream = streamOf(log);
+      const stream = await streamOf(server, log);
       const { config, state } = await server.api<StreamInfo>(`STREAM.INFO.${stream}`);
-      const messages: Buffer[] = [];
+      const messages: [subject: string, data: Buffer][] = [];
       for (let seq = state.first_seq; seq <= state.last_seq - count; seq++) {
-        const { message } = await server.api<{ message: { data: string } }>(`STREAM.MSG.GET.${stream}`, { seq });
-        messages.push(Buffer.from(message.data, 'base64'));
+        const { message } = await server.api<{ message: { subject: string; data?: string } }>(
+          `STREAM.MSG.GET.${stream}`,
+          { seq },
+        );
+        messages.push([message.subject, Buffer.from(message.data ?? '', 'base64')]);
       }
       await server.api(`STREAM.DELETE.${stream}`);
       await server.api(`STREAM.CREATE.${stream}`, config);
-      for (const data of messages) {
-        await admin.request(logNames('ns', log).subject, data);
+      for (const [subject, data] of messages) {
+        await admin.request(subject, data);
       }
     });
   }
@@ -149,6 +152,9 @@ function runSubject(log: string): string {
   return `ns.run.${tokenOf(log)}`;
 }
 
-function streamOf(log: string): string {
-  return logNames('ns', log).stream;
+/** Returns the stream of a hub, which may have a history for each topic. */
+async function streamOf(server: NatsServer, log: string): Promise<string> {
+  const { stream } = logNames('ns', log);
+  const { error } = await server.api(`STREAM.INFO.${stream}`);
+  return error ? topicLogNames('ns', log).stream : stream;
 }
