@@ -11,10 +11,13 @@ const LOCK = "pg_advisory_xact_lock(hashtextextended('nestjs-streaming', 0))";
 
 const SERVER = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('server_encoding'),
   pg_is_in_recovery(), current_user`;
-const FOUND = `SELECT to_regnamespace('"ns"') IS NOT NULL, to_regclass('"ns".version') IS NOT NULL`;
-const MISSING = `SELECT string_agg(missing, ', ') FROM (
-  SELECT p || ' on ' || t AS missing FROM unnest(ARRAY['log', 'record', 'once', 'garbage', 'member', 'figure']) t,
-    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT has_table_privilege('"ns".' || t, p)
+/** Reads the tables of the catalog themselves: `to_regclass()` may not see yet what another process has created. */
+const FOUND = `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = trim('"' FROM '"ns"')), EXISTS (
+  SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = trim('"' FROM '"ns"') AND c.relname = 'version'
+)`;
+const MISSING = `SELECT string_agg(missing, '; ') FROM (
+  SELECT string_agg(p, ', ') || ' on ' || t AS missing FROM unnest(ARRAY['log', 'record', 'once', 'garbage', 'member', 'figure']) t,
+    unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT has_table_privilege('"ns".' || t, p) GROUP BY t
   UNION ALL SELECT 'USAGE on the sequence life' WHERE NOT has_sequence_privilege('"ns".life', 'USAGE')
 ) m`;
 
@@ -55,14 +58,14 @@ async function checkServer(run: Run, server: string): Promise<string> {
 }
 
 async function migrate(run: Run, schema: string): Promise<void> {
-  const [hasSchema, isThere] = (await run(inSchema(FOUND, schema)))[0] ?? [];
+  const [, isThere] = (await run(inSchema(FOUND, schema)))[0] ?? [];
   if (isThere === true) {
     return;
   }
   await run('BEGIN');
   try {
     await run(`SELECT ${LOCK}`);
-    const [, isThereNow] = (await run(inSchema(FOUND, schema)))[0] ?? [];
+    const [hasSchema, isThereNow] = (await run(inSchema(FOUND, schema)))[0] ?? [];
     if (isThereNow !== true) {
       await run(schemaSql(schema, hasSchema !== true));
     }
