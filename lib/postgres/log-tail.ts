@@ -25,6 +25,8 @@ export class LogTail {
   position: BrokerPosition | undefined;
   /** Since when a record is known that was not delivered, on the clock of `performance.now()`. */
   behindSince = Number.POSITIVE_INFINITY;
+  /** Whether this process has learned of another epoch while the log is being read: what was read may be older, and is read again. */
+  outdated = false;
   /** Receive the log by topic. */
   readonly observers = new Set<LogObserver>();
   private readonly listeners = new Set<BrokerListener>();

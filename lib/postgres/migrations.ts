@@ -376,7 +376,7 @@ BEGIN
         ORDER BY k.pos DESC OFFSET l.keep LIMIT 1
       ) AS pos
       FROM (SELECT DISTINCT topic FROM "ns".record WHERE life = l.life AND pos > l.trimmed AND pos <= ends AND topic IS NOT NULL) t
-    ) c WHERE r.life = l.life AND r.topic = c.topic AND r.previous IS NOT NULL AND r.pos <= least(c.pos, ends);
+    ) c WHERE r.life = l.life AND r.topic = c.topic AND r.previous IS NOT NULL AND r.pos <= c.pos AND r.pos <= ends;
     DELETE FROM "ns".record WHERE life = l.life AND pos > l.trimmed AND pos <= ends AND topic IS NULL;
     cut := ends;
   ELSE

@@ -19,10 +19,10 @@ export interface RunWrite {
   readonly ms: number | undefined;
 }
 
-/** Creates the logs of runs, and appends to them. @param onAppended called with the stored names of the logs */
+/** Creates the logs of runs, and appends to them. @param onAppended called for each log, with its stored name and its epoch */
 export function runAppend(
   schema: string,
-  onAppended: (stored: readonly string[]) => void,
+  onAppended: (stored: string, epoch: string) => void,
 ): AppendKind<RunWrite, BrokerPosition | false> {
   const text = inSchema(WRITE, schema);
   return {
@@ -47,8 +47,13 @@ export function runAppend(
     },
     results: (writes, rows) => {
       const met = new Map(rows.map(([n, epoch, last]) => [Number(n), { epoch: String(epoch), offset: Number(last) }]));
-      onAppended(writes.filter((_, index) => met.has(index + 1)).map(({ stored }) => stored));
-      return writes.map((_, index) => met.get(index + 1) ?? false);
+      return writes.map(({ stored }, index) => {
+        const position = met.get(index + 1);
+        if (position) {
+          onAppended(stored, position.epoch);
+        }
+        return position ?? false;
+      });
     },
     unknown: unknownRecords,
   };

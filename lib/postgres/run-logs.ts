@@ -3,6 +3,7 @@ import type { PendingAppends } from '../broker/pending-appends.js';
 import { BatchAppender } from './batch-appender.js';
 import type { Database } from './database.js';
 import type { Doorbell } from './doorbell.js';
+import type { Row, Value } from './driver.js';
 import { inSchema } from './migrations.js';
 import type { PostgresBrokerSettings } from './postgres-broker.options.js';
 import { readLog } from './read-log.js';
@@ -27,13 +28,12 @@ export class RunLogs {
     private readonly settings: PostgresBrokerSettings,
     pending: PendingAppends,
     doorbell: Doorbell,
-    reader: TailReader,
+    private readonly reader: TailReader,
   ) {
-    const kind = runAppend(settings.schema, (stored) => {
-      for (const each of stored) {
-        doorbell.ring(each);
-        reader.wake(each);
-      }
+    const kind = runAppend(settings.schema, (stored, epoch) => {
+      reader.saw(stored, epoch);
+      doorbell.ring(stored);
+      reader.wake(stored);
     });
     this.appender = new BatchAppender(database, pending, kind);
   }
@@ -58,9 +58,17 @@ export class RunLogs {
     await this.database.query(inSchema(DROP, schema), [storedText(log), Math.ceil(timeout / 2)]);
   }
 
-  read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
+  async read(log: string, after: number, count: number): Promise<readonly BrokerRecord[]> {
     const { schema } = this.settings;
-    return readLog((text, values) => this.database.query(text, values), schema, storedText(log), after, count);
+    const stored = storedText(log);
+    const query = (text: string, values: readonly Value[]): Promise<readonly Row[]> =>
+      this.database.query(text, values);
+    const records = await readLog(query, schema, stored, after, count);
+    const [first] = records;
+    if (first) {
+      this.reader.saw(stored, first.epoch);
+    }
+    return records;
   }
 
   close(): void {

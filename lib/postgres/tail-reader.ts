@@ -124,6 +124,14 @@ export class TailReader {
     this.read();
   }
 
+  /** Called when another statement has found a log in an epoch. What is being read on the connection of the tails may be older. */
+  saw(stored: string, epoch: string): void {
+    const tail = this.tails.get(stored);
+    if (tail && tail.at.epoch !== epoch) {
+      tail.outdated = true;
+    }
+  }
+
   close(): void {
     clearInterval(this.timer);
     for (const tail of this.tails.values()) {
@@ -193,6 +201,7 @@ export class TailReader {
     const batch = [...this.due].slice(0, LOGS);
     for (const [tail] of batch) {
       this.due.delete(tail);
+      tail.outdated = false;
     }
     this.readBatch(batch)
       // On another connection, all are read again.
@@ -228,7 +237,7 @@ export class TailReader {
         () => this.putBack(tail, done),
         () => this.putBack(tail, done),
       );
-    } else if (tail.take(part)) {
+    } else if (tail.outdated || tail.take(part)) {
       this.putBack(tail, done);
     } else {
       done?.resolve();

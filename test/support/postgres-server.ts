@@ -36,8 +36,8 @@ function postgresFolders(): string[] {
   }
 }
 
-/** Postgres refuses to run as root. Returns the user that it runs as then, and nothing for another user. */
-function userOf(): { readonly uid?: number; readonly gid?: number } {
+/** Postgres and PgBouncer refuse to run as root. Returns the user that it runs as then, and nothing for another user. */
+export function userOf(): { readonly uid?: number; readonly gid?: number } {
   if (realProcess.getuid?.() !== 0) {
     return {};
   }
@@ -45,7 +45,8 @@ function userOf(): { readonly uid?: number; readonly gid?: number } {
   return { uid: idOf('-u'), gid: idOf('-g') };
 }
 
-function newFolder(): string {
+/** Returns a new temporary folder of that user. */
+export function newFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'streaming-postgres-'));
   const { uid, gid } = userOf();
   if (uid !== undefined && gid !== undefined) {
