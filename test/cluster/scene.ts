@@ -1,5 +1,6 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
+import type { Broker } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import type { RedisServer } from '../support/redis-server.js';
 import type { Published, Verdict } from './delivery.audit.js';
@@ -10,17 +11,19 @@ import { Load, type LoadOptions } from './load.js';
 export const LOG = 'ns:{feed}';
 
 export interface SceneOptions extends LoadOptions, HubPlaceOptions {
-  /** Creates the broker of an application, by its index. Default: the second uses ioredis, and the others node-redis. */
-  broker?(index: number): RedisBroker;
+  /** Creates the broker of an application, by its index. Default: on Redis, the second with ioredis, and the others with node-redis. */
+  broker?(index: number): Broker;
   /** Options of the default brokers. */
   readonly options?: Partial<RedisBrokerOptions>;
 }
 
-/** The cells of the tables in the guide. */
-const GUIDE = readFileSync(new URL('../../docs/redis.md', import.meta.url), 'utf8')
-  .split('\n')
-  .filter((line) => line.startsWith('| '))
-  .map((line) => line.slice(2, -2).split(' | '));
+/** Returns the cells of the tables in a guide. */
+function tablesOf(guide: string): readonly (readonly string[])[] {
+  return readFileSync(new URL(`../../docs/${guide}.md`, import.meta.url), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) => line.slice(2, -2).split(' | '));
+}
 
 const NAMES = ['one', 'two', 'three'];
 
@@ -82,10 +85,14 @@ export async function rejectedInLog(server: RedisServer, { published }: Outcome)
 }
 
 /**
- * Compares an outcome with its row in docs/redis.md, which has one for both values of `tail`. If the environment names a file, the row that was measured
+ * Compares an outcome with its row in a guide. That to Redis has one for both values of `tail`. If the environment names a file, the row that was measured
  * is added to it.
  */
-export function compareWithGuide(fault: string, { acknowledged, rejected, unknown, resets, backMs }: Outcome): void {
+export function compareWithGuide(
+  fault: string,
+  { acknowledged, rejected, unknown, resets, backMs }: Outcome,
+  guide = 'redis',
+): void {
   const { FAULT_TABLE } = process.env;
   const name = fault.replace(', with tail: pubsub', '');
   const perClient = [...new Set(resets)].join(' or ');
@@ -93,5 +100,9 @@ export function compareWithGuide(fault: string, { acknowledged, rejected, unknow
   if (FAULT_TABLE && name === fault) {
     appendFileSync(FAULT_TABLE, `| ${row.join(' | ')} |\n`);
   }
-  expect(GUIDE.filter(([documented]) => documented === name).map(([, count]) => count)).toEqual([perClient]);
+  expect(
+    tablesOf(guide)
+      .filter(([documented]) => documented === name)
+      .map(([, count]) => count),
+  ).toEqual([perClient]);
 }
