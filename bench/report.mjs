@@ -189,8 +189,8 @@ const COLUMNS = {
     value('µs to subscribe to a topic', 'wantUs', 1, hundredths),
   ],
   'brokers-listeners': [
-    value('store µs/s at 1,000 events/s', 'slow'),
-    value('at 5,000 events/s', 'fast'),
+    value('store µs/s at 500 events/s', 'slow'),
+    value('at 2,000 events/s', 'fast'),
     value('fixed µs/s', 'fixed'),
     value('µs/event', 'perEvent', 1_000, hundredths),
     value('µs/append', 'appendStore', 1_000, hundredths),

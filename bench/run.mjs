@@ -25,6 +25,7 @@ function options() {
       pace: { type: 'string', default: 'paced,saturated' },
       seconds: { type: 'string', default: '2' },
       only: { type: 'string' },
+      part: { type: 'string' },
       profile: { type: 'string' },
     },
   });
@@ -38,7 +39,7 @@ function options() {
   if (!(Number.isInteger(rounds) && rounds > 0 && scale > 0)) {
     throw new Error('--rounds is a whole number above 0, --scale a number above 0');
   }
-  return { scenarios, rounds, scale, json: values.json, fanout: fanoutOptions(values) };
+  return { scenarios, rounds, scale, json: values.json, fanout: fanoutOptions(values), parts: values.part?.split(',') };
 }
 
 /** @param {Record<'turn' | 'pace' | 'seconds', string> & Partial<Record<'clients' | 'only' | 'profile', string>>} values */
@@ -65,7 +66,7 @@ function report(progress) {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${progress}` : `${progress}\n`);
 }
 
-const { scenarios, rounds, scale, json, fanout } = options();
+const { scenarios, rounds, scale, json, fanout, parts } = options();
 const machine = `${cpus().length} × ${cpus()[0]?.model}, ${process.platform}, Node ${process.version}`;
 const date = new Date().toISOString().slice(0, 10);
 console.log(`${date}, ${machine}, ${rounds} rounds: median (lowest–highest)\n`);
@@ -80,6 +81,7 @@ try {
       rounds,
       scale,
       fanout,
+      parts,
       report: (progress) => report(`${name}, ${progress}`),
     });
     report('');

@@ -6,6 +6,7 @@
  * @property {Program} program
  * @property {string} [driver] the contestant with the driver alone
  * @property {boolean} [isRaw]
+ * @property {{ limit?: number, per?: 'topic' }} [history]
  */
 
 const FILE = '../../brokers/programs';

@@ -9,6 +9,7 @@ import { memory as heapNow } from '../usage.mjs';
 const TOPIC = 'eu';
 const DEFAULTS = { limit: 1_000, ttl: 3_600_000 };
 const IN_FLIGHT = 256;
+const LONGEST_MS = 40_000;
 
 /** @typedef {{ limit?: number, per?: 'topic' }} History */
 
@@ -114,15 +115,25 @@ const hubOn =
         );
         return {};
       },
-      /** Subscribes to topics, one subscription for each. @param {number} topics */
-      async want(topics) {
+      /** Subscribes to topics, one subscription for each. @param {number} topics @param {number} [first] */
+      async want(topics, first = 0) {
         const read = async (/** @type {string} */ topic) => {
           for await (const { type } of hub.subscribe({ topic })) {
             wanted += type === undefined ? 1 : 0;
           }
         };
-        for (let i = 0; i < topics; i++) {
+        for (let i = first; i < first + topics; i++) {
           void read(`topic ${i}`);
+        }
+        return {};
+      },
+      /** Resolves when the subscriptions have received a number of events in all. @param {number} count */
+      async arrived(count) {
+        for (const end = performance.now() + LONGEST_MS; wanted < count; ) {
+          if (performance.now() > end) {
+            throw new Error(`Only ${wanted} of ${count} events have arrived`);
+          }
+          await new Promise((resolve) => setTimeout(resolve, 20));
         }
         return {};
       },

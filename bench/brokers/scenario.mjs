@@ -17,7 +17,8 @@ const START = { history: 100_000 };
 const TOPICS = { few: 1_000, many: 10_000 };
 const UNWANTED = { topics: 100_000, wanted: 10_000, perSecond: 5_000, ms: 4_000 };
 /** Processes that receive the same events, and events per second. */
-const LISTENERS = { few: 1, many: 5, rates: [1_000, 5_000], ms: 3_000 };
+const LISTENERS = { few: 1, many: 4, rates: [500, 2_000], ms: 4_000 };
+const PER_TOPIC = { limit: 10, per: /** @type {const} */ ('topic') };
 const NAMES = 'abcdefghijklmnopqrstuvwxyz';
 
 let logs = 0;
@@ -62,10 +63,14 @@ async function interleaved({ rounds, report }, what, contestants, measure, store
   for (let round = 1; round <= rounds; round++) {
     for (const [index, each] of measured.entries()) {
       report(`${what}, round ${round} of ${rounds}: ${each.name}`);
-      each.rounds.push(await measure(each, /** @type {Store} */ (stores.get(each.store)), index));
+      try {
+        each.rounds.push(await measure(each, /** @type {Store} */ (stores.get(each.store)), index));
+      } catch (error) {
+        console.log(`**FAILED: ${what}, ${each.name}: ${error}**\n`);
+      }
     }
   }
-  return measured;
+  return measured.filter((each) => each.rounds.length > 0);
 }
 
 /**
@@ -79,7 +84,7 @@ async function appends(run, contestants, stores) {
   const workers = [];
   try {
     for (const each of contestants) {
-      const worker = await start(each, /** @type {Store} */ (stores.get(each.store)), newLog());
+      const worker = await start(each, /** @type {Store} */ (stores.get(each.store)), newLog(), each.history);
       workers.push(worker);
       await worker.ask({ ask: 'append', ms: APPEND_MS * run.scale * 0.3, inFlight: 16 });
     }
@@ -268,9 +273,14 @@ async function topics(run, contestants, stores) {
     async (contestant, store) => {
       const worker = await start(contestant, store, newLog(), { limit: 100, per: 'topic' });
       try {
+        let subscribed = 0;
+        let published = 0;
         const at = async (/** @type {number} */ count) => {
-          await call(worker, 'want', count);
+          await call(worker, 'want', count - subscribed, subscribed);
+          subscribed = count;
           await call(worker, 'fill', count, count);
+          published += count;
+          await call(worker, 'arrived', published);
           return { ...(await call(worker, 'heap')), store: await store.memory() };
         };
         await at(Math.ceil(TOPICS.few * run.scale));
@@ -320,6 +330,9 @@ async function unwanted(run, contestants, able, stores) {
       const listener = await start(contestant, store, log, contestant.history);
       try {
         const { us } = await call(listener, 'want', wanted);
+        // Once each topic has received an event, all subscriptions are complete.
+        await call(publisher, 'fill', wanted, wanted);
+        await call(listener, 'arrived', wanted);
         await publisher.ask({ ask: 'publish', perSecond, ms: 500, topics });
         const before = await usageOf(listener, store);
         const { count } = await publisher.ask({ ask: 'publish', perSecond, ms: ms * run.scale, topics });
@@ -362,7 +375,7 @@ async function listeners(run, contestants, able, stores) {
       const log = newLog();
       const publisher = await start(contestant, store, log, contestant.history);
       const all = [];
-      /** The CPU time of the store in a second, in microseconds, for each rate. */
+      /** The CPU time of the store, in microseconds: in a second, and for an event, for each rate. */
       const usedBy = async (/** @type {number} */ count) => {
         while (all.length < count) {
           const worker = await start(contestant, store, log, contestant.history);
@@ -373,26 +386,36 @@ async function listeners(run, contestants, able, stores) {
         for (const perSecond of rates) {
           await publisher.ask({ ask: 'publish', perSecond, ms: 300 });
           const before = { cpu: await store.cpu(), at: performance.now() };
-          await publisher.ask({ ask: 'publish', perSecond, ms: ms * run.scale });
-          used.push(((await store.cpu()) - before.cpu) / ((performance.now() - before.at) / 1_000));
+          const { count: events } = await publisher.ask({
+            ask: 'publish',
+            perSecond,
+            ms: ms * Math.max(run.scale, 0.4),
+          });
+          const cpu = (await store.cpu()) - before.cpu;
+          used.push({ second: cpu / ((performance.now() - before.at) / 1_000), event: cpu / events });
         }
         return used;
       };
       try {
         const one = await usedBy(few);
         const more = await usedBy(many);
-        const [slow, fast] = more.map((used, at) => Math.max(0, used - one[at]) / (many - few));
+        const slopes = more.map(({ second, event }, at) => ({
+          second: (second - one[at].second) / (many - few),
+          event: (event - one[at].event) / (many - few),
+        }));
+        const [slow, fast] = slopes;
         const [slowRate, fastRate] = rates;
-        // A process that reads a log is woken a number of times in a second, whatever the number of events.
+        // A process that reads a log is woken a number of times in a second, however many events there are.
         const isLog = !contestant.name.endsWith('per topic');
-        const perEvent = isLog ? Math.max(0, fast - slow) / (fastRate - slowRate) : fast / fastRate;
-        const fixed = isLog ? Math.max(0, slow - slowRate * perEvent) : 0;
+        const perEvent = isLog
+          ? Math.max(0, fast.second - slow.second) / (fastRate - slowRate)
+          : Math.max(0, fast.event);
         return {
-          fixed,
+          slow: slow.second,
+          fast: fast.second,
+          fixed: isLog ? Math.max(0, slow.second - slowRate * perEvent) : 0,
           perEvent: perEvent * 1_000,
-          appendStore: ((one[1] - few * fast) * 1_000) / fastRate,
-          slow,
-          fast,
+          appendStore: (one[1].event - few * fast.event) * 1_000,
         };
       } finally {
         await Promise.all([publisher, ...all].map((worker) => worker.end()));
@@ -413,9 +436,7 @@ const bothHistories = (contestants, able) =>
     .filter(({ store }) => store !== 'memory')
     .flatMap((each) => [
       { ...each, name: `${each.name}, one log`, history: { limit: 1_000 } },
-      ...(able.includes(each)
-        ? [{ ...each, name: `${each.name}, per topic`, history: { limit: 10, per: 'topic' } }]
-        : []),
+      ...(able.includes(each) ? [{ ...each, name: `${each.name}, per topic`, history: PER_TOPIC }] : []),
     ]);
 
 /**
@@ -466,11 +487,25 @@ export async function brokers(run) {
       }
     }
     const ours = contestants.filter(({ isRaw }) => !isRaw);
-    const outcomes = [...(await appends(run, contestants, stores)), ...(await receipts(run, ours, stores))];
-    outcomes.push(await replay(run, ours, stores), await starts(run, ours, stores));
     const able = await withTopics(ours, stores);
-    outcomes.push(await topics(run, able, stores), await unwanted(run, ours, able, stores));
-    outcomes.push(await listeners(run, ours, able, stores));
+    const perTopic = able.map((each) => ({ ...each, name: `${each.name}, per topic`, history: PER_TOPIC }));
+    const appending = [...contestants, ...perTopic];
+    /** @type {Record<string, () => Promise<Outcome | Outcome[]>>} */
+    const parts = {
+      appends: () => appends(run, appending, stores),
+      receipts: () => receipts(run, ours, stores),
+      replay: () => replay(run, ours, stores),
+      starts: () => starts(run, ours, stores),
+      topics: () => topics(run, able, stores),
+      unwanted: () => unwanted(run, ours, able, stores),
+      listeners: () => listeners(run, ours, able, stores),
+    };
+    const outcomes = [];
+    for (const [name, measure] of Object.entries(parts)) {
+      if (run.parts?.includes(name) ?? true) {
+        outcomes.push(...[await measure()].flat());
+      }
+    }
     return outcomes.filter(({ measured }) => measured.length > 0);
   } finally {
     await Promise.all([...stores.values()].map((store) => store.stop()));

@@ -43,7 +43,9 @@ const postgresFolders = () => {
 };
 const path = (process.env.PATH ?? '').split(':');
 const postgres = programIn([...postgresFolders(), ...path], 'postgres');
-const nats = programIn([...path, '/usr/sbin', join(homedir(), '.cache/nestjs-streaming/bin')], 'nats-server');
+/** Where the tests of the package install one. */
+const tools = process.env.STREAMING_TOOLS ?? join(homedir(), '.cache/nestjs-streaming/bin');
+const nats = programIn([tools, ...path, '/usr/sbin'], 'nats-server');
 
 /** JetStream of older servers lacks what `NatsBroker` needs. */
 function isNewNats() {

@@ -98,6 +98,7 @@ export default defineConfig({
           text: 'In production',
           items: [
             page('Deploy', 'deploying'),
+            page('Plan the capacity', 'scaling'),
             page('Secure a stream', 'security'),
             page('Monitor streams', 'observability'),
             page('Add the console', 'console'),
