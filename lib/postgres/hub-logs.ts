@@ -12,7 +12,7 @@ import { inSchema } from './migrations.js';
 import type { PostgresBrokerSettings } from './postgres-broker.options.js';
 import { readLog } from './read-log.js';
 import { readTopics } from './read-topics.js';
-import { storedText } from './stored-text.js';
+import { storedText } from './rows.js';
 import type { TailReader } from './tail-reader.js';
 
 const OPEN = 'SELECT epoch, last FROM "ns".ns_open($1, $2, $3, $4, $5, $6, $7, $8)';

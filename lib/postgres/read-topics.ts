@@ -2,8 +2,7 @@ import type { BrokerRecord } from '../broker/broker.js';
 import type { TopicPage, TopicRecords, TopicRequest } from '../broker/broker-topics.js';
 import type { Row, Value } from './driver.js';
 import { inSchema } from './migrations.js';
-import { COLUMNS, recordOf } from './rows.js';
-import { storedText } from './stored-text.js';
+import { COLUMNS, recordOf, storedText } from './rows.js';
 
 type Query = (text: string, values: readonly Value[]) => Promise<readonly Row[]>;
 

@@ -1,7 +1,7 @@
 import type { BrokerRoster } from '../broker/roster.js';
 import type { Row, Value } from './driver.js';
 import { inSchema } from './migrations.js';
-import { storedText, textOfStored } from './stored-text.js';
+import { storedText, textOfStored } from './rows.js';
 
 type Figures = ReadonlyMap<string, number>;
 type Query = (text: string, values: readonly Value[]) => Promise<readonly Row[]>;

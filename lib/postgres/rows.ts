@@ -1,6 +1,26 @@
 import type { BrokerEntry, BrokerRecord } from '../broker/broker.js';
 import type { Row } from './driver.js';
-import { storedText, textOfStored } from './stored-text.js';
+
+// Postgres cannot store NUL. It is stored as U+0001 and U+0002, and U+0001 as twice U+0001. Nearly every text has neither.
+const ESCAPE = '\u0001';
+const ESCAPED_NUL = '\u0001\u0002';
+
+/** Returns the text that is stored for a text. */
+export function storedText(text: string): string {
+  return text.includes('\0') || text.includes(ESCAPE)
+    ? text.replaceAll(ESCAPE, ESCAPE + ESCAPE).replaceAll('\0', ESCAPED_NUL)
+    : text;
+}
+
+/** Returns the text that a stored text stands for. */
+export function textOfStored(stored: string): string {
+  return stored.includes(ESCAPE)
+    ? stored
+        .split(ESCAPE + ESCAPE)
+        .map((part) => part.replaceAll(ESCAPED_NUL, '\0'))
+        .join(ESCAPE)
+    : stored;
+}
 
 /** The columns of {@link recordOf}, of a table or subquery `r`. */
 export const COLUMNS = 'r.pos, r.time, r.encoding, r.data, r.topic, r.type, r.key, r.previous';

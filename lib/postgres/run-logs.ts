@@ -7,8 +7,8 @@ import type { Row, Value } from './driver.js';
 import { inSchema } from './migrations.js';
 import type { PostgresBrokerSettings } from './postgres-broker.options.js';
 import { readLog } from './read-log.js';
+import { storedText } from './rows.js';
 import { type RunWrite, runAppend } from './run-append.js';
-import { storedText } from './stored-text.js';
 import type { TailReader } from './tail-reader.js';
 
 const EXPIRE = `UPDATE "ns".log SET expires = clock_timestamp() + $2 * interval '1 millisecond'

@@ -1,5 +1,5 @@
 import type { Broker, BrokerEntry } from '../../lib/index.js';
-import { storedText } from '../../lib/postgres/stored-text.js';
+import { storedText } from '../../lib/postgres/rows.js';
 import type { BrokerContractSetup } from '../../lib/testing/index.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
