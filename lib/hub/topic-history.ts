@@ -68,7 +68,7 @@ export class TopicHistory {
     const tail = await this.broker.tailTopics(this.name, {
       onRecords: (records) => this.safely(() => this.receiveAll(records)),
       onReached: (position) => this.safely(() => this.reach(position)),
-      onMissed: (position) => this.safely(() => this.miss(position)),
+      onMissed: (position) => this.safely(() => this.past.isLate(position.epoch) || this.miss(position)),
     });
     this.epoch = tail.epoch;
     this.last = tail.offset;
@@ -84,6 +84,11 @@ export class TopicHistory {
   /** The sequence number up to which the log extends, as far as this process knows. */
   get end(): number {
     return Math.max(this.last, this.known);
+  }
+
+  /** Whether records are received. */
+  private get isOpen(): boolean {
+    return this.epoch !== '';
   }
 
   /** Returns whether the log is in the epoch of a position, and is known to have the record there. */
@@ -103,9 +108,7 @@ export class TopicHistory {
 
   /** Continues in the epoch of a position. */
   async advance(position: BrokerPosition): Promise<void> {
-    if (position.epoch !== this.epoch) {
-      this.miss(position);
-    }
+    this.learn(position);
   }
 
   /** Stops receiving records. */
@@ -138,11 +141,11 @@ export class TopicHistory {
     return new LogEvent(this.numberAt(record.offset), this.id(record), record, this.budget);
   }
 
-  /** Notes a position of the log that was read. If the log has another epoch, continues there. */
+  /** Notes a position of the log that the broker has answered. If the log has another epoch, continues there. */
   learn(position: BrokerPosition): void {
     if (position.epoch === this.epoch) {
       this.known = Math.max(this.known, this.numberAt(position.offset));
-    } else {
+    } else if (this.isOpen && !this.past.isLate(position.epoch)) {
       this.miss(position);
     }
   }
@@ -157,9 +160,7 @@ export class TopicHistory {
   }
 
   private onAdded(position: BrokerPosition, topics: readonly WantedTopic[]): void {
-    if (position.epoch !== this.epoch) {
-      this.miss(position);
-    }
+    this.learn(position);
     const number = position.epoch === this.epoch ? this.numberAt(position.offset) : this.last;
     for (const topic of topics) {
       // Events that have arrived before are in the window already.
@@ -178,11 +179,9 @@ export class TopicHistory {
 
   private receive(record: BrokerRecord): void {
     const { epoch, offset } = record;
+    this.learn({ epoch, offset: offset - 1 });
     if (epoch !== this.epoch) {
-      if (this.past.isLate(epoch)) {
-        return;
-      }
-      this.miss({ epoch, offset: offset - 1 });
+      return;
     }
     const number = this.numberAt(offset);
     const topic = this.interest.get(record.topic ?? '');
@@ -210,11 +209,10 @@ export class TopicHistory {
   }
 
   private reach(position: BrokerPosition): void {
+    this.learn(position);
     if (position.epoch === this.epoch) {
       this.last = Math.max(this.last, this.numberAt(position.offset));
       this.listener.onReached(this.last);
-    } else if (!this.past.isLate(position.epoch)) {
-      this.miss(position);
     }
   }
 
@@ -230,7 +228,10 @@ export class TopicHistory {
     }
     this.last = Math.max(this.last, this.numberAt(offset));
     for (const topic of this.interest.all) {
-      if (topic.window) {
+      if (topic.adding) {
+        // Not known before add() of the tail has resolved.
+        topic.window = undefined;
+      } else {
         topic.startAfter(this.last);
       }
     }

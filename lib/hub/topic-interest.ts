@@ -183,11 +183,11 @@ export class TopicInterest {
 
   /** Adds topics to the tail. While the store is away, their clients wait. */
   private async addBatch(batch: readonly WantedTopic[]): Promise<void> {
-    const { tail, reader } = this;
+    const { reader } = this;
     const names = batch.map(({ name }) => name);
     let position: BrokerPosition | undefined;
     do {
-      position = await reader.retrying(async () => tail?.add(names)).catch(() => undefined);
+      position = await reader.retrying(() => this.tryToAdd(batch, names)).catch(() => undefined);
     } while (!position && !reader.closed);
     if (position) {
       this.onAdded(position, batch);
@@ -196,6 +196,14 @@ export class TopicInterest {
       topic.adding?.resolve();
       topic.adding = undefined;
     }
+  }
+
+  private async tryToAdd(batch: readonly WantedTopic[], names: readonly string[]): Promise<BrokerPosition | undefined> {
+    for (const topic of batch) {
+      // What an attempt before has received may have a gap after it.
+      topic.window = undefined;
+    }
+    return this.tail?.add(names);
   }
 
   private sweep(): void {

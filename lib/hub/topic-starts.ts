@@ -103,14 +103,20 @@ export class TopicStarts {
     const topics = topicsOf(client);
     await loader.load(topics, history.floor, client);
     const each = new Map<string, number>();
+    const lost: string[] = [];
     for (const name of topics) {
       const window = history.interest.get(name)?.window;
       if (window) {
         const index = indexOfNewest(window, last, window.indexAfter(upTo));
         each.set(name, index === 0 ? window.completeAfter : (window.numberAt(index - 1) ?? upTo));
       }
+      if (window && window.completeAfter > upTo) {
+        // While the history was read, events were evicted that followed the call of subscribe().
+        lost.push(name);
+      }
     }
-    return { after: Math.min(upTo, ...each.values()), each, liveFrom: upTo };
+    const loss = lost.length > 0 ? ({ reason: 'evicted', topics: lost } as const) : undefined;
+    return { after: Math.min(upTo, ...each.values()), each, liveFrom: upTo, loss };
   }
 
   private async afterPosition(position: BrokerPosition, client: StartingSubscriber): Promise<Start> {
