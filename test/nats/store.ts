@@ -60,7 +60,7 @@ export class Store {
       size: () => this.size(),
       settle: 200,
       timeout: 10_000,
-      runs: 20,
+      runs: 10,
       seed: 1,
     };
   }

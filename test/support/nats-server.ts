@@ -68,10 +68,10 @@ export class NatsServer {
   }
 
   /** Sends a request to JetStream. @returns the answer, which may have the property `error` */
-  async api<T = Readonly<Record<string, unknown>>>(subject: string, body?: object): Promise<T> {
+  async api<T = Readonly<Record<string, unknown>>>(subject: string, body?: object, timeout = REQUEST_MS): Promise<T> {
     const admin = await this.connection();
     const payload = body === undefined ? '' : JSON.stringify(body);
-    return (await admin.request(`$JS.API.${subject}`, payload, { timeout: REQUEST_MS })).json<T>();
+    return (await admin.request(`$JS.API.${subject}`, payload, { timeout })).json<T>();
   }
 
   /** Ends the process at once with SIGKILL, as a crash would. */
