@@ -89,6 +89,24 @@ describeWith('postgres', postgresPath('postgres'))('PostgresBroker', () => {
     expect(reader.records.every((record) => record.epoch === epoch)).toBe(true);
   });
 
+  it('takes every process for a new one in its roster after a crash, so that all figures are stored again', async () => {
+    const { broker } = await start({ url: server.url });
+    const put = (): Promise<boolean> => broker.roster.put('log', 'a', new Map([['total', 1]]), LONG_MS);
+    expect([await put(), await put()]).toEqual([false, true]);
+
+    await server.restart();
+    const outcomes: boolean[] = [];
+    await eventually(() =>
+      put().then(
+        (wasThere) => outcomes.push(wasThere) > 0,
+        () => false,
+      ),
+    );
+
+    expect(outcomes).toEqual([false]);
+    expect(await broker.roster.list('log', ['total'])).toEqual(new Map([['a', new Map([['total', 1]])]]));
+  });
+
   it('connects again when Postgres terminates its connections, and tells whether an event was published', async () => {
     const [publisher, reader] = [await start({ url: server.url }), await start({ url: server.url, poll: LONG_MS })];
     const outcomes = new Map<string, unknown>();
