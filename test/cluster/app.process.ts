@@ -14,8 +14,8 @@ import { freePort } from '../support/nginx.js';
 import { realProcess } from '../support/real-process.js';
 import type { RedisServer } from '../support/redis-server.js';
 import { Program } from '../support/sample.js';
-import type { Received } from './delivery.audit.js';
 import type { Place } from './load.js';
+import type { Received } from './sequence.js';
 
 const HOOK = new URL('../support/typescript.mjs', import.meta.url).href;
 /** Ends the process even if a test hangs. */
@@ -96,9 +96,15 @@ export class WebProcess extends AppProcess implements Place {
     return new WebProcess(name, await freePort(), env).start();
   }
 
-  async listen(after: string | undefined, onEvent: (event: Received) => void, signal: AbortSignal): Promise<void> {
+  async listen(
+    after: string | undefined,
+    onEvent: (event: Received) => void,
+    signal: AbortSignal,
+    topics?: readonly string[],
+  ): Promise<void> {
     const resume: Record<string, string> = after === undefined ? {} : { 'Last-Event-ID': after };
-    const answer = await this.open({ Accept: 'text/event-stream', ...resume }, signal);
+    const path = topics === undefined ? '/feed' : `/board?topics=${topics.join()}`;
+    const answer = await this.open(path, { Accept: 'text/event-stream', ...resume }, signal);
     const parser = createParser({
       onEvent: ({ id, event: type, data }) => {
         if (id !== undefined) {
@@ -114,20 +120,20 @@ export class WebProcess extends AppProcess implements Place {
   /** Reads the events as NDJSON, without ids. */
   async lines(onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
     let rest = '';
-    for await (const part of await this.open({ Accept: 'application/x-ndjson' }, signal)) {
+    for await (const part of await this.open('/feed', { Accept: 'application/x-ndjson' }, signal)) {
       const lines = `${rest}${part}`.split('\n');
       rest = lines.pop() ?? '';
       lines.forEach(onLine);
     }
   }
 
-  async publish(key: string): Promise<string> {
-    const body = JSON.stringify({ key });
+  async publish(key: string, topic?: string): Promise<string> {
+    const body = JSON.stringify({ key, topic });
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
     const call = request({
       port: this.port,
       host: '127.0.0.1',
-      path: '/feed',
+      path: topic === undefined ? '/feed' : '/board',
       method: 'POST',
       headers,
       agent: this.agent,
@@ -152,8 +158,12 @@ export class WebProcess extends AppProcess implements Place {
     return super.end(signal);
   }
 
-  private async open(headers: Record<string, string>, signal: AbortSignal): Promise<AsyncIterable<Buffer>> {
-    const call = request({ port: this.port, host: '127.0.0.1', path: '/feed', headers, signal, agent: false });
+  private async open(
+    path: string,
+    headers: Record<string, string>,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<Buffer>> {
+    const call = request({ port: this.port, host: '127.0.0.1', path, headers, signal, agent: false });
     call.end();
     const [answer] = await once(call, 'response');
     if (answer.statusCode !== 200) {

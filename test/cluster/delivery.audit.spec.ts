@@ -1,4 +1,5 @@
-import { audit, type Published, type Received } from './delivery.audit.js';
+import { audit } from './delivery.audit.js';
+import type { Published, Received } from './sequence.js';
 
 const id = (offset: number, epoch = 'a'): string => `tagg.${epoch}.${offset.toString(36)}`;
 const event = (offset: number, epoch?: string): Received => ({

@@ -1,25 +1,12 @@
-/** An event as a client received it. `reset` and `position` are events of the hub itself. */
-export interface Received {
-  readonly id: string;
-  readonly type?: string;
-  readonly data: unknown;
-}
-
-/** What publish() answered. `rejected`: the event was not taken; `unknown`: nobody can tell whether it was. */
-export type Outcome = 'acknowledged' | 'rejected' | 'unknown';
-
-/** An event that was published. Its data is `key`, and no other event has the same. */
-export interface Published {
-  readonly key: string;
-  readonly outcome: Outcome;
-  /** The id that publish() returned. */
-  readonly id?: string;
-}
-
-export interface ClientSequence {
-  readonly name: string;
-  readonly received: readonly Received[];
-}
+import {
+  type ClientSequence,
+  type Outcome,
+  type Position,
+  type Published,
+  positionOf,
+  type Received,
+} from './sequence.js';
+import { knownEvents, topicFaults } from './topic.audit.js';
 
 /** A broken sequence has about as many faults as events. */
 const SHOWN = 5;
@@ -31,22 +18,22 @@ export interface Verdict {
   readonly acknowledged: number;
   readonly rejected: number;
   readonly unknown: number;
-  /** The number of `reset` that each client received. */
+  /** The number of `reset` that each client received, for each of its topics. */
   readonly resets: number[];
-}
-
-interface Position {
-  readonly epoch: string;
-  readonly offset: number;
 }
 
 /**
  * Compares the sequence of each client, across all processes that it was connected to, with what was published. All clients must be without
- * filter and topic, and must have received the last event that was published.
+ * filter, and must have received the last event that was published, of each of their topics.
  */
 export function audit(published: readonly Published[], clients: readonly ClientSequence[]): Verdict {
+  const known = clients.some(({ topics }) => topics) ? knownEvents(published, clients) : [];
+  const sequenceFaults = (client: ClientSequence): string[] =>
+    client.topics
+      ? topicFaults(known, client.topics, client)
+      : [...faultsOf(client), ...unannounced(published, client)];
   const faults = clients.flatMap((client) =>
-    [...faultsOf(client), ...misattributed(published, client), ...unannounced(published, client)].slice(0, SHOWN),
+    [...sequenceFaults(client), ...misattributed(published, client)].slice(0, SHOWN),
   );
   const count = (wanted: Outcome): number => published.filter(({ outcome }) => outcome === wanted).length;
   return {
@@ -54,8 +41,17 @@ export function audit(published: readonly Published[], clients: readonly ClientS
     acknowledged: count('acknowledged'),
     rejected: count('rejected'),
     unknown: count('unknown'),
-    resets: clients.map(({ received }) => received.filter(({ type }) => type === 'reset').length),
+    resets: clients.flatMap(({ topics = [undefined], received }) => topics.map((topic) => resetsOf(received, topic))),
   };
+}
+
+/** Returns how many times a client received a `reset` that names a topic, or all. */
+function resetsOf(received: readonly Received[], topic: string | undefined): number {
+  const names = (data: unknown): boolean => {
+    const { topics } = data as { readonly topics?: readonly string[] };
+    return topics === undefined || topic === undefined || topics.includes(topic);
+  };
+  return received.filter(({ type, data }) => type === 'reset' && names(data)).length;
 }
 
 /** The faults in the order of one client's events. */
@@ -133,10 +129,4 @@ function unannounced(published: readonly Published[], { name, received }: Client
       ? [`${name}: did not receive ${key} (offset ${offset}), and no reset said so`]
       : [];
   });
-}
-
-/** An id is `<hub>.<epoch>.<offset>`, with the offset in base 36. */
-function positionOf(id: string): Position {
-  const [, epoch = '', offset = ''] = id.split('.');
-  return { epoch, offset: Number.parseInt(offset, 36) };
 }

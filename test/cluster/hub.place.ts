@@ -3,8 +3,8 @@ import { NestFactory } from '@nestjs/core';
 import { type Broker, type Hub, type HubOptions, StreamError, StreamingModule } from '../../lib/index.js';
 import { LogRecorder } from '../support/app.js';
 import { hubOf } from '../support/hub.js';
-import type { Received } from './delivery.audit.js';
 import type { Place } from './load.js';
+import type { Received } from './sequence.js';
 
 /** Longer than any test, so that what a client misses was lost, and not evicted. */
 const HISTORY = { limit: 100_000, ttl: 3_600_000 };

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { audit, type Outcome, type Published, type Received, type Verdict } from './delivery.audit.js';
+import { audit, type Verdict } from './delivery.audit.js';
+import type { Outcome, Published, Received } from './sequence.js';
 
 /** A process, or something like it, that publishes events and to which clients connect. */
 export interface Place {
@@ -8,10 +9,16 @@ export interface Place {
   /**
    * Reads the events after an id, until the signal aborts or the stream ends. Throws if the place cannot be reached.
    * @param onEvent called with every event, also with `reset` and `position`
+   * @param topics `undefined`: all events
    */
-  listen(after: string | undefined, onEvent: (event: Received) => void, signal: AbortSignal): Promise<void>;
+  listen(
+    after: string | undefined,
+    onEvent: (event: Received) => void,
+    signal: AbortSignal,
+    topics?: readonly string[],
+  ): Promise<void>;
   /** Publishes the key as data. Resolves to the id; rejects with an error whose `code` is one of {@link OUTCOMES}. */
-  publish(key: string): Promise<string>;
+  publish(key: string, topic?: string): Promise<string>;
 }
 
 /** What the code of an error of publish() means. */
@@ -42,6 +49,11 @@ export interface LoadOptions {
   readonly roaming?: number;
   /** The places at which events are published. Default: the first two. */
   readonly publishers?: readonly Pick<Place, 'name' | 'publish'>[];
+  /**
+   * The topics that events are published to, in turn, and those that each client wants, by its index. The first clients are those that stay. Default:
+   * events without a topic, and clients that want all of them.
+   */
+  readonly topics?: readonly (readonly string[])[];
 }
 
 /** Clients and publishers at several places. It records what was published and what each client received. */
@@ -49,6 +61,8 @@ export class Load {
   readonly published: Published[] = [];
   readonly clients: readonly Client[];
   private readonly roaming: readonly Client[];
+  /** The topics of events, in turn. */
+  private readonly topics: readonly (string | undefined)[];
   /** Errors of publish() without a code that says whether the event was taken. */
   readonly unexpected: unknown[] = [];
   private readonly leaving = new AbortController();
@@ -62,10 +76,12 @@ export class Load {
     readonly places: readonly Place[],
     private readonly options: LoadOptions = {},
   ) {
-    const { staying = places.length, roaming = 3 } = options;
-    const name = (kind: string) => (_: unknown, index: number) => new Client(`${kind} ${index}`, this.notify);
-    const stay = Array.from({ length: staying }, name('staying'));
-    const roam = Array.from({ length: roaming }, name('roaming'));
+    const { staying = places.length, roaming = 3, topics = [] } = options;
+    this.topics = topics.length > 0 ? [...new Set(topics.flat())] : [undefined];
+    const create = (kind: string, before: number) => (_: unknown, index: number) =>
+      new Client(`${kind} ${index}`, this.notify, topics[before + index]);
+    const stay = Array.from({ length: staying }, create('staying', 0));
+    const roam = Array.from({ length: roaming }, create('roaming', staying));
     this.clients = [...stay, ...roam];
     this.roaming = roam;
     this.work = [
@@ -101,7 +117,7 @@ export class Load {
     const since = performance.now();
     const before = this.published.length;
     const first = this.count;
-    const reached = ({ received }: Client): boolean => Number(String(received.at(-1)?.data).split('#')[1]) > first;
+    const reached = ({ newest }: Client): boolean => Number(String(newest).split('#')[1]) > first;
     await this.when('events reach every client again', () => this.clients.every(reached));
     const took = performance.now() - since;
     const acked = (): number => this.published.slice(before).filter(({ outcome }) => outcome === 'acknowledged').length;
@@ -115,18 +131,20 @@ export class Load {
     await Promise.all(Array.from({ length: count }, () => this.publish(place)));
   }
 
-  /** Waits until an event is the last that every client has received. */
+  /** Waits until an event is the last that every client has received which wants it. */
   async received(key: string): Promise<void> {
+    const topic = this.published.findLast((each) => each.key === key)?.topic;
     await this.when(`every client receives ${key}`, () =>
-      this.clients.every(({ received }) => received.at(-1)?.data === key),
+      this.clients.every(({ topics, received }) => !wants(topics, topic) || received.some(({ data }) => data === key)),
     );
   }
 
   /** Stops the publishers, waits until every client has received the last event, and compares. */
   async verdict(): Promise<Verdict> {
     await this.pausePublishing();
-    const last = await this.publishLast();
-    await this.received(last);
+    for (const topic of this.topics) {
+      await this.received(await this.publishLast(topic));
+    }
     await this.stop();
     const verdict = audit(this.published, this.clients);
     const unexpected = this.unexpected.map((error) => `publish() failed: ${String(error)}`);
@@ -188,16 +206,19 @@ export class Load {
     await Promise.all(inFlight);
   }
 
-  async publish(place: Pick<Place, 'name' | 'publish'>): Promise<Published> {
+  async publish(
+    place: Pick<Place, 'name' | 'publish'>,
+    topic = this.topics[this.count % this.topics.length],
+  ): Promise<Published> {
     const key = `${place.name}#${++this.count}`;
-    const published = await place.publish(key).then(
-      (id): Published => ({ key, outcome: 'acknowledged', id }),
+    const published = await place.publish(key, topic).then(
+      (id): Published => ({ key, topic, outcome: 'acknowledged', id }),
       (error: unknown): Published => {
         const outcome = OUTCOMES[(error as { readonly code?: string }).code ?? ''];
         if (!outcome) {
           this.unexpected.push(error);
         }
-        return { key, outcome: outcome ?? 'unknown' };
+        return { key, topic, outcome: outcome ?? 'unknown' };
       },
     );
     this.published.push(published);
@@ -206,10 +227,10 @@ export class Load {
   }
 
   /** Publishes one more event, and tries again until it is acknowledged. */
-  private async publishLast(): Promise<string> {
+  private async publishLast(topic: string | undefined): Promise<string> {
     for (;;) {
       for (const place of this.places) {
-        const { key, outcome } = await this.publish(place);
+        const { key, outcome } = await this.publish(place, topic);
         if (outcome === 'acknowledged') {
           return key;
         }
@@ -219,18 +240,25 @@ export class Load {
   }
 }
 
+function wants(topics: readonly string[] | undefined, topic: string | undefined): boolean {
+  return topics === undefined || (topic !== undefined && topics.includes(topic));
+}
+
 /** A client that keeps the id of its last event when it connects again. */
 class Client {
   readonly received: Received[] = [];
   /** The number of places that it has been at. */
   visits = 0;
   events = 0;
+  /** The data of the newest event. */
+  newest: unknown;
   /** Why it could not connect, or was cut off. */
   readonly errors: unknown[] = [];
 
   constructor(
     readonly name: string,
     private readonly notify: () => void,
+    readonly topics: readonly string[] | undefined,
   ) {}
 
   /** Stays at a place. If the place ends the stream or is away, goes on to the next. */
@@ -260,11 +288,14 @@ class Client {
     const onEvent = (event: Received): void => {
       if (!signal.aborted) {
         this.received.push(event);
-        this.events += event.type === undefined ? 1 : 0;
+        if (event.type === undefined) {
+          this.events++;
+          this.newest = event.data;
+        }
         this.notify();
       }
     };
-    await place?.listen(after, onEvent, signal).catch((error: unknown) => this.errors.push(error));
+    await place?.listen(after, onEvent, signal, this.topics).catch((error: unknown) => this.errors.push(error));
     if (!signal.aborted) {
       await pause(RETRY_MS);
     }

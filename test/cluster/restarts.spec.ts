@@ -1,10 +1,10 @@
 import { range } from '../support/hub.js';
 import { RedisServer } from '../support/redis-server.js';
 import { itWith } from '../support/tools.js';
-import type { Received } from './delivery.audit.js';
 import { HubPlace } from './hub.place.js';
 import { Load } from './load.js';
 import { LOG, redisBroker } from './scene.js';
+import type { Received } from './sequence.js';
 
 import.meta.jest.setTimeout(120_000);
 

@@ -3,9 +3,10 @@ import { Redis } from 'ioredis';
 import type { Broker } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import type { RedisServer } from '../support/redis-server.js';
-import type { Published, Verdict } from './delivery.audit.js';
+import type { Verdict } from './delivery.audit.js';
 import { HubPlace, type HubPlaceOptions } from './hub.place.js';
 import { Load, type LoadOptions } from './load.js';
+import type { Published } from './sequence.js';
 
 /** The key of the log of the hub of a scene. */
 export const LOG = 'ns:{feed}';

@@ -1,11 +1,20 @@
-// One of several applications on the same Redis, in a separate process.
+// One of several applications on the same store, in a separate process.
 import { Body, Controller, Get, HttpException, Param, Post, Query } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { type Hub, InjectHub, LastEventId, Stream, StreamingModule } from '../../../lib/index.js';
-import { HISTORY, redisBroker } from './broker.js';
+import { brokerOfProcess, HISTORY } from './broker.js';
 
 const { PLATFORM, PORT = '0' } = process.env;
+
+/** Responds with the id, or with the code of the error. */
+async function publishTo(hub: Hub<string>, key: string, topic?: string) {
+  return {
+    id: await hub.publish(key, { topic }).catch((error: Error & { readonly code?: string }) => {
+      throw new HttpException({ code: error.code, message: error.message }, 503);
+    }),
+  };
+}
 
 @Controller('feed')
 class Feed {
@@ -16,14 +25,25 @@ class Feed {
     return this.hub.subscribe({ after });
   }
 
-  /** Answers with the id, or with the code of the error. */
   @Post()
-  async publish(@Body('key') key: string) {
-    return {
-      id: await this.hub.publish(key).catch((error: Error & { readonly code?: string }) => {
-        throw new HttpException({ code: error.code, message: error.message }, 503);
-      }),
-    };
+  publish(@Body('key') key: string) {
+    return publishTo(this.hub, key);
+  }
+}
+
+/** A hub with a history for each topic. */
+@Controller('board')
+class Board {
+  constructor(@InjectHub('board') private readonly hub: Hub<string>) {}
+
+  @Stream({ format: 'sse' })
+  listen(@Query('topics') topics: string, @LastEventId() after?: string) {
+    return this.hub.subscribe({ topic: topics.split(','), after });
+  }
+
+  @Post()
+  publish(@Body() { key, topic }: { readonly key: string; readonly topic: string }) {
+    return publishTo(this.hub, key, topic);
   }
 }
 
@@ -47,10 +67,11 @@ class AppModule {}
 const dynamicModule = {
   module: AppModule,
   imports: [
-    StreamingModule.forRoot({ broker: redisBroker(), shutdown: { grace: 1_000, retry: 50 } }),
+    StreamingModule.forRoot({ broker: brokerOfProcess(), shutdown: { grace: 1_000, retry: 50 } }),
     StreamingModule.registerHub({ name: 'feed', history: HISTORY }),
+    StreamingModule.registerHub({ name: 'board', history: { per: 'topic', ...HISTORY } }),
   ],
-  controllers: [Feed, Rooms],
+  controllers: [Feed, Board, Rooms],
 };
 const settings = { logger: ['error', 'warn'] as ('error' | 'warn')[] };
 const app = await (PLATFORM === 'express'

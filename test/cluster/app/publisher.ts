@@ -1,7 +1,7 @@
 // A program without HTTP, which publishes what its parent tells it to.
 import { NestFactory } from '@nestjs/core';
 import { getHubToken, type Hub, StreamingModule } from '../../../lib/index.js';
-import { redisBroker } from './broker.js';
+import { brokerOfProcess } from './broker.js';
 
 class PublisherModule {}
 
@@ -9,7 +9,7 @@ const app = await NestFactory.createApplicationContext(
   {
     module: PublisherModule,
     imports: [
-      StreamingModule.forRoot({ broker: redisBroker() }),
+      StreamingModule.forRoot({ broker: brokerOfProcess() }),
       StreamingModule.registerHub({ name: 'feed', role: 'publisher' }),
     ],
   },
