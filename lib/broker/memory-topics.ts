@@ -72,7 +72,7 @@ export class MemoryTopics {
     return {
       ...this.end(),
       add: async (topics) => {
-        for (const topic of topics) {
+        for (const topic of this.tails.has(tail) ? topics : []) {
           tail.topics.add(topic);
           this.byTopic.set(topic, (this.byTopic.get(topic) ?? new Set()).add(tail));
         }

@@ -95,6 +95,12 @@ export class TopicWindow<R> {
     this.drop(count);
   }
 
+  /** Evicts the records up to a number. */
+  dropUpTo(number: number): void {
+    this.drop(this.indexAfter(number));
+    this.from = Math.max(this.from, number);
+  }
+
   /** Evicts all records. */
   clear(): void {
     this.drop(this.records.length);

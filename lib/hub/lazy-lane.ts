@@ -1,3 +1,5 @@
+import { StreamError } from '../util/errors.js';
+import { deferred } from '../util/thenable.js';
 import type { FanOut } from './fan-out.js';
 import type { Lane } from './lane.js';
 import type { FindStart, Loss, StartRequest } from './start.js';
@@ -7,6 +9,8 @@ import type { WholeLog } from './whole-log.js';
 export class LazyLane implements Lane {
   private opening: Promise<void> | undefined;
   private isOpen = false;
+  private isClosed = false;
+  private readonly ended = deferred<void>();
 
   /** @param end returns the id of the newest event, as far as this process knows */
   constructor(
@@ -63,14 +67,46 @@ export class LazyLane implements Lane {
     // All events are received.
   }
 
+  /** Stops repeating reads that fail. */
+  stopRetrying(): void {
+    this.log.stopRetrying();
+  }
+
+  /** Closes the log. If it is being opened, it is closed after that, and nobody waits for it. */
+  async close(): Promise<void> {
+    this.isClosed = true;
+    if (this.isOpen) {
+      await this.log.close();
+    }
+  }
+
+  /** Ends the waiting of all subscribers that have not started. */
+  endStarts(): void {
+    this.ended.resolve();
+    this.opened?.endStarts();
+  }
+
   private async open(): Promise<void> {
-    this.opening ??= this.log.open();
+    if (!this.isClosed) {
+      this.opening ??= this.openLog();
+    }
+    await Promise.race([this.opening, this.ended.promise]);
+    if (!this.isOpen) {
+      throw new StreamError('hub-closed', `The hub "${this.log.name}" is closed: subscribe() again in another process`);
+    }
+  }
+
+  private async openLog(): Promise<void> {
     try {
-      await this.opening;
-      this.isOpen = true;
+      await this.log.open();
     } catch (error) {
       this.opening = undefined;
       throw error;
+    }
+    if (this.isClosed) {
+      await this.log.close();
+    } else {
+      this.isOpen = true;
     }
   }
 }

@@ -150,10 +150,12 @@ export class TopicHistory {
     }
   }
 
-  /** Never throws, since the broker calls it. */
+  /** Never throws, since the broker calls it. Until the tail has begun, it has no topics, and what it delivers has no meaning. */
   private safely(run: () => void): void {
     try {
-      run();
+      if (this.isOpen) {
+        run();
+      }
     } catch (error) {
       this.warn(`The hub "${this.name}" cannot read what its broker sent`, error);
     }
@@ -161,11 +163,14 @@ export class TopicHistory {
 
   private onAdded(position: BrokerPosition, topics: readonly WantedTopic[]): void {
     this.learn(position);
-    const number = position.epoch === this.epoch ? this.numberAt(position.offset) : this.last;
+    const isCurrent = position.epoch === this.epoch;
+    const number = isCurrent ? this.numberAt(position.offset) : this.last;
     for (const topic of topics) {
-      // Events that have arrived before are in the window already.
       if (!topic.window) {
         topic.startAfter(number);
+      } else if (isCurrent) {
+        // Of the events up to this position, some may have arrived, and others not.
+        topic.window.dropUpTo(number);
       }
     }
     this.reach(position);

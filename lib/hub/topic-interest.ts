@@ -29,6 +29,10 @@ export class WantedTopic implements Evictable {
   idleSince = 0;
   /** Resolves when its events are received. `undefined`: they are. */
   adding: Deferred<void> | undefined = deferred();
+  /** The number of clients that wait until its older events are read. Until then, it is not evicted: they may need several topics at once. */
+  loading = 0;
+  /** Whether it should have been evicted in that time. */
+  isOverBudget = false;
   private bytes = 0;
 
   constructor(readonly name: string) {}
@@ -40,7 +44,8 @@ export class WantedTopic implements Evictable {
   /** Its events can be read again. */
   evict(): void {
     const { window } = this;
-    if (window) {
+    this.isOverBudget = this.loading > 0;
+    if (window && !this.isOverBudget) {
       window.clear();
       this.startAfter(window.completeAfter);
     }
@@ -48,6 +53,7 @@ export class WantedTopic implements Evictable {
 
   /** Replaces the window by one without events. All events with a higher sequence number will be received. */
   startAfter(number: number): void {
+    this.window?.clear();
     this.bytes = 0;
     this.exhausted = false;
     this.window = new TopicWindow<LogEvent>(number, (event) => {
@@ -144,7 +150,10 @@ export class TopicInterest {
 
   /** Counts the memory of a topic after older events were added. */
   count(topic: WantedTopic): void {
-    this.budget.use(topic);
+    // It may have been removed in the meantime.
+    if (this.topics.get(topic.name) === topic) {
+      this.budget.use(topic);
+    }
   }
 
   /** Stops receiving events. Nothing waits any more. */
@@ -211,6 +220,9 @@ export class TopicInterest {
     const unused: string[] = [];
     for (const [name, topic] of this.topics) {
       topic.window?.evict(this.retention);
+      if (topic.isOverBudget) {
+        this.budget.use(topic);
+      }
       if (topic.users === 0 && topic.idleSince < end && !topic.adding) {
         unused.push(name);
         this.topics.delete(name);

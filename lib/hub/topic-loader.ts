@@ -43,6 +43,20 @@ export class TopicLoader {
    * @throws {StreamError} `hub-closed` if the broker cannot be read while the hub closes
    */
   async load(topics: readonly string[], after: number, client: StartingClient): Promise<void> {
+    const held = topics.flatMap((name) => this.missing(name, after));
+    for (const topic of held) {
+      topic.loading++;
+    }
+    try {
+      await this.loadAll(topics, after, client);
+    } finally {
+      for (const topic of held) {
+        topic.loading--;
+      }
+    }
+  }
+
+  private async loadAll(topics: readonly string[], after: number, client: StartingClient): Promise<void> {
     const { epoch, reader } = this.history;
     const missing = (): WantedTopic[] => topics.flatMap((name) => this.missing(name, after));
     for (let wanted = missing(); wanted.length > 0 && !client.closed; wanted = missing()) {
@@ -100,7 +114,7 @@ export class TopicLoader {
       for (const [index, load] of batch.entries()) {
         const records = page.topics[index];
         // If the window was replaced in the meantime, the topic is read again.
-        const isSame = history.epoch === epoch && load.topic.window === load.window;
+        const isSame = history.epoch === epoch && page.position.epoch === epoch && load.topic.window === load.window;
         if (!records || !isSame || this.take(load, records)) {
           this.finish(load);
         } else {

@@ -114,18 +114,18 @@ export class TopicLog implements HubLog, Lane {
 
   stopRetrying(): void {
     this.history.reader.close();
-    this.all?.opened?.stopRetrying();
+    this.all?.stopRetrying();
   }
 
   async close(): Promise<void> {
     // A client that has subscribed before receives what was published before, or a position at least.
     await atMost(STARTS_TIMEOUT_MS, this.starts.settled());
-    await Promise.all([this.history.close(), this.all?.opened?.close()]);
+    await Promise.all([this.history.close(), this.all?.close()]);
   }
 
   endStarts(): void {
     this.starts.close();
-    this.all?.opened?.endStarts();
+    this.all?.endStarts();
   }
 
   clear(): void {
