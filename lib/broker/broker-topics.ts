@@ -19,6 +19,8 @@ export interface TopicRecords {
   readonly records: readonly BrokerRecord[];
   /** Every record of the topic with a higher offset than this is still in the log. It may be higher than the smallest such offset. */
   readonly completeAfter: number;
+  /** Whether the topic has records after these, so that they have to be read with another call. */
+  readonly more: boolean;
 }
 
 /** The answer to {@link BrokerTopics.readTopics}. */

@@ -102,9 +102,11 @@ export class MemoryTopics {
   private readOne(topic: string, after: number, count: number): TopicRecords {
     const window = this.windows.get(topic);
     window?.evict(this.retention);
+    const records = window?.after(after, count) ?? [];
     return {
-      records: window?.after(after, count) ?? [],
+      records,
       completeAfter: window?.completeAfter ?? this.removed,
+      more: window !== undefined && (records.at(-1)?.offset ?? window.last) < window.last,
     };
   }
 

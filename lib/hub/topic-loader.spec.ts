@@ -17,7 +17,8 @@ class Cautious extends MemoryBroker {
     this.answers++;
     return {
       ...page,
-      topics: page.topics.map(({ records, completeAfter }, at) => ({
+      topics: page.topics.map(({ records, completeAfter, more }, at) => ({
+        more,
         records,
         completeAfter: records.length > 0 ? completeAfter : (all.topics[at]?.records.at(-1)?.offset ?? completeAfter),
       })),

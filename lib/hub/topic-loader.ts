@@ -129,7 +129,7 @@ export class TopicLoader {
   }
 
   /** Adds what was read. Returns whether nothing is missing any more. */
-  private take(load: Load, { records, completeAfter }: TopicRecords): boolean {
+  private take(load: Load, { records, completeAfter, more }: TopicRecords): boolean {
     const { history } = this;
     const { topic, after, end, events, times } = load;
     if (load.window.completeAfter !== end) {
@@ -151,7 +151,7 @@ export class TopicLoader {
       }
     }
     const last = records.at(-1);
-    if (last && history.numberAt(last.offset) < end) {
+    if (more && last && history.numberAt(last.offset) < end) {
       return false;
     }
     topic.prepend(events, times, Math.min(load.from, end));

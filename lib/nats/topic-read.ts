@@ -86,6 +86,7 @@ function recordsFor(
     .filter(({ offset }) => offset > after);
   return {
     records: records.slice(0, count),
+    more: records.length > count,
     completeAfter: offsetOf(removed ?? Math.min(end.seq, Math.max(firstStored, grownAt))),
   };
 }

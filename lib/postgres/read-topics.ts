@@ -41,6 +41,7 @@ ORDER BY t.n, r.pos`;
 /** What is known of a topic while rows are read. */
 interface Topic extends TopicRecords {
   readonly records: BrokerRecord[];
+  more: boolean;
 }
 
 /** Returns `undefined` if the log does not exist. */
@@ -63,19 +64,21 @@ export async function readTopics(
   for (const row of rows) {
     addRow(found, row, position.epoch);
   }
-  const none: TopicRecords = { records: [], completeAfter: position.offset };
+  const none: TopicRecords = { records: [], completeAfter: position.offset, more: false };
   return { position, topics: requests.map((_, index) => found.get(index + 1) ?? none) };
 }
 
 function addRow(topics: Map<number, Topic>, row: Row, epoch: string): void {
   const [, , expired, n, oldest, newest, pos] = row;
   const record = pos === null ? undefined : recordOf(row, 6, epoch);
+  const more = record !== undefined && record.offset < Number(newest);
   const known = topics.get(Number(n));
   if (known) {
     known.records.push(...(record ? [record] : []));
+    known.more = more;
   } else {
     // If the record before the oldest one, or all records of the topic, were removed, it was because of their age.
     const before = Number(oldest ?? newest ?? 0);
-    topics.set(Number(n), { records: record ? [record] : [], completeAfter: before || Number(expired) });
+    topics.set(Number(n), { records: record ? [record] : [], completeAfter: before || Number(expired), more });
   }
 }

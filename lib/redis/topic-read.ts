@@ -8,7 +8,10 @@ import { TOPIC_READ } from './topic-scripts.js';
 /** About how many characters the records of one answer have at most. Each topic has one record, however large it is. */
 const PAGE_CHARACTERS = 4 * 1024 * 1024;
 
-type Answer = readonly [id: string, topics: readonly (readonly [completeAfter: string, entries: StreamEntries])[]];
+type Answer = readonly [
+  id: string,
+  topics: readonly (readonly [completeAfter: string, entries: StreamEntries, more: number])[],
+];
 
 /** Reads records of topics of a log. */
 export async function readTopics(
@@ -34,9 +37,10 @@ export async function readTopics(
   log.saw(position);
   return {
     position,
-    topics: topics.map(([completeAfter, entries], at) => ({
+    topics: topics.map(([completeAfter, entries, more], at) => ({
       completeAfter: Number(completeAfter),
       records: recordsOf(entries, requests[at]?.topic),
+      more: more === 1,
     })),
   };
 }

@@ -194,7 +194,9 @@ for i = 3, #KEYS do
   else
     complete = newest or marker or end_
   end
-  topics[#topics + 1] = {complete, found}
+  local last = found[#found]
+  local of, offset = string.match(last and last[1] or '', '(%d+)-(%d+)')
+  topics[#topics + 1] = {complete, found, last and newest and tonumber(offset) < tonumber(newest) and 1 or 0}
 end
 return {epoch .. '-' .. end_, topics}
 `);

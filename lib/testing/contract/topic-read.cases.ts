@@ -48,6 +48,11 @@ async function readsTopics(context: ContractContext): Promise<void> {
   for (const [at, { completeAfter }] of topics.entries()) {
     assert.ok(completeAfter <= (requests[at]?.after ?? 0), 'No record was removed, so every topic is complete');
   }
+  assert.deepEqual(
+    topics.map(({ more }) => more),
+    [true, false, false, false, false],
+    '`more` must say whether a topic has records after those that were returned',
+  );
   const empty = await reader.readTopics(log, [], 1);
   assert.deepEqual([{ ...empty.position }, empty.topics], [{ ...position }, []]);
 }
