@@ -48,13 +48,23 @@ async function readsTopics(context: ContractContext): Promise<void> {
   for (const [at, { completeAfter }] of topics.entries()) {
     assert.ok(completeAfter <= (requests[at]?.after ?? 0), 'No record was removed, so every topic is complete');
   }
-  assert.deepEqual(
-    topics.map(({ more }) => more),
-    [true, false, false, false, false],
-    '`more` must say whether a topic has records after those that were returned',
-  );
   const empty = await reader.readTopics(log, [], 1);
   assert.deepEqual([{ ...empty.position }, empty.topics], [{ ...position }, []]);
+}
+
+async function saysWhetherThereIsMore(context: ContractContext): Promise<void> {
+  const { clients, log } = await topicClients(context, 1);
+  const [broker] = clients as [TopicBroker];
+  const positions = await appendTopic(broker, log, 'a', 1, 4);
+  const requests = [0, ...offsetsOf(positions)].map((after) => ({ topic: 'a', after }));
+
+  const { topics } = await broker.readTopics(log, [...requests, { topic: 'none', after: 0 }], 3);
+
+  assert.deepEqual(
+    topics.map(({ more }) => more),
+    [true, false, false, false, false, false],
+    '`more` must say whether a topic has records after those that were returned',
+  );
 }
 
 async function storesEveryField(context: ContractContext): Promise<void> {
@@ -220,6 +230,7 @@ async function appendsOnce(context: ContractContext): Promise<void> {
 
 export const TOPIC_READ_CASES: readonly Case[] = [
   ['readTopics() returns the records of each topic after an offset, the oldest first', readsTopics],
+  ['readTopics() says whether a topic has more records than it has returned', saysWhetherThereIsMore],
   ['a log of topics stores every field of an entry unchanged', storesEveryField],
   ['a log of topics keeps the newest `limit` records of each topic', limitsEachTopic],
   ['a log of topics keeps records for `ttl`, and says which topics have lost some', expiresRecords],
