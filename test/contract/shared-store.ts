@@ -161,7 +161,7 @@ export class SharedStoreBroker implements Broker {
     }
   }
 
-  private async command<R>(command: (connection: Connection) => R): Promise<R> {
+  protected async command<R>(command: (connection: Connection) => R): Promise<R> {
     for (const end = Date.now() + this.timeout; !this.isReady; ) {
       if (this.isClosed || Date.now() > end) {
         throw unavailable();

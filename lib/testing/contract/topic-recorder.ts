@@ -11,6 +11,12 @@ export class TopicRecorder {
   /** Where the listener is: everything up to this position was delivered, or may be missing and can be read. */
   at: BrokerPosition = { epoch: '', offset: 0 };
   private readonly topics = new Set<string>();
+  /** The topics that are added now, and the position of `add()` of each. */
+  private readonly added = new Map<string, BrokerPosition>();
+  /** Up to where everything was delivered, as the broker has reported. */
+  private covered: BrokerPosition = { epoch: '', offset: 0 };
+  /** The records that were delivered although the listener had received a later position before. */
+  private readonly late: BrokerRecord[] = [];
   private tail: BrokerTopicTail | undefined;
   private wake: (() => void) | undefined;
 
@@ -31,11 +37,16 @@ export class TopicRecorder {
     recorder.tail = await broker.tailTopics(log, {
       onRecords: (records) => {
         recorder.records.push(...records);
+        recorder.late.push(...records.filter((record) => recorder.isLate(record)));
         note(records.at(-1));
       },
-      onReached: note,
+      onReached: (position) => {
+        recorder.covered = position;
+        note(position);
+      },
       onMissed: (position) => {
         recorder.missed.push(position);
+        recorder.covered = position;
         note(position);
       },
     });
@@ -58,10 +69,16 @@ export class TopicRecorder {
       this.topics.add(topic);
     }
     assert.ok(position);
+    for (const topic of topics) {
+      this.added.set(topic, position);
+    }
     return position;
   }
 
   delete(...topics: string[]): void {
+    for (const topic of topics) {
+      this.added.delete(topic);
+    }
     this.tail?.delete(topics);
   }
 
@@ -103,6 +120,12 @@ export class TopicRecorder {
       );
       last = { epoch, offset };
     }
+    const [late] = this.late;
+    assert.equal(
+      late,
+      undefined,
+      `A tail received offset ${late?.offset} of the topic ${late?.topic} although its listener had received a later position before`,
+    );
   }
 
   /** Asserts that no record of a topic is missing after a position, or was at least reported by `onMissed()`. */
@@ -130,6 +153,14 @@ export class TopicRecorder {
       }
       all.push(...records);
     }
+  }
+
+  /** Whether the listener had received a position before, up to which everything was delivered, that includes a record. */
+  private isLate({ epoch, offset, topic = '' }: BrokerRecord): boolean {
+    const added = this.added.get(topic);
+    return (
+      added?.epoch === epoch && offset > added.offset && epoch === this.covered.epoch && offset <= this.covered.offset
+    );
   }
 
   private async until(what: string, holds: () => boolean): Promise<void> {

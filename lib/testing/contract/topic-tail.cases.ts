@@ -118,6 +118,49 @@ async function deletesTopics(context: ContractContext): Promise<void> {
   );
 }
 
+async function endsDeletedTopics(context: ContractContext): Promise<void> {
+  const { clients, log } = await topicClients(context, 2);
+  const [publisher, reader] = clients as [TopicBroker, TopicBroker];
+  const recorder = await TopicRecorder.begin(context, reader, log);
+  await recorder.add('deleted', 'kept');
+  const count = (): number => recorder.records.filter(({ topic }) => topic === 'deleted').length;
+
+  recorder.delete('deleted');
+
+  await context.until('The records of a topic that was deleted are not delivered any more', async () => {
+    const before = count();
+    await appendTopic(publisher, log, 'deleted', 1, 2);
+    const [last] = await appendTopic(publisher, log, 'kept', 3, 3);
+    assert.ok(last);
+    await recorder.reaches(last);
+    return count() === before;
+  });
+}
+
+async function addsAgainAtOnce(context: ContractContext): Promise<void> {
+  const { clients, log } = await topicClients(context, 2);
+  const [publisher, reader] = clients as [TopicBroker, TopicBroker];
+  const recorder = await TopicRecorder.begin(context, reader, log);
+  await recorder.add('a', 'b');
+
+  for (const n of range(1, 5)) {
+    const inFlight = ['a', 'b', 'a'].map((topic) => publisher.append(log, topicEntry(topic, n)));
+    recorder.delete('a');
+    const { offset } = await recorder.add('a');
+    await Promise.all(inFlight);
+    await context.settle();
+    const [last] = await appendTopic(publisher, log, 'a', n, n);
+    assert.ok(last);
+    await recorder.reaches(last);
+    assert.deepEqual(
+      offsetsOf(recorder.records.filter((record) => record.topic === 'a' && record.offset > offset)),
+      offsetsOf(await recorder.read('a', offset)),
+      'All records after the position of add() must be delivered, also if the topic was deleted just before',
+    );
+  }
+  recorder.assertOrdered();
+}
+
 async function stops(context: ContractContext): Promise<void> {
   const { clients, log } = await topicClients(context, 2);
   const [publisher, reader] = clients as [TopicBroker, TopicBroker];
@@ -133,7 +176,8 @@ async function stops(context: ContractContext): Promise<void> {
   const { length } = stopped.records;
   await stopping;
   await inFlight;
-  await other.count(3);
+  await appendTopic(publisher, log, 'a', 4, 4);
+  await other.count(4);
   await context.settle();
 
   assert.equal(stopped.records.length, length, 'A tail must deliver nothing once stop() was called');
@@ -213,6 +257,8 @@ export const TOPIC_TAIL_CASES: readonly Case[] = [
   ['add() of a tail of topics misses no record after its position while others append', addsWhileAppending],
   ['add() of a tail of topics resolves when the records up to its position were delivered', addIsABarrier],
   ['delete() of a tail of topics ends a topic for this tail, until it is added again', deletesTopics],
+  ['delete() of a tail of topics ends the delivery of their records', endsDeletedTopics],
+  ['a topic that is deleted and added again at once is delivered, whatever is in flight', addsAgainAtOnce],
   ['tailTopics() delivers nothing once stop() was called, and everything to the others', stops],
   ['tailTopics() tells a tail whose topics are quiet how far the log is', reachesQuietTopics],
   ['tailTopics() delivers 1 200 topics that are added at once', hasManyTopics],
