@@ -48,7 +48,8 @@ export class TopicStarts {
     const position = positionOf(after, this.tag);
     return typeof position === 'string'
       ? (client) => this.inEpoch(client, () => this.afterLoss({ reason: position }, client))
-      : (client) => this.inEpoch(client, () => this.afterPosition(position, client));
+      : (client) =>
+          this.atPosition(position, client) ?? this.inEpoch(client, () => this.afterPosition(position, client));
   }
 
   /** Returns the sequence number at which the log ends now, or another one if its broker does not say. */
@@ -61,11 +62,27 @@ export class TopicStarts {
   /** Returns where a subscriber continues after a sequence number. */
   continueAfter(number: number, each: ReadonlyMap<string, number> | undefined, loss?: Loss): FindStart {
     return (client) =>
+      (loss ? undefined : this.inMemory(number, each, client)) ??
       this.inEpoch(client, () =>
         number < this.history.floor
           ? this.afterLoss({ reason: 'epoch' }, client)
           : this.afterNumber(number, each, client, loss),
       );
+  }
+
+  /** Returns the start of a client for which nothing has to be read. After a lost connection, there may be thousands. */
+  private inMemory(
+    after: number,
+    each: ReadonlyMap<string, number> | undefined,
+    client: StartingSubscriber,
+  ): Start | undefined {
+    const { floor, interest } = this.history;
+    const isComplete = (name: string): boolean => {
+      const topic = interest.get(name);
+      const from = topic?.adding ? undefined : topic?.window?.completeAfter;
+      return from !== undefined && from <= Math.max(after, each?.get(name) ?? 0);
+    };
+    return after >= floor && topicsOf(client).every(isComplete) ? { after, each } : undefined;
   }
 
   /** Waits until the topics of a client are received. If the log begins a new epoch while a start is found, finds another one. */
@@ -117,6 +134,14 @@ export class TopicStarts {
     }
     const loss = lost.length > 0 ? ({ reason: 'evicted', topics: lost } as const) : undefined;
     return { after: Math.min(upTo, ...each.values()), each, liveFrom: upTo, loss };
+  }
+
+  /** Returns the start of a client that has received the events up to a position, if nothing has to be read or asked. */
+  private atPosition(position: BrokerPosition, client: StartingSubscriber): Start | undefined {
+    const { history } = this;
+    return history.hasReached(position)
+      ? this.inMemory(history.numberAt(position.offset), undefined, client)
+      : undefined;
   }
 
   private async afterPosition(position: BrokerPosition, client: StartingSubscriber): Promise<Start> {
