@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { NatsServer } from '../support/nats-server.js';
 import { PostgresServer, postgresPath } from '../support/postgres-server.js';
 import { RedisServer } from '../support/redis-server.js';
 import { TcpProxy } from '../support/tcp-proxy.js';
@@ -33,7 +34,7 @@ interface Store {
 }
 
 /** Removes a folder of a server while it does not run. */
-async function restartWithout(server: RedisServer, folder: string): Promise<void> {
+async function restartWithout(server: RedisServer | NatsServer, folder: string): Promise<void> {
   await server.kill();
   rmSync(join(server.folder, folder), { recursive: true });
   await server.restart();
@@ -49,6 +50,16 @@ const STORES: readonly Store[] = [
       return Object.assign(server, { lose: () => restartWithout(server, 'appendonlydir') });
     },
     env: (port) => ({ REDIS_URL: `redis://127.0.0.1:${port}`, TRUST: 'yes' }),
+  },
+  {
+    name: 'NATS',
+    tool: 'nats-server',
+    path: toolPath('nats-server'),
+    async start() {
+      const server = await NatsServer.start();
+      return Object.assign(server, { lose: () => restartWithout(server, 'js') });
+    },
+    env: (port) => ({ NATS_URL: `nats://127.0.0.1:${port}`, TRUST: 'yes' }),
   },
   {
     name: 'Postgres',

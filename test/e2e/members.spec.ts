@@ -172,7 +172,7 @@ afterAll(() => {
 describe('The members of a hub with several processes and', () => {
   const launch = useProcesses('express');
 
-  describeSharedBrokers((start) => {
+  describeSharedBrokers({ servers: true }, (start) => {
     it('are those of all processes, each once', async () => {
       const brokerOf = start();
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
