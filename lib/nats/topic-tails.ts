@@ -28,6 +28,13 @@ interface TopicTail {
   readonly topics: Set<string>;
 }
 
+/** A time in which it is not known what was missed. */
+interface Resync {
+  /** Messages that came in that time. */
+  readonly held: { readonly id: string; readonly message: StoredMessage; readonly topics: Subscribed }[];
+  readonly done: Deferred<void>;
+}
+
 export interface TopicTailsOptions {
   /** Returns the session and the connection. Subscriptions outlive a session. */
   readonly link: { readonly session: Session | undefined; readonly connection: NatsConnection };
@@ -49,8 +56,8 @@ export class TopicTails {
   private readonly waiting = new Map<Deferred<Mark>, Mark>();
   /** The mark that calls in this turn of the event loop share. */
   private nextMark: Promise<Mark> | undefined;
-  /** Messages that came since it is not known what was missed. `undefined` if it is known. */
-  private held: { readonly id: string; readonly message: StoredMessage; readonly topics: Subscribed }[] | undefined;
+  /** Set while it is not known what was missed. */
+  private resyncing: Resync | undefined;
   private timer: NodeJS.Timeout | undefined;
   private ended = false;
   /** Why NATS has refused the subscription to marks. */
@@ -80,10 +87,10 @@ export class TopicTails {
     };
   }
 
-  /** Finds out what was missed: called when there is another session, and when the log has another epoch. */
+  /** Finds out what was missed: called when the session is lost, when there is another one, and when the log has another epoch. */
   resync(): void {
-    if (this.held === undefined && this.reached.id !== '') {
-      this.held = [];
+    if (this.resyncing === undefined && this.reached.id !== '' && !this.ended) {
+      this.resyncing = { held: [], done: deferred() };
       this.catchUp();
     }
   }
@@ -110,9 +117,13 @@ export class TopicTails {
     this.rejectWaiting(new Error('the broker is closed'));
   }
 
-  /** Called when the session is lost: marks that were published may not come. */
+  /**
+   * Called when the session is lost: marks that were published may not come. The driver subscribes again before there is another session, and what comes then
+   * follows what was missed.
+   */
   onLost(): void {
     this.rejectWaiting(new Error('the connection was lost'));
+    this.resync();
   }
 
   private async addTopics(tail: TopicTail, topics: readonly string[]): Promise<BrokerPosition> {
@@ -122,7 +133,7 @@ export class TopicTails {
       tail.topics.add(topic);
     }
     try {
-      const mark = await this.mark();
+      const mark = await this.syncedMark();
       for (const topic of added) {
         const { failure } = this.topics.get(topic) ?? {};
         if (failure) {
@@ -168,6 +179,17 @@ export class TopicTails {
     return subscribed;
   }
 
+  /** Returns a mark up to which everything was delivered, or is known to be missed. */
+  private async syncedMark(): Promise<Mark> {
+    for (;;) {
+      const mark = await this.mark();
+      if (!this.resyncing) {
+        return mark;
+      }
+      await this.options.marks.inTime(this.resyncing.done.promise);
+    }
+  }
+
   /** Publishes a mark, after everything that was sent in this turn, and waits until it has arrived. */
   private mark(): Promise<Mark> {
     this.nextMark ??= Promise.resolve().then(async () => {
@@ -193,13 +215,13 @@ export class TopicTails {
   private onMark(message: Msg): void {
     const mark = { id: this.idOf(message), seq: Number(message.headers?.get('Nats-Sequence')) };
     const isSame = isSameEpoch(mark, this.reached) || this.reached.id === '';
-    if (!isSame && this.held === undefined) {
+    if (!isSame) {
       this.resync();
     }
     this.reached = mark;
     this.log.reached(mark);
     this.options.marks.saw(mark);
-    if (this.held === undefined) {
+    if (!this.resyncing) {
       const position = positionOf(mark);
       for (const { listener } of this.tails) {
         listener.onReached(position);
@@ -216,11 +238,11 @@ export class TopicTails {
   private onMessage(message: Msg, topics: Subscribed): void {
     const id = this.idOf(message);
     const stored = republishedMessageOf(message);
-    if (this.held === undefined && this.reached.id !== '' && !isSameEpoch({ id, seq: stored.seq }, this.reached)) {
+    if (!isSameEpoch({ id, seq: stored.seq }, this.reached)) {
       this.resync();
     }
-    if (this.held) {
-      this.held.push({ id, message: stored, topics });
+    if (this.resyncing) {
+      this.resyncing.held.push({ id, message: stored, topics });
     } else {
       this.deliver(stored, id, topics);
     }
@@ -248,8 +270,8 @@ export class TopicTails {
 
   /** The listeners read what is before a mark. What came after it is delivered. */
   private onCaughtUp(mark: Mark): void {
-    const held = this.held ?? [];
-    this.held = undefined;
+    const { held = [], done } = this.resyncing ?? {};
+    this.resyncing = undefined;
     const position = positionOf(mark);
     for (const { listener } of this.tails) {
       listener.onMissed(position);
@@ -259,6 +281,7 @@ export class TopicTails {
         this.deliver(message, id, topics);
       }
     }
+    done?.resolve();
   }
 
   private onForbidden(error: Error): void {
