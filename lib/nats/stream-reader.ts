@@ -17,7 +17,7 @@ export interface ReadMessage {
 }
 
 /**
- * Reads all messages with some subjects, the oldest first, by a consumer that exists as long as that.
+ * Reads all messages with some subjects that are in a stream now, the oldest first, by a consumer that exists as long as that.
  * @param onMessage returns whether it wants more
  */
 export async function readMessages(
@@ -29,11 +29,13 @@ export async function readMessages(
   const { name, num_pending: pending } = await startReader(session, stream, subjects);
   try {
     let left = pending;
+    // Those that come while it reads are not counted: there may be no end of them.
+    let wanted = pending;
     while (left > 0) {
       const page = await receive(session, `$JS.API.CONSUMER.MSG.NEXT.${stream}.${name}`);
       left = page.left;
       for (const message of page.messages) {
-        if (!(await onMessage(message))) {
+        if (!(await onMessage(message)) || --wanted === 0) {
           return;
         }
       }

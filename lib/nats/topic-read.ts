@@ -28,7 +28,7 @@ export async function readTopics(
   throw new Error('records were removed faster than they could be read');
 }
 
-/** Returns the messages of the present epoch that each topic has, the oldest first. */
+/** Returns the messages of the present epoch that each topic has, the oldest first. Some may have come after the end that was found. */
 async function readStored(
   session: Session,
   log: KnownLog,
@@ -44,10 +44,11 @@ async function readStored(
   }
   if (stored.size > 0) {
     await readMessages(session, log.names.stream, [...bySubject.keys()], ({ subject, seq, time, payload }) => {
-      if (seq <= end.seq && seq > startOf(end.seq)) {
+      // Those after the end count too: they may have removed older ones.
+      if (seq > startOf(end.seq)) {
         bySubject.get(subject)?.push({ seq, time, payload: payload.toString() });
       }
-      return seq < end.seq;
+      return true;
     });
   }
   return stored;
@@ -83,10 +84,10 @@ function recordsFor(
   const records = messages
     .map((message, index) => recordOf({ ...message, previous: messages[index - 1]?.seq ?? 0 }, end.id))
     .slice(kept)
-    .filter(({ offset }) => offset > after);
+    .filter(({ offset }) => offset > after && offset <= offsetOf(end.seq));
   return {
     records: records.slice(0, count),
     more: records.length > count,
-    completeAfter: offsetOf(removed ?? Math.min(end.seq, Math.max(firstStored, grownAt))),
+    completeAfter: offsetOf(Math.min(end.seq, removed ?? Math.max(firstStored, grownAt))),
   };
 }
