@@ -20,8 +20,7 @@ interface Role {
  * @throws {StreamError} with the code of the role if the class is request-scoped: one instance serves all requests
  */
 export async function instanceFromDI<T>(type: Type<T>, moduleRef: ModuleRef, role: Role): Promise<T> {
-  const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, type) as ScopeOptions | undefined;
-  if (options?.scope === Scope.REQUEST) {
+  if (isRequestScoped(type, moduleRef)) {
     throw new StreamError(
       role.code,
       `${type.name}, ${role.is}, is request-scoped, but serves all requests: take what you need from ${role.requestIn}`,
@@ -34,5 +33,16 @@ export async function instanceFromDI<T>(type: Type<T>, moduleRef: ModuleRef, rol
       return moduleRef.create(type);
     }
     throw error;
+  }
+}
+
+/** Returns whether each request has its own instance of a class, because of its scope, or because of what it injects. */
+export function isRequestScoped(type: Type, moduleRef: ModuleRef): boolean {
+  try {
+    return moduleRef.introspect(type).scope === Scope.REQUEST;
+  } catch {
+    // No module has it.
+    const options = Reflect.getMetadata(SCOPE_OPTIONS_METADATA, type) as ScopeOptions | undefined;
+    return options?.scope === Scope.REQUEST;
   }
 }

@@ -10,7 +10,7 @@ import type { StreamBehavior } from '../options/streaming.options.js';
 import { stackOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
 import type { StreamLogger } from '../util/stream-logger.js';
-import { instanceFromDI } from './instance-from-di.js';
+import { instanceFromDI, isRequestScoped } from './instance-from-di.js';
 
 export type ReauthorizeOptions = Exclude<NonNullable<StreamBehavior['reauthorize']>, false>;
 
@@ -114,7 +114,9 @@ async function instanceOf(
 ): Promise<CanActivate | boolean> {
   for (const strict of [true, false]) {
     try {
-      return moduleRef.get<CanActivate>(guard, { strict });
+      const instance = moduleRef.get<CanActivate>(guard, { strict });
+      // Old versions of Nest return an object that was never constructed for a guard that only injects what depends on the request.
+      return isRequestScoped(guard, moduleRef) ? strict : instance;
     } catch (error) {
       if (error instanceof InvalidClassScopeException) {
         return strict;

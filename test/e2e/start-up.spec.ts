@@ -3,6 +3,7 @@ import {
   type DynamicModule,
   Get,
   type INestApplication,
+  Inject,
   Injectable,
   Module,
   Sse as NestSse,
@@ -331,6 +332,32 @@ describe.each(PLATFORMS)('%s: at start-up is refused', (platform) => {
       expect(code).toBe('invalid-hook');
       expect(message).toMatch(/PerRequest.*Hooked\.hooked/);
     }
+  });
+
+  it('a class of hooks that is request-scoped only by what it injects', async () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class OfRequest {}
+    @Injectable()
+    class Hooks implements StreamHooks {
+      constructor(@Inject(OfRequest) readonly ofRequest: OfRequest) {}
+
+      onClose() {
+        return undefined;
+      }
+    }
+    @Controller()
+    class Hooked {
+      @Stream()
+      @UseStreamHooks(Hooks)
+      hooked() {
+        return [];
+      }
+    }
+    const providers = [OfRequest, Hooks];
+    const { code, message } = await refusal(() => startApp(platform, { controllers: [Hooked], providers }));
+
+    expect(code).toBe('invalid-hook');
+    expect(message).toMatch(/Hooks.*Hooked\.hooked.*is request-scoped/);
   });
 
   it('a module that is imported twice with different options', async () => {
