@@ -25,6 +25,8 @@ export interface StreamReset {
   readonly reason: string;
   /** The id of the oldest event that the server has, or `null`. */
   readonly oldest: string | null;
+  /** The topics with missing events, if the hub has a history for each topic. Absent if events of all topics of the stream may be missing. */
+  readonly topics?: readonly string[];
 }
 
 /** The server has dropped items, because the client has read too slowly. */

@@ -29,9 +29,11 @@ export function entryOf(data: unknown, { topic, type, key, once }: PublishOption
   return once === undefined ? entry : { ...entry, once };
 }
 
-/** Returns the event that says which members have come and gone. Its type is one that users cannot publish. */
+/** Returns the event that says which members of a topic, or of the hub itself, have come and gone. Its type is one that users cannot publish. */
 export function membersEntry(topic: string | undefined, changes: MemberChanges): BrokerEntry {
-  return { ...entryOf(changes, { topic }), type: MEMBERS };
+  // The topic of an event is not sent to clients, and a client of several topics needs it to tell their members apart.
+  const data = topic === undefined ? changes : { topic, ...changes };
+  return { ...entryOf(data, { topic }), type: MEMBERS };
 }
 
 function checkType(type: unknown): void {

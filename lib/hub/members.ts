@@ -22,7 +22,7 @@ export interface EncodedMember {
 /** A member, as `hub.members()` returns it. */
 export type DecodedMember = NonNullable<SubscribeOptions['member']>;
 
-/** The data of an event of the type `members`. */
+/** The data of an event of the type `members`. That of a topic has the `topic` too. */
 export interface MemberChanges {
   readonly joined: readonly DecodedMember[];
   readonly left: readonly DecodedMember[];

@@ -408,6 +408,20 @@ describe('a client that stores its id', () => {
 describe('the records of the server', () => {
   const serve = useRawServers();
 
+  it('say which topics a reset concerns', async () => {
+    const { url } = await serve(
+      respond(200, SSE, 'event: reset\ndata: {"reason":"evicted","oldest":"h.e.1","topics":["red"]}\n\ndata: 1\n\n'),
+    );
+    const stream = connect(url);
+    let concerned: readonly string[] | undefined;
+    stream.on('reset', ({ topics }) => {
+      concerned = topics;
+    });
+    await stream.next();
+    expect(concerned).toEqual(['red']);
+    stream.close();
+  });
+
   it('are not passed to the option parse', async () => {
     const { url } = await serve(
       respond(

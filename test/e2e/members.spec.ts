@@ -214,10 +214,10 @@ describe('The members of a hub with several processes and', () => {
         const events = eventsOf(client.body);
         expect(events.every(({ event }) => event === 'members')).toBe(true);
         expect(events.map(({ data }) => data)).toEqual([
-          '{"joined":[{"id":"u1","info":{"name":"Ann"}}],"left":[]}',
-          '{"joined":[{"id":"u2"}],"left":[]}',
-          '{"joined":[],"left":[{"id":"u1","info":{"name":"Ann"}}]}',
-          '{"joined":[],"left":[{"id":"u2"}]}',
+          '{"topic":"red","joined":[{"id":"u1","info":{"name":"Ann"}}],"left":[]}',
+          '{"topic":"red","joined":[{"id":"u2"}],"left":[]}',
+          '{"topic":"red","joined":[],"left":[{"id":"u1","info":{"name":"Ann"}}]}',
+          '{"topic":"red","joined":[],"left":[{"id":"u2"}]}',
         ]);
       }
     });
@@ -231,7 +231,7 @@ describe('The members of a hub with several processes and', () => {
       await enter(b, 'red', 'u1', 'Anna');
       const [, changed] = await eventsUntil(client, 2);
 
-      expect(changed?.data).toBe('{"joined":[{"id":"u1","info":{"name":"Anna"}}],"left":[]}');
+      expect(changed?.data).toBe('{"topic":"red","joined":[{"id":"u1","info":{"name":"Anna"}}],"left":[]}');
       for (const { hub } of [a, b]) {
         expect(await hub.members('red')).toEqual([{ id: 'u1', info: { name: 'Anna' } }]);
       }
@@ -357,8 +357,27 @@ describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {
     await Promise.all([are(a, 'red', ['u1', 'u2']), are(b, 'red', ['u1', 'u2'])]);
   });
 
+  it.each(['log', 'topic'] as const)(
+    'have events that say which topic they concern, with a history per %s',
+    async (per) => {
+      const app = await launch(undefined, { per });
+      const watcher = await enter(app, 'red,blue');
+      const both = await enter(app, 'red,blue', 'u1');
+      const seen = async (client: RawClient) => (await eventsUntil(client, 2)).map(({ data }) => data).toSorted();
+
+      const joinedBoth = [
+        '{"topic":"blue","joined":[{"id":"u1"}],"left":[]}',
+        '{"topic":"red","joined":[{"id":"u1"}],"left":[]}',
+      ];
+      expect(await seen(watcher)).toEqual(joinedBoth);
+      expect(await seen(both)).toEqual(joinedBoth);
+    },
+  );
+
   it('without a topic are members of the hub, and their events have no topic', async () => {
     const { hub, ...app } = await launch(undefined);
+    const own = hub.subscribe()[Symbol.asyncIterator]();
+    const first = own.next();
     const all = record({ hub, ...app });
     const red = record({ hub, ...app }, 'red');
     hub
@@ -370,6 +389,7 @@ describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {
     await enter({ hub, ...app }, 'red', 'u2');
 
     expect(await all.count(2)).toEqual(['+u1', '+u2']);
+    expect((await first).value?.data).toEqual({ joined: [{ id: 'u1' }], left: [] });
     expect(await red.count(1)).toEqual(['+u2']);
     expect((await hub.members()).map(({ id }) => id)).toEqual(['u1', 'u2']);
     expect((await hub.members('red')).map(({ id }) => id)).toEqual(['u2']);
@@ -385,9 +405,9 @@ describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {
     const iterator = app.hub.subscribe({ topic: 'red', last: 1 })[Symbol.asyncIterator]();
 
     expect((await iterator.next()).value?.data).toBe('second');
-    expect((await iterator.next()).value?.data).toEqual({ joined: [{ id: 'u1' }], left: [] });
+    expect((await iterator.next()).value?.data).toEqual({ topic: 'red', joined: [{ id: 'u1' }], left: [] });
     client.disconnect();
-    expect((await iterator.next()).value?.data).toEqual({ joined: [], left: [{ id: 'u1' }] });
+    expect((await iterator.next()).value?.data).toEqual({ topic: 'red', joined: [], left: [{ id: 'u1' }] });
   });
 
   it('join in few events when many come at once', async () => {
