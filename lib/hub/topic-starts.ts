@@ -46,10 +46,14 @@ export class TopicStarts {
       return (client) => this.inEpoch(client, async () => this.newest(last, await asked, client));
     }
     const position = positionOf(after, this.tag);
-    return typeof position === 'string'
-      ? (client) => this.inEpoch(client, () => this.afterLoss({ reason: position }, client))
-      : (client) =>
-          this.atPosition(position, client) ?? this.inEpoch(client, () => this.afterPosition(position, client));
+    if (typeof position === 'string') {
+      return (client) => this.inEpoch(client, () => this.afterLoss({ reason: position }, client));
+    }
+    return (client) => {
+      // The position may be in the new epoch.
+      const find = (): Promise<Start> => this.afterPosition(position, client);
+      return this.atPosition(position, client) ?? this.inEpoch(client, find, find);
+    };
   }
 
   /** Returns the sequence number at which the log ends now, or another one if its broker does not say. */
@@ -86,15 +90,23 @@ export class TopicStarts {
   }
 
   /** Waits until the topics of a client are received. If the log begins a new epoch while a start is found, finds another one. */
-  private inEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
-    const start = this.findInEpoch(client, find);
+  private inEpoch(
+    client: StartingSubscriber,
+    find: () => Promise<Start>,
+    again = () => this.afterLoss({ reason: 'epoch' }, client),
+  ): Promise<Start> {
+    const start = this.findInEpoch(client, find, again);
     this.running.add(start);
     const remove = (): void => void this.running.delete(start);
     start.then(remove, remove);
     return start;
   }
 
-  private async findInEpoch(client: StartingSubscriber, find: () => Promise<Start>): Promise<Start> {
+  private async findInEpoch(
+    client: StartingSubscriber,
+    find: () => Promise<Start>,
+    again: () => Promise<Start>,
+  ): Promise<Start> {
     const { history } = this;
     const topics = topicsOf(client);
     await history.interest.ready(topics);
@@ -105,7 +117,7 @@ export class TopicStarts {
     let start = await find();
     while (history.epoch !== epoch && !client.closed) {
       epoch = history.epoch;
-      start = await this.afterLoss({ reason: 'epoch' }, client);
+      start = await again();
     }
     return start;
   }
