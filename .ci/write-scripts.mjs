@@ -38,10 +38,8 @@ const TOPIC_HEAD = `-- Appends an event to a hub of nestjs-streaming that has a 
 `;
 writeFileSync('dist/redis/append-topic.lua', `${TOPIC_HEAD}${TOPIC_APPEND.text}`);
 
-const SQL = `-- Creates the tables and functions of PostgresBroker, in the schema "ns". The guide docs/postgres.md says when you need it. For another schema,
--- replace "ns" with its quotes.
-BEGIN;
-${schemaSql('ns', true)}
-COMMIT;
+const SQL = `-- Creates the tables and functions of PostgresBroker, in the schema "ns", or brings those of an earlier version to the newest one. The guide
+-- docs/postgres.md says when you need it. For another schema, replace "ns" with its quotes.
+${schemaSql('ns')}
 `;
 writeFileSync('dist/postgres/schema.sql', SQL);

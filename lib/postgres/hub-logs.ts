@@ -1,4 +1,4 @@
-import type { BrokerEntry, BrokerPosition, BrokerRecord, BrokerRetention } from '../broker/broker.js';
+import type { BrokerEntry, BrokerPosition, BrokerRecord } from '../broker/broker.js';
 import { unusable } from '../broker/broker-errors.js';
 import type { TopicPage, TopicRequest } from '../broker/broker-topics.js';
 import type { PendingAppends } from '../broker/pending-appends.js';
@@ -7,7 +7,7 @@ import type { Database } from './database.js';
 import type { Doorbell } from './doorbell.js';
 import type { Row, Value } from './driver.js';
 import { hubAppend } from './hub-append.js';
-import { KnownLog } from './known-log.js';
+import { type KeptRecords, KnownLog } from './known-log.js';
 import { inSchema } from './migrations.js';
 import type { PostgresBrokerSettings } from './postgres-broker.options.js';
 import { readLog } from './read-log.js';
@@ -15,9 +15,9 @@ import { readTopics } from './read-topics.js';
 import { storedText } from './rows.js';
 import type { TailReader } from './tail-reader.js';
 
-const OPEN = 'SELECT epoch, last FROM "ns".ns_open($1, $2, $3, $4, $5, $6, $7, $8)';
+const OPEN = 'SELECT epoch, last FROM "ns".ns_open($1, $2, $3, $4, $5, $6, $7, $8, $9)';
 const CHECK =
-  'SELECT "ns".ns_check($1::text[], $2::bigint[], $3::bigint[], $4::boolean[], $5, $6::text[], $7::bigint[], $8)';
+  'SELECT "ns".ns_check($1::text[], $2::bigint[], $3::bigint[], $4::boolean[], $5, $6::text[], $7::bigint[], $8, $9::boolean[])';
 /** The part of the time limit in which a statement may wait for the lock of a log. */
 const LOCK_PART = 0.75;
 
@@ -52,7 +52,7 @@ export class HubLogs {
   }
 
   /** Opens a log. The newest call decides how many records are kept. */
-  async open(name: string, retention: BrokerRetention, topics: boolean): Promise<void> {
+  async open(name: string, retention: KeptRecords, topics: boolean): Promise<void> {
     const open = this.logs.get(name);
     const log = open?.log ?? new KnownLog(name, storedText(name), retention, topics);
     log.retention = retention;
@@ -66,6 +66,7 @@ export class HubLogs {
       epoch,
       offset,
       Math.ceil(timeout * LOCK_PART),
+      log.all,
     ]);
     log.saw({ epoch: String(row?.[0]), offset: Number(row?.[1]) });
     if (!this.logs.has(name)) {
@@ -114,6 +115,7 @@ export class HubLogs {
         logs.map(({ newest }) => newest.epoch),
         logs.map(({ newest }) => newest.offset),
         Math.ceil(timeout * LOCK_PART),
+        logs.map(({ all }) => all),
       ]);
     }
   }

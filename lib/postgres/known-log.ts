@@ -1,4 +1,8 @@
 import type { BrokerPosition, BrokerRetention } from '../broker/broker.js';
+import type { TopicRetention } from '../broker/broker-topics.js';
+
+/** How much of a log is kept. `all` is an option of a log with a history for each topic: `false` means that every event needs a topic. */
+export type KeptRecords = BrokerRetention & Partial<Pick<TopicRetention, 'all'>>;
 
 const LONGEST = Number.MAX_SAFE_INTEGER;
 
@@ -11,7 +15,7 @@ export class KnownLog {
     readonly name: string,
     /** The name as it is stored. */
     readonly stored: string,
-    public retention: BrokerRetention,
+    public retention: KeptRecords,
     /** Whether it has a history for each topic. */
     public topics: boolean,
   ) {}
@@ -23,6 +27,10 @@ export class KnownLog {
   /** The age up to which records are kept, in whole milliseconds. */
   get ttl(): number {
     return Math.min(Math.ceil(this.retention.ttl), LONGEST);
+  }
+
+  get all(): boolean {
+    return this.retention.all !== false;
   }
 
   /** Called with every position that Postgres returns. They may come in another order than Postgres has sent them, on several connections. */

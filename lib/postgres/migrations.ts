@@ -126,44 +126,6 @@ BEGIN
   END IF;
   RETURN l;
 END $$;
-
--- Opens the log of a hub: sets how much of it is kept.
-CREATE FUNCTION "ns".ns_open(
-  log_name text, kept bigint, kept_ms bigint, with_topics boolean, does_trust boolean, seen_epoch text, seen_pos bigint, wait_ms bigint
-) RETURNS TABLE (epoch text, last bigint) LANGUAGE plpgsql AS $$
-DECLARE
-  l "ns".log;
-BEGIN
-  PERFORM "ns".ns_wait(wait_ms);
-  l := "ns".ns_lock(log_name, seen_epoch, seen_pos, with_topics, does_trust);
-  IF with_topics AND NOT l.topics THEN
-    UPDATE "ns".record r SET previous = p.previous FROM (
-      SELECT pos, coalesce(lag(pos) OVER (PARTITION BY topic ORDER BY pos), 0) AS previous FROM "ns".record WHERE life = l.life
-    ) p WHERE r.life = l.life AND r.pos = p.pos;
-    UPDATE "ns".log SET expired = greatest(expired, trimmed) WHERE name = log_name;
-  END IF;
-  UPDATE "ns".log SET keep = kept, ttl = kept_ms, topics = with_topics, trusts = does_trust
-  WHERE name = log_name AND (keep, ttl, topics, trusts) IS DISTINCT FROM (kept, kept_ms, with_topics, does_trust);
-  RETURN QUERY SELECT l.epoch, l.last;
-END $$;
-
--- Looks for logs that were opened before: those that were lost, or may have lost their newest records, begin a new epoch.
-CREATE FUNCTION "ns".ns_check(
-  names text[], keeps bigint[], ttls bigint[], with_topics boolean[], does_trust boolean, seen_epochs text[], seen_pos bigint[], wait_ms bigint
-) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  here text := "ns".ns_server();
-  c record;
-BEGIN
-  FOR c IN
-    SELECT t.* FROM unnest(names, keeps, ttls, with_topics, seen_epochs, seen_pos) AS t(name, keep, ttl, topics, epoch, pos)
-    LEFT JOIN "ns".log l ON l.name = t.name
-    WHERE l.keep IS NULL OR l.server <> here OR (l.epoch = t.epoch AND l.last < t.pos)
-    ORDER BY t.name COLLATE "C"
-  LOOP
-    PERFORM "ns".ns_open(c.name, c.keep, c.ttl, c.topics, does_trust, c.epoch, c.pos, wait_ms);
-  END LOOP;
-END $$;
 `;
 
 const APPEND = `
@@ -231,47 +193,6 @@ $$;
 -- The channel of NOTIFY is named like the schema.
 CREATE FUNCTION "ns".ns_ring(log_name text) RETURNS void LANGUAGE sql VOLATILE AS $$
   SELECT pg_notify(trim('"' FROM '"ns"'), left(encode(sha256(convert_to(log_name, 'UTF8')), 'hex'), 12))
-$$;
-
--- Publishes text, JSON text or base64 to a hub, in the present transaction. Returns the offset of the event.
-CREATE FUNCTION "ns".ns_append_text(
-  hub text, data text, topic text DEFAULT NULL, type text DEFAULT NULL, key text DEFAULT NULL, once text DEFAULT NULL,
-  encoding text DEFAULT 'text', notify boolean DEFAULT false
-) RETURNS bigint LANGUAGE plpgsql AS $$
-#variable_conflict use_column
-DECLARE
-  appended record;
-BEGIN
-  IF ns_append_text.encoding NOT IN ('json', 'text', 'base64') OR ns_append_text.encoding IS NULL THEN
-    RAISE EXCEPTION 'The encoding must be json, text or base64, not %', ns_append_text.encoding USING ERRCODE = 'invalid_parameter_value';
-  END IF;
-  IF ns_append_text.data IS NULL OR ns_append_text.hub IS NULL THEN
-    RAISE EXCEPTION 'The name of the hub and the data must not be null' USING ERRCODE = 'null_value_not_allowed';
-  END IF;
-  -- Fails for invalid data.
-  IF ns_append_text.encoding = 'json' THEN
-    PERFORM ns_append_text.data::json;
-  ELSIF ns_append_text.encoding = 'base64' THEN
-    PERFORM decode(ns_append_text.data, 'base64');
-  END IF;
-  SELECT * INTO appended FROM "ns".ns_append_entries(
-    "ns".ns_stored(ns_append_text.hub), ARRAY["ns".ns_stored(ns_append_text.data)], ARRAY[ns_append_text.encoding],
-    ARRAY["ns".ns_stored(ns_append_text.topic)], ARRAY["ns".ns_stored(ns_append_text.type)], ARRAY["ns".ns_stored(ns_append_text.key)],
-    CASE WHEN ns_append_text.once IS NOT NULL THEN ARRAY["ns".ns_stored(ns_append_text.once)] END,
-    NULL, NULL, NULL, NULL, 0
-  );
-  IF ns_append_text.notify THEN
-    PERFORM "ns".ns_ring("ns".ns_stored(ns_append_text.hub));
-  END IF;
-  RETURN coalesce(appended.positions[1], appended.last);
-END $$;
-
--- Publishes JSON to a hub, in the present transaction. Returns the offset of the event.
-CREATE FUNCTION "ns".ns_append(
-  hub text, data jsonb, topic text DEFAULT NULL, type text DEFAULT NULL, key text DEFAULT NULL, once text DEFAULT NULL,
-  notify boolean DEFAULT false
-) RETURNS bigint LANGUAGE sql VOLATILE AS $$
-  SELECT "ns".ns_append_text(hub, coalesce(data, 'null'::jsonb)::text, topic, type, key, once, 'json', notify)
 $$;
 `;
 
@@ -448,8 +369,140 @@ CREATE TABLE "ns".version (version int NOT NULL);
 INSERT INTO "ns".version VALUES (1);
 `;
 
-/** What leads to each version from the one before it, for the schema `ns`. */
-export const MIGRATIONS: readonly string[] = [TABLES + LOGS + APPEND + RUNS + REMOVAL + ROSTER];
+/** Version 2: `ns_append()` refuses what `hub.publish()` refuses. */
+const CHECKED = `
+-- Whether every event needs a topic: the log has a history for each topic, and none of all events.
+ALTER TABLE "ns".log ADD COLUMN needs_topic boolean NOT NULL DEFAULT false;
+
+DROP FUNCTION IF EXISTS "ns".ns_open(text, bigint, bigint, boolean, boolean, text, bigint, bigint);
+DROP FUNCTION IF EXISTS "ns".ns_check(text[], bigint[], bigint[], boolean[], boolean, text[], bigint[], bigint);
+DROP FUNCTION IF EXISTS "ns".ns_append(text, jsonb, text, text, text, text, boolean);
+DROP FUNCTION IF EXISTS "ns".ns_append_text(text, text, text, text, text, text, text, boolean);
+
+-- Opens the log of a hub: sets how much of it is kept.
+CREATE FUNCTION "ns".ns_open(
+  log_name text, kept bigint, kept_ms bigint, with_topics boolean, does_trust boolean, seen_epoch text, seen_pos bigint, wait_ms bigint,
+  with_all boolean DEFAULT true
+) RETURNS TABLE (epoch text, last bigint) LANGUAGE plpgsql AS $$
+DECLARE
+  l "ns".log;
+BEGIN
+  PERFORM "ns".ns_wait(wait_ms);
+  l := "ns".ns_lock(log_name, seen_epoch, seen_pos, with_topics, does_trust);
+  IF with_topics AND NOT l.topics THEN
+    UPDATE "ns".record r SET previous = p.previous FROM (
+      SELECT pos, coalesce(lag(pos) OVER (PARTITION BY topic ORDER BY pos), 0) AS previous FROM "ns".record WHERE life = l.life
+    ) p WHERE r.life = l.life AND r.pos = p.pos;
+    UPDATE "ns".log SET expired = greatest(expired, trimmed) WHERE name = log_name;
+  END IF;
+  UPDATE "ns".log SET keep = kept, ttl = kept_ms, topics = with_topics, trusts = does_trust, needs_topic = with_topics AND NOT with_all
+  WHERE name = log_name
+    AND (keep, ttl, topics, trusts, needs_topic) IS DISTINCT FROM (kept, kept_ms, with_topics, does_trust, with_topics AND NOT with_all);
+  RETURN QUERY SELECT l.epoch, l.last;
+END $$;
+
+-- Looks for logs that were opened before: those that were lost, or may have lost their newest records, begin a new epoch.
+CREATE FUNCTION "ns".ns_check(
+  names text[], keeps bigint[], ttls bigint[], with_topics boolean[], does_trust boolean, seen_epochs text[], seen_pos bigint[], wait_ms bigint,
+  with_all boolean[] DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  here text := "ns".ns_server();
+  c record;
+BEGIN
+  FOR c IN
+    SELECT t.* FROM unnest(names, keeps, ttls, with_topics, seen_epochs, seen_pos, with_all) AS t(name, keep, ttl, topics, epoch, pos, has_all)
+    LEFT JOIN "ns".log l ON l.name = t.name
+    WHERE l.keep IS NULL OR l.server <> here OR (l.epoch = t.epoch AND l.last < t.pos)
+    ORDER BY t.name COLLATE "C"
+  LOOP
+    PERFORM "ns".ns_open(c.name, c.keep, c.ttl, c.topics, does_trust, c.epoch, c.pos, wait_ms, coalesce(c.has_all, true));
+  END LOOP;
+END $$;
+
+-- Raises for what hub.publish() refuses.
+CREATE FUNCTION "ns".ns_check_event(hub text, data text, topic text, type text, once text, encoding text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  controls text := E'[\\u0001-\\u001f\\u007f-\\u009f]';
+  problem text := CASE
+    WHEN hub IS NULL OR char_length(hub) NOT BETWEEN 1 AND 128 OR hub ~ controls
+      THEN 'The name of a hub must be 1 to 128 characters without control characters'
+    WHEN hub LIKE '~%' THEN 'The name of a hub must not begin with "~": such logs belong to nestjs-streaming'
+    WHEN data IS NULL THEN 'The data of an event must not be NULL: publish the JSON value null, as ''null''::jsonb, or find out why there is none'
+    WHEN topic = '' THEN 'A topic must not be empty: leave it out, or pass NULL, to publish without a topic'
+    WHEN octet_length(topic) > 1024 THEN 'A topic must be at most 1024 bytes long'
+    WHEN topic ~ controls THEN 'A topic must not contain control characters'
+    WHEN type ~ E'[\\r\\n]' THEN 'The type of an event must not contain CR or LF'
+    WHEN type IN ('reset', 'lagged', 'position', 'shutdown', 'members')
+      THEN format('"%s" is a type of the events of nestjs-streaming itself: publish another type', type)
+    WHEN char_length(once) NOT BETWEEN 1 AND 256 THEN '"once" must be 1 to 256 characters: leave it out, or pass NULL, to publish without it'
+    WHEN encoding IS NULL OR encoding NOT IN ('json', 'text', 'base64')
+      THEN format('The encoding must be json, text or base64, not %s', coalesce(encoding, 'NULL'))
+  END;
+BEGIN
+  IF problem IS NOT NULL THEN
+    RAISE EXCEPTION USING MESSAGE = problem, ERRCODE = 'invalid_parameter_value';
+  END IF;
+  -- Fails for invalid data.
+  IF encoding = 'json' THEN
+    PERFORM data::json;
+  ELSIF encoding = 'base64' THEN
+    PERFORM decode(data, 'base64');
+  END IF;
+END $$;
+
+-- Raises for an event that nobody would receive. The caller has locked the row of the log.
+CREATE FUNCTION "ns".ns_check_hub(hub text, topic text, new_hub boolean) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  l "ns".log;
+BEGIN
+  SELECT * INTO l FROM "ns".log WHERE name = "ns".ns_stored(hub);
+  IF l.keep IS NULL AND new_hub IS NOT TRUE THEN
+    RAISE EXCEPTION 'No process has opened a hub with the name "%" yet: check the name, start an application that registers the hub, or pass new_hub := true', hub
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  IF l.needs_topic AND topic IS NULL THEN
+    RAISE EXCEPTION 'An event of the hub "%" needs a topic, because the hub has a history for each topic: pass "topic", or register the hub with all: true', hub
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+END $$;
+
+-- Publishes text, JSON text or base64 to a hub, in the present transaction. Returns the offset of the event.
+CREATE FUNCTION "ns".ns_append_text(
+  hub text, data text, topic text DEFAULT NULL, type text DEFAULT NULL, key text DEFAULT NULL, once text DEFAULT NULL,
+  encoding text DEFAULT 'text', notify boolean DEFAULT false, new_hub boolean DEFAULT false
+) RETURNS bigint LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  appended record;
+BEGIN
+  PERFORM "ns".ns_check_event(
+    ns_append_text.hub, ns_append_text.data, ns_append_text.topic, ns_append_text.type, ns_append_text.once, ns_append_text.encoding
+  );
+  SELECT * INTO appended FROM "ns".ns_append_entries(
+    "ns".ns_stored(ns_append_text.hub), ARRAY["ns".ns_stored(ns_append_text.data)], ARRAY[ns_append_text.encoding],
+    ARRAY["ns".ns_stored(ns_append_text.topic)], ARRAY["ns".ns_stored(ns_append_text.type)], ARRAY["ns".ns_stored(ns_append_text.key)],
+    CASE WHEN ns_append_text.once IS NOT NULL THEN ARRAY["ns".ns_stored(ns_append_text.once)] END,
+    NULL, NULL, NULL, NULL, 0
+  );
+  PERFORM "ns".ns_check_hub(ns_append_text.hub, ns_append_text.topic, ns_append_text.new_hub);
+  IF ns_append_text.notify THEN
+    PERFORM "ns".ns_ring("ns".ns_stored(ns_append_text.hub));
+  END IF;
+  RETURN coalesce(appended.positions[1], appended.last);
+END $$;
+
+-- Publishes JSON to a hub, in the present transaction. Returns the offset of the event.
+CREATE FUNCTION "ns".ns_append(
+  hub text, data jsonb, topic text DEFAULT NULL, type text DEFAULT NULL, key text DEFAULT NULL, once text DEFAULT NULL,
+  notify boolean DEFAULT false, new_hub boolean DEFAULT false
+) RETURNS bigint LANGUAGE sql VOLATILE AS $$
+  SELECT "ns".ns_append_text(hub, data::text, topic, type, key, once, 'json', notify, new_hub)
+$$;
+`;
+
+/** What leads to each version from the one before it, for the schema `ns`. A version that was released is never changed. */
+export const MIGRATIONS: readonly string[] = [TABLES + LOGS + APPEND + RUNS + REMOVAL + ROSTER, CHECKED];
 
 /** Puts the name of another schema into a text of SQL. */
 export function inSchema(sql: string, schema: string): string {

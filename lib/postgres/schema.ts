@@ -12,9 +12,10 @@ const LOCK = "pg_advisory_xact_lock(hashtextextended('nestjs-streaming', 0))";
 const SERVER = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('server_encoding'),
   pg_is_in_recovery(), current_user`;
 /** Reads the tables of the catalog themselves: `to_regclass()` may not see yet what another process has created. */
-const FOUND = `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = trim('"' FROM '"ns"')), EXISTS (
+const FOUND = `SELECT EXISTS (
   SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = trim('"' FROM '"ns"') AND c.relname = 'version'
 )`;
+const VERSION = 'SELECT version FROM "ns".version';
 const MISSING = `SELECT string_agg(missing, '; ') FROM (
   SELECT string_agg(p, ', ') || ' on ' || t AS missing FROM unnest(ARRAY['log', 'record', 'once', 'garbage', 'member', 'figure']) t,
     unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE NOT has_table_privilege('"ns".' || t, p) GROUP BY t
@@ -58,21 +59,10 @@ async function checkServer(run: Run, server: string): Promise<string> {
 }
 
 async function migrate(run: Run, schema: string): Promise<void> {
-  const [, isThere] = (await run(inSchema(FOUND, schema)))[0] ?? [];
-  if (isThere === true) {
-    return;
-  }
-  await run('BEGIN');
-  try {
-    await run(`SELECT ${LOCK}`);
-    const [hasSchema, isThereNow] = (await run(inSchema(FOUND, schema)))[0] ?? [];
-    if (isThereNow !== true) {
-      await run(schemaSql(schema, hasSchema !== true));
-    }
-    await run('COMMIT');
-  } catch (error) {
-    await run('ROLLBACK');
-    throw error;
+  const [isThere] = (await run(inSchema(FOUND, schema)))[0] ?? [];
+  const [version] = isThere === true ? ((await run(inSchema(VERSION, schema)))[0] ?? []) : [];
+  if (version === undefined || Number(version) < MIGRATIONS.length) {
+    await run(schemaSql(schema));
   }
 }
 
@@ -93,7 +83,29 @@ function notPermitted(schema: string, user: string, error: unknown): StreamError
   );
 }
 
-/** Returns the SQL that creates the tables and functions of the newest version. */
-export function schemaSql(schema: string, createsSchema: boolean): string {
-  return inSchema(`${createsSchema ? 'CREATE SCHEMA "ns";\n' : ''}${MIGRATIONS.join('\n')}`, schema);
+/**
+ * Returns one statement of SQL that creates the tables and functions, or brings those of an earlier version to the newest one. It changes nothing if they have the
+ * newest one.
+ */
+export function schemaSql(schema: string): string {
+  const steps = MIGRATIONS.map(
+    (sql, index) => `  IF found < ${index + 1} THEN\n    EXECUTE $step$${sql}$step$;\n  END IF;\n`,
+  );
+  return inSchema(
+    `DO $schema$
+DECLARE
+  found int := 0;
+BEGIN
+  PERFORM ${LOCK};
+  PERFORM set_config('client_min_messages', 'warning', true);
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = trim('"' FROM '"ns"')) THEN
+    CREATE SCHEMA "ns";
+  END IF;
+  IF (${FOUND}) THEN
+    found := (${VERSION});
+  END IF;
+${steps.join('')}  UPDATE "ns".version SET version = ${MIGRATIONS.length} WHERE version < ${MIGRATIONS.length};
+END $schema$;`,
+    schema,
+  );
 }

@@ -3,6 +3,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { Client, Pool } from 'pg';
 import { PostgresBroker, type PostgresBrokerOptions } from '../../lib/postgres/index.js';
+import { inSchema, MIGRATIONS } from '../../lib/postgres/migrations.js';
 import { schemaSql } from '../../lib/postgres/schema.js';
 import { freePort } from '../support/nginx.js';
 import { PostgresServer, postgresPath } from '../support/postgres-server.js';
@@ -155,7 +156,7 @@ describeWith('postgres', postgresPath('postgres'))('PostgresBroker', () => {
     await server.sql('CREATE ROLE app LOGIN; REVOKE CREATE ON DATABASE postgres FROM PUBLIC');
     const url = urlOf('app');
     const created = await failureOf({ url, schema: 'own' });
-    await server.sql(schemaSql('own', true));
+    await server.sql(schemaSql('own'));
     const used = await failureOf({ url, schema: 'own' });
     await server.sql('GRANT USAGE ON SCHEMA own TO app; GRANT SELECT ON own.version TO app');
     const missing = await failureOf({ url, schema: 'own' });
@@ -184,7 +185,28 @@ describeWith('postgres', postgresPath('postgres'))('PostgresBroker', () => {
     await Promise.all(brokers.map((broker) => broker.open('log', RETENTION)));
     await Promise.all(brokers.map((broker) => broker.close()));
 
-    expect(await server.sql('SELECT * FROM many.version')).toBe('1');
+    expect(await server.sql('SELECT * FROM many.version')).toBe('2');
+  });
+
+  it('brings a schema of version 1 to the newest version, with its events, at the start or by the file of the package', async () => {
+    for (const schema of ['first', 'second']) {
+      await server.sql(inSchema(`CREATE SCHEMA "ns"; ${MIGRATIONS[0]}`, schema));
+      await server.sql(`SELECT ${schema}.ns_append_entries('log', ARRAY['1'], ARRAY['json'], ARRAY[NULL], ARRAY[NULL], ARRAY[NULL],
+        NULL, NULL, NULL, NULL, NULL, 0)`);
+    }
+    await expectToWork(new PostgresBroker({ url: server.url, schema: 'first' }));
+    await server.sql(schemaSql('second'));
+    await server.sql(schemaSql('second'));
+    await expectToWork(new PostgresBroker({ url: server.url, schema: 'second' }));
+
+    for (const schema of ['first', 'second']) {
+      expect(await server.sql(`SELECT version, (SELECT count(*) FROM ${schema}.record) FROM ${schema}.version`)).toBe(
+        '2|2',
+      );
+      await expect(server.sql(`SELECT ${schema}.ns_append('typo', '1')`)).rejects.toThrow(
+        'No process has opened a hub',
+      );
+    }
   });
 
   it('creates its schema if it may use an empty one, but may not create one', async () => {

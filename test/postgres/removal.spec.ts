@@ -75,7 +75,7 @@ describeWith('postgres', postgresPath('postgres'))('PostgresBroker removes from 
     const { offset } = await broker.append('old', { data: 'next', encoding: 'text', topic: 'a' });
     const next = await broker.readTopics('old', [{ topic: 'a', after: 3 }], 100);
 
-    expect([position.offset, topics, offset]).toEqual([3, [{ records: [], completeAfter: 3 }], 4]);
+    expect([position.offset, topics, offset]).toEqual([3, [{ records: [], completeAfter: 3, more: false }], 4]);
     expect(next.topics[0]).toMatchObject({ completeAfter: 3 });
   });
 

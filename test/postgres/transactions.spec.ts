@@ -141,16 +141,70 @@ describeWith('postgres', postgresPath('postgres'))('ns_append() of PostgresBroke
     expect(datas()).toEqual(['{}', '{}', 'last']);
   });
 
-  it('publishes to a hub that no process has opened yet', async () => {
+  it('refuses a hub that no process has opened yet, and publishes to it with "new_hub"', async () => {
     await broker.close();
     log = `early ${logs}`;
-    await pool.query(APPEND, [log, '1', 'a']);
+    await expect(pool.query(APPEND, [log, '1', 'a'])).rejects.toThrow(
+      `No process has opened a hub with the name "${log}" yet: check the name, start an application that registers the hub, or pass new_hub := true`,
+    );
+    expect(await server.sql(`SELECT count(*) FROM ns.log WHERE name = '${log}'`)).toBe('0');
+    await pool.query('SELECT ns.ns_append($1, $2, topic := $3, new_hub := true)', [log, '1', 'a']);
     broker = new PostgresBroker({ url: server.url, poll: 20 });
     await broker.openTopics(log, { ...RETENTION, all: false });
 
     const { topics } = await broker.readTopics(log, [{ topic: 'a', after: 0 }], 10);
 
-    expect(topics).toEqual([{ records: [expect.objectContaining({ data: '1', previous: 0 })], completeAfter: 0 }]);
+    expect(topics).toEqual([
+      { records: [expect.objectContaining({ data: '1', previous: 0 })], completeAfter: 0, more: false },
+    ]);
+  });
+
+  it.each<readonly [string, Readonly<Record<string, string | null>>]>([
+    ['The name of a hub must be 1 to 128 characters', { hub: '' }],
+    ['The name of a hub must be 1 to 128 characters', { hub: 'x'.repeat(129) }],
+    ['The name of a hub must be 1 to 128 characters without control characters', { hub: 'a\n' }],
+    ['The name of a hub must be 1 to 128 characters', { hub: null }],
+    ['The name of a hub must not begin with "~"', { hub: '~runs' }],
+    ['The data of an event must not be NULL', { data: null }],
+    ['A topic must not be empty: leave it out', { topic: '' }],
+    ['A topic must be at most 1024 bytes long', { topic: 'ä'.repeat(513) }],
+    ['A topic must not contain control characters', { topic: 'a\u0001' }],
+    ['A topic must not contain control characters', { topic: '\u0085' }],
+    ['The type of an event must not contain CR or LF', { type: 'a\rb' }],
+    ...['reset', 'lagged', 'position', 'shutdown', 'members'].map(
+      (type) => [`"${type}" is a type of the events of nestjs-streaming itself`, { type }] as const,
+    ),
+    ['"once" must be 1 to 256 characters', { once: '' }],
+    ['"once" must be 1 to 256 characters', { once: 'x'.repeat(257) }],
+  ])('refuses what hub.publish() refuses: %s', async (message, options) => {
+    const { hub, data, topic, type, once }: typeof options = { hub: log, data: '{}', ...options };
+    const values = [hub, data, topic, type, once];
+    for (const text of ['ns_append($1, $2::jsonb', 'ns_append_text($1, $2']) {
+      await expect(
+        pool.query(`SELECT ns.${text}, topic := $3, type := $4, once := $5, new_hub := true)`, values),
+      ).rejects.toThrow(message);
+    }
+  });
+
+  it('publishes what hub.publish() publishes at the limits', async () => {
+    const text = 'SELECT ns.ns_append($1, $2, topic := $3, type := $4, key := $5, once := $6)';
+    await pool.query(text, [log, 'null', 'ä'.repeat(512), '', '', '😀'.repeat(128)]);
+
+    await eventually(() => received.length === 1);
+    expect(received).toEqual([expect.objectContaining({ data: 'null', topic: 'ä'.repeat(512), type: '', key: '' })]);
+  });
+
+  it('refuses an event without a topic in a hub with a history for each topic, unless the hub also has one of all', async () => {
+    const append = () => pool.query(APPEND, [log, '1', null]);
+    await broker.openTopics(log, { ...RETENTION, all: false });
+    await expect(append()).rejects.toThrow(
+      `An event of the hub "${log}" needs a topic, because the hub has a history for each topic: pass "topic", or register the hub with all: true`,
+    );
+    await broker.openTopics(log, { ...RETENTION, all: true });
+    await append();
+
+    await eventually(() => received.length === 1);
+    expect(received).toEqual([expect.objectContaining({ offset: 1 })]);
   });
 
   it('notifies other processes with "notify" when the transaction commits, however rarely they poll', async () => {
