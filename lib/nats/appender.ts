@@ -9,7 +9,7 @@ import type { KnownLog } from './known-log.js';
 import { type Mark, positionOf } from './mark.js';
 import { payloadOf } from './message.js';
 import { tokenOf } from './names.js';
-import { NoRespondersError, tooLarge, unavailable } from './nats-errors.js';
+import { NoRespondersError, OtherKindError, tooLarge, unavailable } from './nats-errors.js';
 import type { Header, Request, Session } from './session.js';
 import { answerOf } from './stream-api.js';
 
@@ -195,7 +195,8 @@ export class Appender {
       await this.log.find(session);
     } catch (error) {
       for (const append of this.queue.filter(({ refusals, settled }) => refusals > 0 && !settled)) {
-        append.reject(unavailable(this.options.server, new Error(textOf(error))));
+        const reason = error instanceof OtherKindError ? error : new Error(textOf(error));
+        append.reject(unavailable(this.options.server, reason));
       }
     } finally {
       this.finding = false;

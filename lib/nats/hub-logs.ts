@@ -21,7 +21,8 @@ import type { Link } from './link.js';
 import { readRecords } from './log-reader.js';
 import { LogTail } from './log-tail.js';
 import { positionOf } from './mark.js';
-import { logNames, topicLogNames } from './names.js';
+import { logNames } from './names.js';
+import { OtherKindError } from './nats-errors.js';
 import { checkPermissions } from './permissions.js';
 import type { Session } from './session.js';
 import { TopicMarks } from './topic-marks.js';
@@ -74,7 +75,7 @@ export class HubLogs {
     const { prefix } = this.options;
     const open =
       this.logs.get(name) ??
-      this.withTopics(new KnownLog(name, topicLogNames(prefix, name), retention, this.options, true), all);
+      this.withTopics(new KnownLog(name, logNames(prefix, name, true), retention, this.options, true), all);
     if (open.topics) {
       open.topics.all = all;
     }
@@ -166,7 +167,7 @@ export class HubLogs {
 
   /** Finds all logs in a new session. */
   async prepare(session: Session): Promise<void> {
-    await Promise.all([...this.logs.values()].map(({ log }) => log.find(session)));
+    await Promise.all([...this.logs.values()].map(({ log }) => log.find(session).catch(unlessOtherKind)));
   }
 
   /** Called when there is another session. */
@@ -223,5 +224,12 @@ export class HubLogs {
       throw new Error(`The log "${name}" is not open`);
     }
     return open;
+  }
+}
+
+/** The other hubs of the process continue. What is appended to this one is rejected, since its stream has other subjects. */
+function unlessOtherKind(error: unknown): void {
+  if (!(error instanceof OtherKindError)) {
+    throw error;
   }
 }

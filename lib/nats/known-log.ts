@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { BrokerRetention } from '../broker/broker.js';
 import { isSameEpoch, type Mark, nextStart } from './mark.js';
 import type { LogNames } from './names.js';
+import { OtherKindError } from './nats-errors.js';
 import type { Session } from './session.js';
 import {
   createStream,
@@ -104,6 +105,7 @@ export class KnownLog {
   /**
    * Finds the stream, or creates it. If it may have lost its newest messages, it begins a new epoch. Called in every new session before anything is appended in it.
    * @param opens whether the retention of this process becomes that of all. Otherwise, this process takes over that of the newest one that has opened the log
+   * @throws {OtherKindError} if another process has opened the log with the other kind of history
    */
   async find(session: Session, opens = false): Promise<FoundLog> {
     const search = ++this.searches;
@@ -126,12 +128,15 @@ export class KnownLog {
   }
 
   private async existing(session: Session, opens: boolean): Promise<StreamInfo> {
-    const { stream } = this.names;
+    const { stream, otherKind } = this.names;
     let info = await streamInfo(session, stream);
     if (!info) {
       // If another process creates it at the same time, that one is used.
       await createStream(session, this.configOf(undefined));
       info = await this.info(session);
+    }
+    if (info.config.subjects.includes(otherKind)) {
+      throw new OtherKindError(this.name, stream, !this.perTopic);
     }
     const { ns_limit: limit, ns_ttl: ttl, ns_opened: opened } = info.config.metadata ?? {};
     const [newestLimit = Number.NaN, newestTtl = Number.NaN, time = Number.NaN] = [limit, ttl, opened].map(Number);

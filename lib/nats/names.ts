@@ -12,24 +12,27 @@ export interface LogNames {
   readonly subject: string;
   /** All subjects of the stream. */
   readonly all: string;
+  /** All subjects that the stream has if the log is of the other kind: with a history for each topic, or without. */
+  readonly otherKind: string;
   /** The stream publishes its messages again to this subject, one token (see {@link KnownLog}), and what follows `subject`. */
   readonly tail: string;
 }
 
-export function logNames(prefix: string, log: string): LogNames {
+/**
+ * Returns the names of a log.
+ * @param perTopic whether it is a log of topics. The stream has the same name, so that only one of both kinds can exist
+ */
+export function logNames(prefix: string, log: string, perTopic = false): LogNames {
   const token = tokenOf(log);
-  const subject = `${prefix}.hub.${token}`;
-  return { stream: `${prefix}_${token}`, subject, all: subject, tail: `${prefix}.tail.${token}` };
+  const stream = `${prefix}_${token}`;
+  const hub = `${prefix}.hub.${token}`;
+  const topic = `${prefix}.topic.${token}`;
+  return perTopic
+    ? { stream, subject: topic, all: `${topic}.>`, otherKind: hub, tail: `${prefix}.topictail.${token}` }
+    : { stream, subject: hub, all: hub, otherKind: `${topic}.>`, tail: `${prefix}.tail.${token}` };
 }
 
-/** Returns the names of a log of topics. They differ from those of any other log. */
-export function topicLogNames(prefix: string, log: string): LogNames {
-  const token = tokenOf(log);
-  const subject = `${prefix}.topic.${token}`;
-  return { stream: `${prefix}__1${token}`, subject, all: `${subject}.>`, tail: `${prefix}.topictail.${token}` };
-}
-
-/** Returns a token of a subject for any text. It differs for different texts, and never begins with `_0` or `_1`. */
+/** Returns a token of a subject for any text. It differs for different texts, and never begins with `_0`. */
 export function tokenOf(text: string): string {
   if (PLAIN.test(text)) {
     return text;

@@ -26,6 +26,18 @@ export class UnansweredError extends Error {}
 /** NATS does not permit a subject to the user. */
 export class PermissionError extends Error {}
 
+/** The stream of a hub has the other kind of history. */
+export class OtherKindError extends Error {
+  /** @param perTopic whether the stream has a history for each topic, and this process has none */
+  constructor(hub: string, stream: string, perTopic: boolean) {
+    const kinds = ['a history for each topic', 'one history of all events'];
+    const [found, own] = perTopic ? kinds : kinds.reverse();
+    super(
+      `The stream "${stream}" has ${found} of the hub "${hub}", and this process registers the hub with ${own}. Register it with the same kind in all processes, or give it another name; or stop the processes with the other kind, and remove its events with "nats stream rm ${stream}"`,
+    );
+  }
+}
+
 /** Nothing was appended: NATS cannot be reached, or cannot be used. */
 export function unavailable(server: string, reason: unknown): StreamError {
   if (reason instanceof StreamError) {
@@ -35,6 +47,9 @@ export function unavailable(server: string, reason: unknown): StreamError {
     return unusable(
       `${server} does not permit what the broker needs: ${reason.message}. See "Permissions" in the guide "NATS"`,
     );
+  }
+  if (reason instanceof OtherKindError) {
+    return unusable(reason.message);
   }
   const text = textOf(reason);
   return unusable(

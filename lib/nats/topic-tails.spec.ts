@@ -1,10 +1,10 @@
 import type { Msg, NatsConnection } from '@nats-io/transport-node';
 import { KnownLog } from './known-log.js';
-import { topicLogNames } from './names.js';
+import { logNames } from './names.js';
 import type { TopicMarks } from './topic-marks.js';
 import { TopicTails } from './topic-tails.js';
 
-const NAMES = topicLogNames('ns', 'feed');
+const NAMES = logNames('ns', 'feed', true);
 const ID = 'a1';
 
 /** A stream whose messages arrive when the test says so. */

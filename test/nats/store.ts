@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Broker, BrokerEntry } from '../../lib/index.js';
-import { logNames, tokenOf, topicLogNames } from '../../lib/nats/names.js';
+import { logNames, tokenOf } from '../../lib/nats/names.js';
 import { runHeadOf } from '../../lib/nats/run-message.js';
 import type { BrokerContractSetup } from '../../lib/testing/index.js';
 import { NatsServer } from '../support/nats-server.js';
@@ -49,7 +49,7 @@ export class Store {
         if (isRun(log)) {
           await this.server.api(`STREAM.PURGE.${RUNS}`, { filter: runSubject(log) });
         } else {
-          await this.server.api(`STREAM.DELETE.${await streamOf(this.server, log)}`);
+          await this.server.api(`STREAM.DELETE.${streamOf(log)}`);
         }
       },
       cut: (broker) => this.proxies.get(broker)?.cut(),
@@ -76,7 +76,7 @@ export class Store {
   private async rewind(log: string, count: number): Promise<void> {
     await this.server.restart(async (server) => {
       const admin = await server.connection();
-      const stream = await streamOf(server, log);
+      const stream = streamOf(log);
       const { config, state } = await server.api<StreamInfo>(`STREAM.INFO.${stream}`);
       const messages: [subject: string, data: Buffer][] = [];
       for (let seq = state.first_seq; seq <= state.last_seq - count; seq++) {
@@ -152,9 +152,7 @@ function runSubject(log: string): string {
   return `ns.run.${tokenOf(log)}`;
 }
 
-/** Returns the stream of a hub, which may have a history for each topic. */
-async function streamOf(server: NatsServer, log: string): Promise<string> {
-  const { stream } = logNames('ns', log);
-  const { error } = await server.api(`STREAM.INFO.${stream}`);
-  return error ? topicLogNames('ns', log).stream : stream;
+/** Returns the stream of a hub. */
+function streamOf(log: string): string {
+  return logNames('ns', log).stream;
 }
