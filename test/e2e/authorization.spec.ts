@@ -196,13 +196,16 @@ async function start(platform: Platform, options: StreamingModuleOptions = {}) {
     options: { websocket: true, heartbeat: false, hooks, ...options },
   });
   const clock = useFakeClock(app.app);
+  now = () => app.registry.clock.date();
   expiresAt = undefined;
   return { ...app, clock, hub: hubOf<string>(app) };
 }
 
-/** The time of day on the clock of the streams, which the tests hold. */
+/** Returns the time of day on the clock of the streams, which the tests hold. */
+let now: () => number;
+
 function inSeconds(seconds: number): number {
-  return Date.now() + seconds * 1_000;
+  return now() + seconds * 1_000;
 }
 
 /** Advances the clock until one more check begins. */
