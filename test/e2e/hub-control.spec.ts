@@ -415,8 +415,8 @@ describe.each(PLATFORMS)('%s: a subscription', (platform) => {
 
     expect([hub.size(), hub.topics, seen]).toEqual([0, [], []]);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
-    const internals = hub as unknown as {
-      fanOut: { audiences: Map<unknown, unknown>; byTopic: Map<unknown, unknown> };
+    const { source: internals } = hub as unknown as {
+      source: { fanOut: { audiences: Map<unknown, unknown>; byTopic: Map<unknown, unknown> } };
     };
     expect([internals.fanOut.audiences.size, internals.fanOut.byTopic.size]).toEqual([0, 0]);
     // It receives events from its creation on.

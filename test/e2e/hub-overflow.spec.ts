@@ -195,10 +195,10 @@ interface Waiting {
 
 /** The queues of the subscribers of a hub, in the order in which they subscribed. A subscriber that has always been fast has none. */
 function queuesOf(hub: Hub<string>): (Waiting | undefined)[] {
-  const { members } = hub as unknown as {
-    readonly members: { readonly subscribers: Iterable<{ readonly writer: { readonly backlog?: Waiting } }> };
+  const { subscribers } = hub as unknown as {
+    readonly subscribers: { readonly subscribers: Iterable<{ readonly writer: { readonly backlog?: Waiting } }> };
   };
-  return [...members.subscribers].map(({ writer }) => writer.backlog);
+  return [...subscribers.subscribers].map(({ writer }) => writer.backlog);
 }
 
 /** The number of events that a hub has dropped for its slow subscribers, by its own count. */
