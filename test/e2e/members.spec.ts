@@ -198,6 +198,8 @@ describe('The members of a hub with several processes and', () => {
       const [a, b] = [await launch(brokerOf()), await launch(brokerOf())];
       const seen = await Promise.all([enter(a, 'red'), enter(b, 'red')]);
       const tabs = [await enter(a, 'red', 'u1', 'Ann'), await enter(b, 'red', 'u1', 'Ann')];
+      // Members who come together may share an event.
+      await Promise.all(seen.map((client) => eventsUntil(client, 1)));
       const other = await enter(b, 'red', 'u2');
       await are(a, 'red', ['u1', 'u2']);
 
