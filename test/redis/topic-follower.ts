@@ -139,11 +139,15 @@ export class TopicFollower implements BrokerTopicListener {
     for (let behind = topics.filter((topic) => this.topics.has(topic)); behind.length > 0; ) {
       const requests = behind.map((topic) => ({ topic, after: this.topics.get(topic)?.offset ?? 0 }));
       const page = await this.broker.readTopics(this.log, requests, 100);
+      if (page.position.epoch !== this.epoch) {
+        // The answer is older than what the tail has said, or newer: the tail will say where the next epoch is.
+        await sleep(20);
+        continue;
+      }
       behind = behind.filter((topic, at) => {
         const { records = [], completeAfter = 0 } = page.topics[at] ?? {};
         const followed = this.topics.get(topic);
-        // The tail says where the next epoch is.
-        if (page.position.epoch !== this.epoch || !followed || followed.offset > (requests[at]?.after ?? 0)) {
+        if (!followed || followed.offset > (requests[at]?.after ?? 0)) {
           return false;
         }
         if (completeAfter > followed.offset && followed.received.length > 0) {
