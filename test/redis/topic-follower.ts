@@ -138,9 +138,10 @@ export class TopicFollower implements BrokerTopicListener {
   private async read(topics: readonly string[]): Promise<void> {
     for (let behind = topics.filter((topic) => this.topics.has(topic)); behind.length > 0; ) {
       const requests = behind.map((topic) => ({ topic, after: this.topics.get(topic)?.offset ?? 0 }));
+      const { epoch } = this;
       const page = await this.broker.readTopics(this.log, requests, 100);
-      if (page.position.epoch !== this.epoch) {
-        // The answer is older than what the tail has said, or newer: the tail will say where the next epoch is.
+      if (epoch !== this.epoch || page.position.epoch !== epoch) {
+        // The offsets are those of another epoch. The tail will say where the next one is, if it has not yet.
         await sleep(20);
         continue;
       }
