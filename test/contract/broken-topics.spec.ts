@@ -30,6 +30,7 @@ const QUIET = 'tailTopics() tells a tail whose topics are quiet how far the log 
 const MANY = 'tailTopics() delivers 1 200 topics that are added at once';
 const NAMES = 'topics are kept apart by their names, with any characters';
 const READ = 'readTopics() returns the records of each topic after an offset, the oldest first';
+const MORE = 'readTopics() says whether a topic has more records than it has returned';
 const FIELDS = 'a log of topics stores every field of an entry unchanged';
 const LIMIT = 'a log of topics keeps the newest `limit` records of each topic';
 const TTL = 'a log of topics keeps records for `ttl`, and says which topics have lost some';
@@ -335,7 +336,7 @@ describe('The contract for topics fails for a broker that', () => {
     ['reads the newest records first', ReadsTheNewestFirst, [READ]],
     ['skips older records when it reads a page', ReadsTheNewest, [READ]],
     ['returns more records than it was asked for', ReadsAll, [READ]],
-    ['says that there is no more after a page', HidesThatThereIsMore, [READ]],
+    ['says that there is no more after a page', HidesThatThereIsMore, [MORE]],
     ['returns another position than that of the end', ReadsWithoutPosition, [READ]],
     ['evicts records because of other topics', EvictsOverTopics, [LIMIT]],
     ['claims that a topic is complete', ClaimsCompleteness, [LIMIT, TTL]],
