@@ -76,11 +76,12 @@ export class TopicWindow<R> {
     return this.records.slice(start, start + count);
   }
 
-  /** Returns the record at an index, with its number. */
+  /** Returns the record at an index. */
   at(index: number): R | undefined {
     return this.records[index];
   }
 
+  /** Returns the number of the record at an index. */
   numberAt(index: number): number | undefined {
     return this.numbers[index];
   }

@@ -142,7 +142,7 @@ export class TopicInterest {
     return waiting.length > 0 ? Promise.all(waiting) : undefined;
   }
 
-  /** Adds an event to its topic. Returns the topic, or `undefined` if it is not wanted. */
+  /** Adds an event to its topic, and counts its memory. */
   push(topic: WantedTopic, event: LogEvent, time: number): void {
     topic.push(event, time, this.retention);
     this.budget.use(topic);

@@ -122,6 +122,7 @@ export class TopicLoader {
         }
       }
     } catch {
+      // The reader has logged it. The clients that wait ask again.
       for (const load of batch) {
         this.finish(load);
       }

@@ -8,7 +8,7 @@ import { answerOf } from './stream-api.js';
 /** How long after an entry a mark is published, in milliseconds, unless another process publishes one before. */
 const MARK_MS = 500;
 /**
- * Marks have one of so many subjects, one after the other while the stream keeps a message. A stream removes the oldest messages of a subject if there are too many, but never the last:
+ * Marks have one of a fixed number of subjects, one after the other while the stream keeps a message. A stream removes the oldest messages of a subject if there are too many, but never the last:
  * so its first message shows which messages may be missing because of their age.
  */
 const BUCKETS = 64;
