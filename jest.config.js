@@ -4,7 +4,7 @@ export default {
   testRegex: '\\.spec\\.ts$',
   testEnvironment: 'node',
   // Tests wait for events, on machines that may be busy: the limit is for those that hang.
-  testTimeout: 20_000,
+  testTimeout: 60_000,
   // Many tests wait for timeouts, browsers and other processes: three workers keep two cores busy.
   maxWorkers: 3,
   // What modules leave behind makes a process slower and slower.

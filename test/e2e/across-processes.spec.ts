@@ -219,7 +219,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       await counts(a.hub, 1, 'blue');
       await counts(a.hub, 0, 'red');
       await counts(a.hub, 1);
-    }, 30_000);
+    }, 60_000);
 
     it('count no subscribers that have left while a process could not reach its broker', async () => {
       const brokerOf = start();
@@ -241,7 +241,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
 
       await counts(a.hub, 0, 'red');
       expect(await a.hub.count('blue')).toBe(1);
-    }, 30_000);
+    }, 60_000);
 
     it('close the streams with labels in all of them', async () => {
       const brokerOf = start();
@@ -307,7 +307,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
 
       expect(results).toEqual([1, 1]);
       expect(hung.registry.size).toBe(2);
-    }, 30_000);
+    }, 60_000);
 
     it('close what another has closed while they were not connected, as soon as they are again', async () => {
       const brokerOf = start();
@@ -325,7 +325,7 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
 
       await client.closed();
       expect(ended.seen).toEqual(['server-closed']);
-    }, 30_000);
+    }, 60_000);
 
     it('skip records that are no messages in their logs, with a warning for each, and receive what follows', async () => {
       const brokerOf = start();

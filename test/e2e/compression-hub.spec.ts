@@ -349,7 +349,7 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
     slow.response.resume();
     await slow.over();
     expect(slow.ended).toBe(false);
-  }, 20_000);
+  }, 60_000);
 
   it('continues for a client that pauses and reads again', async () => {
     const { client, hub, registry } = await start();
@@ -374,7 +374,7 @@ describe.each(PLATFORMS)('%s: the compressed stream of a hub', (platform) => {
 
     expect(data.slice(0, -1).map((each) => Number.parseInt(each ?? '', 10))).toEqual(range(1, published));
     expect(response.ended).toBe(true);
-  }, 20_000);
+  }, 60_000);
 
   itWith('curl')('is read by curl --compressed up to a clean end', async () => {
     const { hub, url } = await start();

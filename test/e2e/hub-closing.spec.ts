@@ -305,5 +305,5 @@ describe.each(PLATFORMS)('%s: the history of a hub that is closed', (platform) =
 
     expect(dataOf(client.body).map((data) => Number(data?.split(' ')[0]))).toEqual(range(1, 200));
     expect([hub.log.kept, hub.size()]).toEqual([0, 0]);
-  }, 20_000);
+  }, 60_000);
 });

@@ -596,7 +596,7 @@ describe.each(PLATFORMS)('%s: more than 256 clients', (platform) => {
     for (const { body } of third) {
       expect(dataOf(body)).toEqual(whole.slice(1));
     }
-  }, 30_000);
+  }, 60_000);
 
   it('and one that subscribes between two slices of a round receive every event of that round exactly once', async () => {
     const { get, hub } = await start(platform, [Feed]);

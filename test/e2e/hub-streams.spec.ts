@@ -98,7 +98,7 @@ describe.each(PLATFORMS)('%s: one large event', (platform) => {
     const [, data] = recordsOf(client.body);
     expect(data?.data?.length).toBe(large.length);
     expect(logs.of('warn')).toEqual([]);
-  }, 30_000);
+  }, 60_000);
 });
 
 describe.each(PLATFORMS)('%s: a stream of a hub', (platform) => {

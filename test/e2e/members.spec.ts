@@ -285,7 +285,7 @@ describe('The members of a hub with several processes and', () => {
 
       client.disconnect();
       expect((await changes.count(5)).slice(2)).toEqual(['-u2', '+u2', '-u2']);
-    }, 30_000);
+    }, 60_000);
   });
 });
 
@@ -309,7 +309,7 @@ describe('Members whose broker loses messages', () => {
     expect((await changes.count(4)).slice(2).toSorted()).toEqual(['+u3', '-u2']);
     const c = await launch(new SharedStoreBroker(store));
     await are(c, 'red', ['u1', 'u3']);
-  }, 30_000);
+  }, 60_000);
 
   it('are complete again in a process that was away for so long that its messages are not kept', async () => {
     const store = new SharedStore();
@@ -332,7 +332,7 @@ describe('Members whose broker loses messages', () => {
 
     expect(await changes.count(5)).toEqual(['+u1', '+u2', '-u2', '+u3', '+u2']);
     await Promise.all([are(a, 'red', ['u1', 'u2', 'u3']), are(b, 'red', ['u1', 'u2', 'u3'])]);
-  }, 30_000);
+  }, 60_000);
 });
 
 describe.each(PLATFORMS)('%s, the members of a hub', (platform) => {

@@ -21,7 +21,7 @@ import { turns, untilStable, useApps } from '../support/running.js';
 import { itWith } from '../support/tools.js';
 import { eventually, noise } from '../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);

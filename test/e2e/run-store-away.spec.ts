@@ -302,4 +302,4 @@ it('A run stays deleted, although its producer cannot write its end until later'
   expect([await one.get('run'), await two.get('run')]).toEqual([undefined, undefined]);
   expect((await two.join('run')).found).toBe(false);
   view.close();
-}, 20_000);
+}, 60_000);

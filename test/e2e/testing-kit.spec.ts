@@ -297,7 +297,7 @@ describe.each(PLATFORMS)('%s: streamOf', (platform) => {
     const silent = await failureOf(streamOf(app, '/feed/silent', { timeout: 50 }));
     expect(silent).toBeInstanceOf(AssertionError);
     expect(silent.message).toBe('GET /feed/silent had no response within 50 ms');
-  }, 20_000);
+  }, 60_000);
 
   it('stops reading after stall(), until resume()', async () => {
     const app = await create(platform);

@@ -299,7 +299,7 @@ describe.each(PLATFORMS)('%s: upgrades', (platform) => {
       await turns();
       expect([socket.destroyed, working.received]).toEqual([false, '']);
       socket.destroy();
-    }, 15_000);
+    }, 60_000);
   });
 
   it('of two applications in one process reach only their own application', async () => {

@@ -9,7 +9,7 @@ const LARGE = noise(MIB);
 const KIB = noise(1_000);
 
 // Some of these tests send much data, on machines that may be busy.
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 describe.each(DRIVERS)('$name: a client that stops reading', (driver) => {
   const start = useFeeds();

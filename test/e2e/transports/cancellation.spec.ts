@@ -12,7 +12,7 @@ import { type Deferred, deferred, Recorder } from '../../support/events.js';
 import { turns, untilStable } from '../../support/running.js';
 import { atDisconnect, type Call, eventually, noise, useFeeds } from '../../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 const NEVER = new Promise<never>(() => undefined);
 const KIB_64 = noise(65_536);

@@ -7,7 +7,7 @@ import { deferred, Recorder } from '../../support/events.js';
 import { turns } from '../../support/running.js';
 import { type Call, eventually, expectEnd, useFeeds } from '../../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 const NEVER = new Promise<never>(() => undefined);
 const gone = (): HttpException => new NotFoundException('no such feed');

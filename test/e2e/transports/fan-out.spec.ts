@@ -9,7 +9,7 @@ import { hubOf, publishAll, range } from '../../support/hub.js';
 import { turns, useApps } from '../../support/running.js';
 import { eventually, noise } from '../../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 type Headers = Readonly<Record<string, string>>;
 

@@ -16,7 +16,7 @@ import { hubOf, joined, publishAll, range } from '../../support/hub.js';
 import { turns } from '../../support/running.js';
 import { eventually, expectEnd, type FeedApp, noise, useFeeds } from '../../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 const MIB = 1024 * 1024;
 /** The data of one event. */

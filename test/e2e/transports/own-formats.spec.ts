@@ -16,7 +16,7 @@ import { turns, useApps } from '../../support/running.js';
 import { expectEnd, useFeeds } from '../../support/transports.js';
 import { WebSocketClient } from '../../support/websocket-client.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 /** Lines of JSON that count the records of one stream, with truncate: false. */
 function numbered(seen: unknown[] = []) {

@@ -4,7 +4,7 @@ import { deferred, Recorder } from '../../support/events.js';
 import { turns, untilStable } from '../../support/running.js';
 import { type Call, expectEnd, noise, useFeeds } from '../../support/transports.js';
 
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 const NEVER = new Promise<never>(() => undefined);
 const LONG_MS = 60_000;

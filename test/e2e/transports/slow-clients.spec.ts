@@ -13,7 +13,7 @@ const KIB_64 = noise(65_000);
 const DROPPED = 20;
 
 // Some of these tests send much data, on machines that may be busy.
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 describe.each(DRIVERS)('$name: a client that stops reading for too long', (driver) => {
   const start = useFeeds();

@@ -11,7 +11,7 @@ const MIB = 1024 * 1024;
 const LARGE = noise(MIB);
 
 // Some of these tests send much data, on machines that may be busy.
-import.meta.jest.setTimeout(30_000);
+import.meta.jest.setTimeout(60_000);
 
 describe.each(DRIVERS)('$name: a stream', (driver) => {
   const start = useFeeds();
