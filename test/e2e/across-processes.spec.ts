@@ -282,6 +282,9 @@ describe.each(PLATFORMS)('%s, processes that share', (platform) => {
       expect(await a.registry.close({ user: 'u1' }, { code: 'revoked', everywhere: true })).toBe(1);
       await client.closed();
       const c = await launch(brokerOf());
+      await watch(c, 'red');
+      // It counts after it has executed the older commands.
+      await counts(a.hub, 1, 'red');
       await openFor(c, 'u2');
       expect(checked.seen).toEqual([]);
       const refused = await fetch(c.url('/checked/u1'));
