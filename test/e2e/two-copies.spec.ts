@@ -37,9 +37,9 @@ const PRELUDE = `
     console.log(await (await fetch('http://127.0.0.1:' + app.getHttpServer().address().port + '/stream')).text());
 `;
 
-const ESM = 'nestjs-streaming/dist/util/';
-const COMMONJS = 'nestjs-streaming/dist/cjs/util/';
-const SECOND = 'second-copy/dist/util/';
+const ESM = 'nestjs-streaming/dist/shared/';
+const COMMONJS = 'nestjs-streaming/dist/cjs/shared/';
+const SECOND = 'second-copy/dist/shared/';
 
 let app: InstalledApp;
 
@@ -104,7 +104,7 @@ describe('an application that uses two copies of the package', () => {
     `);
 
     expect(said).toMatch(
-      /^module-duplicate The application uses two copies of nestjs-streaming: nestjs-streaming\/testing comes from .*\/nestjs-streaming\/dist\/util\/.*, and StreamingModule\.forRoot\(\) from .*\/second-copy\/dist\//,
+      /^module-duplicate The application uses two copies of nestjs-streaming: nestjs-streaming\/testing comes from .*\/nestjs-streaming\/dist\/shared\/.*, and StreamingModule\.forRoot\(\) from .*\/second-copy\/dist\//,
     );
   }, 60_000);
 });
