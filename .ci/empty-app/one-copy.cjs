@@ -22,6 +22,7 @@ async function main() {
   await check('nestjs-streaming/ai', 'require');
   await check('nestjs-streaming/client', 'import');
   await check('nestjs-streaming/react', 'require');
+  await check('nestjs-streaming/worker', 'import');
   console.log('import and require() load one copy');
 }
 

@@ -45,6 +45,7 @@ export default defineConfig({
             page('Serve AI protocols', 'ai'),
             page('Show a live board', 'live-board'),
             page('Export rows', 'exports'),
+            page('Compute in a worker', 'workers'),
             page('Log in with a JWT', 'jwt'),
             page('End access to an open stream', 'authorization'),
             page('Run several processes', 'several-processes'),

@@ -42,7 +42,8 @@ export type StreamErrorCode =
   | 'too-large'
   | 'module-missing'
   | 'module-duplicate'
-  | 'unknown-route';
+  | 'unknown-route'
+  | 'worker-failed';
 
 /**
  * The class of all errors that this package throws, except {@link StreamCloseError}. `code` identifies the kind of error, and `message` says how to

@@ -52,6 +52,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/nats': 'lib/nats/index',
   'nestjs-streaming/redis': 'lib/redis/index',
   'nestjs-streaming/testing': 'lib/testing/index',
+  'nestjs-streaming/worker': 'lib/worker/index',
 };
 const FENCE = /(?:^`([\w./-]+)`(?: \((ESM|CommonJS)\))?\n\n)?^```(\w+)(?: (\w+))?\n([\s\S]*?)^```$/gm;
 
