@@ -1,5 +1,5 @@
 import { LONGEST_MS } from '../util/checks.js';
-import type { BrokerEntry, BrokerPosition, BrokerRecord } from './broker.js';
+import type { BrokerPosition, BrokerRecord } from './broker.js';
 import type {
   BrokerTopicListener,
   BrokerTopicTail,
@@ -26,6 +26,8 @@ export class MemoryTopics {
   private readonly byTopic = new Map<string, Set<Tail>>();
   /** The highest offset of the records of topics that have none any more. */
   private removed = 0;
+  /** No topic has a newest record that is older than this. Reading the first topic each time would skip the places of all that were moved to the end. */
+  private oldestTime = Number.POSITIVE_INFINITY;
   private expiry: NodeJS.Timeout | undefined;
   private mark: NodeJS.Timeout | undefined;
 
@@ -48,16 +50,16 @@ export class MemoryTopics {
     }
   }
 
-  /** Adds an entry at the end of the log, and delivers it. */
-  append(entry: BrokerEntry & { readonly topic: string }, position: BrokerPosition, time: number): void {
-    const { topic } = entry;
+  /** Adds the newest record of the log to its topic, and delivers it. */
+  append({ data, encoding, type, key, epoch, offset, time }: BrokerRecord, topic: string): void {
     this.evictExpired();
     const window = this.windows.get(topic) ?? new TopicWindow<BrokerRecord>(this.removed);
     const previous = window.size > 0 ? window.last : 0;
-    const record: BrokerRecord = { ...entry, ...position, time, previous };
+    const record: BrokerRecord = { data, encoding, topic, type, key, epoch, offset, time, previous };
     this.windows.delete(topic);
     this.windows.set(topic, window);
-    window.push(record, position.offset, time, this.retention);
+    window.push(record, offset, time, this.retention);
+    this.oldestTime = Math.min(this.oldestTime, time);
     this.forgetIfEmpty(topic, window);
     for (const { listener } of this.byTopic.get(topic) ?? []) {
       listener.onRecords([record]);
@@ -124,13 +126,19 @@ export class MemoryTopics {
   /** Removes the topics whose records are all too old. */
   private evictExpired(): void {
     const end = Date.now() - this.retention.ttl;
+    if (this.oldestTime > end) {
+      return;
+    }
     for (const [topic, window] of this.windows) {
-      if ((window.lastTime as number) > end) {
+      const { lastTime } = window;
+      if (lastTime !== undefined && lastTime > end) {
+        this.oldestTime = lastTime;
         return;
       }
       window.clear();
       this.forgetIfEmpty(topic, window);
     }
+    this.oldestTime = Number.POSITIVE_INFINITY;
   }
 
   private forgetIfEmpty(topic: string, window: TopicWindow<BrokerRecord>): void {
@@ -141,9 +149,12 @@ export class MemoryTopics {
   }
 
   private expireLater(): void {
+    if (this.expiry !== undefined) {
+      return;
+    }
     const [oldest] = this.windows.values();
     const { ttl } = this.retention;
-    if (this.expiry === undefined && oldest?.lastTime !== undefined && Number.isFinite(ttl)) {
+    if (oldest?.lastTime !== undefined && Number.isFinite(ttl)) {
       const ms = Math.min(Math.max(oldest.lastTime + ttl - Date.now(), 1), LONGEST_MS);
       this.expiry = setTimeout(() => {
         this.expiry = undefined;

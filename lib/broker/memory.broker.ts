@@ -50,23 +50,27 @@ class MemoryLog {
     return { epoch: this.epoch, offset: this.window.last };
   }
 
-  append({ once, ...entry }: BrokerEntry): BrokerPosition {
+  append(entry: BrokerEntry): BrokerPosition {
+    const { data, encoding, topic, type, key, once } = entry;
     const earlier = once === undefined ? undefined : this.earlier(once);
     if (earlier) {
       return earlier;
     }
-    const position = { epoch: this.epoch, offset: this.window.last + 1 };
-    const record: BrokerRecord = { ...entry, ...position, time: Date.now() };
-    this.window.push(record, record.time);
+    const { epoch } = this;
+    const offset = this.window.last + 1;
+    const time = Date.now();
+    // Each property by name: copying the entry takes several times as long, and as much memory.
+    const record: BrokerRecord = { data, encoding, topic, type, key, epoch, offset, time };
+    const position = { epoch, offset };
+    this.window.push(record, time);
     if (once !== undefined) {
-      this.appended.set(once, { position, time: record.time });
+      this.appended.set(once, { position, time });
     }
     for (const listener of this.listeners) {
       listener([record]);
     }
-    const { topic } = entry;
     if (topic !== undefined) {
-      this.topics?.append({ ...entry, topic }, position, record.time);
+      this.topics?.append(record, topic);
     }
     return position;
   }

@@ -41,6 +41,10 @@ export class RecordWindow<R> {
   /** @param time the time of the record, in milliseconds since 1970 */
   push(record: R, time: number): void {
     this.newest++;
+    if (this.retention.limit === 0) {
+      this.onEvicted?.(record);
+      return;
+    }
     this.records.push(record);
     this.times.push(time);
     this.evict();

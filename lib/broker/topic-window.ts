@@ -2,9 +2,11 @@ import type { BrokerRetention } from './broker.js';
 
 /** The newest records of one topic in memory, in the order of their numbers, which have gaps. */
 export class TopicWindow<R> {
-  private records: R[] = [];
+  private records: (R | undefined)[] = [];
   private numbers: number[] = [];
   private times: number[] = [];
+  /** The place of the oldest record in the arrays: those before it are evicted. If no record is left, the arrays are empty. */
+  private start = 0;
 
   /**
    * @param from every record with a higher number is added
@@ -22,7 +24,7 @@ export class TopicWindow<R> {
 
   /** The number of records. */
   get size(): number {
-    return this.records.length;
+    return this.records.length - this.start;
   }
 
   /** The number of the newest record, or of the one that was evicted last. */
@@ -49,15 +51,17 @@ export class TopicWindow<R> {
    * @param from every record with a higher number is in the window now
    */
   prepend(records: readonly R[], numbers: readonly number[], times: readonly number[], from: number): void {
-    this.records = [...records, ...this.records];
-    this.numbers = [...numbers, ...this.numbers];
-    this.times = [...times, ...this.times];
+    const { start } = this;
+    this.records = [...records, ...this.records.slice(start)];
+    this.numbers = [...numbers, ...this.numbers.slice(start)];
+    this.times = [...times, ...this.times.slice(start)];
+    this.start = 0;
     this.from = from;
   }
 
   /** Returns the index of the first record after a number. */
   indexAfter(number: number): number {
-    let low = 0;
+    let low = this.start;
     let high = this.numbers.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
@@ -67,30 +71,31 @@ export class TopicWindow<R> {
         high = middle;
       }
     }
-    return low;
+    return low - this.start;
   }
 
   /** Returns the records after a number, at most `count`. */
   after(number: number, count: number): readonly R[] {
-    const start = this.indexAfter(number);
-    return this.records.slice(start, start + count);
+    const from = this.start + this.indexAfter(number);
+    return this.records.slice(from, from + count) as R[];
   }
 
   /** Returns the record at an index. */
   at(index: number): R | undefined {
-    return this.records[index];
+    return index < 0 ? undefined : this.records[this.start + index];
   }
 
   /** Returns the number of the record at an index. */
   numberAt(index: number): number | undefined {
-    return this.numbers[index];
+    return index < 0 ? undefined : this.numbers[this.start + index];
   }
 
   /** Evicts the records that are too many or too old. */
   evict({ limit, ttl }: BrokerRetention): void {
     const end = Date.now() - ttl;
-    let count = Math.max(0, this.records.length - limit);
-    while (count < this.records.length && (this.times[count] as number) <= end) {
+    const { size, start } = this;
+    let count = Math.max(0, size - limit);
+    while (count < size && (this.times[start + count] as number) <= end) {
       count++;
     }
     this.drop(count);
@@ -104,19 +109,27 @@ export class TopicWindow<R> {
 
   /** Evicts all records. */
   clear(): void {
-    this.drop(this.records.length);
+    this.drop(this.size);
   }
 
   private drop(count: number): void {
     if (count === 0) {
       return;
     }
-    this.from = this.numbers[count - 1] as number;
-    const evicted = this.records.splice(0, count);
-    this.numbers.splice(0, count);
-    this.times.splice(0, count);
-    if (this.onEvicted) {
-      evicted.forEach(this.onEvicted);
+    const end = this.start + count;
+    this.from = this.numbers[end - 1] as number;
+    for (let index = this.start; index < end; index++) {
+      const record = this.records[index] as R;
+      this.records[index] = undefined;
+      this.onEvicted?.(record);
+    }
+    this.start = end;
+    // The arrays are not cut for every record: moving the remaining records each time would take quadratic time.
+    if (end > this.records.length / 2) {
+      this.records.splice(0, end);
+      this.numbers.splice(0, end);
+      this.times.splice(0, end);
+      this.start = 0;
     }
   }
 }

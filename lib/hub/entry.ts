@@ -25,8 +25,10 @@ export function entryOf(data: unknown, { topic, type, key, once }: PublishOption
     throw new StreamError('invalid-event', `The key of an event is a string, not ${typeof key}`);
   }
   const { data: text, encoding } = encodedData(data);
-  const entry = { data: text, encoding, topic, type, key };
-  return once === undefined ? entry : { ...entry, once };
+  // Each property by name, here and in the brokers: copying an object takes several times as long, and as much memory.
+  return once === undefined
+    ? { data: text, encoding, topic, type, key }
+    : { data: text, encoding, topic, type, key, once };
 }
 
 /** Returns the event that says which members of a topic, or of the hub itself, have come and gone. Its type is one that users cannot publish. */

@@ -188,6 +188,9 @@ export class FanOut {
     const first = this.delivered + 1;
     this.arrived = [];
     this.delivered = Math.max(events.at(-1)?.seq ?? this.delivered, this.upTo);
+    if (this.audiences.size === 0) {
+      return;
+    }
     const rounds = new Map<Audience, Round>();
     /** For one event: maps the round of an audience before this event to its round with this event. */
     const longer = new Map<Round | undefined, Round>();

@@ -21,6 +21,9 @@ interface Encoding {
   chunk?: SharedChunk;
 }
 
+/** Shared by the events that were not encoded yet. */
+const NO_ENCODINGS: readonly Encoding[] = [];
+
 /**
  * An event of the log. It is encoded once for each format, for all subscribers. While the event is in the history, its encoded forms
  * count towards the budget of the hub: they may be evicted, and created again. After that, they are kept as long as the event is in a
@@ -30,7 +33,7 @@ export class LogEvent implements Evictable, SharedEncoder {
   /** The number of bytes of its data. */
   readonly size: number;
   private made: HubEvent | undefined;
-  private encodings: Encoding[] = [];
+  private encodings = NO_ENCODINGS;
 
   /**
    * @param seq its sequence number in this process, which increases by one with every event, also across epochs
@@ -128,7 +131,7 @@ export class LogEvent implements Evictable, SharedEncoder {
 
   evict(): void {
     this.made = undefined;
-    this.encodings = [];
+    this.encodings = NO_ENCODINGS;
   }
 
   /** Called when the history evicts the event. From then on, only backlogs contain it. */
@@ -151,7 +154,7 @@ export class LogEvent implements Evictable, SharedEncoder {
     let encoding = this.encodings.find((each) => each.format === format);
     if (!encoding) {
       encoding = { format, encoded: unpooled(this.encodeNow(format)) };
-      this.encodings.push(encoding);
+      this.encodings = [...this.encodings, encoding];
       this.budget?.use(this);
     }
     return encoding;

@@ -48,16 +48,18 @@ export type Checks<T> = { readonly [Key in keyof T]-?: Check };
 
 /** Returns a check for an object with these keys. Each key may be left out unless `required` is set. No other keys are allowed. */
 export function keys<T extends object>(checks: Checks<T>, required = false): Check {
+  const known = Object.keys(checks);
+  const entries = Object.entries<Check>(checks);
   return (value) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return `must be an object with ${Object.keys(checks).join(', ')}`;
+      return `must be an object with ${known.join(', ')}`;
     }
     for (const key of Object.keys(value)) {
-      if (!Object.hasOwn(checks, key)) {
-        return unknown(key, Object.keys(checks));
+      if (!known.includes(key)) {
+        return unknown(key, known);
       }
     }
-    for (const [key, check] of Object.entries<Check>(checks)) {
+    for (const [key, check] of entries) {
       const given = (value as Record<string, unknown>)[key];
       const problem = given === undefined && !required ? undefined : check(given);
       if (problem) {
