@@ -12,6 +12,11 @@ const SMALL_PAGE = 8;
 const PAGE_BYTES = 131_072;
 /** About how many bytes a page takes in addition to its chunks. */
 const OVERHEAD = 1_024;
+/**
+ * How long pages are kept after the last reader has left, in milliseconds. When many clients resume, each mostly has read everything before the next one
+ * connects, so that there is often no reader for a moment.
+ */
+const KEPT_MS = 10_000;
 
 /** A reader of pages. All of its members receive the same events in the same format. */
 export interface PageReader {
@@ -58,10 +63,12 @@ class Page implements Evictable {
   }
 }
 
-/** The pages that readers share. They are kept while there are readers, within the budget of the hub. */
+/** The pages that readers share. They are kept while there are readers, and for some seconds after that, within the budget of the hub. */
 export class PageCache {
   private readonly kept = new Map<string, Page>();
   private readers = 0;
+  /** Releases the pages if there is still no reader. It is set when pages are kept without one. */
+  private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly budget: ByteBudget) {}
 
@@ -70,14 +77,35 @@ export class PageCache {
     this.readers++;
   }
 
-  /** Removes a reader. The last one releases all pages. */
+  /** Removes a reader. */
   leave(): void {
     this.readers--;
+    if (this.readers > 0 || this.kept.size === 0) {
+      return;
+    }
+    if (this.timer) {
+      this.timer.refresh();
+    } else {
+      this.timer = setTimeout(() => this.onKept(), KEPT_MS).unref();
+    }
+  }
+
+  /** Releases all pages. */
+  clear(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    for (const page of this.kept.values()) {
+      this.budget.release(page);
+    }
+    this.kept.clear();
+  }
+
+  private onKept(): void {
     if (this.readers === 0) {
-      for (const page of this.kept.values()) {
-        this.budget.release(page);
-      }
-      this.kept.clear();
+      this.clear();
+    } else {
+      // The last of these readers sets another one.
+      this.timer = undefined;
     }
   }
 
@@ -118,6 +146,10 @@ export class Pages implements PageSource {
 
   leave(): void {
     this.cache.leave();
+  }
+
+  clear(): void {
+    this.cache.clear();
   }
 
   read(after: number, upTo: number, reader: PageReader): Batch | undefined {

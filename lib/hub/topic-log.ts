@@ -20,6 +20,7 @@ const STARTS_TIMEOUT_MS = 1_000;
 export class TopicLog implements HubLog, Lane {
   readonly fanOut: FanOut;
   private readonly history: TopicHistory;
+  private readonly pages: TopicPages;
   private readonly starts: TopicStarts;
   /** The lane of subscribers of all topics, if the hub can have them. */
   private readonly all: LazyLane | undefined;
@@ -51,7 +52,8 @@ export class TopicLog implements HubLog, Lane {
     };
     this.history = new TopicHistory(name, broker, retention, listener, warn);
     this.starts = new TopicStarts(this.history, new TopicLoader(broker, this.history));
-    this.fanOut = new FanOut(new TopicPages(this.history));
+    this.pages = new TopicPages(this.history);
+    this.fanOut = new FanOut(this.pages);
     if (retention.all) {
       const whole = new WholeLog(name, opened(broker), retention, warn, onDelivered, newest);
       this.all = new LazyLane(whole, () => this.idAt(this.history.end));
@@ -129,6 +131,7 @@ export class TopicLog implements HubLog, Lane {
   }
 
   clear(): void {
+    this.pages.clear();
     this.history.interest.clear();
     this.all?.opened?.clear();
   }

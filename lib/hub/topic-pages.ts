@@ -25,6 +25,10 @@ export class TopicPages implements PageSource {
     this.cache.leave();
   }
 
+  clear(): void {
+    this.cache.clear();
+  }
+
   read(after: number, upTo: number, reader: PageReader, each?: ReadonlyMap<string, number>): Batch | undefined {
     const topics = (reader.topics ?? []).map((name) => this.history.interest.get(name));
     const starts = topics.map((topic) => Math.max(after, each?.get(topic?.name ?? '') ?? 0));

@@ -11,6 +11,7 @@ import { type Request, StartFinder } from './start-finder.js';
 export class WholeLog implements HubLog, Lane {
   readonly fanOut: FanOut;
   private readonly history: History;
+  private readonly pages: Pages;
   private readonly starts: StartFinder;
 
   /**
@@ -37,7 +38,8 @@ export class WholeLog implements HubLog, Lane {
       warn,
     );
     this.starts = new StartFinder(this.history);
-    this.fanOut = new FanOut(new Pages(this.history.window, this.history.budget));
+    this.pages = new Pages(this.history.window, this.history.budget);
+    this.fanOut = new FanOut(this.pages);
   }
 
   get floor(): number {
@@ -95,6 +97,7 @@ export class WholeLog implements HubLog, Lane {
   }
 
   clear(): void {
+    this.pages.clear();
     this.history.window.clear();
   }
 
