@@ -1,6 +1,7 @@
-import { ratio, summary } from './statistics.mjs';
+import { median, ratio, ratios, spread, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant & import('./client/contestants.mjs').ClientContestant>} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant & import('./client/contestants.mjs').ClientContestant & import('./paired/contestants.mjs').PairedContestant>} Measured */
+/** @typedef {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'driver' | 'each' | 'peer' | 'raw' | 'otherBuild'} Base the name of the contestant to compare with is in this property */
 /** @typedef {{ title: string, cell: (each: Measured, all: readonly Measured[]) => string }} Column */
 
 /** @param {number} value */
@@ -43,7 +44,7 @@ const sum = (title, what) => ({
 
 /**
  * @param {string} title
- * @param {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'driver' | 'each' | 'peer' | 'raw'} base
+ * @param {Base} base
  * @param {string} what
  * @returns {Column}
  */
@@ -54,6 +55,82 @@ const times = (title, base, what) => ({
     return times === undefined || Number.isNaN(times) ? '—' : times.toFixed(2);
   },
 });
+
+/**
+ * The median of blocks, and the values between which eight of ten are.
+ * @param {string} title
+ * @param {string} what
+ * @returns {Column}
+ */
+const blocks = (title, what, unit = 1, print = whole) => ({
+  title,
+  cell: ({ rounds }) => {
+    const { median, low, high } = spread(rounds.map((round) => round[what] / unit));
+    return `${print(median)} (${print(low)}–${print(high)})`;
+  },
+});
+
+/**
+ * The ratio to another contestant: the median of the ratios within each block, and the values between which eight of ten are.
+ * @param {string} title
+ * @param {Base} base
+ * @param {string} what
+ * @returns {Column}
+ */
+const paired = (title, base, what) => ({
+  title,
+  cell: (each, all) => {
+    const found = ratios(all, each, each[base], what);
+    if (!found || each.name === each[base]) {
+      return '—';
+    }
+    const { median, low, high } = spread(found);
+    return `${hundredths(median)} (${hundredths(low)}–${hundredths(high)})`;
+  },
+});
+
+/**
+ * The lowest and the highest median of a process.
+ * @param {string} title
+ * @param {Base} base
+ * @param {string} what
+ * @returns {Column}
+ */
+const processes = (title, base, what) => ({
+  title,
+  cell: (each, all) => {
+    const found = ratios(all, each, each[base], what);
+    if (!found || each.name === each[base]) {
+      return '—';
+    }
+    const numbers = new Set(each.rounds.map(({ process }) => process));
+    const medians = [...numbers].map((number) =>
+      median(found.filter((_, index) => each.rounds[index].process === number)),
+    );
+    return `${hundredths(Math.min(...medians))}–${hundredths(Math.max(...medians))}`;
+  },
+});
+
+/**
+ * The ratio of the sums: it includes what happens only now and then, such as garbage collection.
+ * @param {string} title
+ * @param {Base} base
+ * @param {string} what
+ * @returns {Column}
+ */
+const inAll = (title, base, what) => ({
+  title,
+  cell: (each, all) => {
+    const other = all.find(({ name }) => name === each[base]);
+    return other && other !== each ? hundredths(total(each, what) / total(other, what)) : '—';
+  },
+});
+
+/** @type {Column} */
+const blockCount = { title: 'blocks', cell: ({ rounds }) => whole(rounds.length) };
+
+/** @param {Measured} measured @param {string} what */
+const total = ({ rounds }, what) => rounds.reduce((sum, round) => sum + round[what], 0);
 
 const STREAMS = [
   value('CPU ns/chunk', 'cpu'),
@@ -124,6 +201,22 @@ const COLUMNS = {
     ...LOSSES,
   ],
   'fanout-gzip-idle': [...SLOPES, times('× gzip each resident', 'own', 'rss'), sum('missing', 'missing')],
+  'paired-fanout': [
+    blocks('CPU µs/delivery', 'cpu', 1_000, hundredths),
+    paired('× net gathered', 'gathered', 'cpu'),
+    processes('processes', 'gathered', 'cpu'),
+    inAll('sums', 'gathered', 'cpu'),
+    paired('× other build', 'otherBuild', 'cpu'),
+    blockCount,
+  ],
+  'paired-short': [
+    blocks('CPU µs/request', 'cpu', 1_000),
+    paired('× plain reply', 'plain', 'cpu'),
+    processes('processes', 'plain', 'cpu'),
+    inAll('sums', 'plain', 'cpu'),
+    paired('× other build', 'otherBuild', 'cpu'),
+    blockCount,
+  ],
   'cluster-append': [
     value('application µs/append', 'cpu', 1_000, hundredths),
     value('Redis µs/append', 'redis', 1_000, hundredths),

@@ -4,10 +4,14 @@ import { parseArgs } from 'node:util';
 import { startLoad } from './processes.mjs';
 import { tableOf, tableOfTargets } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
+import { copyBuild } from './servers/build.mjs';
 import { targetsOf } from './targets.mjs';
 
 /** Steps that take longer than a minute are aborted. */
 const LONGEST_SECONDS = 30;
+/** The defaults of `--seconds`. */
+const FANOUT_SECONDS = 2;
+const PAIRED_SECONDS = 5;
 /** The scale of `--quick`. */
 const QUICK_SCALE = 0.25;
 
@@ -23,10 +27,11 @@ function options() {
       clients: { type: 'string' },
       turn: { type: 'string', default: '1,10' },
       pace: { type: 'string', default: 'paced,saturated' },
-      seconds: { type: 'string', default: '2' },
+      seconds: { type: 'string' },
       only: { type: 'string' },
       part: { type: 'string' },
       profile: { type: 'string' },
+      other: { type: 'string' },
     },
   });
   const scenarios = values.scenario.split(',');
@@ -39,11 +44,23 @@ function options() {
   if (!(Number.isInteger(rounds) && rounds > 0 && scale > 0)) {
     throw new Error('--rounds is a whole number above 0, --scale a number above 0');
   }
-  return { scenarios, rounds, scale, json: values.json, fanout: fanoutOptions(values), parts: values.part?.split(',') };
+  if (values.other !== undefined) {
+    copyBuild(values.other);
+  }
+  return {
+    scenarios,
+    rounds,
+    scale,
+    json: values.json,
+    fanout: fanoutOptions(values),
+    pairedSeconds: Number(values.seconds ?? PAIRED_SECONDS),
+    other: values.other !== undefined,
+    parts: values.part?.split(','),
+  };
 }
 
-/** @param {Record<'turn' | 'pace' | 'seconds', string> & Partial<Record<'clients' | 'only' | 'profile', string>>} values */
-function fanoutOptions({ clients, turn, pace, seconds, only, profile }) {
+/** @param {Record<'turn' | 'pace', string> & Partial<Record<'clients' | 'seconds' | 'only' | 'profile', string>>} values */
+function fanoutOptions({ clients, turn, pace, seconds = `${FANOUT_SECONDS}`, only, profile }) {
   const paces = /** @type {('paced' | 'saturated')[]} */ (pace.split(','));
   const numbers = { clients: clients?.split(',').map(Number), turns: turn.split(',').map(Number) };
   if (![...(numbers.clients ?? []), ...numbers.turns].every((each) => Number.isInteger(each) && each > 0)) {
@@ -66,7 +83,7 @@ function report(progress) {
   process.stderr.write(process.stderr.isTTY ? `\r\x1b[K${progress}` : `${progress}\n`);
 }
 
-const { scenarios, rounds, scale, json, fanout, parts } = options();
+const { scenarios, rounds, scale, json, fanout, ...more } = options();
 const machine = `${cpus().length} × ${cpus()[0]?.model}, ${process.platform}, Node ${process.version}`;
 const date = new Date().toISOString().slice(0, 10);
 console.log(`${date}, ${machine}, ${rounds} rounds: median (lowest–highest)\n`);
@@ -81,7 +98,7 @@ try {
       rounds,
       scale,
       fanout,
-      parts,
+      ...more,
       report: (progress) => report(`${name}, ${progress}`),
     });
     report('');

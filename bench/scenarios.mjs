@@ -3,13 +3,14 @@ import { client } from './client/scenario.mjs';
 import { cluster } from './cluster/scenario.mjs';
 import { FAST, IDLE, SHORT } from './contestants.mjs';
 import { fanout, fanoutIdle, fanoutTopics } from './fanout/scenario.mjs';
+import { paired } from './paired/scenario.mjs';
 import { startServer } from './processes.mjs';
 import { tokens } from './tokens/scenario.mjs';
 
 /** @typedef {import('./contestants.mjs').Contestant} Contestant */
 /** @typedef {import('./processes.mjs').Worker} Worker */
 /** @typedef {Contestant & { rounds: Record<string, number>[] }} Measured a contestant and the figures of each round */
-/** @typedef {import('./fanout/scenario.mjs').Run & { load: Worker }} Run */
+/** @typedef {import('./fanout/scenario.mjs').Run & { load: Worker, pairedSeconds: number, other: boolean }} Run `other`: whether there is another build to compare with */
 /**
  * @typedef {object} Outcome the content of one table
  * @property {string} scenario
@@ -156,6 +157,7 @@ export const SCENARIOS = {
   'fanout-ws-idle': fanoutIdle('fanout-ws'),
   'fanout-gzip': fanout('fanout-gzip'),
   'fanout-gzip-idle': fanoutIdle('fanout-gzip'),
+  paired,
   cluster,
   brokers,
   tokens,

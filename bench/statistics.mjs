@@ -25,14 +25,31 @@ export function summary(rounds, what) {
 }
 
 /**
- * Returns the ratio to another contestant of the same scenario: the median of the ratios within each round, so that
- * a slow phase of the machine affects both.
+ * Returns the ratios to another contestant of the same scenario, within each round: a slow phase of the machine affects both.
+ * @param {readonly import('./scenarios.mjs').Measured[]} measured
+ * @param {import('./scenarios.mjs').Measured} one
+ * @param {string | undefined} other
+ * @param {string} what
+ */
+export function ratios(measured, one, other, what) {
+  const base = measured.find(({ name }) => name === other);
+  return base && one.rounds.map((round, i) => round[what] / base.rounds[i][what]);
+}
+
+/**
+ * Returns the median of the ratios within each round.
  * @param {readonly import('./scenarios.mjs').Measured[]} measured
  * @param {import('./scenarios.mjs').Measured} one
  * @param {string | undefined} other
  * @param {string} what
  */
 export function ratio(measured, one, other, what) {
-  const base = measured.find(({ name }) => name === other);
-  return base && median(one.rounds.map((round, i) => round[what] / base.rounds[i][what]));
+  const all = ratios(measured, one, other, what);
+  return all && median(all);
 }
+
+/**
+ * Returns the median, and the values between which eight of ten are.
+ * @param {readonly number[]} values
+ */
+export const spread = (values) => ({ median: median(values), low: quantile(values, 0.1), high: quantile(values, 0.9) });

@@ -25,17 +25,20 @@ export function decorate(target, key, decorators, parameters = []) {
 /** `@Param('count')` */
 export const count = Param('count');
 
+/** @param {'express' | 'fastify'} platform */
+const adapterOf = (platform) => (platform === 'fastify' ? new FastifyAdapter() : new ExpressAdapter());
+
 /**
  * Creates an application with one controller, which does not listen yet.
  * @param {'express' | 'fastify'} platform
  * @param {Function} controller
  * @param {import('@nestjs/common').DynamicModule[]} [imports]
+ * @param {import('@nestjs/common').HttpServer} [adapter] in place of the one of the platform
  */
-export async function nestServer(platform, controller, imports = []) {
+export async function nestServer(platform, controller, imports = [], adapter = adapterOf(platform)) {
   class AppModule {}
   Controller()(controller);
   Module({ imports, controllers: [controller] })(AppModule);
-  const adapter = platform === 'fastify' ? new FastifyAdapter() : new ExpressAdapter();
   const app = await NestFactory.create(AppModule, adapter, { logger: ['error', 'warn'] });
   await app.init();
   if (platform === 'fastify') {

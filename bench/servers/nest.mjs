@@ -1,9 +1,7 @@
 import { Get, Header, Res, Sse } from '@nestjs/common';
 import { from, NEVER } from 'rxjs';
 import { count, decorate, nestServer } from './nest-app.mjs';
-import { frames, SHORT, SSE_HEADERS, texts } from './payload.mjs';
-
-const REPLY = 'x'.repeat(SHORT * 50);
+import { frames, REPLY, SSE_HEADERS, texts } from './payload.mjs';
 
 /** Nest without this package. */
 class NestController {

@@ -1,6 +1,9 @@
-import { ConnectedStream, Sse, StreamingModule } from 'nestjs-streaming';
+import { Get } from '@nestjs/common';
+import { adapter, build } from './build.mjs';
 import { count, decorate, nestServer } from './nest-app.mjs';
-import { silence, texts, textsSync } from './payload.mjs';
+import { REPLY, silence, texts, textsSync } from './payload.mjs';
+
+const { ConnectedStream, Sse, StreamingModule } = await build(import.meta.url);
 
 class OurController {
   /** @param {string} chunks */
@@ -17,6 +20,10 @@ class OurController {
     return silence();
   }
 
+  plain() {
+    return REPLY;
+  }
+
   /** @param {import('nestjs-streaming').StreamConnection} _stream to be pushed to, some day */
   push(_stream) {
     return undefined;
@@ -26,10 +33,15 @@ class OurController {
 decorate(OurController, 'async', [Sse('async/:count')], [count]);
 decorate(OurController, 'sync', [Sse('sync/:count')], [count]);
 decorate(OurController, 'idle', [Sse('idle')]);
+decorate(OurController, 'plain', [Get('plain')]);
 decorate(OurController, 'push', [Sse('idle-push')], [ConnectedStream()]);
 
-/** @param {'express' | 'fastify'} platform */
-const start = (platform) => nestServer(platform, OurController, [StreamingModule.forRoot()]);
+/**
+ * @param {'express' | 'fastify'} platform
+ * @param {import('@nestjs/common').HttpServer} [httpAdapter]
+ */
+const start = (platform, httpAdapter) => nestServer(platform, OurController, [StreamingModule.forRoot()], httpAdapter);
 
 export const oursExpress = () => start('express');
 export const oursFastify = () => start('fastify');
+export const oursAdapter = async () => start('express', await adapter(import.meta.url));

@@ -1,6 +1,9 @@
 /** The number of chunks of a short stream. */
 export const SHORT = 10;
 
+/** A plain reply with as many bytes as the events of a short stream. */
+export const REPLY = 'x'.repeat(SHORT * 50);
+
 /** 42 characters each. With `data: ` before and an empty line after it, this is an event of 50 bytes. */
 const TEXTS = Array.from({ length: 16 }, (_, i) => `${i}`.padStart(2, '0').repeat(21));
 

@@ -1,0 +1,212 @@
+import { readSync, writeSync } from 'node:fs';
+import { all, answerEnd, get, open } from '../http.mjs';
+
+/**
+ * The process of the load generator. The server starts it, and tells it what to do through a pipe. While it has nothing to do, it
+ * waits in a blocking read of that pipe and not for its sockets, so that the writes of the server do not wake it up, and neither of them disturbs the other.
+ */
+
+const STDIN = 0;
+const STDOUT = 1;
+/** The number of clients that connect at once, so that no listen queue overflows. */
+const AT_ONCE = 100;
+/** All data was read after this number of turns of the event loop in which none arrived. */
+const QUIET_TURNS = 3;
+
+/** @typedef {{ socket: import('node:net').Socket, bytes: number }} Client */
+
+/** The clients of each port. @type {Map<number, Set<Client>>} */
+const clients = new Map();
+let reads = 0;
+
+/** @param {number} port */
+function clientsOf(port) {
+  const all = clients.get(port) ?? new Set();
+  clients.set(port, all);
+  return all;
+}
+
+/**
+ * Connects a client. Resolves when it has received its first bytes.
+ * @param {number} port
+ * @param {string} request
+ */
+const enter = (port, request) =>
+  new Promise((resolve, reject) => {
+    const socket = open(port, request, (bytes) => {
+      reads++;
+      client.bytes += bytes;
+      resolve(undefined);
+    });
+    const client = { socket, bytes: 0 };
+    const others = clientsOf(port).add(client);
+    socket.on('error', reject).on('close', () => {
+      others.delete(client);
+      reject(new Error('a client was not let in'));
+    });
+  });
+
+/**
+ * Connects clients that receive what the server sends.
+ * @param {{ port: number, path: string, connections: number }} work
+ */
+async function join({ port, path, connections }) {
+  const request = get(path, 'keep-alive');
+  let left = connections;
+  const some = async () => {
+    while (left-- > 0) {
+      await enter(port, request);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, some));
+}
+
+/** Reads until nothing is left. */
+function drain() {
+  let quiet = 0;
+  let before = reads;
+  return new Promise((resolve) => {
+    const turn = () => {
+      quiet = reads === before ? quiet + 1 : 0;
+      before = reads;
+      if (quiet === QUIET_TURNS) {
+        resolve(undefined);
+      } else {
+        setImmediate(turn);
+      }
+    };
+    turn();
+  });
+}
+
+/**
+ * Reads what comes within some time.
+ * @param {{ ms: number }} work
+ */
+const rest = ({ ms }) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Returns the number of clients of a port, and the lowest and highest number of bytes that one of them has received since `count()`.
+ * @param {{ port: number }} work
+ */
+function check({ port }) {
+  const bytes = [...clientsOf(port)].map((client) => client.bytes);
+  return { clients: bytes.length, lowest: Math.min(...bytes), highest: Math.max(...bytes) };
+}
+
+/** Begins to count what the clients of a port receive. @param {{ port: number }} work */
+async function count({ port }) {
+  await drain();
+  for (const client of clientsOf(port)) {
+    client.bytes = 0;
+  }
+}
+
+/** Disconnects the clients of a port. @param {{ port: number }} work */
+async function leave({ port }) {
+  for (const { socket } of clientsOf(port)) {
+    socket.destroy();
+  }
+  await drain();
+}
+
+/** @typedef {{ ask(): Promise<void> }} Caller a connection that is kept alive */
+
+/** The kept connections, by port and path. @type {Map<string, Caller[]>} */
+const callers = new Map();
+
+/**
+ * @param {number} port
+ * @param {string} path
+ * @returns {Caller}
+ */
+function caller(port, path) {
+  const request = get(path, 'keep-alive');
+  const isOver = answerEnd();
+  /** @type {() => void} */
+  let resolve;
+  /** @type {(error: Error) => void} */
+  let reject;
+  /** @type {import('node:net').Socket | undefined} */
+  let socket;
+  return {
+    ask: () =>
+      new Promise((onAnswer, onError) => {
+        resolve = () => onAnswer(undefined);
+        reject = onError;
+        if (socket) {
+          socket.write(request);
+          return;
+        }
+        socket = open(port, request, (bytes) => isOver(bytes) && resolve());
+        socket.on('error', (error) => reject(error));
+        socket.on('close', () => {
+          socket = undefined;
+          reject(new Error(`${path}: the server closed its connection`));
+        });
+      }),
+  };
+}
+
+/**
+ * Sends requests one after the other on each of some connections, which are kept.
+ * @param {{ port: number, path: string, connections: number, count: number }} work
+ */
+async function requests({ port, path, connections, count }) {
+  const key = `${port}${path}`;
+  const kept = callers.get(key) ?? Array.from({ length: connections }, () => caller(port, path));
+  callers.set(key, kept);
+  let left = count;
+  await Promise.all(
+    kept.map(async (each) => {
+      while (left-- > 0) {
+        await each.ask();
+      }
+    }),
+  );
+}
+
+/**
+ * Reads streams to their end, each on a new connection.
+ * @param {{ port: number, path: string, connections: number }} work
+ */
+async function streams({ port, path, connections }) {
+  await all(connections, (resolve, reject) => {
+    const isOver = answerEnd();
+    const socket = open(port, get(path, 'close'), (bytes) => {
+      if (isOver(bytes)) {
+        socket.destroy();
+      }
+    });
+    socket.on('error', reject).on('close', resolve);
+  });
+}
+
+/** @type {Record<string, (work: any) => unknown>} */
+const KINDS = { join, drain, rest, count, check, leave, requests, streams };
+
+const byte = Buffer.alloc(1);
+
+/** Waits for the next line of the server. Returns `undefined` if the server has ended. */
+function nextLine() {
+  let line = '';
+  while (readSync(STDIN, byte) > 0) {
+    if (byte[0] === 10) {
+      return line;
+    }
+    line += byte.latin1Slice();
+  }
+  return undefined;
+}
+
+for (let line = nextLine(); line !== undefined; line = nextLine()) {
+  const { kind, ...work } = JSON.parse(line);
+  let answer;
+  try {
+    answer = (await KINDS[kind](work)) ?? {};
+  } catch (error) {
+    answer = { error: String(error) };
+  }
+  writeSync(STDOUT, `${JSON.stringify(answer)}\n`);
+}
+process.exit();
