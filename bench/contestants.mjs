@@ -1,3 +1,5 @@
+import { hasAdapter } from './servers/build.mjs';
+
 /**
  * @typedef {object} Contestant
  * @property {string} name
@@ -15,6 +17,7 @@ const NET = /** @type {const} */ (['raw', 'net']);
 const HTTP = /** @type {const} */ (['raw', 'http']);
 const NEST = /** @type {const} */ ({ express: ['nest', 'nestExpress'], fastify: ['nest', 'nestFastify'] });
 const OURS = /** @type {const} */ ({ express: ['ours', 'oursExpress'], fastify: ['ours', 'oursFastify'] });
+const OURS_ADAPTER = /** @type {const} */ (['ours', 'oursAdapter']);
 const BETTER_SSE = /** @type {const} */ (['peers', 'betterSse']);
 const FASTIFY_SSE = /** @type {const} */ (['peers', 'fastifySse']);
 const HONO = /** @type {const} */ (['peers', 'hono']);
@@ -128,6 +131,18 @@ export const IDLE = [
     name: `ours, ${label}, push style`,
     server: OURS[platform],
     path: '/idle-push',
+  })),
+  ...(hasAdapter()
+    ? [
+        ['generator that waits', '/idle'],
+        ['push style', '/idle-push'],
+      ]
+    : []
+  ).map(([what, path]) => ({
+    name: `ours, Express with the adapter, ${what}`,
+    server: OURS_ADAPTER,
+    path,
+    platform: /** @type {const} */ ('express'),
   })),
   ...onBoth((platform, label) => ({ name: `Nest @Sse, ${label}`, server: NEST[platform], path: '/idle-sse' })),
   { name: 'better-sse', server: BETTER_SSE, path: '/idle' },

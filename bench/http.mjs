@@ -11,10 +11,11 @@ const LONGEST_HEAD = 1_024;
  * @param {number} port
  * @param {string} request
  * @param {(bytes: number) => void} onBytes they are at the start of the buffer
+ * @param {Buffer} [into]
  */
-export function open(port, request, onBytes) {
+export function open(port, request, onBytes, into = buffer) {
   const onread = {
-    buffer,
+    buffer: into,
     /** @param {number} bytes */
     callback: (bytes) => {
       onBytes(bytes);
@@ -29,9 +30,10 @@ export function open(port, request, onBytes) {
 /**
  * @param {string} path
  * @param {'keep-alive' | 'close'} connection
+ * @param {string} [more] header lines
  */
-export const get = (path, connection) =>
-  `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\nConnection: ${connection}\r\n\r\n`;
+export const get = (path, connection, more = '') =>
+  `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\nConnection: ${connection}\r\n${more}\r\n`;
 
 /** Returns the length of a response, if its first read contains the length. */
 function lengthIn(/** @type {number} */ bytes) {

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** The timeout of everything in this file. */
+/** The timeout of everything in this file, unless another one is given. */
 const TIMEOUT_MS = 60_000;
 
 /** @type {Set<Worker>} */
@@ -36,8 +36,8 @@ export class Worker {
   }
 
   /** Resolves to the next message of the process. */
-  async nextMessage() {
-    const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  async nextMessage(timeoutMs = TIMEOUT_MS) {
+    const timeout = AbortSignal.timeout(timeoutMs);
     const ended = new AbortController();
     const signal = AbortSignal.any([timeout, ended.signal]);
     const onExit = () => ended.abort();
@@ -58,9 +58,12 @@ export class Worker {
     }
   }
 
-  /** @param {object} question */
-  ask(question) {
-    const answer = this.nextMessage();
+  /**
+   * @param {object} question
+   * @param {number} [timeoutMs]
+   */
+  ask(question, timeoutMs) {
+    const answer = this.nextMessage(timeoutMs);
     this.#child.send(question);
     return answer;
   }

@@ -1,4 +1,4 @@
-import { median, ratio, ratios, spread, summary } from './statistics.mjs';
+import { differences, median, ratio, ratios, spread, summary } from './statistics.mjs';
 
 /** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant & import('./client/contestants.mjs').ClientContestant & import('./paired/contestants.mjs').PairedContestant>} Measured */
 /** @typedef {'floor' | 'writer' | 'nest' | 'plain' | 'gathered' | 'shared' | 'own' | 'xadd' | 'script' | 'driver' | 'each' | 'peer' | 'raw' | 'otherBuild'} Base the name of the contestant to compare with is in this property */
@@ -56,81 +56,76 @@ const times = (title, base, what) => ({
   },
 });
 
+/** The median, and the values between which eight of ten are. @param {readonly number[]} values @param {(value: number) => string} print */
+function spreadOf(values, print) {
+  const { median, low, high } = spread(values);
+  return `${print(median)} (${print(low)}–${print(high)})`;
+}
+
 /**
- * The median of blocks, and the values between which eight of ten are.
  * @param {string} title
  * @param {string} what
  * @returns {Column}
  */
 const blocks = (title, what, unit = 1, print = whole) => ({
   title,
-  cell: ({ rounds }) => {
-    const { median, low, high } = spread(rounds.map((round) => round[what] / unit));
-    return `${print(median)} (${print(low)}–${print(high)})`;
-  },
+  cell: ({ rounds }) =>
+    spreadOf(
+      rounds.map((round) => round[what] / unit),
+      print,
+    ),
 });
 
 /**
- * The ratio to another contestant: the median of the ratios within each block, and the values between which eight of ten are.
+ * The column of what is calculated within each block, from a contestant and another one.
  * @param {string} title
  * @param {Base} base
- * @param {string} what
+ * @param {(all: readonly Measured[], each: Measured, other: string | undefined, what: string) => number[] | undefined} calculate
+ * @param {(values: number[], each: Measured) => string} cell
  * @returns {Column}
  */
-const paired = (title, base, what) => ({
+const within = (title, base, calculate, cell) => ({
   title,
   cell: (each, all) => {
-    const found = ratios(all, each, each[base], what);
-    if (!found || each.name === each[base]) {
-      return '—';
-    }
-    const { median, low, high } = spread(found);
-    return `${hundredths(median)} (${hundredths(low)}–${hundredths(high)})`;
+    const values = each.name === each[base] ? undefined : calculate(all, each, each[base], 'cpu');
+    return values ? cell(values, each) : '—';
   },
 });
 
-/**
- * The lowest and the highest median of a process.
- * @param {string} title
- * @param {Base} base
- * @param {string} what
- * @returns {Column}
- */
-const processes = (title, base, what) => ({
-  title,
-  cell: (each, all) => {
-    const found = ratios(all, each, each[base], what);
-    if (!found || each.name === each[base]) {
-      return '—';
-    }
-    const numbers = new Set(each.rounds.map(({ process }) => process));
-    const medians = [...numbers].map((number) =>
-      median(found.filter((_, index) => each.rounds[index].process === number)),
-    );
+/** @param {string} title @param {Base} base */
+const paired = (title, base) => within(title, base, ratios, (values) => spreadOf(values, hundredths));
+
+/** @param {string} title @param {Base} base */
+const beyond = (title, base, unit = 1) =>
+  within(title, base, differences, (values) =>
+    spreadOf(
+      values.map((value) => value / unit),
+      hundredths,
+    ),
+  );
+
+/** The lowest and the highest median of a process. @param {Base} base */
+const processes = (base) =>
+  within('processes', base, ratios, (values, { rounds }) => {
+    const numbers = new Set(rounds.map(({ process }) => process));
+    const medians = [...numbers].map((number) => median(values.filter((_, i) => rounds[i].process === number)));
     return `${hundredths(Math.min(...medians))}–${hundredths(Math.max(...medians))}`;
-  },
-});
+  });
 
-/**
- * The ratio of the sums: it includes what happens only now and then, such as garbage collection.
- * @param {string} title
- * @param {Base} base
- * @param {string} what
- * @returns {Column}
- */
-const inAll = (title, base, what) => ({
-  title,
+/** @param {Measured} measured */
+const sumOf = ({ rounds }) => rounds.reduce((sum, { cpu }) => sum + cpu, 0);
+
+/** The ratio of the sums: it includes what happens only now and then, such as garbage collection. @param {Base} base @returns {Column} */
+const sums = (base) => ({
+  title: 'sums',
   cell: (each, all) => {
     const other = all.find(({ name }) => name === each[base]);
-    return other && other !== each ? hundredths(total(each, what) / total(other, what)) : '—';
+    return other && other !== each ? hundredths(sumOf(each) / sumOf(other)) : '—';
   },
 });
 
 /** @type {Column} */
 const blockCount = { title: 'blocks', cell: ({ rounds }) => whole(rounds.length) };
-
-/** @param {Measured} measured @param {string} what */
-const total = ({ rounds }, what) => rounds.reduce((sum, round) => sum + round[what], 0);
 
 const STREAMS = [
   value('CPU ns/chunk', 'cpu'),
@@ -203,20 +198,46 @@ const COLUMNS = {
   'fanout-gzip-idle': [...SLOPES, times('× gzip each resident', 'own', 'rss'), sum('missing', 'missing')],
   'paired-fanout': [
     blocks('CPU µs/delivery', 'cpu', 1_000, hundredths),
-    paired('× net gathered', 'gathered', 'cpu'),
-    processes('processes', 'gathered', 'cpu'),
-    inAll('sums', 'gathered', 'cpu'),
-    paired('× other build', 'otherBuild', 'cpu'),
+    paired('× net gathered', 'gathered'),
+    processes('gathered'),
+    sums('gathered'),
+    paired('× other build', 'otherBuild'),
     blockCount,
   ],
   'paired-short': [
     blocks('CPU µs/request', 'cpu', 1_000),
-    paired('× plain reply', 'plain', 'cpu'),
-    processes('processes', 'plain', 'cpu'),
-    inAll('sums', 'plain', 'cpu'),
-    paired('× other build', 'otherBuild', 'cpu'),
+    paired('× plain reply', 'plain'),
+    processes('plain'),
+    sums('plain'),
+    paired('× other build', 'otherBuild'),
     blockCount,
   ],
+  'paired-fast': [
+    blocks('CPU ns/chunk', 'cpu'),
+    paired('× node:http', 'floor'),
+    paired('× Nest generator', 'nest'),
+    processes('nest'),
+    paired('× other build', 'otherBuild'),
+    blockCount,
+  ],
+  'paired-publish': [
+    blocks('CPU µs/message', 'cpu', 1_000, hundredths),
+    beyond('µs beyond JSON.stringify()', 'floor', 1_000),
+    paired('× other build', 'otherBuild'),
+    blockCount,
+  ],
+  'paired-resume': [
+    blocks('s of CPU', 'cpu', 1e6, hundredths),
+    paired('× net', 'floor'),
+    paired('× other build', 'otherBuild'),
+    blockCount,
+  ],
+  'paired-idle-loop': [
+    value('% of a core', 'share', 1, hundredths),
+    value('longest turn, CPU ms', 'cpu', 1, hundredths),
+    value('longest turn, ms', 'wall', 1, hundredths),
+  ],
+  'paired-import': [blocks('CPU ms', 'cpu'), blocks('ms', 'ms'), paired('× other build', 'otherBuild'), blockCount],
   'cluster-append': [
     value('application µs/append', 'cpu', 1_000, hundredths),
     value('Redis µs/append', 'redis', 1_000, hundredths),

@@ -45,7 +45,7 @@ function options() {
     throw new Error('--rounds is a whole number above 0, --scale a number above 0');
   }
   if (values.other !== undefined) {
-    copyBuild(values.other);
+    copyBuild('other', values.other);
   }
   return {
     scenarios,

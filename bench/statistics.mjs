@@ -25,6 +25,18 @@ export function summary(rounds, what) {
 }
 
 /**
+ * Returns the figures minus those of another contestant of the same scenario, within each round.
+ * @param {readonly import('./scenarios.mjs').Measured[]} measured
+ * @param {import('./scenarios.mjs').Measured} one
+ * @param {string | undefined} other
+ * @param {string} what
+ */
+export function differences(measured, one, other, what) {
+  const base = measured.find(({ name }) => name === other);
+  return base && one.rounds.map((round, i) => round[what] - base.rounds[i][what]);
+}
+
+/**
  * Returns the ratios to another contestant of the same scenario, within each round: a slow phase of the machine affects both.
  * @param {readonly import('./scenarios.mjs').Measured[]} measured
  * @param {import('./scenarios.mjs').Measured} one

@@ -1,15 +1,21 @@
-import { ratio, summary } from './statistics.mjs';
+import { differences, median, ratio, summary } from './statistics.mjs';
 
-/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant>} Measured */
+/** @typedef {import('./scenarios.mjs').Measured & import('./fanout/scenario.mjs').Measured & Partial<import('./paired/contestants.mjs').PairedContestant & import('./cluster/contestants.mjs').ClusterContestant & import('./tokens/contestants.mjs').TokensContestant>} Measured */
 /** @typedef {import('./scenarios.mjs').Outcome} Outcome */
 /** @typedef {{ what: string, limit: number, measured: number, met: boolean }} Target */
 
 const KB = 1_024;
 const OF_NEST_GENERATOR = 0.25;
 const OF_WRITER = 1.3;
-const OF_PLAIN = { express: 1, fastify: 1.4 };
-const IDLE_KB = { express: 9, fastify: 6 };
-const OF_GATHERED = 1.15;
+/** The factors for a plain reply of Nest's own adapter of the platform. */
+const OF_PLAIN = { express: 1, adapter: 0.5, fastify: 1.2 };
+/** KB of heap for each client. */
+const IDLE_KB = { stream: { express: 9, adapter: 7.6, fastify: 6 }, hub: { express: 9, adapter: 7.2, fastify: 6 } };
+const OF_GATHERED = { sockets: 1.1, native: 0.9 };
+const PUBLISH_US = 4;
+const RESUME_S = 1;
+const IDLE_LOOP = { turnMs: 20, percent: 2 };
+const IMPORT_MS = 60;
 const OF_NCHAN = 1;
 const OF_SHARED_FRAME = 1.2;
 /** Microseconds of CPU time per append, and their ratios to a plain XADD. */
@@ -55,19 +61,62 @@ const fanout = (each, all, { title, perTurn }) => {
   const cpu = (what, other, limit) =>
     target(`${title}, ${each.name}: CPU × ${what}`, limit, ratio(all, each, other, 'cpu'));
   return [
-    cpu('gathered net.Socket', each.gathered, OF_GATHERED),
     cpu("Nest's @Sse", each.nest, peers.nest),
     cpu('better-sse', each.betterSse, peers.betterSse),
     cpu('nchan', each.nchan, OF_NCHAN),
   ];
 };
 
-/** @type {(title: string) => (each: Measured) => Target[]} */
+/** @param {string} name @returns {'express' | 'adapter' | 'fastify'} */
+const platformOf = (name) => {
+  if (name.includes('Fastify')) {
+    return 'fastify';
+  }
+  return name.includes('with the adapter') ? 'adapter' : 'express';
+};
+
+/** @type {(title: string, kind: keyof typeof IDLE_KB) => (each: Measured) => Target[]} */
 const idle =
-  (title) =>
-  ({ name, platform, rounds }) => [
-    target(`${title}, ${name}: KB of heap`, IDLE_KB[platform ?? 'express'], summary(rounds, 'heap').median / KB),
+  (title, kind) =>
+  ({ name, rounds }) => [
+    target(`${title}, ${name}: KB of heap`, IDLE_KB[kind][platformOf(name)], summary(rounds, 'heap').median / KB),
   ];
+
+/** @param {Measured} measured */
+const medianOf = ({ rounds }) => median(rounds.map(({ cpu }) => cpu));
+
+/** All contestants are in one process. @type {Record<string, (each: Measured, all: readonly Measured[], outcome: Outcome) => Target[]>} */
+const PAIRED = {
+  'paired-fanout': (each, all, { title }) => [
+    target(
+      `${title}, ${each.name}: CPU × gathered net.Socket`,
+      OF_GATHERED[each.variant === 'native' ? 'native' : 'sockets'],
+      ratio(all, each, each.gathered, 'cpu'),
+    ),
+  ],
+  'paired-short': (each, all) => [
+    target(
+      `paired short stream, ${each.name}: CPU × plain Nest reply`,
+      OF_PLAIN[platformOf(each.name)],
+      ratio(all, each, each.plain, 'cpu'),
+    ),
+  ],
+  'paired-publish': (each, all) => [
+    target(
+      `${each.name}: µs beyond JSON.stringify()`,
+      PUBLISH_US,
+      median(differences(all, each, each.floor, 'cpu') ?? []) / 1_000,
+    ),
+  ],
+  'paired-resume': (each, _all, { title }) => [
+    target(`${title}, ${each.name}: s of CPU`, RESUME_S, medianOf(each) / 1e6),
+  ],
+  'paired-idle-loop': (each, _all, { title }) => [
+    target(`${title}, ${each.name}: longest turn in ms`, IDLE_LOOP.turnMs, medianOf(each)),
+    target(`${title}, ${each.name}: % of a core`, IDLE_LOOP.percent, summary(each.rounds, 'share').median),
+  ],
+  'paired-import': (each) => [target(`${each.name}: ms of CPU beyond Nest's`, IMPORT_MS, medianOf(each))],
+};
 
 /** @type {(each: Measured, all: readonly Measured[]) => Target[]} */
 const append = (each, all) =>
@@ -107,16 +156,10 @@ const tokens = (each, all, { title }) => {
 const TARGETS = {
   fast: streams('one stream'),
   many: streams('50 streams'),
-  short: (each, all) => [
-    target(
-      `short stream, ${each.name}: CPU × plain Nest reply`,
-      OF_PLAIN[each.platform ?? 'express'],
-      ratio(all, each, each.plain, 'cpu'),
-    ),
-  ],
-  idle: idle('idle stream'),
+  ...PAIRED,
+  idle: idle('idle stream', 'stream'),
   fanout,
-  'fanout-idle': idle('idle client of a hub'),
+  'fanout-idle': idle('idle client of a hub', 'hub'),
   tokens,
   'cluster-append': append,
   'cluster-receipt': receipt,

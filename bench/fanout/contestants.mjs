@@ -1,3 +1,4 @@
+import { hasAdapter } from '../servers/build.mjs';
 import { isInstalled } from './servers/nchan.mjs';
 
 /**
@@ -47,6 +48,7 @@ const SSE = [
   { name: GATHERED, server: ['raw', 'gathered'], ...sse },
   { name: 'ours, Express', server: ['ours', 'oursExpress'], platform: 'express', ...sse },
   { name: 'ours, Fastify', server: ['ours', 'oursFastify'], platform: 'fastify', ...sse },
+  { name: 'ours, Express with the adapter', server: ['ours', 'oursAdapter'], platform: 'express', ...sse },
   { name: BETTER_SSE, server: ['peers', 'betterSse'], ...sse },
   { name: 'Nest @Sse, Express', server: ['nest', 'nestExpress'], platform: 'express', ...sse },
   { name: 'Nest @Sse, Fastify', server: ['nest', 'nestFastify'], platform: 'fastify', ...sse },
@@ -102,7 +104,10 @@ export function contestants(group, only) {
     );
   }
   return GROUPS[group].filter(
-    ({ name }) => (name !== NCHAN || isInstalled) && (only === undefined || only.some((part) => name.includes(part))),
+    ({ name, server: [, create] }) =>
+      (name !== NCHAN || isInstalled) &&
+      (create !== 'oursAdapter' || hasAdapter()) &&
+      (only === undefined || only.some((part) => name.includes(part))),
   );
 }
 

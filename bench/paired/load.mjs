@@ -1,4 +1,5 @@
 import { readSync, writeSync } from 'node:fs';
+import { countMarks, readBuffer } from '../fanout/receipts.mjs';
 import { all, answerEnd, get, open } from '../http.mjs';
 
 /**
@@ -18,6 +19,8 @@ const QUIET_TURNS = 3;
 /** The clients of each port. @type {Map<number, Set<Client>>} */
 const clients = new Map();
 let reads = 0;
+/** The bytes that clients have received. */
+let received = 0;
 
 /** @param {number} port */
 function clientsOf(port) {
@@ -35,6 +38,7 @@ const enter = (port, request) =>
   new Promise((resolve, reject) => {
     const socket = open(port, request, (bytes) => {
       reads++;
+      received += bytes;
       client.bytes += bytes;
       resolve(undefined);
     });
@@ -61,7 +65,7 @@ async function join({ port, path, connections }) {
   await Promise.all(Array.from({ length: AT_ONCE }, some));
 }
 
-/** Reads until nothing is left. */
+/** Reads until nothing is left. Resolves to the number of bytes that clients have received since the last time. */
 function drain() {
   let quiet = 0;
   let before = reads;
@@ -70,7 +74,8 @@ function drain() {
       quiet = reads === before ? quiet + 1 : 0;
       before = reads;
       if (quiet === QUIET_TURNS) {
-        resolve(undefined);
+        resolve({ received });
+        received = 0;
       } else {
         setImmediate(turn);
       }
@@ -107,8 +112,40 @@ async function leave({ port }) {
   for (const { socket } of clientsOf(port)) {
     socket.destroy();
   }
+  clients.delete(port);
   await drain();
 }
+
+/**
+ * Connects clients that have missed events. Resolves when all of them have received all. The end of each event is a byte that occurs nowhere else.
+ * @param {{ port: number, path: string, connections: number, after: string, events: number }} work
+ */
+async function resume({ port, path, connections, after, events }) {
+  const request = get(path, 'keep-alive', `Last-Event-ID: ${after}\r\n`);
+  const others = clientsOf(port);
+  let left = connections;
+  const some = async () => {
+    while (left-- > 0) {
+      await catchUp(port, request, others, events);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, some));
+}
+
+/** @param {number} port @param {string} request @param {Set<Client>} others @param {number} events */
+const catchUp = (port, request, others, events) =>
+  new Promise((resolve, reject) => {
+    let missing = events;
+    const onBytes = (/** @type {number} */ bytes) => {
+      missing -= countMarks(bytes);
+      if (missing <= 0) {
+        resolve(undefined);
+      }
+    };
+    const socket = open(port, request, onBytes, readBuffer);
+    others.add({ socket, bytes: 0 });
+    socket.on('error', reject).on('close', () => reject(new Error('a client was not let in')));
+  });
 
 /** @typedef {{ ask(): Promise<void> }} Caller a connection that is kept alive */
 
@@ -183,7 +220,7 @@ async function streams({ port, path, connections }) {
 }
 
 /** @type {Record<string, (work: any) => unknown>} */
-const KINDS = { join, drain, rest, count, check, leave, requests, streams };
+const KINDS = { join, drain, rest, count, check, leave, resume, requests, streams };
 
 const byte = Buffer.alloc(1);
 

@@ -105,6 +105,23 @@ export const gathered = () => writeGathered(SSE);
 export const webSocketEach = () => writeEach(WEBSOCKET);
 export const webSocketGathered = () => writeGathered(WEBSOCKET);
 
+/** Every client that connects receives all messages but the first one, from one Buffer. */
+export function replayed() {
+  /** @type {string[]} */
+  const events = [];
+  /** @type {Buffer | undefined} */
+  let bytes;
+  const server = listener(
+    (socket) => {
+      bytes ??= Buffer.from(events.slice(1).join(''), 'latin1');
+      socket.write(SSE.head(''));
+      socket.write(bytes);
+    },
+    () => undefined,
+  );
+  return { server, publish: (/** @type {object} */ message) => events.push(event(message)) };
+}
+
 /** Each message goes to one client, and to the next one after that. */
 export function scattered() {
   /** @type {import('node:net').Socket[]} */
