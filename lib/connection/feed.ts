@@ -1,10 +1,11 @@
+import type { Socket } from 'node:net';
 import type { HubEvent } from '../event/hub-event.js';
 import type { Encoded, StreamFormat } from '../format/format.js';
 import { isFlushMark } from '../source/flush.js';
-import type { SharedPort } from '../source/shared-source.js';
+import type { DirectPort, SharedPort } from '../source/shared-source.js';
 import type { Source } from '../source/source.js';
 import { discard } from '../source/source-of.js';
-import type { SharedChunk } from '../transport/shared-chunk.js';
+import type { DirectTotals, SharedChunk } from '../transport/shared-chunk.js';
 import type { Transport } from '../transport/transport.js';
 import type { StreamCloseReason } from '../util/close-reason.js';
 import type { StreamCloseError } from '../util/errors.js';
@@ -20,6 +21,7 @@ import type { PushPort } from './reader/push-reader.js';
 import { type Reader, readerOf, sourceOfRoute } from './reader/reader.js';
 import type { StreamScope } from './scope.js';
 import type { StreamConnection } from './stream-connection.js';
+import type { StreamSettings } from './stream-settings.js';
 
 /** The stream that receives the chunks. */
 interface FedStream extends StreamConnection {
@@ -28,6 +30,7 @@ interface FedStream extends StreamConnection {
   readonly scope: StreamScope;
   readonly opening: Opening | undefined;
   readonly transport: Transport;
+  readonly settings: StreamSettings;
   readonly ends: { finish(how: BodyEnd): void };
   closeError(): StreamCloseError;
   complete(): void;
@@ -48,7 +51,7 @@ function rejected(error: unknown): Promise<never> {
 }
 
 /** Passes chunks to the body of a stream: from its source, from `send()` or from a hub, through the hooks and the format. */
-export class Feed implements SharedPort, PushPort {
+export class Feed implements SharedPort, DirectPort, PushPort {
   reader: Reader | undefined;
   /** Created when a call of `send()` first has to wait for a promise or a hook. */
   private sends: InOrder | undefined;
@@ -75,6 +78,21 @@ export class Feed implements SharedPort, PushPort {
     const { stream, body } = this;
     return body.shareable && stream.lifecycle.headFixed && stream.scope.hooks.ofChunks.length === 0
       ? body.format
+      : undefined;
+  }
+
+  get direct(): DirectPort {
+    return this;
+  }
+
+  get clock(): { now(): number } {
+    return this.stream.settings.services.registry.clock;
+  }
+
+  get socket(): Socket | undefined {
+    const { body, stream } = this;
+    return stream.opening === undefined && body.hasNothing && body.outbox.allowsDirect
+      ? stream.transport.directSocket
       : undefined;
   }
 
@@ -235,6 +253,21 @@ export class Feed implements SharedPort, PushPort {
 
   writeShared(chunk: SharedChunk): boolean {
     return this.body.share(chunk);
+  }
+
+  beginDirect(sent: DirectTotals): void {
+    this.body.count(-sent.chunks);
+    this.body.outbox.beginDirect(sent);
+  }
+
+  endDirect(sent: DirectTotals): void {
+    this.body.count(sent.chunks);
+    this.body.outbox.endDirect(sent);
+  }
+
+  onFull(): void {
+    this.body.outbox.block();
+    this.stream.transport.awaitDrain?.();
   }
 
   notify(notice: HubEvent): void {

@@ -1,23 +1,37 @@
 import type { StreamFormat } from '../format/format.js';
+import type { DirectPort } from '../source/shared-source.js';
 import type { Batch } from './batch.js';
+import { DirectRow, type RowMember, type RowTotals } from './direct-row.js';
 import type { LogEvent } from './log-event.js';
 import type { PageReader, PageSource } from './pages.js';
 import type { FindStart } from './start.js';
 
+/** The number of members for which a row is made. For fewer, its memory costs more than it saves. */
+const ROW_SIZE = 8;
+
 /** A subscriber that is live. */
-export interface AudienceMember {
+export interface AudienceMember extends RowMember {
   deliver(batch: Batch): void;
   /**
    * Called when it has to find out again where it continues, since events are missing.
    * @param continueAfter returns the function that finds it out, for the sequence number of the last event that it has received
    */
   restart(continueAfter: (reached: number) => FindStart): void;
+  /**
+   * Returns its connection if rounds may write to the socket of it: nothing waits for the client.
+   * @param seq the sequence number up to which it must have received everything, and no more
+   */
+  directPort(seq: number, format: StreamFormat): DirectPort | undefined;
+  /** Called when it has left the row. `sent` is what it was sent by then. */
+  onRowLeft(sent: RowTotals): void;
 }
 
 /** Subscribers of the same topics in the same format: all of them receive the same bytes. */
 export class Audience implements PageReader {
-  /** The live subscribers: they have received everything that was delivered so far. */
-  readonly members = new Set<AudienceMember>();
+  /** The live subscribers that are not in the row. */
+  readonly others = new Set<AudienceMember>();
+  /** The live subscribers to whose sockets rounds write. */
+  row: DirectRow<AudienceMember> | undefined;
   /** The state of its members: a state for each of them would take 40 bytes. */
   readonly live: { readonly phase: 'live'; readonly audience: Audience } = { phase: 'live', audience: this };
   /** The number of members, and of subscribers that still read the history. */
@@ -42,6 +56,11 @@ export class Audience implements PageReader {
     this.wanted = topics && new Set(topics);
   }
 
+  /** The live subscribers: they have received everything that was delivered so far. */
+  get members(): AudienceMember[] {
+    return [...(this.row?.members ?? []), ...this.others];
+  }
+
   get unused(): boolean {
     return this.users === 0;
   }
@@ -54,13 +73,48 @@ export class Audience implements PageReader {
 
   /** Makes a subscriber a member that has read the history to its end. */
   join(member: AudienceMember): void {
-    this.members.add(member);
+    this.others.add(member);
     this.pages.leave();
+  }
+
+  /** Moves a member to the row, if the row can have it. It must have been delivered the batch up to `seq`. */
+  enterRow(member: AudienceMember, seq: number): void {
+    const { format, others } = this;
+    const isLarge = this.row !== undefined || others.size >= ROW_SIZE;
+    const port = isLarge && format ? member.directPort(seq, format) : undefined;
+    const { socket } = port ?? {};
+    if (!port || !socket || (this.row && this.row.clock !== port.clock) || !others.delete(member)) {
+      return;
+    }
+    this.row ??= new DirectRow(port.clock);
+    port.beginDirect(this.row.enter(member, socket));
+  }
+
+  /** Moves a member out of the row, if it is in the row. */
+  leaveRow(member: AudienceMember): void {
+    const { row } = this;
+    if (member.seat < 0 || !row) {
+      return;
+    }
+    const sent = row.leave(member);
+    if (row.members.length === 0) {
+      this.row = undefined;
+    }
+    this.others.add(member);
+    member.onRowLeft(sent);
+  }
+
+  /** Moves all members out of the row. */
+  dissolveRow(): void {
+    for (const member of [...(this.row?.members ?? [])]) {
+      this.leaveRow(member);
+    }
   }
 
   leave(member: AudienceMember): void {
     this.users--;
-    if (!this.members.delete(member)) {
+    this.leaveRow(member);
+    if (!this.others.delete(member)) {
       this.pages.leave();
     }
   }

@@ -30,6 +30,13 @@ export class Batch {
     return this.made;
   }
 
+  /** Its only chunk, if the same bytes of it can be written to the socket of every client. */
+  get direct(): SharedChunk | undefined {
+    const { chunks } = this;
+    const shared = chunks.length === 1 ? chunks[0]?.shared : undefined;
+    return shared && shared.partial === undefined && shared.size <= CHUNK ? shared : undefined;
+  }
+
   /** The number of bytes of memory that its chunks hold. */
   get size(): number {
     return this.chunks.reduce((sum, { shared }) => sum + shared.held, 0);

@@ -24,7 +24,14 @@ function setup() {
     /** A member of the audience of some topics. */
     member(topics: readonly string[] | undefined, format = sseFormat) {
       const batches: Batch[] = [];
-      fanOut.enter(topics, format).join({ deliver: (batch) => void batches.push(batch), restart: () => undefined });
+      fanOut.enter(topics, format).join({
+        seat: -1,
+        deliver: (batch) => void batches.push(batch),
+        restart: () => undefined,
+        directPort: () => undefined,
+        onRowLeft: () => undefined,
+        onFull: () => undefined,
+      });
       return batches;
     },
   };

@@ -2,6 +2,7 @@ import type { StreamFormat } from '../format/format.js';
 import { atEndOfTurn, SLICE_MS } from '../util/scheduler.js';
 import { Audience, type AudienceMember } from './audience.js';
 import { Batch } from './batch.js';
+import { Delivery } from './delivery.js';
 import type { LogEvent } from './log-event.js';
 import type { PageSource } from './pages.js';
 import { Round } from './round.js';
@@ -10,12 +11,8 @@ import { Round } from './round.js';
 const WRITES_PER_TURN = 256;
 /** Some writes are slow, for example because of a filter, so a turn is limited in time too. The clock is read once for this number of writes. */
 const WRITES_PER_CLOCK = 8;
-
-interface Delivery {
-  readonly audience: Audience;
-  readonly batch: Batch;
-  readonly to: Iterator<AudienceMember>;
-}
+/** The number of writes to the sockets of a row before the clock is read. */
+const WRITES_PER_STEP = 64;
 
 /**
  * Delivers events to live subscribers. All events of one turn of the event loop are one round, in which every subscriber is written to
@@ -56,6 +53,10 @@ export class FanOut {
   /** Sets the sequence number after which events are delivered. Events that wait are dropped. */
   startAfter(number: number): void {
     this.arrived = [];
+    for (const { audience } of this.deliveries) {
+      // Some of its members were sent the batch.
+      audience.dissolveRow();
+    }
     this.deliveries = [];
     this.delivered = number;
     this.upTo = number;
@@ -78,7 +79,7 @@ export class FanOut {
   /** Returns the live subscribers of a topic, or all. */
   members(topic?: string): AudienceMember[] {
     const audiences = topic === undefined ? this.audiences.values() : (this.byTopic.get(topic) ?? []);
-    return [...audiences].flatMap(({ members }) => [...members]);
+    return [...audiences].flatMap(({ members }) => members);
   }
 
   /** Resolves when every event that has arrived before this call is delivered. It does not wait for later events. */
@@ -204,8 +205,7 @@ export class FanOut {
       longer.clear();
     }
     for (const [audience, round] of rounds) {
-      const batch = round.batch(first, this.delivered, audience.format);
-      this.deliveries.push({ audience, batch, to: audience.members.values() });
+      this.deliveries.push(new Delivery(audience, round.batch(first, this.delivered, audience.format)));
     }
   }
 
@@ -221,18 +221,19 @@ export class FanOut {
   private deliver(): void {
     const end = performance.now() + SLICE_MS;
     let left = WRITES_PER_TURN;
-    while (left > 0 && (left % WRITES_PER_CLOCK > 0 || performance.now() < end)) {
+    let unchecked = 0;
+    while (left > 0 && (unchecked < WRITES_PER_CLOCK || performance.now() < end)) {
       const delivery = this.deliveries[0];
       if (!delivery) {
         return;
       }
-      const next = delivery.to.next();
-      if (next.done) {
+      unchecked = unchecked < WRITES_PER_CLOCK ? unchecked : 0;
+      const writes = delivery.step(Math.min(left, WRITES_PER_STEP));
+      if (writes === 0) {
         this.deliveries.shift();
-      } else {
-        next.value.deliver(delivery.batch);
-        left--;
       }
+      left -= writes;
+      unchecked += writes;
     }
   }
 }

@@ -1,11 +1,13 @@
 import { HubEvent } from '../event/hub-event.js';
-import type { SharedPort, SharedSource } from '../source/shared-source.js';
+import type { StreamFormat } from '../format/format.js';
+import type { DirectPort, SharedPort, SharedSource } from '../source/shared-source.js';
 import { StreamError } from '../util/errors.js';
 import type { QueueLimits } from '../util/queue-limits.js';
 import { inLaterTurn } from '../util/scheduler.js';
 import { isThenable } from '../util/thenable.js';
 import type { Audience, AudienceMember } from './audience.js';
 import type { Batch } from './batch.js';
+import type { RowTotals } from './direct-row.js';
 import type { Lane } from './lane.js';
 import type { FindStart, Start } from './start.js';
 import { type SubscriberOptions, type SubscriberReader, SubscriberWriter } from './subscriber-writer.js';
@@ -44,8 +46,9 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   onEnd: (() => void) | undefined;
   private state: SubscriberState;
   private readonly writer: SubscriberWriter;
-  /** The sequence number of the last event that was written, or added to the backlog. */
-  private reached = 0;
+  seat = -1;
+  /** The same as `reached`, without what is {@link sent}. */
+  private last = 0;
 
   constructor(
     readonly hub: SubscriberHub,
@@ -70,6 +73,20 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
 
   get closed(): boolean {
     return this.state.phase === 'closed';
+  }
+
+  /** What it was sent by the rounds of the row of its audience, if it is in the row. */
+  get sent(): RowTotals | undefined {
+    return this.seat < 0 ? undefined : this.audience?.row?.sent(this.seat);
+  }
+
+  /** The sequence number of the last event that was written, or added to the backlog. */
+  private get reached(): number {
+    return Math.max(this.last, this.sent?.seq ?? 0);
+  }
+
+  private set reached(number: number) {
+    this.last = number;
   }
 
   get queue(): QueueLimits {
@@ -158,7 +175,27 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
     }
   }
 
+  endDirect(): void {
+    this.audience?.leaveRow(this);
+  }
+
+  directPort(seq: number, format: StreamFormat): DirectPort | undefined {
+    const { port } = this.writer;
+    return this.reached === seq && this.writer.drained && port?.sharedFormat === format ? port.direct : undefined;
+  }
+
+  onRowLeft(sent: RowTotals): void {
+    this.last = Math.max(this.last, sent.seq);
+    this.writer.port?.direct?.endDirect(sent);
+  }
+
+  onFull(): void {
+    this.endDirect();
+    this.writer.port?.direct?.onFull();
+  }
+
   stop(): void {
+    this.endDirect();
     const { state, audience } = this;
     this.state = CLOSED;
     this.writer.close();
@@ -188,6 +225,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   }
 
   deliver(batch: Batch): void {
+    this.endDirect();
     const { reached, writer } = this;
     const { port } = writer;
     if (!port || reached >= batch.last) {

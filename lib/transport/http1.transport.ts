@@ -6,6 +6,7 @@ import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import { TRUNCATION_DELAY_MS } from './linger.js';
 import { onceResponseCloses } from './response-close.js';
+import { writeTo } from './round-writer.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import { declareLength, hasLength, STREAM_HEADERS } from './stream-headers.js';
@@ -87,6 +88,10 @@ export class Http1Transport implements Transport {
     return this.waits;
   }
 
+  get directSocket(): Socket | undefined {
+    return typeof this.direct === 'object' ? this.direct : undefined;
+  }
+
   listen(listener: TransportListener): void {
     this.listener = listener;
     this.response[TRANSPORT] = this;
@@ -135,13 +140,15 @@ export class Http1Transport implements Transport {
     if (typeof socket !== 'object') {
       return this.write(chunk.bytes);
     }
-    socket.write(chunk.chunked);
-    // The result of write() is not used: it is computed before the operating system has taken any bytes.
-    if (socket.writableLength < socket.writableHighWaterMark) {
+    if (!writeTo(socket, chunk.chunked)) {
       return true;
     }
-    socket.once('drain', () => this.listener?.onDrain());
+    this.awaitDrain();
     return false;
+  }
+
+  awaitDrain(): void {
+    this.directSocket?.once('drain', () => this.listener?.onDrain());
   }
 
   end(data?: string | Uint8Array): void {
@@ -226,6 +233,7 @@ export class Http1Transport implements Transport {
   /** @internal Called when the response is ended: from now on, nothing may be written to the socket directly. */
   onEnd(): void {
     this.direct = undefined;
+    this.listener?.reader?.endDirect?.();
   }
 
   /** @internal */

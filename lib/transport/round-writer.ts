@@ -12,14 +12,19 @@ export type RoundWriter = (sockets: readonly Socket[], bytes: Buffer) => number[
 
 /** Whether a socket has as many bytes in its queue as it should. It emits `drain` when they are written. */
 export function isFull(socket: Socket): boolean {
-  // Not the result of write(): it is computed before the operating system has taken any bytes.
   return socket.writableLength >= socket.writableHighWaterMark;
 }
 
 /** Writes bytes to one socket. Returns whether it is full then. */
 export function writeTo(socket: Socket, bytes: Buffer): boolean {
-  socket.write(bytes);
-  return isFull(socket);
+  try {
+    // `true` is right: there was room even before the operating system took any bytes. `false` may be wrong.
+    return !socket.write(bytes) && isFull(socket);
+  } catch (error) {
+    // Other code has replaced write(). The other sockets still have to be written to.
+    socket.destroy(error instanceof Error ? error : undefined);
+    return false;
+  }
 }
 
 /** Writes bytes to one socket after the other. */

@@ -17,6 +17,16 @@ export interface DeflatedChunk {
   readonly size: number;
 }
 
+/** The shared chunks that were written to a socket directly, past the stream that it carries, in total. */
+export interface DirectTotals {
+  /** The number of chunks of the stream. */
+  readonly chunks: number;
+  /** The number of bytes of its body. */
+  readonly bytes: number;
+  /** When the last one was written, on the clock of the streams. */
+  readonly at: number;
+}
+
 /** Bytes that are sent on many connections, and framed only once. */
 export class SharedChunk {
   /** The data as a chunk of the chunked coding: `chunk-size CRLF chunk-data CRLF` (RFC 9112 §7.1). */

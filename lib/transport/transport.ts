@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { StreamCloseCode } from '../util/errors.js';
 import type { SharedChunk } from './shared-chunk.js';
 
@@ -5,6 +6,8 @@ import type { SharedChunk } from './shared-chunk.js';
 export interface TransportListener {
   /** Whether the chunks of the stream are also sent to other clients, as those of a hub are. */
   readonly endless: boolean;
+  /** Writes to {@link Transport.directSocket}, until it is told that the body ends. */
+  readonly reader?: { endDirect?(): void } | undefined;
   /** Called when the transport can accept more bytes. */
   onDrain(): void;
   /** Called with a text message of a WebSocket client. Returns whether the message is handled, so that readers do not receive it. */
@@ -42,6 +45,8 @@ export interface Transport {
   readonly carrier: object;
   /** Whether an earlier response on the same connection holds this one back (HTTP/1.1 pipelining). */
   readonly queued: boolean;
+  /** The socket, if framed chunks may be written to it directly. `undefined`, also for a transport without it: not, or not yet. */
+  readonly directSocket?: Socket | undefined;
   listen(listener: TransportListener): void;
   /** Sets headers to send with the first bytes, in addition to those that are set on the response. */
   begin(headers: OutgoingHeaders): void;
@@ -51,6 +56,8 @@ export interface Transport {
   write(data: string | Uint8Array): boolean;
   /** Like {@link write}, for bytes that are sent on many connections. */
   writeShared(chunk: SharedChunk): boolean;
+  /** Called when {@link directSocket} is full. `onDrain` follows. */
+  awaitDrain?(): void;
   /** Ends the body so that the client knows that it is complete. `onFinish` follows. */
   end(data: string | Uint8Array | undefined, why: StreamCloseCode): void;
   /**

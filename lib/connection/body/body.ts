@@ -10,8 +10,9 @@ import { PASSTHROUGH } from '../../format/passthrough.js';
 import { endsInHalf, type SharedChunk } from '../../transport/shared-chunk.js';
 import { isError, textOf } from '../../util/error-text.js';
 import { type StreamCloseCode, type StreamCloseError, StreamError } from '../../util/errors.js';
-import { type Losses, PROMISE_COST } from '../../util/queue-limits.js';
+import type { Losses } from '../../util/queue-limits.js';
 import { isThenable, markHandled } from '../../util/thenable.js';
+import { admit, type Verdict } from './admission.js';
 import { Encoding } from './encoding.js';
 import { Outbox, type OutboxOwner } from './outbox.js';
 import { Waiters } from './waiters.js';
@@ -43,8 +44,8 @@ export class Body {
   private stage: 'empty' | 'begun' | 'silent' = 'empty';
   /** Whether an id or a `retry` was sent, or is being sent, or the source is one whose chunks have ids. */
   hasIds = false;
-  /** The number of chunks, without dropped ones. */
-  chunks = 0;
+  /** The number of chunks, without dropped ones, and without those that are `sent` past the body. */
+  private counted = 0;
   /** The counts of dropped chunks. `undefined` if none was dropped. */
   lost: LossCount | undefined;
   /** The first half of a surrogate pair, if the last string ended with one. It waits for the second half, as in `TextEncoderStream`. */
@@ -61,6 +62,11 @@ export class Body {
     if (chosen) {
       this.choose(chosen);
     }
+  }
+
+  /** The number of chunks, without dropped ones. */
+  get chunks(): number {
+    return this.counted + (this.outbox.sent?.chunks ?? 0);
   }
 
   get format(): StreamFormat | undefined {
@@ -221,7 +227,7 @@ export class Body {
     if (encoded.length === 0 || this.stage === 'silent') {
       return;
     }
-    this.chunks++;
+    this.counted++;
     if (this.encoding?.framed) {
       this.putFrame(encoded);
     } else {
@@ -267,7 +273,7 @@ export class Body {
       this.flush();
     }
     this.hasIds = true;
-    this.chunks += chunk.count;
+    this.counted += chunk.count;
     if (chunk.partial !== undefined || this.half !== '') {
       this.add(chunk.partial ?? chunk.bytes);
     } else if (chunk.size <= LARGE || this.owner.transport.whole) {
@@ -317,32 +323,20 @@ export class Body {
     this.flush();
   }
 
-  /** Decides what to do with one more chunk whose sender does not wait: take it, drop it, or disconnect the client. */
-  admit(alsoWaiting: number): 'take' | 'drop' | 'disconnect' {
-    const { outbox } = this;
-    if (outbox.held) {
-      return 'take';
-    }
-    const { items, bytes } = this.owner.settings.queue;
-    const full = (): boolean =>
-      outbox.queuedItems + alsoWaiting >= items || outbox.queuedCost + alsoWaiting * PROMISE_COST >= bytes;
-    if (!full()) {
-      return 'take';
-    }
-    const { overflow } = this.owner.settings;
-    if (overflow === 'disconnect') {
-      return 'disconnect';
-    }
-    while (overflow === 'drop-oldest' && full() && outbox.dropOldest()) {
-      this.chunks--;
-      this.losses.count();
-    }
-    if (!full()) {
-      return 'take';
-    }
-    // With `drop-oldest`, no queued chunk could be dropped: they are partly sent, or still in a hook.
+  /** Counts chunks that the source has written past the body. */
+  count(chunks: number): void {
+    this.counted += chunks;
+  }
+
+  /** Decides what to do with one more chunk whose sender does not wait. */
+  admit(alsoWaiting: number): Verdict {
+    return admit(this, this.owner.settings, alsoWaiting);
+  }
+
+  /** Counts a dropped chunk. `queued`: it was counted as one of the body. */
+  onDropped(queued: boolean): void {
+    this.counted -= queued ? 1 : 0;
     this.losses.count();
-    return 'drop';
   }
 
   /** Called when the transport can accept more bytes. */

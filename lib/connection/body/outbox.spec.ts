@@ -1,3 +1,4 @@
+import { type DirectTotals, SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import type { FlushPolicy } from '../../util/flush-policy.js';
 import { BYTES_COST, TEXT_COST } from '../../util/queue-limits.js';
@@ -12,6 +13,7 @@ function setup(flush: FlushPolicy = 'auto') {
       client.taken.push(Buffer.from(data as Uint8Array).toString());
       return client.takes;
     },
+    writeShared: ({ bytes }) => transport.write(bytes),
   } as Transport;
   let time = 0;
   const registry = { clock: { now: () => ++time } };
@@ -248,5 +250,71 @@ describe('An outbox', () => {
 
     expect(client.taken).toEqual([]);
     expect(outbox.empty).toBe(true);
+  });
+});
+
+describe('An outbox whose source writes to the socket directly', () => {
+  /** A source that has written some bytes, and stops when it is told to. */
+  function direct() {
+    const { outbox, client, owner } = setup();
+    const source = {
+      sent: { chunks: 3, bytes: 100, at: 0 } as DirectTotals,
+      ended: 0,
+      endDirect() {
+        source.ended++;
+        outbox.endDirect(source.sent);
+      },
+    };
+    Object.assign(owner, { reader: source });
+    outbox.add('before');
+    outbox.flush();
+    outbox.beginDirect(source.sent);
+    return { outbox, client, source };
+  }
+
+  it('counts what the source writes from then on, and when it did', () => {
+    const { outbox, source } = direct();
+    expect(outbox.bytes).toBe(6);
+
+    source.sent = { chunks: 4, bytes: 130, at: 1_000 };
+    expect([outbox.bytes, outbox.progressAt]).toEqual([36, 1_000]);
+
+    outbox.endDirect(source.sent);
+    source.sent = { chunks: 9, bytes: 999, at: 9_999 };
+    expect([outbox.bytes, outbox.progressAt]).toEqual([36, 1_000]);
+  });
+
+  it.each<[string, (outbox: Outbox) => void]>([
+    ['a chunk', (outbox) => outbox.add('x')],
+    ['a chunk that many connections share', (outbox) => outbox.share(new SharedChunk('x'))],
+    ['a pause', (outbox) => outbox.pause()],
+  ])('makes the source stop before %s, once', (_what, act) => {
+    const { outbox, source } = direct();
+    source.sent = { chunks: 4, bytes: 130, at: 0 };
+
+    act(outbox);
+    act(outbox);
+
+    expect(source.ended).toBe(1);
+    outbox.flush();
+    expect(outbox.bytes).toBeGreaterThanOrEqual(36);
+  });
+
+  it('allows that only while nothing waits and nothing holds chunks back', () => {
+    const { outbox, client } = setup();
+    expect(outbox.allowsDirect).toBe(true);
+
+    outbox.add('x');
+    expect(outbox.allowsDirect).toBe(false);
+    client.takes = false;
+    outbox.flush();
+    expect(outbox.allowsDirect).toBe(false);
+    outbox.onDrain();
+    expect(outbox.allowsDirect).toBe(true);
+    outbox.pause();
+    expect(outbox.allowsDirect).toBe(false);
+    outbox.resume();
+    outbox.declared = 10;
+    expect(outbox.allowsDirect).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-import type { SharedChunk } from '../../transport/shared-chunk.js';
+import type { DirectTotals, SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { StreamError } from '../../util/errors.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
@@ -19,6 +19,8 @@ const BLOCKED = 1;
 const HELD = 2;
 /** The access of the client is checked: nothing is written before the verdict. */
 const PAUSED = 4;
+/** The source writes to the socket directly, past the outbox: it is told to stop before anything else is written. */
+const DIRECT = 8;
 
 /** The stream. */
 export interface OutboxOwner {
@@ -26,6 +28,8 @@ export interface OutboxOwner {
   readonly settings: BodySettings;
   /** Says whether the head is still to be written: no chunk is written before it. */
   readonly lifecycle: { readonly headPending: boolean };
+  /** The reader of the source. `sent`: what the source has written to the socket directly. */
+  readonly reader?: { readonly sent?: DirectTotals | undefined; endDirect?(): void } | undefined;
   /** Called if a write at the end of a turn throws. */
   fail(error: unknown): void;
 }
@@ -36,12 +40,12 @@ export interface OutboxOwner {
  */
 export class Outbox {
   private flow = FREE;
-  /** The number of bytes that were written to the transport. */
-  bytes = 0;
+  /** The number of bytes that were written to the transport, without what is {@link sent}. */
+  private written = 0;
   /** The length that the application has declared for the body, in bytes. `Infinity` would take 16 bytes in each stream. */
   declared: number | undefined;
-  /** When the client last read bytes, as far as known, on the clock of the streams. */
-  progressAt = 0;
+  /** When the client last read bytes, as far as known, without what is {@link sent}. */
+  private progressed = 0;
   /** The gathered chunks: a string, or a list of bytes if some of them are bytes. */
   private gathered: string | Uint8Array[] = '';
   private gatheredSize = 0;
@@ -59,6 +63,44 @@ export class Outbox {
 
   private get settings(): BodySettings {
     return this.owner.settings;
+  }
+
+  /** What the source writes directly. `undefined`: it does not. */
+  get sent(): DirectTotals | undefined {
+    return (this.flow & DIRECT) === FREE ? undefined : this.owner.reader?.sent;
+  }
+
+  /** The number of bytes that were written to the transport. */
+  get bytes(): number {
+    return this.written + (this.sent?.bytes ?? 0);
+  }
+
+  /** When the client last read bytes, as far as known, on the clock of the streams. */
+  get progressAt(): number {
+    return Math.max(this.progressed, this.sent?.at ?? 0);
+  }
+
+  /** Whether the source may write to the socket directly: nothing waits, and nothing keeps chunks from being written. */
+  get allowsDirect(): boolean {
+    return this.free && this.empty && this.declared === undefined;
+  }
+
+  /** Called when the source begins to write to the socket directly. */
+  beginDirect({ bytes }: DirectTotals): void {
+    this.flow |= DIRECT;
+    this.written -= bytes;
+  }
+
+  /** Called when it has ended. */
+  endDirect({ bytes, at }: DirectTotals): void {
+    this.flow &= ~DIRECT;
+    this.written += bytes;
+    this.progressed = Math.max(this.progressed, at);
+  }
+
+  /** Called when the source has written more than the client can take. */
+  block(): void {
+    this.flow |= BLOCKED;
   }
 
   /** The number of gathered characters or bytes that are written without waiting for a flush. */
@@ -92,6 +134,7 @@ export class Outbox {
 
   /** Writes nothing until {@link resume} is called. */
   pause(): void {
+    this.demandOrder();
     this.flow |= PAUSED;
   }
 
@@ -125,7 +168,7 @@ export class Outbox {
 
   /** Restarts the time of `sendTimeout`: the client has read bytes, or there were none to read. */
   progress(): void {
-    this.progressAt = this.settings.services.registry.clock.now();
+    this.progressed = this.settings.services.registry.clock.now();
   }
 
   /** Adds a chunk to the next write, or to the queue. */
@@ -133,6 +176,7 @@ export class Outbox {
     if (typeof chunk !== 'string' && chunk.length >= GATHER) {
       this.flush();
     }
+    this.demandOrder();
     if (!this.free) {
       this.queue ??= new ChunkQueue();
       this.queue.push(this.held ? owned(chunk) : chunk);
@@ -227,19 +271,19 @@ export class Outbox {
       this.gatherBytes(chunk);
     }
     const rest = this.take();
-    const length = this.bytes + Buffer.byteLength(rest);
+    const length = this.written + Buffer.byteLength(rest);
     if (this.declared !== undefined) {
       if (!whole && length >= this.declared) {
         // With the declared number of bytes, the client would mistake it for a complete body.
         return '';
       }
-      this.demandRoom(length - this.bytes);
+      this.demandRoom(length - this.written);
       if (whole && length < this.declared) {
         this.gatherBytes(rest);
         throw this.wrongLength(`has ${length} bytes`);
       }
     }
-    this.bytes = length;
+    this.written = length;
     return rest;
   }
 
@@ -270,8 +314,8 @@ export class Outbox {
 
   /** Throws if more bytes were written than declared: the client would read the rest as the next response. */
   private demandRoom(size: number): void {
-    if (this.declared !== undefined && this.bytes + size > this.declared) {
-      throw this.wrongLength(`has more: ${this.bytes + size} bytes so far`);
+    if (this.declared !== undefined && this.written + size > this.declared) {
+      throw this.wrongLength(`has more: ${this.written + size} bytes so far`);
     }
   }
 
@@ -293,20 +337,28 @@ export class Outbox {
 
   /** Writes a chunk that many connections share, after the waiting bytes. */
   share(chunk: SharedChunk): void {
+    this.demandOrder();
     if (this.blocked) {
       this.add(chunk.bytes);
     } else {
       this.demandRoom(chunk.size);
-      this.bytes += chunk.size;
+      this.written += chunk.size;
       this.flow = this.transport.writeShared(chunk) ? FREE : BLOCKED;
       this.progress();
+    }
+  }
+
+  /** Makes the source write no more to the socket directly, before something else is written. */
+  private demandOrder(): void {
+    if ((this.flow & DIRECT) !== FREE) {
+      this.owner.reader?.endDirect?.();
     }
   }
 
   private write(data: string | Uint8Array): void {
     const size = Buffer.byteLength(data);
     this.demandRoom(size);
-    this.bytes += size;
+    this.written += size;
     if (data.length <= SLICE || this.transport.whole) {
       this.flow = this.transport.write(data) ? FREE : BLOCKED;
     } else {
@@ -326,7 +378,7 @@ export class Outbox {
     }
     if (start < bytes.length) {
       // The rest is counted when it is written.
-      this.bytes -= bytes.length - start;
+      this.written -= bytes.length - start;
       this.queue ??= new ChunkQueue();
       this.queue.putBack(bytes.subarray(start));
     }

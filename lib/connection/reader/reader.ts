@@ -1,4 +1,4 @@
-import type { SharedPort } from '../../source/shared-source.js';
+import type { SharedPort, SharedSource } from '../../source/shared-source.js';
 import type { Source } from '../../source/source.js';
 import { sourceOf } from '../../source/source-of.js';
 import { StreamError } from '../../util/errors.js';
@@ -18,6 +18,10 @@ export interface Reader {
   readonly position?: string | undefined;
   /** The id of the last event that was sent to the client, if it is known. */
   readonly lastId?: string | undefined;
+  /** What the source has written to the socket directly, if it does at present. */
+  readonly sent?: SharedSource['sent'];
+  /** Called before anything else is written. */
+  endDirect?(): void;
   /** Whether the source never ends by itself. */
   readonly endless?: boolean;
 }
