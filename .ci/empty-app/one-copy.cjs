@@ -12,6 +12,14 @@ async function check(entry, first) {
   }
 }
 
+function isExpress() {
+  try {
+    return require.resolve('@nestjs/platform-express') !== '';
+  } catch {
+    return false;
+  }
+}
+
 async function main() {
   await check('nestjs-streaming', 'require');
   await check('nestjs-streaming/testing', 'import');
@@ -23,6 +31,9 @@ async function main() {
   await check('nestjs-streaming/client', 'import');
   await check('nestjs-streaming/react', 'require');
   await check('nestjs-streaming/worker', 'import');
+  if (isExpress()) {
+    await check('nestjs-streaming/express', 'require');
+  }
   console.log('import and require() load one copy');
 }
 

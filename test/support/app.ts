@@ -1,6 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import type { INestApplication, LoggerService, ModuleMetadata, Type } from '@nestjs/common';
-import { NestFactory } from '@nestjs/core';
+import { type AbstractHttpAdapter, NestFactory } from '@nestjs/core';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import { StreamingModule, type StreamingModuleOptions, StreamRegistry } from '../../lib/index.js';
 
@@ -13,6 +13,8 @@ export interface AppSetup {
   readonly providers?: ModuleMetadata['providers'];
   readonly imports?: ModuleMetadata['imports'];
   readonly options?: StreamingModuleOptions;
+  /** The adapter of Express. Defaults to that of Nest, or to that of `EXPRESS_ADAPTER`: see `express-adapter.ts`. */
+  readonly adapter?: AbstractHttpAdapter;
   /** Options of the Fastify adapter, such as `http2`. */
   readonly fastify?: ConstructorParameters<typeof FastifyAdapter>[0];
   /** Whether the requests keep the bytes of their bodies. */
@@ -57,10 +59,10 @@ export async function startApp(platform: Platform, setup: AppSetup): Promise<Tes
   };
   const { rawBody } = setup;
   const settings = { logger: logs, abortOnError: false, forceCloseConnections: false, rawBody };
-  const app: INestApplication =
-    platform === 'express'
-      ? await NestFactory.create(dynamicModule, settings)
-      : await NestFactory.create(dynamicModule, new FastifyAdapter(setup.fastify), settings);
+  const adapter = platform === 'express' ? setup.adapter : new FastifyAdapter(setup.fastify);
+  const app: INestApplication = adapter
+    ? await NestFactory.create(dynamicModule, adapter, settings)
+    : await NestFactory.create(dynamicModule, settings);
   await setup.configure?.(app);
   await app.listen(0, '127.0.0.1');
   const { port } = app.getHttpServer().address() as AddressInfo;

@@ -46,6 +46,7 @@ export const PACKAGE: Record<string, string> = {
   'nestjs-streaming/client': 'lib/client/index',
   'nestjs-streaming/client/shared': 'lib/client/shared/index',
   'nestjs-streaming/console': 'lib/console/index',
+  'nestjs-streaming/express': 'lib/express/index',
   'nestjs-streaming/postgres': 'lib/postgres/index',
   'nestjs-streaming/react': 'lib/react/index',
   'nestjs-streaming/hey-api': 'lib/hey-api/index',

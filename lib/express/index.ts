@@ -1,0 +1,1 @@
+export { type ExpressApplication, StreamingExpressAdapter } from './streaming-express.adapter.js';
