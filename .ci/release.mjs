@@ -1,11 +1,13 @@
 // What a release needs, from package.json and CHANGELOG.md: `node .ci/release.mjs check | cut | ready | notes`.
-//   check   fails unless package.json, its lock and CHANGELOG.md agree on the version
-//   cut     moves the unreleased entries below the version of package.json and today's date: `npm version` runs it
+//   check   fails unless package.json, its lock, native/package.json and CHANGELOG.md agree on the version
+//   cut     moves the unreleased entries below the version of package.json and today's date, and sets the version of native/: `npm version` runs it
 //   ready   checks, and fails unless the repository and its tag are those of this run: the release workflow runs it
 //   notes   prints what CHANGELOG.md says about the version
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const CHANGELOG = 'CHANGELOG.md';
+/** The native writer is released together with the package, in the same version. */
+const NATIVE = 'native/package.json';
 const UNRELEASED = '[Unreleased]';
 const RELEASED = /^\[(\d+\.\d+\.\d+(?:-[\w.]+)?)\] - \d{4}-\d\d-\d\d$/;
 
@@ -25,6 +27,12 @@ function check() {
   const { version: locked, packages } = json('package-lock.json');
   if (locked !== version || packages[''].version !== version) {
     throw new Error(`package.json has the version ${version}, and package-lock.json ${locked}: run npm install`);
+  }
+  if (json(NATIVE).version !== version) {
+    throw new Error(`package.json has the version ${version}, and ${NATIVE} ${json(NATIVE).version}`);
+  }
+  if (readFileSync('native/LICENSE', 'utf8') !== readFileSync('LICENSE', 'utf8')) {
+    throw new Error('native/LICENSE is not a copy of LICENSE');
   }
   const [unreleased, ...released] = sections().map(({ heading }) => heading);
   if (unreleased !== UNRELEASED) {
@@ -50,6 +58,8 @@ function cut() {
   const heading = `## [${version}] - ${new Date().toISOString().slice(0, 'YYYY-MM-DD'.length)}`;
   const text = readFileSync(CHANGELOG, 'utf8');
   writeFileSync(CHANGELOG, text.replace(`## ${UNRELEASED}\n`, `## ${UNRELEASED}\n\n${heading}\n`));
+  const native = readFileSync(NATIVE, 'utf8');
+  writeFileSync(NATIVE, native.replace(/"version": "[^"]*"/, `"version": "${version}"`));
 }
 
 function ready() {
