@@ -30,6 +30,7 @@ import { StreamRoutes, streamRoutesOf } from '../route/route-explorer.js';
 import { versionParameterOf } from '../route/route-paths.js';
 import type { RunsOptions } from '../run/run.options.js';
 import { Telemetry } from '../telemetry/telemetry.js';
+import { useNativeWriter } from '../transport/native-writer.js';
 import { StreamError } from '../util/errors.js';
 import { markModule, otherCopyIn } from '../util/package-copy.js';
 import { safeLogger } from '../util/stream-logger.js';
@@ -198,6 +199,7 @@ export class StreamingModule
     if (producers.length > 0) {
       this.routes?.useRuns(await this.hubs.runs.openOfRoutes(this.runtime.options.runs, producers));
     }
+    await useNativeWriter(this.runtime.services.logger);
     const paths = () => this.routes?.pathsByName(this.config, this.modules) ?? new Map<string, string>();
     this.telemetry = await Telemetry.start(registry, this.hubs, paths);
   }

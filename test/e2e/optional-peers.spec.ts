@@ -57,3 +57,9 @@ describe.each(['@nestjs/swagger', '@opentelemetry/api'])('%s', (peer) => {
     expect(await run(peer, true)).toEqual(['imported', 'asked for it', '["a","stream"]']);
   }, 60_000);
 });
+
+describe('nestjs-streaming-native', () => {
+  it('is not needed: an application that starts looks for it, and streams work if it is not installed', async () => {
+    expect(await run('nestjs-streaming-native', false)).toEqual(['imported', 'asked for it', '["a","stream"]']);
+  }, 60_000);
+});
