@@ -16,6 +16,8 @@ const TEMPORARY: readonly number[] = [408, 425, 429];
 
 /** The stream whose client has limited access. */
 export interface AuthorizedStream extends StreamConnection {
+  /** Its place in the clock. */
+  readonly place: number;
   readonly body: { readonly empty: boolean; readonly outbox: Outbox };
   readonly lifecycle: Lifecycle;
   readonly transport: { flushHead(): void };
@@ -29,7 +31,7 @@ export interface AuthorizedStream extends StreamConnection {
     readonly accessCheck: AccessCheck | undefined;
     readonly services: {
       readonly registry: {
-        readonly clock: { now(): number; date(): number };
+        readonly clock: { now(): number; date(): number; wake(stream: AuthorizedStream): void };
         closeOf(labels: StreamLabels): LabelClose | undefined;
       };
       refusal(code: StreamCloseCode): unknown;
@@ -261,6 +263,7 @@ export function authorizationOf(stream: AuthorizedStream, limits: AccessLimits =
   const { call } = stream.scope;
   if (call && !call.access) {
     call.access = new Authorization(stream, limits);
+    stream.settings.services.registry.clock.wake(stream);
   }
   return call?.access;
 }

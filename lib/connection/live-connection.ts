@@ -38,6 +38,7 @@ export class LiveConnection
   /** `undefined` until the end begins. */
   private closing: Closing | undefined;
   private controller: AbortController | undefined;
+  place = 0;
   private readonly number: number;
 
   /** @param wait how many seconds the client is willing to wait for one complete response (long poll), or `undefined` */
@@ -212,8 +213,8 @@ export class LiveConnection
     return this.opening?.poll?.waiting ?? this.feed.reader?.endless === true;
   }
 
-  tick(now: number, clock: number, gap: number): void {
-    visit(this, now, clock - this.beganAt, gap);
+  tick(now: number, clock: number, gap: number): number {
+    return visit(this, now, clock - this.beganAt, gap);
   }
 
   announceShutdown(retry: number | undefined): void {

@@ -24,13 +24,16 @@ export interface OpenStream extends StreamConnection {
   readonly trace: string | undefined;
   /** Whether the stream never ends by itself. */
   readonly endless: boolean;
+  /** Its place in the clock, which sets it. */
+  place: number;
   /**
-   * Handles timeouts and heartbeats. Called by the clock at every tick.
+   * Handles timeouts and heartbeats. Called by the clock at a tick.
    * @param now the time without gaps
    * @param clock the time with gaps
    * @param gap how long the process was suspended before this tick
+   * @returns the time, without gaps, before which it need not be called again, unless the process is suspended, or the clock is told to wake the stream
    */
-  tick(now: number, clock: number, gap: number): void;
+  tick(now: number, clock: number, gap: number): number;
   /** Ends the stream cleanly. Resolves once it has ended. */
   end(reason: StreamCloseReason): Promise<void>;
   /** Disconnects the client immediately. */
@@ -57,6 +60,8 @@ export interface RegistryPort {
     date(): number;
     /** Makes the clock tick often enough for a duration. */
     observe(duration: number): void;
+    /** Calls `tick()` of a stream at the next tick, since something may be due earlier than it has returned. */
+    wake(stream: Pick<OpenStream, 'place'>): void;
   };
   /** Returns whether a new stream with these labels is refused, because such streams were just closed. */
   refuses(labels: StreamLabels): boolean;

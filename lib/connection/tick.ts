@@ -26,10 +26,12 @@ interface TimedStream {
  * @param now the time without gaps
  * @param age the time since the handler was called
  * @param gap how long the process was suspended before this tick
+ * @returns the time before which nothing can be due: see `OpenStream.tick()`
  */
-export function visit(stream: TimedStream, now: number, age: number, gap: number): void {
+export function visit(stream: TimedStream, now: number, age: number, gap: number): number {
   const { settings, transport, body, lifecycle } = stream;
-  if (transport.queued) {
+  const { queued } = transport;
+  if (queued) {
     // The stream waits for an earlier response on its connection, and not for its own client.
     body.progress();
   }
@@ -47,6 +49,21 @@ export function visit(stream: TimedStream, now: number, age: number, gap: number
   } else {
     stream.scope.attempt(() => onSilence(stream, now, age, silence + gap));
   }
+  return queued ? now : nextVisit(stream, now, age);
+}
+
+/**
+ * Returns the time before which nothing can be due. It is never too late, whatever happens in the meantime: what a client is sent, or reads, only makes a
+ * heartbeat and `sendTimeout` due later.
+ */
+function nextVisit({ settings, transport, body, lifecycle, scope }: TimedStream, now: number, age: number): number {
+  if (scope.call?.access || transport.protocol === 'websocket') {
+    // The access may expire, and pings do not depend on what is sent.
+    return now;
+  }
+  const { heartbeat, sendTimeout, maxDuration, openDelay } = settings;
+  const open = lifecycle.headFixed ? Number.POSITIVE_INFINITY : openDelay;
+  return Math.min(body.progressAt + Math.min(heartbeat, sendTimeout), now - age + Math.min(maxDuration, open));
 }
 
 /** Opens a stream that has been silent for `openDelay`, and keeps the connection of an open one alive. */

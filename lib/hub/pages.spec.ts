@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import { RecordWindow } from '../broker/record-window.js';
 import { ndjsonFormat } from '../format/ndjson.format.js';
 import { sseFormat } from '../format/sse.format.js';
-import { Audience } from './audience.js';
+import { Audience, type AudienceMember } from './audience.js';
 import { ByteBudget } from './byte-budget.js';
 import { LogEvent } from './log-event.js';
 import { Pages } from './pages.js';
@@ -29,7 +29,14 @@ function setup(limit = MANY) {
   /** Reads the whole history as one client does that leaves then, and returns its pages. */
   const resume = (topics?: readonly string[], format = sseFormat) => {
     const audience = new Audience('', topics, format, format === sseFormat ? 1 : 2, pages);
-    const member = { deliver: () => undefined, restart: () => undefined };
+    const member: AudienceMember = {
+      seat: -1,
+      deliver: () => undefined,
+      restart: () => undefined,
+      directPort: () => undefined,
+      onRowLeft: () => undefined,
+      onFull: () => undefined,
+    };
     audience.enter();
     const read = [];
     for (let after = window.oldest - 1; after < window.last; ) {

@@ -1,15 +1,20 @@
-import { StreamClock, type Ticking } from './stream-clock.js';
+import { StreamClock } from './stream-clock.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A clock with one stream, whose ticks are those that a test makes. */
 function setup() {
-  const streams = new Set<Ticking>();
-  const clock = new StreamClock(streams);
+  const clock = new StreamClock();
   const ticks: number[][] = [];
   let now = 1_000;
   clock.follow(() => now, true);
-  streams.add({ tick: (...times) => void ticks.push(times) });
+  clock.add({
+    place: 0,
+    tick: (time, ...others) => {
+      ticks.push([time, ...others]);
+      return time;
+    },
+  });
   return {
     clock,
     ticks,

@@ -1,4 +1,4 @@
-import type { OpenStream } from '../open-stream.js';
+import { StreamSweep, type SweepTime, type Ticking } from './stream-sweep.js';
 
 const FINEST_TICK_MS = 10;
 const COARSEST_TICK_MS = 1_000;
@@ -13,14 +13,11 @@ function wholeMilliseconds(): number {
   return Math.trunc(performance.now());
 }
 
-/** The part of a stream that the clock uses. */
-export type Ticking = Pick<OpenStream, 'tick'>;
-
 /**
  * The time of all streams of an application, in milliseconds. One timer serves all of them: a timer for each stream would take 250 bytes, and
  * 200 ns for every write.
  */
-export class StreamClock {
+export class StreamClock implements SweepTime {
   /** The time between two ticks. */
   tickMs = COARSEST_TICK_MS;
   /** Reads the time. */
@@ -31,32 +28,38 @@ export class StreamClock {
   /** Whether the owner of another clock calls {@link tick}. */
   private manual = false;
   /** The time of the last tick, without gaps: while the process is suspended, bytes are not sent to clients. */
-  private time = this.read();
+  time = this.read();
   /** The sum of all gaps. */
-  private gaps = 0;
-
-  constructor(private readonly streams: ReadonlySet<Ticking>) {}
+  gaps = 0;
+  private readonly streams = new StreamSweep(this);
 
   /** Returns the time of the last tick, without gaps. It is fast, and exact enough for timeouts. */
   readonly now = (): number => this.time;
+
+  /** Adds an open stream. It is visited at the next tick. */
+  add(stream: Ticking): void {
+    if (this.streams.size === 0) {
+      this.reset();
+    }
+    this.streams.add(stream);
+    this.start();
+  }
+
+  /** Removes a stream that was added. */
+  delete(stream: Ticking): void {
+    this.streams.delete(stream);
+  }
+
+  /** Visits a stream at the next tick, since something may be due earlier than it has said. */
+  wake(stream: Pick<Ticking, 'place'>): void {
+    this.streams.wake(stream);
+  }
 
   /** Makes the clock tick often enough for a duration. */
   observe(duration: number): void {
     const tick = Math.max(FINEST_TICK_MS, duration / TICKS_PER_DURATION);
     if (tick < this.tickMs) {
       this.tickMs = tick;
-    }
-  }
-
-  /** Sets the time again after a period without streams, in which the timer may have been stopped. */
-  reset(): void {
-    this.time = this.read() - this.gaps;
-  }
-
-  /** Starts the timer, unless it is running. */
-  start(): void {
-    if (this.timer === undefined && !this.manual) {
-      this.timer = setInterval(() => this.tick(), this.tickMs).unref();
     }
   }
 
@@ -74,6 +77,7 @@ export class StreamClock {
     this.manual = manual;
     this.reset();
     this.stop();
+    this.streams.wakeAll();
     if (this.streams.size > 0) {
       this.start();
     }
@@ -93,13 +97,22 @@ export class StreamClock {
   }
 
   private visit(gap: number): void {
-    const clock = this.time + this.gaps;
     if (this.streams.size === 0) {
       // The timer is not stopped when the last stream ends, since short streams would start and stop it all the time.
       this.stop();
     }
-    for (const stream of this.streams) {
-      stream.tick(this.time, clock, gap);
+    this.streams.run(gap, this.manual);
+  }
+
+  /** Sets the time again after a period without streams, in which the timer may have been stopped. */
+  private reset(): void {
+    this.time = this.read() - this.gaps;
+  }
+
+  /** Starts the timer, unless it is running. */
+  private start(): void {
+    if (this.timer === undefined && !this.manual) {
+      this.timer = setInterval(() => this.tick(), this.tickMs).unref();
     }
   }
 }

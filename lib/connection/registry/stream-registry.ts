@@ -42,7 +42,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
   private readonly tally = new StreamTally();
   private onEmpty: (() => void) | undefined;
   /** @internal */
-  readonly clock = new StreamClock(this.connections);
+  readonly clock = new StreamClock();
   /** Telemetry and the console, if they are used. */
   private readonly observers: StreamObserver[] = [];
   private readonly recent = new RecentCloses(() => this.clock.date());
@@ -159,14 +159,11 @@ export class StreamRegistry implements Iterable<StreamConnection> {
 
   /** @internal */
   add(connection: OpenStream): void {
-    if (this.connections.size === 0) {
-      this.clock.reset();
-    }
     this.connections.add(connection);
+    this.clock.add(connection);
     for (const observer of this.observers) {
       this.guard(() => observer.began(connection));
     }
-    this.clock.start();
   }
 
   /**
@@ -221,6 +218,7 @@ export class StreamRegistry implements Iterable<StreamConnection> {
     if (!this.connections.delete(stream)) {
       return;
     }
+    this.clock.delete(stream);
     const duration = this.clock.read() - stream.beganAt;
     this.tally.ended(stream, reason.code, duration);
     for (const observer of this.observers) {
