@@ -130,25 +130,19 @@ export class Http1Transport implements Transport {
   }
 
   writeShared(chunk: SharedChunk): boolean {
-    if (this.direct === 'unknown' && this.response.socket) {
-      this.direct = directSocket(this.response);
-      if (this.direct) {
-        this.response.end = endAndNotify;
-      }
-    }
-    const socket = this.direct;
-    if (typeof socket !== 'object') {
+    const socket = this.socketFor(chunk);
+    if (!socket) {
       return this.write(chunk.bytes);
     }
     if (!writeTo(socket, chunk.chunked)) {
       return true;
     }
-    this.awaitDrain();
+    this.awaitDrain(socket);
     return false;
   }
 
-  awaitDrain(): void {
-    this.directSocket?.once('drain', () => this.listener?.onDrain());
+  awaitDrain(socket = this.directSocket): void {
+    socket?.once('drain', () => this.listener?.onDrain());
   }
 
   end(data?: string | Uint8Array): void {
@@ -195,6 +189,24 @@ export class Http1Transport implements Transport {
 
   destroy(): void {
     dropResponse(this.response);
+  }
+
+  /** Returns the socket, if a framed chunk can be written to it directly. */
+  private socketFor({ count }: SharedChunk): Socket | undefined {
+    const { direct, response } = this;
+    if (direct !== 'unknown' || !response.socket) {
+      return typeof direct === 'object' ? direct : undefined;
+    }
+    const socket = directSocket(response);
+    if (count === 0) {
+      // A heartbeat of a stream that shares no chunks. Replacing end() would take memory in each silent stream, so it is not remembered.
+      return response.writableEnded || response.destroyed ? undefined : socket;
+    }
+    this.direct = socket;
+    if (socket) {
+      response.end = endAndNotify;
+    }
+    return socket;
   }
 
   private noteHead(): void {

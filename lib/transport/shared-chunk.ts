@@ -80,6 +80,26 @@ export class SharedChunk {
   }
 }
 
+/** The maximum number of texts that are kept as chunks. */
+const KEPT_TEXTS = 16;
+const texts = new Map<string, SharedChunk>();
+
+/**
+ * Returns a text that is no chunk of a stream, such as a heartbeat, as a chunk that connections share. The newest texts are kept: at most times, all
+ * connections are sent the same one.
+ */
+export function chunkOfText(text: string): SharedChunk {
+  let chunk = texts.get(text);
+  if (!chunk) {
+    if (texts.size >= KEPT_TEXTS) {
+      texts.clear();
+    }
+    chunk = new SharedChunk(text, 0);
+    texts.set(text, chunk);
+  }
+  return chunk;
+}
+
 /** Whether a text ends with the first code unit of a surrogate pair. */
 export function endsInHalf(text: string): boolean {
   // Reads NaN from an empty text.

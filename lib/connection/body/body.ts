@@ -236,17 +236,17 @@ export class Body {
     }
   }
 
-  /** Adds bytes that do not count as a chunk. */
-  insert(encoded: Encoded): void {
+  /** Adds bytes that do not count as a chunk. With `soon`, they are written at once: many clients are sent the same ones. */
+  insert(encoded: Encoded, soon = false): void {
     if (encoded.length > 0 && this.stage !== 'silent') {
-      this.outbox.add(encoded);
+      soon && typeof encoded === 'string' ? this.outbox.shareText(encoded) : this.outbox.add(encoded);
     }
   }
 
   /** Sends an id that the client is to remember, if the format has a record for that. */
-  putPosition(id: string): void {
+  putPosition(id: string, soon = false): void {
     this.hasIds = true;
-    this.insert(this.format?.position?.(id) ?? '');
+    this.insert(this.format?.position?.(id) ?? '', soon);
   }
 
   /**
@@ -313,12 +313,12 @@ export class Body {
   sendHeartbeat(position?: string): void {
     const { heartbeat } = this.format ?? {};
     if (position !== undefined && this.format?.position && this.extensible) {
-      this.putPosition(position);
+      this.putPosition(position, true);
     } else if (heartbeat === undefined || heartbeat === false || !this.extensible) {
       this.owner.transport.probe();
       this.progress();
     } else {
-      this.insert(typeof heartbeat === 'string' ? heartbeat : heartbeat(this.hasIds));
+      this.insert(typeof heartbeat === 'string' ? heartbeat : heartbeat(this.hasIds), true);
     }
     this.flush();
   }

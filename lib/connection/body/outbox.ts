@@ -1,4 +1,4 @@
-import type { DirectTotals, SharedChunk } from '../../transport/shared-chunk.js';
+import { chunkOfText, type DirectTotals, type SharedChunk } from '../../transport/shared-chunk.js';
 import type { Transport } from '../../transport/transport.js';
 import { StreamError } from '../../util/errors.js';
 import { atEndOfTurn } from '../../util/scheduler.js';
@@ -345,6 +345,18 @@ export class Outbox {
       this.written += chunk.size;
       this.flow = this.transport.writeShared(chunk) ? FREE : BLOCKED;
       this.progress();
+    }
+  }
+
+  /** Writes a text that is no chunk of the stream, and that many connections are sent, such as a heartbeat. */
+  shareText(text: string): void {
+    this.demandOrder();
+    // A timer that gathers chunks has to know of each write, and the messages of a WebSocket are text or binary by their own rules.
+    if (this.free && this.empty && typeof this.waiting !== 'object' && this.transport.protocol !== 'websocket') {
+      this.share(chunkOfText(text));
+    } else {
+      this.add(text);
+      this.flush();
     }
   }
 
