@@ -25,6 +25,7 @@ const WRITER_SYNC = 'node:http, gathered, sync generator';
 const WRITER_ASYNC = 'node:http, gathered, async generator';
 const ONE_BUFFER = 'raw net.Socket, one Buffer';
 const STRINGIFY = 'JSON.stringify()';
+const NEST_IMPORT = 'Nest and its platform for Express, import()';
 
 /** This package on each platform, with the name of what creates its server. */
 const OURS = [
@@ -92,9 +93,10 @@ const CONTESTANTS = {
   ].map((each) => ({ path: '', floor: STRINGIFY, ...each })),
   'idle-loop': OURS.map((each) => ({ path: '/listen', ...each })),
   import: [
-    { name: 'ours, import()', server: ['import', 'import'], path: '' },
-    { name: 'ours, require()', server: ['import', 'require'], path: '' },
-  ],
+    { name: NEST_IMPORT, server: /** @type {const} */ (['import', 'import']) },
+    { name: 'ours, import()', server: /** @type {const} */ (['import', 'import']) },
+    { name: 'ours, require()', server: /** @type {const} */ (['import', 'require']) },
+  ].map((each) => ({ path: '', floor: NEST_IMPORT, ...each })),
 };
 
 /**

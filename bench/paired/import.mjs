@@ -6,12 +6,18 @@ import { cpu } from '../usage.mjs';
 const [kind, name] = process.argv.slice(2);
 const require = createRequire(import.meta.url);
 /** @type {(name: string) => unknown} */
-const load = kind === 'require' ? require : (name) => import(name);
+const load = kind === 'require' ? require : (each) => import(each);
+const NEST = ['reflect-metadata', '@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'rxjs'];
 
-for (const each of ['reflect-metadata', '@nestjs/common', '@nestjs/core', '@nestjs/platform-express', 'rxjs']) {
-  await load(each);
+/** @param {readonly string[]} names */
+async function measure(names) {
+  const before = cpu();
+  const began = performance.now();
+  for (const each of names) {
+    await load(each);
+  }
+  return { ms: performance.now() - began, cpu: (cpu().cpu - before.cpu) / 1_000 };
 }
-const before = cpu();
-const began = performance.now();
-await load(name);
-process.send?.({ ms: performance.now() - began, cpu: (cpu().cpu - before.cpu) / 1_000 });
+
+const nest = await measure(NEST);
+process.send?.(name === undefined ? nest : await measure([name]));

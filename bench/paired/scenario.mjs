@@ -73,6 +73,7 @@ async function joinAll(worker) {
 async function blocksOf({ pairedSeconds, scale }, worker, how, { fewest, warmUp } = LENGTH) {
   const ms = pairedSeconds * 1_000 * scale;
   await worker.ask({ ask: 'measure', ...how, ms: Math.min(QUESTION_MS, ms * WARM_UP), fewest: warmUp }, TIMEOUT_MS);
+  /** @type {number[][]} */
   const blocks = [];
   for (let left = ms; left > 0; left -= QUESTION_MS) {
     const some = { ask: 'measure', ...how, ms: Math.min(QUESTION_MS, left), fewest: blocks.length > 0 ? 1 : fewest };
@@ -229,9 +230,9 @@ async function idleLoop(run) {
 async function imports(run) {
   const measured = unmeasured(choose(run, 'import'));
   for (let round = 1; round <= run.rounds * IMPORTS; round++) {
-    for (const { rounds, server, variant } of measured) {
+    for (const { name, floor, rounds, server, variant } of measured) {
       run.report(`import, process ${round} of ${run.rounds * IMPORTS}`);
-      const worker = new Worker('paired/import.mjs', [server[1], packageOf(variant)]);
+      const worker = new Worker('paired/import.mjs', [server[1], ...(name === floor ? [] : [packageOf(variant)])]);
       try {
         rounds.push(await worker.nextMessage());
       } finally {

@@ -10,7 +10,7 @@ process.on('disconnect', () => process.exit());
 const load = startLoad();
 const { create } = await import(`./parts/${part}.mjs`);
 
-/** @param {() => unknown} run */
+/** @param {() => Promise<object | void>} run */
 async function answer(run) {
   try {
     process.send?.({ ...(await run()) });
@@ -19,7 +19,7 @@ async function answer(run) {
   }
 }
 
-/** @type {Record<string, (question: any) => unknown>} */
+/** @type {Record<string, (question: any) => Promise<object>>} */
 let answers = {};
 process.on('message', (/** @type {{ ask: string }} */ { ask, ...question }) => answer(() => answers[ask](question)));
 await answer(async () => {

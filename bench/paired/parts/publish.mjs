@@ -53,6 +53,7 @@ const KINDS = { stringify, one: publishing(1), ten: publishing(10) };
  */
 export async function create(contestants, _load, { seed }) {
   const next = random(seed);
+  /** @type {(() => Promise<unknown>)[]} */
   const all = [];
   for (const {
     server: [, kind],

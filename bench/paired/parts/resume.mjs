@@ -14,6 +14,7 @@ const EVENTS = 1_000;
  */
 export async function create(contestants, load, { clients, seed }) {
   const next = random(seed);
+  /** @type {(Awaited<ReturnType<typeof start>> & { after: string })[]} */
   const all = [];
   for (const contestant of contestants) {
     const server = await start('fanout/servers', contestant);
