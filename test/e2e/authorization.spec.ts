@@ -407,6 +407,22 @@ describe.each(PLATFORMS)('%s: access that expires', (platform) => {
     expect(app.registry.size).toBe(1);
   });
 
+  it('can be set by stream.expire() for a stream that has been silent, and then ends it on time', async () => {
+    const app = await start(platform);
+    const client = await app.get('/generator', SSE);
+    await client.until('data: a');
+    const [stream] = [...app.registry];
+    await app.clock.advance(10_000);
+
+    stream?.expire(inSeconds(3));
+    await app.clock.advance(2_000);
+    expect(app.registry.size).toBe(1);
+    await app.clock.advance(1_000);
+    await client.until(/\r\n0\r\n\r\n$/);
+
+    expect(ended.seen).toMatchObject([{ code: 'expired' }]);
+  });
+
   it('is replaced by stream.expire(), and not by the time of the option any more', async () => {
     const app = await start(platform);
     expiresAt = inSeconds(10);
