@@ -159,6 +159,12 @@ class Feed {
     yield 'a';
   }
 
+  @Sse('unlimited')
+  async *unlimited() {
+    yield 'a';
+    await NEVER;
+  }
+
   @Stream('large', { ...LIMITED, format: 'sse', queue: { bytes: 2 ** 26 } })
   large(@ConnectedStream() stream: StreamConnection<string>) {
     void stream.send(LARGE);
@@ -409,7 +415,7 @@ describe.each(PLATFORMS)('%s: access that expires', (platform) => {
 
   it('can be set by stream.expire() for a stream that has been silent, and then ends it on time', async () => {
     const app = await start(platform);
-    const client = await app.get('/generator', SSE);
+    const client = await app.get('/unlimited', SSE);
     await client.until('data: a');
     const [stream] = [...app.registry];
     await app.clock.advance(10_000);
