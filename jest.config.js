@@ -10,6 +10,8 @@ export default {
   // What modules leave behind makes a process slower and slower.
   workerIdleMemoryLimit: '1GB',
   extensionsToTreatAsEsm: ['.ts'],
+  // Applications on Express are created with the adapter of this package instead of that of Nest: see `.ci/suite-on-adapter`.
+  setupFiles: process.env.EXPRESS_ADAPTER === 'streaming' ? ['<rootDir>/test/support/express-adapter.ts'] : [],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
     '\\.ts$': [

@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import type { AppSetup, Platform } from '../app.js';
+import { type AppSetup, PLATFORMS, type Platform } from '../app.js';
 import type { RunningApp } from '../running.js';
 import type { Cause, StreamClient } from './client.js';
 import { Http1Client } from './http1.js';
@@ -112,4 +112,4 @@ export const DRIVERS: readonly Driver[] = [
   websocket('fastify'),
   gzip('express'),
   gzip('fastify'),
-];
+].filter(({ platform }) => PLATFORMS.includes(platform));
