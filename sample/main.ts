@@ -33,7 +33,11 @@ async function create(platform: string): Promise<App> {
     return NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter(CLOSING), OPTIONS);
   }
   if (platform === 'express') {
-    return NestFactory.create<NestExpressApplication>(AppModule, { ...CLOSING, ...OPTIONS });
+    const { StreamingExpressAdapter } = await import('nestjs-streaming/express');
+    return NestFactory.create<NestExpressApplication>(AppModule, new StreamingExpressAdapter(), {
+      ...CLOSING,
+      ...OPTIONS,
+    });
   }
   throw new Error(`PLATFORM is "express" or "fastify", not "${platform}"`);
 }
