@@ -100,6 +100,7 @@ export default defineConfig({
           items: [
             page('Deploy', 'deploying'),
             page('Plan the capacity', 'scaling'),
+            page('Make Express cheaper', 'express'),
             page('Secure a stream', 'security'),
             page('Monitor streams', 'observability'),
             page('Add the console', 'console'),
