@@ -15,7 +15,16 @@ function restored({ chunks, events = [], flushes = [] }: Batch): unknown[] {
 }
 
 /** Keeps the chunks that have arrived from a worker, until they are read. */
-export class Inbox {
+export interface Inbox {
+  receive(batch: Batch): void;
+  /** Returns the next chunk as a step, or `undefined` if there is none yet. */
+  next(): IteratorYieldResult<unknown> | undefined;
+  /** Drops all chunks. */
+  clear(): void;
+}
+
+/** Keeps the messages with chunks. */
+export class MessageInbox implements Inbox {
   private readonly waiting: unknown[][] = [];
   private current: unknown[] = [];
   private index = 0;
@@ -30,7 +39,11 @@ export class Inbox {
     this.waiting.push(restored(batch));
   }
 
-  /** Returns the next chunk as a step, or `undefined` if there is none yet. */
+  /** Whether a message was read in part. */
+  get isWithinBatch(): boolean {
+    return this.index < this.current.length;
+  }
+
   next(): IteratorYieldResult<unknown> | undefined {
     const { current } = this;
     if (this.index < current.length) {
@@ -49,7 +62,6 @@ export class Inbox {
     return this.next();
   }
 
-  /** Drops all chunks. */
   clear(): void {
     this.waiting.length = 0;
     this.current = [];

@@ -29,6 +29,8 @@ export interface WorkerTask {
   readonly port: MessagePort;
   readonly control: SharedArrayBuffer;
   readonly ahead: Ahead;
+  /** The memory of the ring, if there is one. */
+  readonly ring: SharedArrayBuffer | undefined;
   readonly data: unknown;
 }
 

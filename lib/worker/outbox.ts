@@ -25,8 +25,24 @@ function withoutMark({ [MARK]: _, ...fields }: Record<string, unknown>): Record<
   return fields;
 }
 
+/** Where the chunks of a producer go. */
+export interface Outbox {
+  /** Whether the producer may continue. */
+  readonly hasRoom: boolean;
+  /** Whether everything that was flushed has reached the memory that the consumer reads. */
+  readonly isWritten: boolean;
+  /** Whether no chunk waits to be sent. */
+  readonly isEmpty: boolean;
+  push(chunk: unknown): void;
+  /** Sends the collected chunks. */
+  flush(): void;
+  end(): void;
+  fail(error: unknown): void;
+}
+
 /** Collects the chunks of a producer, and sends those of one turn in one message. */
-export class Outbox {
+export class MessageOutbox implements Outbox {
+  readonly isWritten = true;
   private chunks: unknown[] = [];
   private events: number[] | undefined;
   private flushes: number[] | undefined;
@@ -41,9 +57,10 @@ export class Outbox {
     private readonly port: MessagePort,
     private readonly control: Control,
     private readonly limits: Ahead,
+    /** Called after each message with chunks. */
+    private readonly onBatch?: () => void,
   ) {}
 
-  /** Whether the producer may continue. */
   get hasRoom(): boolean {
     if (this.isBelowLimits) {
       return true;
@@ -52,7 +69,6 @@ export class Outbox {
     return this.isBelowLimits;
   }
 
-  /** Whether no chunk waits to be sent. */
   get isEmpty(): boolean {
     return this.chunks.length === 0;
   }
@@ -80,7 +96,6 @@ export class Outbox {
     }
   }
 
-  /** Sends the collected chunks. */
   flush(): void {
     if (this.isEmpty) {
       return;
@@ -90,27 +105,24 @@ export class Outbox {
     const weight = { items: this.chunks.length, bytes: this.bytes };
     this.clear();
     try {
-      this.port.postMessage(batch, transferred);
-      this.sent.push(weight);
+      this.sendBatch(batch, weight, transferred);
     } catch {
       this.sendSingly(batch);
     }
   }
 
   end(): void {
-    this.flush();
     this.send({ end: true });
   }
 
   fail(error: unknown): void {
-    // The chunks before the error are sent, unless they are the error.
-    try {
-      this.flush();
-    } catch (other) {
-      this.send({ error: carry(other) });
-      return;
-    }
     this.send({ error: carry(error) });
+  }
+
+  private sendBatch(batch: Batch, weight: Ahead, transferred: readonly TransferListItem[] = []): void {
+    this.port.postMessage(batch, transferred);
+    this.sent.push(weight);
+    this.onBatch?.();
   }
 
   private send(message: FromWorker): void {
@@ -166,8 +178,8 @@ export class Outbox {
     for (const [index, chunk] of chunks.entries()) {
       const own = (indexes: readonly number[] | undefined) => (indexes?.includes(index) ? [0] : undefined);
       try {
-        this.send({ chunks: [chunk], events: own(events), flushes: own(flushes) });
-        this.sent.push({ items: 1, bytes: bytesOf(chunk) });
+        const weight = { items: 1, bytes: bytesOf(chunk) };
+        this.sendBatch({ chunks: [chunk], events: own(events), flushes: own(flushes) }, weight);
       } catch (cause) {
         throw new StreamError(
           'not-serializable',
@@ -186,7 +198,8 @@ function yieldedTwice(): StreamError {
   );
 }
 
-function demandAttached(buffer: ArrayBufferLike): void {
+/** Throws for memory that was moved: its arrays have become empty. */
+export function demandAttached(buffer: ArrayBufferLike): void {
   try {
     new Uint8Array(buffer);
   } catch {

@@ -4,13 +4,12 @@ import { type Deferred, deferred, isThenable } from '../util/thenable.js';
 import { thrownBy } from './carried-error.js';
 import { Control } from './control.js';
 import { DOORBELL, type ToWorker, type WorkerTask } from './messages.js';
-import { Outbox } from './outbox.js';
+import { MessageOutbox, type Outbox } from './outbox.js';
+import { RingOutbox } from './ring-outbox.js';
 import { pollWhenRead } from './shared-signal.js';
 
 /** Chunks are collected for at most this time, in milliseconds. */
 const SLICE_MS = 2;
-/** Reading the clock costs about as much as a small chunk, so it is read once for several. */
-const CHUNKS_PER_CLOCK = 8;
 
 /** The part of both kinds of iterators that is used. */
 export interface AnyIterator {
@@ -34,7 +33,8 @@ export class ProducerRun {
 
   constructor(private readonly task: WorkerTask) {
     this.control = new Control(task.control);
-    this.outbox = new Outbox(task.port, this.control, task.ahead);
+    const { port, ahead, ring } = task;
+    this.outbox = ring ? new RingOutbox(port, this.control, ahead, ring) : new MessageOutbox(port, this.control, ahead);
   }
 
   async run(open: (data: unknown, signal: AbortSignal) => AnyIterator): Promise<void> {
@@ -50,20 +50,30 @@ export class ProducerRun {
         this.iterator = this.synchronously(() => open(data, shared));
         await Promise.race([this.drive(this.iterator), this.left.promise]);
       }
+      await this.drain();
       this.outbox.end();
     } catch (error) {
-      this.fail(error);
+      await this.fail(error);
     } finally {
       port.close();
     }
   }
 
+  /** Sends what was collected, and waits until there was room for it. */
+  private async drain(): Promise<void> {
+    this.outbox.flush();
+    while (!this.outbox.isWritten && !this.control.aborted) {
+      await this.waitUntil(() => this.outbox.isWritten);
+    }
+  }
+
   private async drive(iterator: AnyIterator): Promise<void> {
-    let clock = CHUNKS_PER_CLOCK;
-    let sliceEnd = performance.now() + SLICE_MS;
+    // The first chunk is sent at once, and so is each chunk of a producer that computes for long: the loop may not return to the event loop for a while.
+    let sliceEnd = 0;
     while (!this.isOver()) {
       if (!this.outbox.hasRoom) {
-        await this.waitForRoom();
+        this.outbox.flush();
+        await this.waitUntil(() => this.outbox.hasRoom);
         continue;
       }
       const next = this.synchronously(() => iterator.next());
@@ -72,20 +82,22 @@ export class ProducerRun {
       }
       const step = isThenable(next) ? await next : next;
       demandStep(step);
-      if (step.done || this.leaving) {
+      if (this.leaving) {
+        break;
+      }
+      if (step.done) {
         return;
       }
       await this.take(step.value);
-      if (--clock === 0) {
-        clock = CHUNKS_PER_CLOCK;
-        if (performance.now() > sliceEnd) {
-          this.outbox.flush();
-          // Other code of this thread runs, such as listeners of the signal, or other producers of a pool.
-          await new Promise((resolve) => setImmediate(resolve));
-          sliceEnd = performance.now() + SLICE_MS;
-        }
+      if (performance.now() > sliceEnd) {
+        this.outbox.flush();
+        // Other code of this thread runs, such as listeners of the signal, or other producers of a pool.
+        await new Promise((resolve) => setImmediate(resolve));
+        sliceEnd = performance.now() + SLICE_MS;
       }
     }
+    // It is not complete: it ends as its iterator is left, which may be with an error.
+    await this.left.promise;
   }
 
   /** Returns whether the producer has to stop, and stops it. */
@@ -107,12 +119,18 @@ export class ProducerRun {
   }
 
   /** Reports an error of the producer, unless it only says that the producer was stopped. */
-  private fail(error: unknown): void {
+  private async fail(error: unknown): Promise<void> {
     const { signal } = this.controller;
     if (signal.aborted && (error === signal.reason || (error as Partial<Error> | undefined)?.name === 'AbortError')) {
       this.outbox.end();
-    } else {
+      return;
+    }
+    try {
+      await this.drain();
       this.outbox.fail(error);
+    } catch (other) {
+      // A chunk before the error cannot be sent.
+      this.outbox.fail(other);
     }
   }
 
@@ -146,11 +164,10 @@ export class ProducerRun {
     }
   };
 
-  private async waitForRoom(): Promise<void> {
-    this.outbox.flush();
+  private async waitUntil(isReady: () => boolean): Promise<void> {
     this.room = deferred();
     this.control.awaitRoom();
-    if (!this.outbox.hasRoom && !this.control.aborted) {
+    if (!isReady() && !this.control.aborted) {
       await this.room.promise;
     }
     this.room = undefined;
@@ -163,7 +180,6 @@ export class ProducerRun {
       return;
     }
     this.leaving = true;
-    this.room?.resolve();
     const left = async () => {
       await this.iterator?.return?.();
       if (error !== undefined) {
@@ -183,9 +199,8 @@ export class ProducerRun {
   }
 
   private readonly onMessage = (message: ToWorker): void => {
-    if (message === DOORBELL) {
-      this.room?.resolve();
-    } else {
+    this.room?.resolve();
+    if (message !== DOORBELL) {
       this.controller.abort(thrownBy(message.abort));
     }
   };

@@ -5,8 +5,10 @@ import { deferred } from '../util/thenable.js';
 import { carry, thrownBy } from './carried-error.js';
 import { Control } from './control.js';
 import { type Execution, runInPool, runInThread, type WorkerPool, type WorkerThreadOptions } from './execution.js';
-import { Inbox } from './inbox.js';
+import { type Inbox, MessageInbox } from './inbox.js';
 import { type Ahead, DOORBELL, type FromWorker, type ToWorker } from './messages.js';
+import { ringMemory } from './ring.js';
+import { RingInbox } from './ring-inbox.js';
 
 /** What one call of `fromWorker()` asks for: its options, checked and complete. */
 export interface WorkerSetup {
@@ -16,6 +18,8 @@ export interface WorkerSetup {
   readonly pool: WorkerPool | undefined;
   readonly worker: WorkerThreadOptions | undefined;
   readonly ahead: Ahead;
+  /** The capacity of the ring in bytes, if there is one. */
+  readonly ring: number | undefined;
   /** In milliseconds. */
   readonly grace: number;
 }
@@ -46,11 +50,15 @@ export class WorkerRun {
     const { file, data, ahead, pool, worker } = setup;
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
-    this.inbox = new Inbox(this.control, () => this.send(DOORBELL));
+    const ring = setup.ring === undefined ? undefined : ringMemory(setup.ring);
+    const onRoom = () => this.send(DOORBELL);
+    this.inbox = ring
+      ? new RingInbox(ring, this.control, onRoom, () => this.receiveNow())
+      : new MessageInbox(this.control, onRoom);
     const assignment = {
       file,
       control: this.control,
-      task: { port: port2, control: this.control.memory, ahead, data },
+      task: { port: port2, control: this.control.memory, ahead, ring, data },
       transferList: [port2, ...setup.transferList],
       onExit: (crash: StreamError | undefined) => this.onExit(crash),
     };
@@ -132,11 +140,16 @@ export class WorkerRun {
     this.execution.kill();
   }
 
-  private onExit(crash: StreamError | undefined): void {
-    // What the producer has sent before its end comes first.
+  /** Receives the messages that the event loop has not delivered yet. */
+  private receiveNow(): void {
     for (let next = receiveMessageOnPort(this.port); next; next = receiveMessageOnPort(this.port)) {
       this.onMessage(next.message as FromWorker);
     }
+  }
+
+  private onExit(crash: StreamError | undefined): void {
+    // What the producer has sent before its end comes first.
+    this.receiveNow();
     if (this.result && crash?.cause !== undefined && (crash.cause as Partial<Error>).name !== 'AbortError') {
       this.late ??= crash;
     }
