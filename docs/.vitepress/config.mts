@@ -46,6 +46,7 @@ export default defineConfig({
             page('Show a live board', 'live-board'),
             page('Export rows', 'exports'),
             page('Compute in a worker', 'workers'),
+            page('Stream from a C++ thread', 'native'),
             page('Log in with a JWT', 'jwt'),
             page('End access to an open stream', 'authorization'),
             page('Run several processes', 'several-processes'),

@@ -2,5 +2,6 @@
 export { event, type StreamEvent } from '../event/event.js';
 export { type FlushMark, flush } from '../source/flush.js';
 export type { WorkerPool, WorkerThreadOptions } from './execution.js';
+export { type FromNativeOptions, fromNative } from './from-native.js';
 export { type FromWorkerOptions, fromWorker } from './from-worker.js';
 export { produce, type WorkerProducer, type WorkerTaskRunner } from './produce.js';

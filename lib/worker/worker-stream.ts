@@ -2,6 +2,7 @@ import { type PullSource, SOURCE, type Source } from '../source/source.js';
 import { StreamError } from '../util/errors.js';
 import { DONE, type Step } from '../util/iteration.js';
 import { type Deferred, deferred } from '../util/thenable.js';
+import { SourceIterator } from './source-iterator.js';
 import { type Outcome, WorkerRun, type WorkerSetup, warnOf } from './worker-run.js';
 
 /** Reads what a worker produces. The worker is started when the first chunk is read. */
@@ -91,29 +92,6 @@ class WorkerSource implements PullSource {
   };
 }
 
-/** Reads a source with the interface of an async generator. Steps that are asked for at the same time follow each other. */
-class WorkerIterator implements AsyncIterator<unknown, unknown> {
-  private last: Promise<unknown> = Promise.resolve();
-
-  constructor(private readonly source: WorkerSource) {}
-
-  next(): Promise<Step> {
-    const step = this.last.then(() => this.source.pull());
-    this.last = step.catch(() => undefined);
-    return step;
-  }
-
-  async return(): Promise<IteratorReturnResult<undefined>> {
-    await this.source.stop();
-    return DONE;
-  }
-
-  async throw(error: unknown): Promise<never> {
-    await this.source.stop();
-    throw error;
-  }
-}
-
 /** The chunks of a worker, as an async iterable. A route reads its source directly. */
 export class WorkerStream implements AsyncIterable<unknown> {
   private taken = false;
@@ -124,7 +102,7 @@ export class WorkerStream implements AsyncIterable<unknown> {
   ) {}
 
   [Symbol.asyncIterator](): AsyncIterator<unknown, unknown> {
-    return new WorkerIterator(this.take());
+    return new SourceIterator(this.take());
   }
 
   [SOURCE](): Source {
