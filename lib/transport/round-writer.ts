@@ -6,12 +6,12 @@ import type { Socket } from 'node:net';
  * The bytes must reach a socket after all bytes that were written to it before. A socket may have a queue, or be corked or destroyed: {@link writeTo} is right for any of them. The array
  * and the bytes must not be changed, and may be kept.
  *
- * @returns the indexes of the sockets that are full, see {@link isFull}, in ascending order; `undefined` if none is
+ * @returns the indexes of the sockets that are full, whose queues have as many bytes as they should, in ascending order; `undefined` if none is
  */
 export type RoundWriter = (sockets: readonly Socket[], bytes: Buffer) => number[] | undefined;
 
 /** Whether a socket has as many bytes in its queue as it should. It emits `drain` when they are written. */
-export function isFull(socket: Socket): boolean {
+function isFull(socket: Socket): boolean {
   return socket.writableLength >= socket.writableHighWaterMark;
 }
 
