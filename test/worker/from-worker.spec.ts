@@ -198,7 +198,7 @@ describe('fromWorker()', () => {
     });
 
     it.each([
-      [{ run: () => undefined }, /`data` cannot be cloned for the worker: .*Pass plain data/],
+      [{ run: () => undefined }, /`data` cannot be cloned for the worker: [\s\S]*Pass plain data/],
       [{ signal: AbortSignal.abort() }, /`data` contains an AbortSignal.*Pass it as `signal`/],
     ])('data that cannot be cloned: %p', (data, message) => {
       expect(() => fromWorker(fileOf('count.mjs'), { data })).toThrow(message);
