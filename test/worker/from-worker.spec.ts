@@ -1,7 +1,9 @@
-import { flush, StreamError } from '../../lib/index.js';
+import { getEventListeners } from 'node:events';
+import { flush, StreamCloseError, StreamError } from '../../lib/index.js';
 import { fromWorker, produce } from '../../lib/worker/index.js';
+import { realProcess } from '../support/real-process.js';
 import { untilStable } from '../support/running.js';
-import { act, fileOf, Notes, OneThread, read, readUntilError, useThreads } from './support.js';
+import { act, fileOf, Notes, OneThread, read, readUntilError, until, useThreads } from './support.js';
 
 const RING = { ring: 4_096 };
 
@@ -138,6 +140,148 @@ describe('fromWorker()', () => {
     });
   });
 
+  describe('when it is aborted', () => {
+    it('is seen by a loop that computes, with the reason', async () => {
+      const notes = new Notes();
+      const controller = new AbortController();
+      const reason = new StreamCloseError('client-closed', 'gone');
+      const iterator = act('computing', { notes }, { signal: controller.signal, grace: 100_000 })[
+        Symbol.asyncIterator
+      ]();
+      await iterator.next();
+      const next = iterator.next();
+      await until(() => notes.seen === 1);
+
+      controller.abort(reason);
+
+      await expect(next).rejects.toBe(reason);
+      await threads.gone();
+      expect([notes.seen, notes.produced]).toEqual([2, 1]);
+      expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+    });
+
+    it.each(['stuck', 'listening'])('leaves a generator that waits, and runs its finally blocks (%s)', async (name) => {
+      const notes = new Notes();
+      const controller = new AbortController();
+      const grace = name === 'stuck' ? 300 : 100_000;
+      const iterator = act(name, { notes }, { signal: controller.signal, grace })[Symbol.asyncIterator]();
+      await iterator.next();
+
+      controller.abort();
+
+      await expect(iterator.next()).rejects.toMatchObject({ name: 'AbortError' });
+      await threads.gone();
+      expect(notes.finallies).toBe(name === 'stuck' ? 0 : 1);
+    });
+
+    it('terminates a worker that does not stop within the grace, and says so', async () => {
+      const notes = new Notes();
+      const iterator = act('blocked', { notes }, { grace: 50 })[Symbol.asyncIterator]();
+      await iterator.next();
+      await until(() => notes.seen === 1);
+
+      const left = iterator.return?.();
+
+      await expect(left).rejects.toMatchObject({ code: 'worker-failed' });
+      await expect(left).rejects.toThrow(/did not stop within 50 ms.*Read `signal\.aborted` in loops/);
+      expect(threads.alive).toBe(0);
+    });
+
+    it('rejects with an error of a finally block', async () => {
+      const notes = new Notes();
+      const iterator = act('untidy', { notes })[Symbol.asyncIterator]();
+      await iterator.next();
+
+      await expect(iterator.return?.()).rejects.toThrow('could not clean up');
+      expect(notes.finallies).toBe(1);
+    });
+
+    it('warns of an error of a finally block that nobody waits for', async () => {
+      const warnings: string[] = [];
+      const note = (warning: Error) => warnings.push(warning.message);
+      realProcess.on('warning', note);
+      const controller = new AbortController();
+      const iterator = act('untidy', {}, { signal: controller.signal })[Symbol.asyncIterator]();
+      await iterator.next();
+
+      controller.abort();
+      await until(() => warnings.length > 0);
+      realProcess.off('warning', note);
+
+      expect(warnings).toEqual(['A worker failed after its stream had ended: could not clean up']);
+    });
+
+    it('starts no thread before the first chunk is read', async () => {
+      const { signal } = new AbortController();
+
+      act('endless', {}, { signal });
+      const unread = act('endless')[Symbol.asyncIterator]();
+      await unread.return?.();
+      const reason = new Error('enough');
+      const aborted = read(act('endless', {}, { signal: AbortSignal.abort(reason) }));
+
+      await expect(aborted).rejects.toBe(reason);
+      await expect(unread.next()).resolves.toEqual({ done: true, value: undefined });
+      expect(threads.started).toBe(0);
+    });
+
+    it('while its thread starts, runs nothing of the producer', async () => {
+      const notes = new Notes();
+      const iterator = act('endless', { notes })[Symbol.asyncIterator]();
+      const next = iterator.next();
+      await until(() => threads.started === 1);
+
+      await iterator.return?.();
+
+      await expect(next).resolves.toEqual({ done: true, value: undefined });
+      expect(notes.produced).toBe(0);
+    });
+  });
+
+  describe('when the worker fails', () => {
+    it.each([
+      ['exits', { code: 3 }, {}, /exited with code 3/],
+      ['uncaught', {}, {}, /failed: (Error: )?in a timer/],
+      ['unhandled', {}, {}, /failed: (Error: )?nobody handles it/],
+      ['memory', {}, { worker: { resourceLimits: { maxOldGenerationSizeMb: 16 } } }, /resourceLimits/],
+    ])('throws an error that says how (%s)', async (name, data, options, message) => {
+      const { error } = await readUntilError(act(name, data, options));
+
+      expect(error).toBeInstanceOf(StreamError);
+      expect(error).toMatchObject({ code: 'worker-failed' });
+      expect((error as Error).message).toMatch(message);
+      expect(threads.alive).toBe(0);
+    });
+
+    it.each([
+      ['idle.mjs', { code: 'worker-failed' }, /did not call produce\(\)/],
+      ['broken.mjs', { code: 'worker-failed' }, /missing\.mjs/],
+      ['double.mjs', { code: 'worker-failed' }, /produce\(\) was called twice/],
+    ])('throws an error if its file is wrong (%s)', async (name, like, message) => {
+      const { error } = await readUntilError(fromWorker(fileOf(name)));
+
+      expect(error).toMatchObject(like);
+      expect((error as Error).message).toMatch(message);
+    });
+
+    it('throws an error if the function returns no iterable', async () => {
+      await expect(read(act('nothing'))).rejects.toMatchObject({ code: 'invalid-source' });
+    });
+
+    it.each([[undefined], ['text'], [{ plain: 1 }]])('throws what the producer has thrown: %j', async (thrown) => {
+      expect((await readUntilError(act('throws', { chunks: [thrown] }))).error).toEqual(thrown);
+    });
+
+    it('gives an HTTP exception its status', async () => {
+      await expect(read(act('refuses'))).rejects.toMatchObject({ message: 'No such report', statusCode: 404 });
+    });
+
+    it('terminates a thread that something keeps alive after the end', async () => {
+      expect(await read(act('lingers', {}, { grace: 50 }))).toEqual(['first']);
+      await threads.gone();
+    });
+  });
+
   it('runs a CommonJS file, by its path', async () => {
     expect(await read(fromWorker(fileOf('common.cjs').pathname, { data: 1 }))).toEqual(['CommonJS 1']);
   });
@@ -207,5 +351,64 @@ describe('fromWorker()', () => {
     it('a producer that is not a function', () => {
       expect(() => produce(42 as never)).toThrow(/produce\(\) takes a generator function, not number/);
     });
+  });
+
+  it('with a pool, runs 1 000 producers in one thread, and leaves nothing open', async () => {
+    const pool = new OneThread();
+    const data = { act: 'chunks', chunks: ['one', 'two'] };
+    const runs = 1_000;
+    const before = process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
+    let chunks = 0;
+    for (let n = 0; n < runs; n++) {
+      chunks += (await read(fromWorker(fileOf('acts.mjs'), { data, pool }))).length;
+    }
+    const ports = process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
+    await pool.close();
+
+    expect(chunks).toBe(2 * runs);
+    expect(threads.started).toBe(1);
+    // The one of the thread itself.
+    expect(ports - before).toBeLessThanOrEqual(1);
+  });
+
+  it('with a pool, stops a producer that waits for a thread without a start', async () => {
+    const pool = new OneThread();
+    const [first, second] = [new Notes(), new Notes()];
+    const running = act('endless', { notes: first }, { pool })[Symbol.asyncIterator]();
+    await running.next();
+    const waiting = act('endless', { notes: second }, { pool })[Symbol.asyncIterator]();
+    const next = waiting.next();
+
+    const left = waiting.return?.();
+    await expect(next).resolves.toEqual({ done: true, value: undefined });
+    await running.return?.();
+    await left;
+    await pool.close();
+
+    expect([first.finallies, second.produced]).toEqual([1, 0]);
+    expect(threads.started).toBe(1);
+  });
+
+  it('with a pool, terminates the thread of a producer that does not stop', async () => {
+    const pool = new OneThread();
+    const notes = new Notes();
+    const iterator = act('blocked', { notes }, { pool, grace: 50 })[Symbol.asyncIterator]();
+    await iterator.next();
+    await until(() => notes.seen === 1);
+
+    await expect(iterator.return?.()).rejects.toMatchObject({ code: 'worker-failed' });
+    expect(await read(act('chunks', { chunks: [1] }, { pool }))).toEqual([1]);
+    await pool.close();
+
+    expect(threads.started).toBe(2);
+  });
+
+  it('with a pool, fails if the file does not export the result of produce()', async () => {
+    const pool = new OneThread();
+
+    await expect(read(fromWorker(fileOf('idle.mjs'), { pool }))).rejects.toThrow(
+      /does not export the result of produce\(\)/,
+    );
+    await pool.close();
   });
 });
