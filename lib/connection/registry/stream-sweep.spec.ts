@@ -181,4 +181,38 @@ describe('A sweep of the streams', () => {
     expect(Math.max(...counts)).toBeLessThan(1_500);
     expect(counts.reduce((sum, count) => sum + count)).toBe(5_000);
   });
+
+  it('spreads what is due in an hour over seconds, not over a quarter of an hour', async () => {
+    const hour = 3_600_000;
+    const { clock, sweep, visited, turnsUntil } = setup(5_000, hour);
+    sweep.run(0, false);
+    await turnsUntil(() => visited.length >= 5_000);
+
+    visited.length = 0;
+    clock.time += hour + 5_000;
+    sweep.run(0, false);
+    await turnsUntil(() => sweep.idle);
+
+    expect(visited).toHaveLength(5_000);
+  });
+
+  it('goes on with the other streams if the visit of one throws, and visits all again at the next tick', async () => {
+    const { clock, sweep, visited, stream, turnsUntil } = setup(0);
+    const failing = stream('failing', () => {
+      throw new Error('visit');
+    });
+    for (const each of [failing, stream('other')]) {
+      sweep.add(each);
+    }
+
+    expect(() => sweep.run(0, false)).toThrow('visit');
+    await turnsUntil(() => sweep.idle);
+    expect(visited).toEqual(['failing', 'other']);
+
+    clock.time += 1_000;
+    expect(() => sweep.run(0, true)).toThrow('visit');
+    clock.time += 1_000;
+    expect(() => sweep.run(0, true)).toThrow('visit');
+    expect(visited.filter((name) => name === 'failing')).toHaveLength(3);
+  });
 });

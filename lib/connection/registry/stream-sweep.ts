@@ -7,6 +7,8 @@ const VISITS_PER_CLOCK = 16;
 const CROWD = 1_000;
 /** In how many parts it is spread, over at most a quarter of its duration. */
 const PARTS = 64;
+/** A duration that is longer than this, in milliseconds, is spread like this one: nobody expects `maxDuration` of an hour to end minutes later. */
+const LONGEST_SPREAD = 20_000;
 
 /** The part of a stream that the clock uses. */
 export type Ticking = Pick<OpenStream, 'place' | 'tick'>;
@@ -84,7 +86,7 @@ export class StreamSweep {
    * @param whole whether to return only when all are visited
    */
   run(gap: number, whole: boolean): void {
-    if (!this.idle) {
+    if (this.scheduled && !this.idle) {
       this.laterGap = (this.laterGap ?? 0) + gap;
       return;
     }
@@ -110,7 +112,15 @@ export class StreamSweep {
 
   /** Visits streams for some milliseconds, and the rest of them in a later turn. */
   private goOn(): void {
-    this.visit(performance.now() + SLICE_MS);
+    try {
+      this.visit(performance.now() + SLICE_MS);
+    } finally {
+      // Also after a visit that has thrown: the other streams still need theirs.
+      this.continueLater();
+    }
+  }
+
+  private continueLater(): void {
     if (this.idle && this.laterGap !== undefined) {
       this.begin(this.laterGap);
     }
@@ -149,6 +159,7 @@ export class StreamSweep {
   /** Returns when a stream is visited that asks for a time: with many streams, up to a quarter later, so that they are not all due in one tick. */
   private spread(at: number, place: number): number {
     const wait = at - this.clock.time;
-    return wait > 0 && Number.isFinite(wait) && this.size > CROWD ? at + (wait / 4) * ((place % PARTS) / PARTS) : at;
+    const most = Math.min(wait, LONGEST_SPREAD) / 4;
+    return wait > 0 && Number.isFinite(wait) && this.size > CROWD ? at + most * ((place % PARTS) / PARTS) : at;
   }
 }
