@@ -38,3 +38,33 @@ describe('A response that the application ends itself', () => {
     expect(received).not.toContain('late');
   });
 });
+
+describe('Middleware that wraps end() of a response', () => {
+  it('is called when a stream of shared chunks ends, as express-session needs to save the session', async () => {
+    const ended: unknown[][] = [];
+    const serve = (_request: IncomingMessage, response: ServerResponse): void => {
+      const { end } = response;
+      response.end = ((...args: Parameters<typeof end>) => {
+        ended.push(args);
+        return Reflect.apply(end, response, args);
+      }) as typeof end;
+      const transport = new Http1Transport(response);
+      const nothing = (): void => undefined;
+      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
+      transport.begin([]);
+      transport.flushHead();
+      transport.writeShared(new SharedChunk('first'));
+      transport.end('last');
+      transport.writeShared(new SharedChunk('late'));
+    };
+    const server = createServer(serve).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+
+    expect(await response.text()).toBe('firstlast');
+    expect(ended).toEqual([['last']]);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+});

@@ -30,6 +30,19 @@ function endAndNotify(this: FlushableResponse, ...args: unknown[]): FlushableRes
   return Reflect.apply(ServerResponse.prototype.end, this, args) as FlushableResponse;
 }
 
+/** Replaces `end()` of a response so that {@link Http1Transport.onEnd} is called before it. */
+function watchEnd(response: FlushableResponse): void {
+  const { end } = response;
+  response.end =
+    end === ServerResponse.prototype.end
+      ? endAndNotify
+      : // Middleware has replaced it before, for example to save a session. Only then, a function for each response is needed.
+        function (this: FlushableResponse, ...args: unknown[]): FlushableResponse {
+          this[TRANSPORT]?.onEnd();
+          return Reflect.apply(end, this, args) as FlushableResponse;
+        };
+}
+
 /** One function for all responses: a closure for each response would take 100 bytes as long as the response lives. */
 function onResponseClose(this: FlushableResponse): void {
   this[TRANSPORT]?.onClose();
@@ -204,7 +217,7 @@ export class Http1Transport implements Transport {
     }
     this.direct = socket;
     if (socket) {
-      response.end = endAndNotify;
+      watchEnd(response);
     }
     return socket;
   }
