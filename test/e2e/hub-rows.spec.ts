@@ -13,11 +13,12 @@ import {
   type StreamCloseReason,
   type StreamConnection,
 } from '../../lib/index.js';
-import { useRoundWriter, writeToEach } from '../../lib/transport/round-writer.js';
+import { useRoundWriter } from '../../lib/transport/round-writer.js';
 import { PLATFORMS, type Platform } from '../support/app.js';
 import { eventsOf, joined, NDJSON, publishAll, range, SSE, untilLast } from '../support/hub.js';
 import { useHubApps } from '../support/hub-feed.js';
 import type { RawClient } from '../support/raw-client.js';
+import { usualWriter } from '../support/round-writer.js';
 import { turns } from '../support/running.js';
 
 const start = useHubApps();
@@ -64,7 +65,7 @@ async function setup(platform: Platform, count: number, configure?: (app: INestA
   const written: number[] = [];
   useRoundWriter((sockets, bytes) => {
     written.push(sockets.length);
-    return writeToEach(sockets, bytes);
+    return usualWriter(sockets, bytes);
   });
   const running = await start(platform, [Listeners], { configure });
   const { hub, registry } = running;
@@ -108,7 +109,7 @@ async function setup(platform: Platform, count: number, configure?: (app: INestA
   };
 }
 
-afterEach(() => useRoundWriter(undefined));
+afterEach(() => useRoundWriter(usualWriter));
 
 /** The number of bytes of the body that a client has received. */
 const sizeOf = (client: RawClient): number => Buffer.byteLength(client.body, 'latin1');

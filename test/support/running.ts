@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { type AppSetup, type Platform, startApp, type TestApp } from './app.js';
 import { Recorder } from './events.js';
 import { RawClient } from './raw-client.js';
+import { writesBeside } from './round-writer.js';
 
 /** An application that is closed with all its clients after its test. */
 export interface RunningApp extends TestApp {
@@ -87,9 +88,9 @@ export function holdClock(): () => void {
   return () => void Reflect.deleteProperty(performance, 'now');
 }
 
-/** Counts the writes that a socket passes to the operating system. */
+/** Counts the writes that a socket passes to the operating system, and what is sent to it beside them. */
 export function countWrites(socket: Socket): () => number {
-  let count = 0;
+  let count = -writesBeside(socket);
   const { _write, _writev } = socket;
   socket._write = (...args) => {
     count++;
@@ -101,5 +102,5 @@ export function countWrites(socket: Socket): () => number {
       _writev.apply(socket, args);
     };
   }
-  return () => count;
+  return () => count + writesBeside(socket);
 }
