@@ -64,7 +64,7 @@ class Model {
       }
     } else if (step.kind === 'write') {
       this.write(step.size);
-    } else {
+    } else if (step.kind === 'round') {
       this.write(Infinity);
       this.now++;
       this.chunk = new SharedChunk(String(++this.rounds), step.size);
