@@ -54,7 +54,7 @@ class NativeStream implements AsyncIterable<unknown> {
  * A slow client slows the thread down: its ring is read only when the client has room. When the stream ends early, the functions of the header return -1.
  *
  * @param handle what `ns_open()` has created. It can be read once
- * @throws {@link StreamError} `invalid-argument` if it is no handle, was passed before, or is of an addon that was built with the header of an incompatible
+ * @throws `StreamError` `invalid-argument` if it is no handle, was passed before, or is of an addon that was built with the header of an incompatible
  * version; `invalid-option` for an option that is not valid. While it is read: an `Error` with the message that the addon passes to `ns_close_chunk()`
  *
  * @example

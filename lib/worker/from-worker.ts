@@ -13,7 +13,7 @@ export interface FromWorkerOptions {
   /** Objects in `data` that are moved to the worker, and not copied: an `ArrayBuffer`, a `MessagePort`, and others that can be transferred. */
   readonly transferList?: readonly TransferListItem[];
   /**
-   * Ends the producer when it is aborted, and gives it the reason. Pass that of {@link StreamSignal}, so that the producer knows why the stream has ended:
+   * Ends the producer when it is aborted, and gives it the reason. Pass that of `@StreamSignal()`, so that the producer knows why the stream has ended:
    * a stream that ends stops its producer without it too.
    */
   readonly signal?: AbortSignal;
@@ -109,7 +109,7 @@ function copyOf({ data, transferList = [] }: FromWorkerOptions): unknown {
  *
  * @param file the compiled file of the worker: a URL, or an absolute path
  * @returns an async iterable that can be read once
- * @throws {@link StreamError} `invalid-argument` if the file does not exist, `invalid-option` for an option that is not valid, `not-serializable` if
+ * @throws `StreamError` `invalid-argument` if the file does not exist, `invalid-option` for an option that is not valid, `not-serializable` if
  * `data` cannot be cloned. While it is read: the error of the producer, or `worker-failed` if the worker crashes or exits before its end
  *
  * @example

@@ -45,7 +45,7 @@ function iteratorOf(made: unknown): AnyIterator {
  *
  * On the main thread, such as in a test that imports the file, it does nothing.
  *
- * @throws {@link StreamError} `invalid-argument` if the producer is not a function, `invalid-state` if it is called twice in a worker
+ * @throws `StreamError` `invalid-argument` if the producer is not a function, `invalid-state` if it is called twice in a worker
  *
  * @example
  * ```ts
