@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { isFull, type RoundWriter } from '../../lib/transport/round-writer.js';
+import { type RoundWriter, writeTo } from '../../lib/transport/round-writer.js';
 import { buildAddon, NODE_GYP_TOOLS, nodeGypTools, sanitizerEnvironment } from '../support/node-gyp.js';
 import { describeWith } from '../support/tools.js';
 import { BUILD_TIMEOUT, buildNative, loadNative } from './support.js';
@@ -29,8 +29,7 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('The native writer', () => {
     const { createWriter } = await loadNative();
     write = (createWriter as NonNullable<typeof createWriter>)((socket, bytes) => {
       left.push(bytes.length > 100 ? `${bytes.length} bytes` : bytes.toString());
-      socket.write(bytes);
-      return isFull(socket);
+      return writeTo(socket, bytes);
     });
   }, BUILD_TIMEOUT);
 
