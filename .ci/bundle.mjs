@@ -6,7 +6,7 @@ import { rollup } from 'rollup';
 
 const DIST = resolve('dist');
 // Pages are served from these folders, and bundlers of pages read them: docs/client.md. The others run in Node.js only.
-const SEPARATE = /^(client|hey-api|react)\//;
+const SEPARATE = /^(client|react)\//;
 
 const entryOf = (target) => (typeof target === 'string' ? target : (target.default ?? entryOf(target.import)));
 const roomOf = (file) => dirname(relative(DIST, file)).split('/')[0];
