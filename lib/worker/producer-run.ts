@@ -77,9 +77,8 @@ export class ProducerRun {
         continue;
       }
       const next = this.synchronously(() => iterator.next());
-      if (this.control.aborted) {
-        this.leave();
-      }
+      // An abort while it computed: its signal is aborted before it is left.
+      this.isOver();
       const step = isThenable(next) ? await next : next;
       demandStep(step);
       if (this.leaving) {

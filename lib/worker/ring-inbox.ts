@@ -8,6 +8,7 @@ export class RingInbox implements Inbox {
   private readonly messages: MessageInbox;
   private readonly ring: RingReader;
   private readonly receiveNow: () => void;
+  private cleared = false;
 
   /**
    * @param onRoom called when the producer, which waited, may continue
@@ -28,6 +29,9 @@ export class RingInbox implements Inbox {
   }
 
   next(): IteratorYieldResult<unknown> | undefined {
+    if (this.cleared) {
+      return undefined;
+    }
     if (this.messages.isWithinBatch) {
       return this.messages.next();
     }
@@ -44,6 +48,7 @@ export class RingInbox implements Inbox {
   }
 
   clear(): void {
+    this.cleared = true;
     this.messages.clear();
   }
 }

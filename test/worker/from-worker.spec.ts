@@ -73,6 +73,32 @@ describe('fromWorker()', () => {
       expect(threads.started).toBe(1);
     });
 
+    it('aborts the signal of the producer before it leaves the generator, also while that computes', async () => {
+      const notes = new Notes();
+      const iterator = act('looking', { notes }, options)[Symbol.asyncIterator]();
+      await iterator.next();
+      await until(() => notes.produced === 1);
+
+      const left = iterator.return?.();
+      Atomics.store(notes.words, 0, 2);
+      await left;
+
+      expect(notes.seen).toBe(1);
+    });
+
+    it('drops the chunks that were not read when the signal is aborted', async () => {
+      const controller = new AbortController();
+      const notes = new Notes();
+      const iterator = act('lines', { notes }, { ...options, signal: controller.signal })[Symbol.asyncIterator]();
+      await iterator.next();
+      await until(() => notes.produced > 3);
+
+      controller.abort(new Error('enough'));
+
+      await expect(iterator.next()).rejects.toThrow('enough');
+      await threads.gone();
+    });
+
     it('throws the error of the producer after its chunks', async () => {
       const { got, error } = await readUntilError(act('fails', { chunks: ['one', 'two'] }, options));
 
