@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { Server as HttpServer } from 'node:http';
 
 const NATIVE = 'NESTJS_STREAMING_NATIVE';
+const KEEP_ALIVE_MS = 600_000;
 
 /**
  * Starts the server of a contestant in this process. Only one is started at a time: whether a build uses the native writer depends on the environment.
@@ -17,6 +19,10 @@ export async function start(folder, { name, server: [file, create], path, varian
   const created = await module[create]();
   /** @type {import('node:net').Server} */
   const server = created.server ?? created;
+  if (server instanceof HttpServer) {
+    // On a busy machine, it may take longer than the default of 5 s until it is the turn of a contestant again.
+    server.keepAliveTimeout = KEEP_ALIVE_MS;
+  }
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = /** @type {import('node:net').AddressInfo} */ (server.address());
