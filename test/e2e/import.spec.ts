@@ -1,12 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { InstalledApp } from '../support/installed.js';
+import { InstalledApp, NEEDED } from '../support/installed.js';
 
 const { peerDependenciesMeta, exports } = createRequire(import.meta.url)('../../package.json') as {
   peerDependenciesMeta: Record<string, { optional?: boolean }>;
   exports: Record<string, unknown>;
 };
-const OPTIONAL = Object.keys(peerDependenciesMeta);
+// What every application has here is a link into the repository: nothing may be written there.
+const OPTIONAL = Object.keys(peerDependenciesMeta).filter((name) => !NEEDED.includes(name));
 /** These run in browsers or in builds, next to what they need. */
 const ELSEWHERE = ['./react', './hey-api', './package.json'];
 const ENTRIES = Object.keys(exports)
