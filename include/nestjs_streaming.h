@@ -371,9 +371,9 @@ static void ns__ring_bell(ns_stream *s, int hurry) {
   ns__env *env = s->env;
   if (ns__load(&s->wanted) && ns__exchange(&s->wanted, 0)) {
     uv_mutex_lock(&env->mutex);
-    if (!env->closed) {
+    /* It may be on the list already, if JavaScript goes on to read after cancel(): once is enough, as the loop is about to look at it. */
+    if (!env->closed && !ns__exchange(&s->queued, 1)) {
       (void)ns__add(&s->refs, 1);
-      ns__store(&s->queued, 1);
       s->next_ready = NULL;
       if (env->ready == NULL) {
         env->ready = s;
@@ -576,9 +576,22 @@ static ns_stream *ns__this(napi_env env, napi_callback_info info, size_t *argc, 
   return (ns_stream *)stream;
 }
 
+/* Looks at eight bytes at once: tokens in ASCII are what most streams consist of. */
+static int ns__is_ascii(const char *bytes, size_t length) {
+  uint64_t word, all = 0;
+  size_t i = 0;
+  for (; length - i >= sizeof word; i += sizeof word) {
+    memcpy(&word, bytes + i, sizeof word);
+    all |= word;
+  }
+  for (; i < length; i++) all |= (unsigned char)bytes[i];
+  return (all & 0x8080808080808080ULL) == 0;
+}
+
 /* Returns how many UTF-16 code units a chunk has, or SIZE_MAX if it is not well-formed UTF-8, for example because a character goes on in the next chunk. */
 static size_t ns__utf16_length(const unsigned char *text, size_t length) {
   size_t units = 0, i = 0;
+  if (ns__is_ascii((const char *)text, length)) return length;
   while (i < length) {
     unsigned char c = text[i];
     size_t more, j;
@@ -623,13 +636,12 @@ static int ns__to_utf16(const char *bytes, uint32_t *ends) {
 /* Returns the chunks as one string, if they are wanted as text and each is well-formed, and otherwise as one Buffer. NULL: an exception is pending. */
 static napi_value ns__value(napi_env env, const char *bytes, size_t length, uint32_t *ends, bool text) {
   napi_value value = NULL;
-  if (text && ns__to_utf16(bytes, ends)) {
-    /* As many units as bytes: it is ASCII, which is copied without a look at it. */
-    if (ends[ends[0]] == length) {
-      (void)napi_create_string_latin1(env, bytes, length, &value);
-    } else {
-      (void)napi_create_string_utf8(env, bytes, length, &value);
-    }
+  if (text && ns__is_ascii(bytes, length)) {
+    /* The ends are the same in code units, and the bytes are copied without another look at them. */
+    (void)napi_create_string_latin1(env, bytes, length, &value);
+    if (value == NULL) (void)napi_throw_range_error(env, NULL, "A chunk is too long for a string");
+  } else if (text && ns__to_utf16(bytes, ends)) {
+    (void)napi_create_string_utf8(env, bytes, length, &value);
     if (value == NULL) (void)napi_throw_range_error(env, NULL, "A chunk is too long for a string");
   } else if (napi_create_buffer_copy(env, length, length > 0 ? bytes : "", NULL, &value) != napi_ok) {
     value = NULL;

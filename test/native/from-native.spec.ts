@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { fromNative } from '../../lib/worker/index.js';
+import type { NativeHandle } from '../../lib/worker/native-handle.js';
 import { NODE_GYP_TOOLS, nodeGypTools } from '../support/node-gyp.js';
 import { describeWith } from '../support/tools.js';
 import { eventually } from '../support/transports.js';
@@ -208,6 +209,43 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('fromNative()', () => {
     }
     await eventually(() => figuresOf(addon).running === 0);
     expect(figuresOf(addon).taken - before.taken).toBe(15_000);
+  });
+
+  it('reads 50 streams of 100 threads at once without a loss', async () => {
+    const before = figuresOf(addon);
+    const streams = upTo(50).map((index) => {
+      // Rings of several sizes: most threads have to wait for room.
+      const { handle, stream } = addon.open(1024 << (index % 4));
+      addon.flood(stream, 2, 500, 40 + index);
+      return collect(fromNative(handle, { encoding: 'utf8' }));
+    });
+
+    for (const [index, chunks] of (await Promise.all(streams)).entries()) {
+      expect(chunks).toHaveLength(1_000);
+      for (const thread of [0, 1]) {
+        const expected = upTo(500).map((number) => `${thread}:${number}:`.padEnd(40 + index, 'x'));
+        expect(chunks.filter((chunk) => chunk.startsWith(`${thread}:`))).toEqual(expected);
+      }
+    }
+    await eventually(() => figuresOf(addon).running === 0);
+    expect(figuresOf(addon).taken - before.taken).toBe(50_000);
+  });
+
+  it('wakes a stream once for what comes after a reader that has cancelled goes on', async () => {
+    const { handle, stream } = addon.open();
+    const raw = handle as NativeHandle;
+    const ends = new Uint32Array(8);
+    let ready = 0;
+    raw.onReady = () => void ready++;
+    expect(raw.take(ends, true)).toBeNull();
+    addon.send(stream, Buffer.from('a'));
+    raw.cancel();
+    expect([raw.take(ends, true), raw.take(ends, true)]).toEqual(['a', null]);
+    addon.close(stream);
+    await eventually(() => ready > 0);
+
+    expect(raw.take(ends, true)).toBeUndefined();
+    expect(ready).toBe(1);
   });
 
   it('lets a thread sleep while the ring is full', async () => {
