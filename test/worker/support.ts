@@ -34,7 +34,12 @@ export function act<T = unknown>(
   { notes = new Notes(), ...data }: Act = {},
   options: FromWorkerOptions = {},
 ) {
-  return fromWorker<T>(fileOf('acts.mjs'), { ...options, data: { act: name, notes: notes.words, ...data } });
+  // On a busy machine, a producer that stops may need longer than the default.
+  return fromWorker<T>(fileOf('acts.mjs'), {
+    grace: 100_000,
+    ...options,
+    data: { act: name, notes: notes.words, ...data },
+  });
 }
 
 export async function read<T>(chunks: AsyncIterable<T>): Promise<T[]> {
