@@ -94,7 +94,9 @@ export function thrownBy(carried: Carried): unknown {
     return carried.value;
   }
   const { name, message, stack, fields, cause, errors } = carried;
-  const error = (CLASSES[name] ?? ((text: string) => new Error(text)))(message, fields, name);
+  // A name is any text, such as "toString", which each object inherits.
+  const create: Create = (Object.hasOwn(CLASSES, name) && CLASSES[name]) || ((text) => new Error(text));
+  const error = create(message, fields, name);
   Object.assign(error, fields);
   const hidden = (key: string, value: unknown) =>
     Object.defineProperty(error, key, { value, writable: true, configurable: true });

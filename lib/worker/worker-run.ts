@@ -38,6 +38,8 @@ export class WorkerRun {
   private readonly gone = deferred();
   private result: Outcome | undefined;
   private aborted = false;
+  /** Whether the producer was still at work when it was aborted. */
+  private interrupted = false;
   private graceTimer: NodeJS.Timeout | undefined;
   /** An error after the abort, such as one of a `finally` block. */
   private late: unknown;
@@ -88,6 +90,7 @@ export class WorkerRun {
       return;
     }
     this.aborted = true;
+    this.interrupted = this.result === undefined;
     this.inbox.clear();
     this.finish({ error: reason });
     // In this order: a producer that sees the flag looks for the message.
@@ -130,7 +133,7 @@ export class WorkerRun {
   }
 
   private onGraceOver(): void {
-    if (this.aborted) {
+    if (this.interrupted) {
       const { file, grace } = this.setup;
       this.late ??= new StreamError(
         'worker-failed',

@@ -299,6 +299,16 @@ describe('fromWorker()', () => {
       expect((await readUntilError(act('throws', { chunks: [thrown] }))).error).toEqual(thrown);
     });
 
+    it.each(['toString', 'constructor', '__proto__', 'QuotaError'])(
+      'throws an error with any name: %s',
+      async (name) => {
+        const { error } = await readUntilError(act('named', { chunks: [name] }));
+
+        expect(error).toBeInstanceOf(Error);
+        expect(error).toMatchObject({ name, message: 'it failed' });
+      },
+    );
+
     it('gives an HTTP exception its status', async () => {
       await expect(read(act('refuses'))).rejects.toMatchObject({ message: 'No such report', statusCode: 404 });
     });
@@ -306,6 +316,14 @@ describe('fromWorker()', () => {
     it('terminates a thread that something keeps alive after the end', async () => {
       expect(await read(act('lingers', {}, { grace: 50 }))).toEqual(['first']);
       await threads.gone();
+    });
+
+    it('does not say of such a thread that its producer did not stop', async () => {
+      const iterator = act('lingers', {}, { grace: 50 })[Symbol.asyncIterator]();
+      await iterator.next();
+      await iterator.next();
+
+      await expect(iterator.return?.()).resolves.toEqual({ done: true, value: undefined });
     });
   });
 
