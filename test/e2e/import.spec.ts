@@ -1,5 +1,6 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { ROOT } from '../support/documentation.js';
 import { InstalledApp, NEEDED } from '../support/installed.js';
 
 const { peerDependenciesMeta, exports } = createRequire(import.meta.url)('../../package.json') as {
@@ -81,5 +82,25 @@ describe('an application that has all optional packages', () => {
 
     expect(files).toContain('nestjs-streaming/dist/index.js');
     expect(files.length).toBeLessThan(20);
+  });
+});
+
+describe('a project that generates a client with hey-api', () => {
+  it('loads the plugin, whose errors are those of the package', async () => {
+    const generator = app.path('node_modules/@hey-api/openapi-ts');
+    await rm(generator, { recursive: true });
+    await symlink(`${ROOT}/node_modules/@hey-api/openapi-ts`, generator);
+    const said = await output(`
+      import { StreamError } from 'nestjs-streaming';
+      import { streams } from 'nestjs-streaming/hey-api';
+
+      try {
+        streams().handler({ plugin: { context: { spec: {} } } });
+      } catch (error) {
+        console.log(error instanceof StreamError, error.code);
+      }
+    `);
+
+    expect(said).toEqual(['true invalid-option']);
   });
 });
