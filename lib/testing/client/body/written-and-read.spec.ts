@@ -7,6 +7,7 @@ import { HubEvent } from '../../../event/hub-event.js';
 import type { Encoded } from '../../../format/format.js';
 import { FORMATS, type StreamFormatName } from '../../../format/formats.js';
 import { chooseFormat } from '../../../format/negotiate.js';
+import type { SharedChunk } from '../../../transport/shared-chunk.js';
 import type { Transport } from '../../../transport/transport.js';
 import { readerFor } from './body-reader.js';
 import type { EventFields } from './streamed-event.js';
@@ -25,8 +26,10 @@ const FAILURE = { statusCode: 500, message: 'Internal server error' };
 /** The bytes that a stream of a format writes. */
 function written(name: StreamFormatName, steps: readonly Step[], fails: boolean): Buffer {
   const writes: Buffer[] = [];
+  const write = (data: string | Uint8Array): boolean => writes.push(Buffer.from(data as Uint8Array)) > 0;
   const transport = {
-    write: (data: string | Uint8Array) => writes.push(Buffer.from(data as Uint8Array)) > 0,
+    write,
+    writeShared: ({ bytes }: SharedChunk) => write(bytes),
     probe: () => undefined,
     hasBody: true,
   } as unknown as Transport;
