@@ -91,9 +91,10 @@ NS_API ns_stream *ns_open(napi_env env, const ns_options *options, napi_value *h
  * length: 0 is a chunk too, an empty one. A chunk that is larger than the ring is taken when the ring is empty, and needs memory of its own.
  *
  * Returns  1 if the chunk is taken.
- *          0 if the ring is full, or there is no memory: nothing of the chunk is taken. Call ns_wait_room(), and send it again.
+ *          0 if the ring is full: nothing of the chunk is taken. Call ns_wait_room(), and send it again.
  *         -1 if the stream is cancelled (see ns_is_cancelled()): no chunk will be taken any more. Call ns_close_chunk().
- *            Also if length is larger than 2 147 483 647: the stream is then cancelled, and fails in JavaScript.
+ *            Also if length is larger than 2 147 483 647, or there is no memory for a chunk that is larger than the ring: the stream is then cancelled,
+ *            and fails in JavaScript.
  */
 NS_API int ns_send_chunk(ns_stream *stream, const void *data, size_t length);
 
@@ -415,7 +416,16 @@ static ns__aside *ns__set_aside(const void *data, size_t length) {
   return aside;
 }
 
-/* Under the mutex of the stream. Returns whether the chunk was taken. */
+/* Under the mutex of the stream. Ends it with an error of this header. Returns -1. */
+static int ns__fail(ns_stream *s, const char *error) {
+  ns__set_error(s, error);
+  ns__store(&s->closed, 1);
+  ns__store(&s->gone, 1);
+  uv_cond_broadcast(&s->room);
+  return -1;
+}
+
+/* Under the mutex of the stream. Returns what ns_send_chunk() does. */
 static int ns__put(ns_stream *s, const void *data, size_t length) {
   uint32_t tail = ns__load(&s->tail);
   uint32_t used = tail - ns__load(&s->head);
@@ -429,7 +439,8 @@ static int ns__put(ns_stream *s, const void *data, size_t length) {
   }
   if (aside) {
     ns__aside *pointer = ns__set_aside(data, length);
-    if (pointer == NULL) return 0;
+    /* Not 0: there is room, so that ns_wait_room() would not wait. */
+    if (pointer == NULL) return ns__fail(s, "There is no memory for a chunk that is larger than the ring");
     ns__ring_write(s, tail + 4, &pointer, sizeof pointer);
   } else {
     ns__ring_write(s, tail + 4, data, (uint32_t)length);
@@ -444,12 +455,10 @@ NS_API int ns_send_chunk(ns_stream *s, const void *data, size_t length) {
   if (ns__load(&s->gone)) return -1;
   uv_mutex_lock(&s->mutex);
   if (length > INT32_MAX) {
-    ns__set_error(s, "ns_send_chunk() takes at most 2147483647 bytes");
-    ns__store(&s->closed, 1);
-    ns__store(&s->gone, 1);
-    uv_cond_broadcast(&s->room);
+    taken = ns__fail(s, "ns_send_chunk() takes at most 2147483647 bytes");
+  } else {
+    taken = ns__load(&s->gone) ? -1 : ns__put(s, data, length);
   }
-  taken = ns__load(&s->gone) ? -1 : ns__put(s, data, length);
   hurry = taken == 0 || ns__load(&s->tail) - ns__load(&s->head) >= s->capacity / 2;
   uv_mutex_unlock(&s->mutex);
   ns__ring_bell(s, hurry);

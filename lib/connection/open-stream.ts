@@ -31,7 +31,7 @@ export interface OpenStream extends StreamConnection {
    * @param now the time without gaps
    * @param clock the time with gaps
    * @param gap how long the process was suspended before this tick
-   * @returns the time, without gaps, before which it need not be called again, unless the process is suspended, or the clock is told to wake the stream
+   * @returns the time, without gaps, before which it need not be called again, unless the process is suspended, or `clock.wake()` is called with the stream
    */
   tick(now: number, clock: number, gap: number): number;
   /** Ends the stream cleanly. Resolves once it has ended. */

@@ -6,7 +6,7 @@ import type { SharedChunk } from './shared-chunk.js';
 export interface TransportListener {
   /** Whether the chunks of the stream are also sent to other clients, as those of a hub are. */
   readonly endless: boolean;
-  /** Writes to {@link Transport.directSocket}, until it is told that the body ends. */
+  /** Writes to {@link Transport.directSocket}, until the body ends. */
   readonly reader?: { endDirect?(): void } | undefined;
   /** Called when the transport can accept more bytes. */
   onDrain(): void;

@@ -56,17 +56,25 @@ const ring: Check = (value) =>
   Number.isInteger(Math.log2(Number(value)))
     ? undefined
     : `must be a power of two from ${MIN_RING} to ${MAX_RING}, such as 65_536`;
-const object: Check = (value) => (typeof value === 'object' && value !== null ? undefined : 'must be an object');
+/** `new Worker()` checks the values. */
+const anything: Check = () => undefined;
+const threadOptions = keys<WorkerThreadOptions>({
+  argv: anything,
+  env: anything,
+  execArgv: anything,
+  name: anything,
+  resourceLimits: anything,
+});
 
 const known = keys<FromWorkerOptions>({
-  data: () => undefined,
+  data: anything,
   transferList: list,
   signal,
   pool,
   queue: queueLimits(count),
   ring,
   grace: milliseconds,
-  worker: object,
+  worker: threadOptions,
 });
 
 const WHERE = 'fromWorker()';

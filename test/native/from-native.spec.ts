@@ -195,6 +195,17 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('fromNative()', () => {
     addon.close(stream);
   });
 
+  it('fails for a chunk for which there is no memory', async () => {
+    const { handle, stream } = addon.open();
+    const step = fromNative(handle)[Symbol.asyncIterator]().next();
+    await turn();
+
+    expect(addon.send(stream, Buffer.alloc(128 * 2 ** 20))).toBe(GONE);
+    await expect(step).rejects.toThrow('There is no memory for a chunk that is larger than the ring');
+    expect(addon.waitRoom(stream, -1)).toBe(GONE);
+    addon.close(stream);
+  });
+
   it('yields the chunks of several threads whole, and those of each in their order', async () => {
     const before = figuresOf(addon);
     const { handle, stream } = addon.open(4096);

@@ -381,6 +381,7 @@ describe('fromWorker()', () => {
       [{ pool: {} }, /"pool" must be a pool with a method run\(\)/],
       [{ signal: {} }, /"signal" must be an AbortSignal/],
       [{ pool: new OneThread(), worker: {} }, /"worker" does not apply to a pool/],
+      [{ worker: { workerData: 1 } }, /"workerData"/],
       [{ dta: 1 }, /Did you mean "data"/],
     ])('the options %j', (options, message) => {
       expect(() => fromWorker(fileOf('count.mjs'), options as object)).toThrow(message);

@@ -254,7 +254,7 @@ describe('An outbox', () => {
 });
 
 describe('An outbox whose source writes to the socket directly', () => {
-  /** A source that has written some bytes, and stops when it is told to. */
+  /** A source that has written some bytes, and stops when the outbox says so. */
   function direct() {
     const { outbox, client, owner } = setup();
     const source = {

@@ -19,7 +19,7 @@ const BLOCKED = 1;
 const HELD = 2;
 /** The access of the client is checked: nothing is written before the verdict. */
 const PAUSED = 4;
-/** The source writes to the socket directly, past the outbox: it is told to stop before anything else is written. */
+/** The source writes to the socket directly, past the outbox: the outbox stops it before anything else is written. */
 const DIRECT = 8;
 
 /** The stream. */

@@ -1,4 +1,11 @@
 // Lets tests call the functions of the header from JavaScript, one by one, and from threads. A file in C has the implementation, and one in C++ uses it.
+#include <stdlib.h>
+
+// So that tests know when there is no memory.
+#define MOST_MEMORY (128u << 20)
+static void *limited_malloc(size_t size) { return size > MOST_MEMORY ? NULL : malloc(size); }
+#define malloc limited_malloc
+
 #define NS_IMPLEMENTATION
 #include <nestjs_streaming.h>
 
