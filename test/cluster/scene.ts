@@ -1,6 +1,6 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { Redis } from 'ioredis';
-import type { Broker } from '../../lib/index.js';
+import { type Broker, StreamError } from '../../lib/index.js';
 import { RedisBroker, type RedisBrokerOptions } from '../../lib/redis/index.js';
 import type { RedisServer } from '../support/redis-server.js';
 import type { Verdict } from './delivery.audit.js';
@@ -37,13 +37,29 @@ export class Scene {
 
   static async start(url: string, { broker, options, hub, once, ...load }: SceneOptions): Promise<Scene> {
     const create = broker ?? ((index: number) => redisBroker(url, index === 1, options));
-    const places = await Promise.all(NAMES.map((name, index) => HubPlace.start(name, create(index), { hub, once })));
+    const start = (name: string, index: number) => startPlace(name, () => create(index), { hub, once });
+    const places = await Promise.all(NAMES.map(start));
     return new Scene(places, new Load(places, load));
   }
 
   async stop(): Promise<void> {
     await this.load.stop();
     await Promise.all(this.places.map((place) => place.close()));
+  }
+}
+
+/** Starts an application. Many start at the same time: if the machine is too busy for the time limit of a broker, it starts again. */
+async function startPlace(name: string, create: () => Broker, options: HubPlaceOptions): Promise<HubPlace> {
+  for (;;) {
+    const broker = create();
+    try {
+      return await HubPlace.start(name, broker, options);
+    } catch (error) {
+      await broker.close();
+      if (!(error instanceof StreamError && error.code === 'broker-unavailable')) {
+        throw error;
+      }
+    }
   }
 }
 
