@@ -144,8 +144,8 @@ class Reader extends Project {
 
 /** What the page of the quick start shows in a browser: a price, and after a restart that prices are lost. */
 async function browse(reader) {
-  const executablePath = '/usr/bin/chromium';
-  if (!existsSync(executablePath)) {
+  const executablePath = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium'].find(existsSync);
+  if (executablePath === undefined) {
     reader.say('skipped in the browser: there is no chromium');
     return;
   }

@@ -5,12 +5,18 @@ import { delimiter, join } from 'node:path';
 /** Where `.ci/nats-server` installs what the distribution does not have, or has in an older version. */
 const OWN_FOLDER = process.env.STREAMING_TOOLS ?? join(homedir(), '.cache/nestjs-streaming/bin');
 
+/** Programs that do the same. The first one that is installed is used. */
+const ALTERNATIVES: Readonly<Record<string, readonly string[]>> = {
+  // It is the same browser without windows, and needs half of the time.
+  chromium: ['chromium-headless-shell', 'chromium'],
+};
+
 /** The path of a program, or `undefined` if it is not installed. @param others more folders to look in */
 export function toolPath(name: string, others: readonly string[] = []): string | undefined {
   const folders = (process.env.PATH ?? '').split(delimiter).filter((folder) => folder !== '');
   // Debian installs servers in /usr/sbin, which is not in the path of every user.
-  return [OWN_FOLDER, ...folders, '/usr/sbin', ...others]
-    .map((folder) => join(folder, name))
+  return (ALTERNATIVES[name] ?? [name])
+    .flatMap((each) => [OWN_FOLDER, ...folders, '/usr/sbin', ...others].map((folder) => join(folder, each)))
     .find((path) => {
       try {
         accessSync(path, constants.X_OK);
