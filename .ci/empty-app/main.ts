@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { ok, rejects, strictEqual } from 'node:assert';
 import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
 import { Controller, Module, Param, ParseIntPipe } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
@@ -22,6 +23,7 @@ import { NatsBroker } from 'nestjs-streaming/nats';
 import { PostgresBroker } from 'nestjs-streaming/postgres';
 import { RedisBroker } from 'nestjs-streaming/redis';
 import { brokerContract } from 'nestjs-streaming/testing';
+import { fromWorker } from 'nestjs-streaming/worker';
 import { of } from 'rxjs';
 import { Adapter } from './adapter.js';
 
@@ -37,6 +39,11 @@ class Feed {
   @Stream('numbers/:n')
   async *numbers(@Param('n', ParseIntPipe) n: number, @StreamSignal() signal: AbortSignal) {
     for (let i = 1; i <= n && !signal.aborted; i++) yield { i };
+  }
+
+  @Stream('counted/:n')
+  counted(@Param('n', ParseIntPipe) n: number, @StreamSignal() signal: AbortSignal) {
+    return fromWorker<{ n: number }>(join(dirname(process.argv[1]), 'count.js'), { data: n, signal });
   }
 
   @Sse('one')
@@ -73,6 +80,7 @@ async function main() {
   const base = `http://127.0.0.1:${(app.getHttpServer().address() as AddressInfo).port}/feed`;
   const text = async (path: string) => (await fetch(base + path)).text();
   strictEqual(await text('/numbers/2'), '{"i":1}\n{"i":2}\n');
+  strictEqual(await text('/counted/3'), '{"n":1}\n{"n":2}\n{"n":3}\n');
   strictEqual(await text('/one'), 'id: 1\ndata: one\n\n');
   strictEqual(await text('/pushed'), 'pushed');
   ok((await text('/message')).endsWith('data: {"type":"finish"}\n\ndata: [DONE]\n\n'));
