@@ -10,6 +10,7 @@ import { ExportModule } from './export/export.module.js';
 import { HAS_CONSOLE } from './has-console.js';
 import { MetricsModule } from './metrics/metrics.module.js';
 import { PageModule } from './page/page.module.js';
+import { PrimesModule } from './primes/primes.module.js';
 
 const { REDIS_URL } = process.env;
 
@@ -30,6 +31,7 @@ const { REDIS_URL } = process.env;
     BoardModule,
     AccessLogModule,
     ExportModule,
+    PrimesModule,
     ChatModule,
     ...(HAS_CONSOLE ? [StreamingConsoleModule.forRoot({ development: true })] : []),
   ],

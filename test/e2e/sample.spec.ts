@@ -144,6 +144,7 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
       '/export',
       '/log',
       '/metrics',
+      '/primes/{limit}',
       '/v1/chat/completions',
     ]);
     expect(paths['/board']?.get).toMatchObject({
@@ -208,12 +209,19 @@ describe.each(PLATFORMS)('%s: the sample', (platform) => {
     expect(await response.text()).toBe(await readFile('LICENSE', 'utf8'));
   });
 
+  it('streams the primes that a worker computes', async () => {
+    const headers = { Accept: 'application/x-ndjson' };
+
+    expect(await (await fetch(sample.url('/primes/20'), { headers })).text()).toBe('2\n3\n5\n7\n11\n13\n17\n19\n');
+  });
+
   it.each([
     '/export?file=../package.json',
     '/export?file=/etc/passwd',
     '/export?rate=3',
     '/export?rate=fast',
     '/log?last=few',
+    '/primes/many',
   ])('refuses %s with a reason', async (path) => {
     const response = await fetch(sample.url(path));
 

@@ -1,0 +1,5 @@
+import { Module } from '@nestjs/common';
+import { PrimesController } from './primes.controller.js';
+
+@Module({ controllers: [PrimesController] })
+export class PrimesModule {}
