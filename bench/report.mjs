@@ -345,6 +345,12 @@ const COLUMNS = {
     value('writes', 'writes'),
     times('× gathered', 'gathered', 'cpu'),
   ],
+  'workers-tokens': [blocks('main thread, CPU ns/token', 'cpu'), paired('× generator', 'floor'), blockCount],
+  'workers-latency': [
+    blocks('p50 ms', 'p50', 1_000, hundredths),
+    blocks('p99 ms', 'p99', 1_000, hundredths),
+    blockCount,
+  ],
   client: [value('CPU µs/event', 'cpu', 1_000, hundredths), value('events/s', 'rate'), times('× raw', 'raw', 'cpu')],
   'client-again': [
     value('cut off: CPU µs', 'cutCpu', 1_000),

@@ -6,6 +6,7 @@ import { fanout, fanoutIdle, fanoutTopics } from './fanout/scenario.mjs';
 import { paired } from './paired/scenario.mjs';
 import { startServer } from './processes.mjs';
 import { tokens } from './tokens/scenario.mjs';
+import { workers } from './workers/scenario.mjs';
 
 /** @typedef {import('./contestants.mjs').Contestant} Contestant */
 /** @typedef {import('./processes.mjs').Worker} Worker */
@@ -161,5 +162,6 @@ export const SCENARIOS = {
   cluster,
   brokers,
   tokens,
+  workers,
   client,
 };

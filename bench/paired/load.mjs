@@ -1,5 +1,5 @@
 import { readSync, writeSync } from 'node:fs';
-import { countMarks, readBuffer } from '../fanout/receipts.mjs';
+import { countMarks, Latencies, readBuffer } from '../fanout/receipts.mjs';
 import { all, answerEnd, get, open } from '../http.mjs';
 
 /**
@@ -13,6 +13,8 @@ const STDOUT = 1;
 const AT_ONCE = 100;
 /** All data was read after this number of turns of the event loop in which none arrived. */
 const QUIET_TURNS = 3;
+/** How long streams run before their latencies are measured. */
+const SETTLE_MS = 300;
 
 /** @typedef {{ socket: import('node:net').Socket, bytes: number }} Client */
 
@@ -219,8 +221,29 @@ async function streams({ port, path, connections }) {
   });
 }
 
+/**
+ * Reads streams of messages for some time, and resolves to how late they have arrived, in microseconds.
+ * @param {{ port: number, path: string, connections: number, beside: string, ms: number }} work `beside`: the path of another stream that is read, or nothing
+ */
+async function latencies({ port, path, connections, beside, ms }) {
+  const late = new Latencies();
+  const onBytes = (/** @type {number} */ bytes) => countMarks(bytes, late.onMark);
+  const request = get(path, 'close');
+  const sockets = Array.from({ length: connections }, () => open(port, request, onBytes, readBuffer));
+  if (beside !== '') {
+    sockets.push(open(port, get(beside, 'close'), () => undefined));
+  }
+  await rest({ ms: SETTLE_MS });
+  late.clear();
+  await rest({ ms });
+  for (const socket of sockets) {
+    socket.destroy();
+  }
+  return { p50: late.quantile(0.5), p99: late.quantile(0.99) };
+}
+
 /** @type {Record<string, (work: any) => unknown>} */
-const KINDS = { join, drain, rest, count, check, leave, resume, requests, streams };
+const KINDS = { join, drain, rest, count, check, leave, resume, requests, streams, latencies };
 
 const byte = Buffer.alloc(1);
 

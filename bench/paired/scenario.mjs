@@ -49,7 +49,7 @@ function demandFiles(contestants, clients) {
  * @param {readonly PairedContestant[]} contestants
  * @param {object} [options]
  */
-async function startServer(part, contestants, options) {
+export async function startServer(part, contestants, options) {
   const worker = new Worker('paired/server.mjs', [part, JSON.stringify({ ...options, contestants })]);
   await worker.nextMessage(TIMEOUT_MS);
   return worker;
@@ -68,12 +68,12 @@ async function joinAll(worker) {
  * @param {Worker} worker
  * @param {object} how
  * @param {{ fewest: number, warmUp: number }} length the fewest blocks that are measured, and that warm up
- * @returns {Promise<number[][]>}
+ * @returns {Promise<any[][]>}
  */
-async function blocksOf({ pairedSeconds, scale }, worker, how, { fewest, warmUp } = LENGTH) {
+export async function blocksOf({ pairedSeconds, scale }, worker, how, { fewest, warmUp } = LENGTH) {
   const ms = pairedSeconds * 1_000 * scale;
   await worker.ask({ ask: 'measure', ...how, ms: Math.min(QUESTION_MS, ms * WARM_UP), fewest: warmUp }, TIMEOUT_MS);
-  /** @type {number[][]} */
+  /** @type {any[][]} */
   const blocks = [];
   for (let left = ms; left > 0; left -= QUESTION_MS) {
     const some = { ask: 'measure', ...how, ms: Math.min(QUESTION_MS, left), fewest: blocks.length > 0 ? 1 : fewest };

@@ -33,15 +33,16 @@ export function shuffled(items, next) {
 
 /**
  * Runs whole blocks until both the time is over and there are enough of them.
+ * @template T
  * @param {number} count of contestants
- * @param {(contestant: number) => Promise<number>} slice returns what it measured
+ * @param {(contestant: number) => Promise<T>} slice returns what it measured
  * @param {{ ms: number, fewest: number, next: () => number }} how
- * @returns {Promise<number[][]>} for each block, what was measured for each contestant
+ * @returns {Promise<T[][]>} for each block, what was measured for each contestant
  */
 export async function takeTurns(count, slice, { ms, fewest, next }) {
   const all = Array.from({ length: count }, (_, index) => index);
   const end = performance.now() + ms;
-  /** @type {number[][]} */
+  /** @type {T[][]} */
   const blocks = [];
   while (blocks.length < fewest || performance.now() < end) {
     const block = new Array(count).fill(Number.NaN);
