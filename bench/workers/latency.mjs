@@ -16,7 +16,8 @@ const SLICE_MS = 1_000;
 async function* due() {
   let at = now() + Math.round(Math.random() * INTERVAL_US);
   for (;;) {
-    await sleep((at - now()) / 1_000);
+    // A timer leaves out fractions of a millisecond, and would be early.
+    await sleep(Math.ceil((at - now()) / 1_000));
     yield { ...message(), at };
     at += INTERVAL_US;
   }
