@@ -48,11 +48,11 @@ export class StreamingExpressAdapter extends ExpressAdapter {
   /** Nest calls it to create the server. */
   override initHttpServer(options: NestApplicationOptions): void {
     const given: HttpsOptions | undefined = options?.httpsOptions;
-    const base = { IncomingMessage, ServerResponse, ...given };
     const app = this.getInstance<ExpressApplication>();
+    // A constructor of the application's own may need the methods of its class, which are not in the chain of Express.
     const classes: ServerClasses = {
-      IncomingMessage: sharedClass(app, 'request', base.IncomingMessage),
-      ServerResponse: sharedClass(app, 'response', base.ServerResponse),
+      IncomingMessage: given?.IncomingMessage ?? sharedClass(app, 'request', IncomingMessage),
+      ServerResponse: given?.ServerResponse ?? sharedClass(app, 'response', ServerResponse),
     };
     if (given) {
       super.initHttpServer({ ...options, httpsOptions: { ...given, ...classes } });
@@ -64,7 +64,9 @@ export class StreamingExpressAdapter extends ExpressAdapter {
         this.#track(this.httpServer);
       }
     }
-    keepUpgradesPlain(this.httpServer, base.IncomingMessage.prototype);
+    if (!given?.IncomingMessage) {
+      keepPlain(this.httpServer);
+    }
   }
 
   /** Closes the server, and with `forceCloseConnections` all connections. */
@@ -99,14 +101,17 @@ function expressApplication(instance: ExpressApplication | undefined): ExpressAp
   );
 }
 
+/** Events of a server whose listeners take the place of Express. */
+const PLAIN = new Set<string | symbol>(['upgrade', 'connect', 'checkContinue', 'checkExpectation']);
+
 /**
- * Gives listeners for upgrades requests without the prototype of Express, as Nest's adapter does. With it, they could not assign `request.query`, for
- * example, for which Express only has a getter.
+ * Gives listeners for upgrades and for the header `Expect` requests without the prototype of Express, as Nest's adapter does. With it, they could not assign
+ * `request.query`, for example, for which Express only has a getter.
  */
-function keepUpgradesPlain(server: Server, prototype: IncomingMessage): void {
+function keepPlain(server: Server): void {
   server.emit = (event: string | symbol, ...args: unknown[]): boolean => {
-    if (event === 'upgrade' || event === 'connect') {
-      Object.setPrototypeOf(args[0], prototype);
+    if (PLAIN.has(event)) {
+      Object.setPrototypeOf(args[0], IncomingMessage.prototype);
     }
     // Tools that trace requests replace the method of the class, at any time.
     return Reflect.apply(Object.getPrototypeOf(server).emit, server, [event, ...args]);

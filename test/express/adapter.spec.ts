@@ -169,6 +169,32 @@ describe('StreamingExpressAdapter', () => {
     expect(app.getHttpServer().listenerCount('upgrade')).toBe(2);
   });
 
+  it.each([
+    ['checkContinue', '100-continue'],
+    ['checkExpectation', 'something'],
+  ])(
+    'passes plain requests to listeners for the event %s, and Express can still respond',
+    async (event, expectation) => {
+      const requests: object[] = [];
+      const { get } = await start('express', {
+        adapter: new StreamingExpressAdapter(),
+        controllers: [Routes],
+        configure: (app) =>
+          app.getHttpServer().on(event, (request: IncomingMessage & { query?: unknown }, response: ServerResponse) => {
+            requests.push(Object.getPrototypeOf(request));
+            // Requests of Express have no setter for it.
+            request.query = { own: true };
+            app.getHttpServer().emit('request', request, response);
+          }),
+      });
+
+      const client = await get('/plain', { Connection: 'close', Expect: expectation });
+
+      expect(await client.closed()).toMatch(/^HTTP\/1\.1 200 OK\r\n.*plain$/s);
+      expect(requests).toEqual([IncomingMessage.prototype]);
+    },
+  );
+
   it('responds to an upgrade as to an ordinary request if nobody listens for upgrades', async () => {
     const { get } = await start('express', { adapter: new StreamingExpressAdapter(), controllers: [Routes] });
 

@@ -497,6 +497,40 @@ describe('StreamingExpressAdapter has a server like that of ExpressAdapter', () 
     expect(seen.map((each) => (each as string[])[1])).toContain('own https true');
   });
 
+  it('with httpsOptions, also with classes whose constructors call their methods', async () => {
+    const { IncomingMessage: BaseRequest, ServerResponse: BaseResponse } = await import('node:http');
+    const made: string[] = [];
+    class OwnRequest extends BaseRequest {
+      constructor(...args: ConstructorParameters<typeof BaseRequest>) {
+        super(...args);
+        this.setUp();
+      }
+      setUp() {
+        made.push('request');
+      }
+    }
+    class OwnResponse extends BaseResponse {
+      constructor(...args: ConstructorParameters<typeof BaseResponse>) {
+        super(...args);
+        this.setUp();
+      }
+      setUp() {
+        made.push('response');
+      }
+    }
+    const classes = { IncomingMessage: OwnRequest, ServerResponse: OwnResponse };
+    const { app, port } = await listening(
+      { ...BASE, options: { httpsOptions: { ...httpsOptions, ...classes } } },
+      (instance) => new StreamingExpressAdapter(instance),
+    );
+    const target: RequestOptions = { port, host: '127.0.0.1', path: '/items/1', rejectUnauthorized: false };
+    const [response] = (await once(get(target), 'response')) as [IncomingMessage];
+    await text(response);
+    await app.close();
+
+    expect([response.statusCode, ...made]).toEqual([200, 'request', 'response']);
+  });
+
   it('which waits for requests when it is closed without forceCloseConnections, and closes connections that are idle', async () => {
     for (const adapterOf of [ExpressAdapter, StreamingExpressAdapter]) {
       let answerLater: () => void = () => undefined;
