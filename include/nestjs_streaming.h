@@ -21,14 +21,14 @@
  *
  *     int taken;                                              // on the other thread
  *     while ((taken = ns_send_chunk(stream, data, length)) == 0) ns_wait_room(stream, -1);
- *     if (taken < 0) …the client is gone: stop to compute…
+ *     if (taken < 0) …the client is gone: stop computing…
  *     ns_close_chunk(stream, NULL);                           // always, and once
  *
  * Chunks wait in a ring of the stream, of 64 KiB unless the options say otherwise. It is read only as fast as the client reads, and memory is not
  * needed beyond it. The boundaries of chunks are kept: one chunk is one event of SSE, one message of WebSocket, one line of NDJSON.
  *
- * The first chunk after a pause wakes the event loop immediately. Those that follow are collected, and passed on together every NS_FLUSH_MS (5 ms), or
- * earlier if the ring is half full. All streams of an environment share one uv_async_t and one uv_timer_t. They do not keep the process alive, except
+ * The first chunk after a pause of all streams of an environment wakes the event loop immediately. Those that follow, of any stream, are collected, and passed on
+ * together every NS_FLUSH_MS (5 ms), or earlier if the ring of one is half full. All streams of an environment share one uv_async_t and one uv_timer_t. They do not keep the process alive, except
  * while JavaScript waits for a chunk.
  *
  * An environment is the main thread or a worker thread of Node.js. If it ends while threads still send, their calls return -1. An addon may be
@@ -91,7 +91,8 @@ NS_API ns_stream *ns_open(napi_env env, const ns_options *options, napi_value *h
  * length: 0 is a chunk too, an empty one. A chunk that is larger than the ring is taken when the ring is empty, and needs memory of its own.
  *
  * Returns  1 if the chunk is taken.
- *          0 if the ring is full: nothing of the chunk is taken. Call ns_wait_room(), and send it again.
+ *          0 if the ring is full: nothing of the chunk is taken. Call ns_wait_room(), and send it again. From then on, chunks of all threads are refused until
+ *            there is room for this one, and the ring is at least half empty. So small chunks cannot keep out a large one.
  *         -1 if the stream is cancelled (see ns_is_cancelled()): no chunk will be taken any more. Call ns_close_chunk().
  *            Also if length is larger than 2 147 483 647, or there is no memory for a chunk that is larger than the ring: the stream is then cancelled,
  *            and fails in JavaScript.
@@ -99,7 +100,7 @@ NS_API ns_stream *ns_open(napi_env env, const ns_options *options, napi_value *h
 NS_API int ns_send_chunk(ns_stream *stream, const void *data, size_t length);
 
 /*
- * Waits until the chunk fits for which ns_send_chunk() returned 0 last, and the ring is at least half empty. From any thread except that of JavaScript, which
+ * Waits until the chunks fit for which ns_send_chunk() returned 0, and the ring is at least half empty. From any thread except that of JavaScript, which
  * would wait for itself. Needs no CPU meanwhile.
  *
  * ms: the longest time to wait. Negative: no limit.
@@ -147,8 +148,11 @@ extern "C" {
 
 /*
  * How it works. Producers write to the ring of a stream and move `tail`, one at a time, under the mutex of the stream. The thread of JavaScript reads and
- * moves `head` without a mutex, so that it never waits for a producer that was suspended while it copied. If it finds nothing, it sets `wanted`. The producer
- * that resets it puts the stream on the list `ready` of the environment, once, and wakes the event loop unless it is awake.
+ * moves `head` without a mutex. It needs the mutex only to cancel the stream, and to wake threads that wait for room: it can then wait for one producer, while
+ * that copies a chunk into the ring. Chunks that are larger than the ring are copied outside of the mutex.
+ *
+ * If JavaScript finds nothing, it sets `wanted`. The producer that resets it puts the stream on the list `ready` of the environment, once, and wakes the event
+ * loop unless it is awake.
  *
  * All atomic operations are sequentially consistent: "write the tail, then read wanted" meets "write wanted, then read the tail", and one of both sees
  * the other.
@@ -205,7 +209,7 @@ struct ns_stream {
   ns__atomic waiters;
   uv_mutex_t mutex;
   uv_cond_t room;
-  /* How many bytes have to be free for ns_wait_room(). Under the mutex. */
+  /* How many bytes have to be free before a chunk is taken: 0, unless one was refused since the last one was taken. Under the mutex. */
   uint32_t need;
 
   /* Only for the thread of JavaScript. */
@@ -425,41 +429,61 @@ static int ns__fail(ns_stream *s, const char *error) {
   return -1;
 }
 
-/* Under the mutex of the stream. Returns what ns_send_chunk() does. */
-static int ns__put(ns_stream *s, const void *data, size_t length) {
+/* Under the mutex of the stream. How many bytes are free. */
+static uint32_t ns__room(ns_stream *s) { return s->capacity - (ns__load(&s->tail) - ns__load(&s->head)); }
+
+/* Under the mutex of the stream. Returns what ns_send_chunk() does, before it takes the chunk. */
+static int ns__accepts(ns_stream *s, size_t length, int large) {
+  uint32_t size = large ? s->capacity : ns__entry_size((uint32_t)length), room = ns__room(s);
+  uint32_t need = size > s->capacity / 2 ? size : s->capacity / 2;
+  if (ns__load(&s->gone)) return -1;
+  if (size <= room && s->need <= room) return 1;
+  if (need > s->need) s->need = need;
+  return 0;
+}
+
+/* Under the mutex of the stream, which has room. */
+static void ns__put(ns_stream *s, uint32_t header, const void *entry, uint32_t length) {
   uint32_t tail = ns__load(&s->tail);
-  uint32_t used = tail - ns__load(&s->head);
-  /* As 64 bits, because 4 bytes more than a length may be more than 32. */
-  int aside = (((uint64_t)length + 3) & ~(uint64_t)3) + 4 > s->capacity;
-  uint32_t size = aside ? s->capacity : ns__entry_size((uint32_t)length);
-  uint32_t header = aside ? NS__ASIDE : (uint32_t)length;
-  if (size > s->capacity - used) {
-    s->need = size > s->capacity / 2 ? size : s->capacity / 2;
-    return 0;
-  }
-  if (aside) {
-    ns__aside *pointer = ns__set_aside(data, length);
-    /* Not 0: there is room, so that ns_wait_room() would not wait. */
-    if (pointer == NULL) return ns__fail(s, "There is no memory for a chunk that is larger than the ring");
-    ns__ring_write(s, tail + 4, &pointer, sizeof pointer);
-  } else {
-    ns__ring_write(s, tail + 4, data, (uint32_t)length);
-  }
+  ns__ring_write(s, tail + 4, entry, length);
   ns__ring_write(s, tail, &header, 4);
   ns__store(&s->tail, tail + ns__entry_size(header));
+  s->need = 0;
+}
+
+/* Under the mutex of the stream, which is free meanwhile: JavaScript must not wait for the copy. Returns what ns_send_chunk() does. */
+static int ns__put_aside(ns_stream *s, const void *data, size_t length) {
+  int taken;
+  ns__aside *aside;
+  uv_mutex_unlock(&s->mutex);
+  aside = ns__set_aside(data, length);
+  uv_mutex_lock(&s->mutex);
+  taken = ns__accepts(s, length, 1);
+  if (taken != 1) {
+    free(aside);
+    return taken;
+  }
+  /* Not 0: there is room, so that ns_wait_room() would not wait. */
+  if (aside == NULL) return ns__fail(s, "There is no memory for a chunk that is larger than the ring");
+  ns__put(s, NS__ASIDE, &aside, sizeof aside);
   return 1;
 }
 
 NS_API int ns_send_chunk(ns_stream *s, const void *data, size_t length) {
-  int taken, hurry;
+  /* As 64 bits, because 4 bytes more than a length may be more than 32. */
+  int taken, hurry, large = (((uint64_t)length + 3) & ~(uint64_t)3) + 4 > s->capacity;
   if (ns__load(&s->gone)) return -1;
   uv_mutex_lock(&s->mutex);
   if (length > INT32_MAX) {
     taken = ns__fail(s, "ns_send_chunk() takes at most 2147483647 bytes");
-  } else {
-    taken = ns__load(&s->gone) ? -1 : ns__put(s, data, length);
+  } else if ((taken = ns__accepts(s, length, large)) == 1) {
+    if (large) {
+      taken = ns__put_aside(s, data, length);
+    } else {
+      ns__put(s, (uint32_t)length, data, (uint32_t)length);
+    }
   }
-  hurry = taken == 0 || ns__load(&s->tail) - ns__load(&s->head) >= s->capacity / 2;
+  hurry = taken == 0 || ns__room(s) <= s->capacity / 2;
   uv_mutex_unlock(&s->mutex);
   ns__ring_bell(s, hurry);
   return taken;
@@ -476,7 +500,7 @@ NS_API int ns_wait_room(ns_stream *s, int ms) {
       room = -1;
       break;
     }
-    room = s->capacity - (ns__load(&s->tail) - ns__load(&s->head)) >= s->need;
+    room = ns__room(s) >= (s->need > 0 ? s->need : s->capacity / 2);
     if (room || now >= end) break;
     if (ms < 0) {
       uv_cond_wait(&s->room, &s->mutex);
@@ -532,6 +556,15 @@ static void ns__call_on_ready(ns_stream *s) {
 
 static void ns__on_timer(uv_timer_t *timer);
 
+/* Returns the context of all calls of onReady(), or NULL. It is created in a call of libuv: in ns_open(), it would keep the AsyncLocalStorage of a request. */
+static napi_async_context ns__context(ns__env *env) {
+  napi_value name;
+  if (env->context == NULL && napi_create_string_utf8(env->env, "nestjs-streaming", NAPI_AUTO_LENGTH, &name) == napi_ok) {
+    (void)napi_async_init(env->env, NULL, name, &env->context);
+  }
+  return env->context;
+}
+
 static void ns__flush(ns__env *env) {
   napi_handle_scope handles = NULL;
   napi_callback_scope callbacks = NULL;
@@ -553,7 +586,7 @@ static void ns__flush(ns__env *env) {
   }
   (void)napi_open_handle_scope(env->env, &handles);
   /* The microtasks of all streams run when this scope is closed: what they write is written together. */
-  (void)napi_open_callback_scope(env->env, NULL, env->context, &callbacks);
+  if (ns__context(env) != NULL) (void)napi_open_callback_scope(env->env, NULL, env->context, &callbacks);
   while (s != NULL) {
     ns_stream *next = s->next_ready;
     ns__store(&s->queued, 0);
@@ -863,7 +896,7 @@ static void ns__on_cleanup(napi_async_cleanup_hook_handle hook, void *data) {
   uv_mutex_unlock(&env->mutex);
   for (s = env->streams; s != NULL; s = s->next) ns__cancel(s);
   (void)napi_delete_reference(env->env, env->constructor);
-  (void)napi_async_destroy(env->env, env->context);
+  if (env->context != NULL) (void)napi_async_destroy(env->env, env->context);
   while (ready != NULL) {
     ns_stream *next = ready->next_ready;
     ns__release(ready);
@@ -889,14 +922,8 @@ static napi_status ns__define_class(ns__env *env) {
 }
 
 static napi_status ns__prepare(ns__env *env) {
-  napi_status status;
-  napi_value name;
-  if ((status = ns__define_class(env)) != napi_ok ||
-      (status = napi_create_string_utf8(env->env, "nestjs-streaming", NAPI_AUTO_LENGTH, &name)) != napi_ok ||
-      (status = napi_async_init(env->env, NULL, name, &env->context)) != napi_ok) {
-    return status;
-  }
-  return napi_add_async_cleanup_hook(env->env, ns__on_cleanup, env, &env->hook);
+  napi_status status = ns__define_class(env);
+  return status != napi_ok ? status : napi_add_async_cleanup_hook(env->env, ns__on_cleanup, env, &env->hook);
 }
 
 static ns__env *ns__create_env(napi_env napi) {
@@ -957,7 +984,6 @@ static ns_stream *ns__create_stream(ns__env *env, uint32_t capacity) {
   }
   s->env = env;
   s->capacity = capacity;
-  s->need = capacity / 2;
   ns__store(&s->refs, 1);
   uv_mutex_lock(&env->mutex);
   env->refs++;

@@ -72,6 +72,8 @@ export class NativeSource implements PullSource {
     try {
       batch = this.handle.take(ends, this.decoder?.pending === false);
     } catch (error) {
+      // If the chunks cannot be taken, threads may still send, or wait for room.
+      this.handle.cancel();
       this.outcome = { error };
     }
     if (batch === null) {

@@ -1,5 +1,5 @@
 /**
- * Makes a signal see an abort that the event loop of its thread could not deliver yet: a loop that only computes reads `signal.aborted` between two steps.
+ * Makes a signal see an abort that the event loop of its thread has not delivered yet: a loop that only computes reads `signal.aborted` between two steps.
  *
  * @param poll looks for the abort, and aborts the controller of the signal
  */

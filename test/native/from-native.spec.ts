@@ -182,6 +182,41 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('fromNative()', () => {
       expect(addon.send(stream, chunk)).toBe(TAKEN);
       expect(chunk.equals((await iterator.next()).value as Uint8Array)).toBe(true);
     }
+    addon.close(stream);
+  });
+
+  it('copies a chunk that is larger than the ring while the stream is not locked', async () => {
+    const { handle, stream } = addon.open(1024);
+    const large = Buffer.alloc(1025, 'x');
+
+    // It throws an error otherwise.
+    expect(addon.send(stream, large)).toBe(TAKEN);
+    addon.close(stream);
+    expect(await collect(fromNative(handle, { encoding: 'utf8' }))).toEqual([large.toString()]);
+  });
+
+  it.each([
+    ['a chunk that is larger than the ring', 2_000],
+    ['a chunk that is larger than half of the ring', 900],
+  ])('takes no small chunk while there is no room for %s, so that it gets its turn', async (_, size) => {
+    const { handle, stream } = addon.open(1024);
+    const [small, large] = [Buffer.alloc(300, 's'), Buffer.alloc(size, 'l')];
+
+    expect(addon.send(stream, small)).toBe(TAKEN);
+    expect(addon.send(stream, large)).toBe(FULL);
+    expect(addon.send(stream, small)).toBe(FULL);
+    expect(addon.waitRoom(stream, 1)).toBe(0);
+    const iterator = fromNative(handle)[Symbol.asyncIterator]();
+    expect((await iterator.next()).value).toHaveLength(300);
+    expect(addon.waitRoom(stream, -1)).toBe(1);
+    expect(addon.send(stream, large)).toBe(TAKEN);
+    expect((await iterator.next()).value).toHaveLength(size);
+    // Nor does a chunk that is not sent again keep out others.
+    expect([addon.send(stream, small), addon.send(stream, large)]).toEqual([TAKEN, FULL]);
+    expect((await iterator.next()).value).toHaveLength(300);
+    expect([addon.send(stream, small), addon.send(stream, small)]).toEqual([TAKEN, TAKEN]);
+    await iterator.return?.();
+    addon.close(stream);
   });
 
   it('fails for a chunk that is longer than any may be', async () => {
@@ -292,6 +327,24 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('fromNative()', () => {
     await eventually(() => figuresOf(addon).running === 0);
     expect(figuresOf(addon).gone - before.gone).toBe(2);
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('cancels the stream if its chunks cannot be taken, also while a thread waits for room', async () => {
+    const before = figuresOf(addon);
+    const { handle, stream } = addon.open(1024);
+    const error = new RangeError('There is no memory for a chunk');
+    Object.defineProperty(handle, 'take', {
+      value: () => {
+        throw error;
+      },
+    });
+    addon.flood(stream, 2, 1_000, 28);
+    await eventually(() => figuresOf(addon).waiting === 2);
+
+    await expect(fromNative(handle)[Symbol.asyncIterator]().next()).rejects.toBe(error);
+
+    await eventually(() => figuresOf(addon).running === 0);
+    expect(figuresOf(addon).gone - before.gone).toBe(2);
   });
 
   it('returns -1 from all functions immediately after return()', async () => {

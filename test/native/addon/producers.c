@@ -1,13 +1,13 @@
 // Lets tests call the functions of the header from JavaScript, one by one, and from threads. A file in C has the implementation, and one in C++ uses it.
 #include <stdlib.h>
 
-// So that tests know when there is no memory.
-#define MOST_MEMORY (128u << 20)
-static void *limited_malloc(size_t size) { return size > MOST_MEMORY ? NULL : malloc(size); }
-#define malloc limited_malloc
+static void *observed_malloc(size_t size);
+#define malloc observed_malloc
 
 #define NS_IMPLEMENTATION
 #include <nestjs_streaming.h>
+
+#undef malloc
 
 #include "threads.h"
 
@@ -18,6 +18,24 @@ static ns_stream *stream_of(napi_env env, napi_value value) {
   void *stream = NULL;
   (void)napi_get_value_external(env, value, &stream);
   return (ns_stream *)stream;
+}
+
+// So that tests know when there is no memory.
+#define MOST_MEMORY (128u << 20)
+
+// The stream to which this thread sends for send(), and whether it has asked for memory meanwhile while it had its mutex.
+static _Thread_local ns_stream *sending;
+static _Thread_local int under_mutex;
+
+static void *observed_malloc(size_t size) {
+  if (sending != NULL) {
+    if (uv_mutex_trylock(&sending->mutex) == 0) {
+      uv_mutex_unlock(&sending->mutex);
+    } else {
+      under_mutex = 1;
+    }
+  }
+  return size > MOST_MEMORY ? NULL : malloc(size);
 }
 
 static napi_value number(napi_env env, double value) {
@@ -43,14 +61,22 @@ static napi_value open_stream(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// send(stream, bytes): 1, 0 or -1
+// send(stream, bytes): 1, 0 or -1. Throws an error if a chunk that is taken was copied to memory of its own while the stream was locked
 static napi_value send_chunk(napi_env env, napi_callback_info info) {
   size_t argc = 2, length;
   napi_value argv[2];
   void *data;
   CALL(napi_get_cb_info(env, info, &argc, argv, NULL, NULL));
   CALL(napi_get_buffer_info(env, argv[1], &data, &length));
-  return number(env, ns_send_chunk(stream_of(env, argv[0]), data, length));
+  under_mutex = 0;
+  sending = stream_of(env, argv[0]);
+  int taken = ns_send_chunk(sending, data, length);
+  sending = NULL;
+  if (taken == 1 && under_mutex) {
+    (void)napi_throw_error(env, NULL, "The chunk was copied to memory of its own while the stream was locked");
+    return NULL;
+  }
+  return number(env, taken);
 }
 
 // sendTooMuch(stream): what a chunk gives that is longer than any may be
