@@ -73,9 +73,17 @@ it('no document has a part that readers do not see', () => {
   expect(hidden).toEqual([]);
 });
 
-it('a file that a document shows for both module systems differs only in the endings of imports, and in how the application is started', () => {
+/** How a file is found that lies beside a module: in ESM, and in CommonJS. */
+const BESIDE =
+  /createRequire\(import\.meta\.url\)\('(.*?)'\)|require\(join\(__dirname, '(.*?)'\)\)|new URL\('\.\/(.*?)', import\.meta\.url\)|join\(__dirname, '(.*?)'\)/g;
+
+it('a file that a document shows for both module systems differs only in the endings of imports, and in how the application is started, or another file is found', () => {
   const common = ({ text }: Block) =>
-    text.replace(/(from '\.{1,2}\/.*)\.js(?=';$)/gm, '$1').replace(/^await (?=bootstrap)/m, 'void ');
+    text
+      .replace(/(from '\.{1,2}\/.*)\.js(?=';$)/gm, '$1')
+      .replace(/^await (?=bootstrap)/m, 'void ')
+      .replace(/^import \{ (createRequire|join) \} from 'node:.*\n/gm, '')
+      .replace(BESIDE, (_, ...paths: unknown[]) => String(paths.find((path) => path !== undefined)));
   const different = blocks.filter((block) => {
     const twin = blocks.find(
       ({ file, name, variant }) => file === block.file && name === block.name && variant === 'CommonJS',
