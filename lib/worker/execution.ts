@@ -56,6 +56,20 @@ function crashOf({ file }: Assignment, error: unknown): StreamError {
   return failed(file, `failed: ${textOf(error)}${advice}`, error);
 }
 
+/** The error for `data` that cannot be cloned. */
+export function dataNotCloneable(cause: unknown): StreamError {
+  return new StreamError(
+    'not-serializable',
+    `fromWorker(): \`data\` cannot be cloned for the worker: ${textOf(cause)}. Pass plain data, and list what is moved, such as a MessagePort, in \`transferList\``,
+    { cause },
+  );
+}
+
+/** Returns the error for `data` that cannot be cloned, if that is why a producer was not started. */
+export function uncloneable(error: unknown): StreamError | undefined {
+  return (error as Partial<Error> | null)?.name === 'DataCloneError' ? dataNotCloneable(error) : undefined;
+}
+
 /** Runs a producer in a thread of its own. */
 export function runInThread(assignment: Assignment, options: WorkerThreadOptions | undefined): Execution {
   const { file, task, transferList, onExit } = assignment;
@@ -78,7 +92,7 @@ export function runInPool(assignment: Assignment, pool: WorkerPool): Execution {
   const notProduced = () => failed(file, 'does not export the result of produce() as its default, which a pool needs');
   Promise.resolve(settled).then(
     () => onExit(control.started ? failed(file, 'ended without the end of its stream') : notProduced()),
-    (error: unknown) => onExit(crashOf(assignment, error)),
+    (error: unknown) => onExit((control.started ? undefined : uncloneable(error)) ?? crashOf(assignment, error)),
   );
   return { kill: () => controller.abort() };
 }

@@ -1,8 +1,7 @@
 import type { TransferListItem } from 'node:worker_threads';
 import { type Check, count, demand, keys, milliseconds, queueLimits } from '../util/checks.js';
-import { textOf } from '../util/error-text.js';
 import { StreamError } from '../util/errors.js';
-import type { WorkerPool, WorkerThreadOptions } from './execution.js';
+import { dataNotCloneable, type WorkerPool, type WorkerThreadOptions } from './execution.js';
 import { workerFileOf } from './worker-file.js';
 import { WorkerStream } from './worker-stream.js';
 
@@ -100,11 +99,7 @@ function copyOf({ data, transferList = [] }: FromWorkerOptions): unknown {
   try {
     return structuredClone(data);
   } catch (cause) {
-    throw new StreamError(
-      'not-serializable',
-      `${WHERE}: \`data\` cannot be cloned for the worker: ${textOf(cause)}. Pass plain data, and list what is moved, such as a MessagePort, in \`transferList\``,
-      { cause },
-    );
+    throw dataNotCloneable(cause);
   }
 }
 
@@ -118,7 +113,7 @@ function copyOf({ data, transferList = [] }: FromWorkerOptions): unknown {
  * @param file the compiled file of the worker: a URL, or an absolute path
  * @returns an async iterable that can be read once
  * @throws `StreamError` `invalid-argument` if the file does not exist, `invalid-option` for an option that is not valid, `not-serializable` if
- * `data` cannot be cloned. While it is read: the error of the producer, or `worker-failed` if the worker crashes or exits before its end
+ * `data` cannot be cloned (with `transferList`, while it is read). While it is read: the error of the producer, or `worker-failed` if the worker crashes or exits before its end
  *
  * @example
  * ```ts

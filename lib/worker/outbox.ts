@@ -21,6 +21,26 @@ function isMarked(chunk: unknown): chunk is Record<string, unknown> {
   return typeof chunk === 'object' && chunk !== null && (chunk as { readonly [MARK]?: unknown })[MARK] === EVENT;
 }
 
+function notCloneable(chunk: unknown, cause: unknown): StreamError {
+  return new StreamError(
+    'not-serializable',
+    `A worker yielded a value (${kindOf(chunk)}) that cannot be cloned for the main thread: ${textOf(cause)}. Yield strings, byte arrays and plain data`,
+    { cause },
+  );
+}
+
+/** Returns the chunk as it is now: the producer may change an object before the message is sent. */
+function snapshot(chunk: unknown): unknown {
+  if (typeof chunk === 'number' || chunk === null || chunk === undefined) {
+    return chunk;
+  }
+  try {
+    return structuredClone(chunk);
+  } catch (cause) {
+    throw notCloneable(chunk, cause);
+  }
+}
+
 function withoutMark({ [MARK]: _, ...fields }: Record<string, unknown>): Record<string, unknown> {
   return fields;
 }
@@ -81,11 +101,11 @@ export class MessageOutbox implements Outbox {
       this.flushes = [...(this.flushes ?? []), index];
       this.chunks.push(undefined);
     } else if (isMarked(chunk)) {
+      this.chunks.push(snapshot(withoutMark(chunk)));
       this.events ??= [];
       this.events.push(index);
-      this.chunks.push(withoutMark(chunk));
     } else {
-      this.chunks.push(chunk instanceof Uint8Array ? this.ownBytes(chunk) : chunk);
+      this.chunks.push(chunk instanceof Uint8Array ? this.ownBytes(chunk) : snapshot(chunk));
     }
     const bytes = bytesOf(chunk);
     this.bytes += bytes;
@@ -173,7 +193,7 @@ export class MessageOutbox implements Outbox {
     return bytes;
   }
 
-  /** Sends each chunk in a message of its own, until one cannot be cloned. Memory that cannot be transferred is copied. */
+  /** Sends each chunk in a message of its own. Memory that cannot be transferred is copied, until one was moved by the producer. */
   private sendSingly({ chunks, events, flushes }: Batch): void {
     for (const [index, chunk] of chunks.entries()) {
       const own = (indexes: readonly number[] | undefined) => (indexes?.includes(index) ? [0] : undefined);
@@ -181,11 +201,7 @@ export class MessageOutbox implements Outbox {
         const weight = { items: 1, bytes: bytesOf(chunk) };
         this.sendBatch({ chunks: [chunk], events: own(events), flushes: own(flushes) }, weight);
       } catch (cause) {
-        throw new StreamError(
-          'not-serializable',
-          `A worker yielded a value (${kindOf(chunk)}) that cannot be cloned for the main thread: ${textOf(cause)}. Yield strings, byte arrays and plain data`,
-          { cause },
-        );
+        throw notCloneable(chunk, cause);
       }
     }
   }

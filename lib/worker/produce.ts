@@ -38,7 +38,7 @@ function iteratorOf(made: unknown): AnyIterator {
 
 /**
  * Makes the file that calls it a worker for {@link fromWorker}. Call it once, at the top level of the file, and export its result as the default, which
- * pools need.
+ * pools need. Call it below all top-level `await`s: the producer may start while the file waits for one.
  *
  * The producer is only called as fast as the client reads. When the stream ends early, its signal is aborted, and its generator is
  * left, so that its `finally` blocks run. An error of the producer is the error of the stream.
@@ -73,7 +73,7 @@ export function produce<Data = unknown, Chunk = unknown>(producer: WorkerProduce
       throw new StreamError('invalid-state', 'produce() was called twice in a worker: a file has one producer');
     }
     taken = true;
-    // After the rest of the file, whose constants the producer may use.
+    // After the rest of the file, or its next top-level `await`: the producer may use constants up to there.
     queueMicrotask(() => void run(workerData));
   }
   return run;

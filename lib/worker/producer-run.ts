@@ -136,7 +136,10 @@ export class ProducerRun {
   private take(chunk: unknown): void | Promise<void> {
     // Only a sync generator yields promises.
     if (isThenable(chunk)) {
-      return Promise.resolve(chunk).then((value) => this.push(value));
+      return Promise.resolve(chunk).then(
+        (value) => this.push(value),
+        (error: unknown) => this.leave({ error }),
+      );
     }
     this.push(chunk);
   }
@@ -145,7 +148,7 @@ export class ProducerRun {
     try {
       this.outbox.push(chunk);
     } catch (error) {
-      this.leave(error);
+      this.leave({ error });
       return;
     }
     if (!this.flushScheduled && !this.outbox.isEmpty) {
@@ -159,7 +162,7 @@ export class ProducerRun {
     try {
       this.outbox.flush();
     } catch (error) {
-      this.leave(error);
+      this.leave({ error });
     }
   };
 
@@ -173,7 +176,7 @@ export class ProducerRun {
   }
 
   /** Stops the iterator before its end, so that its `finally` blocks run. It is not called again. */
-  private leave(error?: unknown): void {
+  private leave(failure?: { readonly error: unknown }): void {
     if (this.leaving || this.producing) {
       // A sync generator cannot be stopped while it runs. The loop stops it after that.
       return;
@@ -181,8 +184,8 @@ export class ProducerRun {
     this.leaving = true;
     const left = async () => {
       await this.iterator?.return?.();
-      if (error !== undefined) {
-        throw error;
+      if (failure) {
+        throw failure.error;
       }
     };
     left().then(this.left.resolve, this.left.reject);

@@ -4,7 +4,14 @@ import { StreamError } from '../util/errors.js';
 import { deferred } from '../util/thenable.js';
 import { carry, thrownBy } from './carried-error.js';
 import { Control } from './control.js';
-import { type Execution, runInPool, runInThread, type WorkerPool, type WorkerThreadOptions } from './execution.js';
+import {
+  type Execution,
+  runInPool,
+  runInThread,
+  uncloneable,
+  type WorkerPool,
+  type WorkerThreadOptions,
+} from './execution.js';
 import { type Inbox, MessageInbox } from './inbox.js';
 import { type Ahead, DOORBELL, type FromWorker, type ToWorker } from './messages.js';
 import { ringMemory } from './ring.js';
@@ -68,7 +75,7 @@ export class WorkerRun {
       this.execution = pool ? runInPool(assignment, pool) : runInThread(assignment, worker);
     } catch (error) {
       port1.close();
-      throw error;
+      throw uncloneable(error) ?? error;
     }
     port1.on('message', this.onMessage);
     port1.on('messageerror', (error) => this.finish({ error }));
@@ -90,13 +97,18 @@ export class WorkerRun {
       return;
     }
     this.aborted = true;
-    this.interrupted = this.result === undefined;
+    const atWork = this.result === undefined;
     this.inbox.clear();
     this.finish({ error: reason });
+    // Also if the producer had ended: without the chunks that are dropped, its end would look complete.
+    this.result = { error: reason };
     // In this order: a producer that sees the flag looks for the message.
     this.send({ abort: carry(reason) });
     this.control.abort();
-    if (this.setup.pool && !this.control.started) {
+    if (this.control.started) {
+      this.interrupted = atWork;
+    } else {
+      // Nothing has to be left yet. A producer that starts meanwhile sees the abort first.
       this.execution.kill();
     }
   }

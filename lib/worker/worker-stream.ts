@@ -12,6 +12,8 @@ class WorkerSource implements PullSource {
   private waiter: Deferred<Step> | undefined;
   private over = false;
   private stopped = false;
+  /** Whether the thread has exited. Chunks may be left, but nothing waits for an abort: the signal is read with them. */
+  private exited = false;
 
   constructor(
     private readonly setup: WorkerSetup,
@@ -24,6 +26,9 @@ class WorkerSource implements PullSource {
     }
     this.run ??= this.start();
     const { run } = this;
+    if (this.exited && this.signal?.aborted) {
+      this.onAbort();
+    }
     const step = this.nextStep(run);
     if (step) {
       return step;
@@ -55,7 +60,12 @@ class WorkerSource implements PullSource {
     const run = new WorkerRun(this.setup, this.onChange);
     this.over = false;
     this.signal?.addEventListener('abort', this.onAbort, { once: true });
-    run.exited.catch((error: unknown) => {
+    const onExit = () => {
+      this.exited = true;
+      this.signal?.removeEventListener('abort', this.onAbort);
+    };
+    run.exited.then(onExit, (error: unknown) => {
+      onExit();
       if (!this.stopped) {
         warnOf(error);
       }

@@ -11,9 +11,10 @@ describe('fromWorker()', () => {
   const threads = useThreads();
 
   describe.each([
-    ['by messages', {}],
-    ['through a ring', RING],
-  ])('%s', (_, options) => {
+    ['by messages', {}, 8],
+    // It has room for fewer lines.
+    ['through a ring', RING, 4],
+  ])('%s', (_, options, lines) => {
     it('yields the chunks of the worker in their order, and ends with it', async () => {
       const got = await read(fromWorker<number>(fileOf('count.mjs'), { data: 5_000, ...options }));
 
@@ -49,10 +50,12 @@ describe('fromWorker()', () => {
       ]();
       await iterator.next();
 
+      await until(() => notes.produced >= lines);
       const stopped = await untilStable(() => notes.produced, 200);
       for (let n = 0; n < 200; n++) {
         await iterator.next();
       }
+      await until(() => notes.produced > 200);
       const later = await untilStable(() => notes.produced, 200);
       await iterator.return?.();
 
@@ -99,6 +102,20 @@ describe('fromWorker()', () => {
       await threads.gone();
     });
 
+    it('throws the reason of an abort after the end of the worker, if not all of its chunks were read', async () => {
+      const controller = new AbortController();
+      const iterator = act('chunks', { chunks: [1, 2, 3] }, { ...options, signal: controller.signal })[
+        Symbol.asyncIterator
+      ]();
+      await iterator.next();
+      await threads.gone();
+
+      controller.abort(new Error('enough'));
+
+      await expect(iterator.next()).rejects.toThrow('enough');
+      await expect(iterator.next()).resolves.toEqual({ done: true, value: undefined });
+    });
+
     it('throws the error of the producer after its chunks', async () => {
       const { got, error } = await readUntilError(act('fails', { chunks: ['one', 'two'] }, options));
 
@@ -118,13 +135,13 @@ describe('fromWorker()', () => {
       expect(error).toBeInstanceOf(StreamError);
       expect(error).toMatchObject({ code: 'not-serializable' });
       expect((error as Error).message).toMatch(/a value \(Object\) that cannot be cloned.*Yield strings/);
-      expect(notes.finallies).toBe(1);
+      expect([notes.produced, notes.finallies]).toEqual([0, 1]);
     });
 
     it('throws an error if the worker exits, after the chunks before it', async () => {
       const { got, error } = await readUntilError(act('exits', { code: 0 }, options));
 
-      expect(got.length).toBeLessThanOrEqual(1);
+      expect(got).toEqual(['first']);
       expect(error).toMatchObject({ code: 'worker-failed' });
       expect((error as Error).message).toMatch(/acts\.mjs exited with code 0 before the end of its stream/);
     });
@@ -141,6 +158,23 @@ describe('fromWorker()', () => {
 
     it('awaits the promises of a sync generator', async () => {
       expect(await read(act('promises', {}, options))).toEqual([1, 2]);
+    });
+
+    it.each([['no row'], [undefined]])('leaves a sync generator whose promise rejects: %p', async (reason) => {
+      const notes = new Notes();
+
+      const { got, error } = await readUntilError(act('rejects', { notes, chunks: [reason] }, options));
+
+      expect(got).toEqual(['first']);
+      expect(error).toBe(reason);
+      expect(notes.finallies).toBe(1);
+    });
+
+    it('yields objects as they were when the worker yielded them', async () => {
+      const got = await read(act<{ n: number }>('reused', {}, options));
+
+      const rows = [0, 1, 2].map((n) => ({ n, list: [n] }));
+      expect(got).toEqual(rows.flatMap((row) => [row, expect.objectContaining({ data: row })]));
     });
   });
 
@@ -252,16 +286,51 @@ describe('fromWorker()', () => {
       expect(threads.started).toBe(0);
     });
 
-    it('while its thread starts, runs nothing of the producer', async () => {
+    it.each([1, 100_000])('while its file loads, terminates the thread at once (grace: %d)', async (grace) => {
       const notes = new Notes();
-      const iterator = act('endless', { notes })[Symbol.asyncIterator]();
+      const iterator = fromWorker(fileOf('loading.mjs'), { data: { notes: notes.words }, grace })[
+        Symbol.asyncIterator
+      ]();
       const next = iterator.next();
-      await until(() => threads.started === 1);
+      await until(() => notes.seen === 1);
 
-      await iterator.return?.();
+      const left = iterator.return?.();
 
+      await expect(left).resolves.toEqual({ done: true, value: undefined });
       await expect(next).resolves.toEqual({ done: true, value: undefined });
       expect(notes.produced).toBe(0);
+    });
+
+    it('runs nothing of a producer that starts after that', async () => {
+      let opened = 0;
+      let start = (): void => undefined;
+      const started = new Promise<void>((resolve) => {
+        start = resolve;
+      });
+      const run = produce(() => {
+        opened++;
+        return [1];
+      });
+      // A pool that does not look at its signal.
+      const pool = { run: (task: unknown) => started.then(() => run(task)) };
+      const iterator = fromWorker(fileOf('acts.mjs'), { pool })[Symbol.asyncIterator]();
+      const next = iterator.next();
+
+      const left = iterator.return?.();
+      start();
+
+      await expect(left).resolves.toEqual({ done: true, value: undefined });
+      await expect(next).resolves.toEqual({ done: true, value: undefined });
+      expect(opened).toBe(0);
+    });
+
+    it('removes its listener from the signal when the worker has ended, also if its chunks are never read', async () => {
+      const { signal } = new AbortController();
+      const iterator = act('chunks', { chunks: [1, 2] }, { signal })[Symbol.asyncIterator]();
+
+      await iterator.next();
+
+      await until(() => getEventListeners(signal, 'abort').length === 0);
     });
   });
 
@@ -340,6 +409,25 @@ describe('fromWorker()', () => {
 
     expect(await read(chunks)).toEqual([new Uint8Array(10).fill(5)]);
     expect(bytes.byteLength).toBe(0);
+  });
+
+  it.each([
+    ['a thread of its own', undefined],
+    ['a pool', new OneThread()],
+  ])('fails if data with transferList cannot be cloned (%s)', async (_, pool) => {
+    const bytes = new Uint8Array(10);
+    const chunks = fromWorker(fileOf('acts.mjs'), {
+      data: { bytes, run: () => undefined },
+      transferList: [bytes.buffer as ArrayBuffer],
+      ...(pool && { pool }),
+    });
+
+    const { error } = await readUntilError(chunks);
+    await pool?.close();
+
+    expect(error).toBeInstanceOf(StreamError);
+    expect(error).toMatchObject({ code: 'not-serializable' });
+    expect((error as Error).message).toMatch(/`data` cannot be cloned for the worker: [\s\S]*Pass plain data/);
   });
 
   it('can be read only once', async () => {
