@@ -42,7 +42,7 @@ class Listeners {
   constructor(@InjectHub('feed') readonly hub: Hub) {}
 
   @Stream('listen', {
-    format: ['sse', 'ndjson'],
+    format: ['sse', 'ndjson', 'text'],
     compression: { encodings: ['gzip'], threshold: 0 },
     heartbeat: 4_000,
     sendTimeout: 60_000,
@@ -61,7 +61,12 @@ class Listeners {
 }
 
 /** An application with clients that read a hub, on a clock that a test moves. */
-async function setup(platform: Platform, count: number, configure?: (app: INestApplication) => void) {
+async function setup(
+  platform: Platform,
+  count: number,
+  configure?: (app: INestApplication) => void,
+  accept: Record<string, string> = SSE,
+) {
   const written: number[] = [];
   useRoundWriter((sockets, bytes) => {
     written.push(sockets.length);
@@ -80,7 +85,7 @@ async function setup(platform: Platform, count: number, configure?: (app: INestA
     await client.until('\r\n\r\n');
     return n;
   };
-  clients.push(...(await Promise.all(range(0, count - 1).map((n) => running.get(`/listen?n=${n}`, SSE)))));
+  clients.push(...(await Promise.all(range(0, count - 1).map((n) => running.get(`/listen?n=${n}`, accept)))));
   await joined(hub, count);
   const read = (n: number): RawClient => clients[n] as RawClient;
   return {
@@ -166,6 +171,22 @@ describe.each(PLATFORMS)('%s: the sockets of clients for which nothing waits', (
     expect(dataOf(read(4))).toEqual(['one', 'two', 'three', 'four', 'five']);
     expect(stream(3).body).toMatchObject({ chunks: 7, bytes: sizeOf(read(3)) });
     expect(written.at(-1)).toBe(SEVERAL);
+  });
+
+  it('receive half of a character that a stream has sent before the next round', async () => {
+    const { hub, stream, clients, read, written } = await setup(platform, SEVERAL, undefined, { Accept: 'text/plain' });
+    for (const data of ['one', 'two']) {
+      await publishAll(hub, [data]);
+      await Promise.all(clients.map((client) => client.until(data)));
+    }
+
+    void stream(3).send('\ud83d');
+    await publishAll(hub, ['three']);
+    await Promise.all(clients.map((client) => client.until('three')));
+
+    expect(written).toEqual([SEVERAL, SEVERAL - 1]);
+    expect(Buffer.from(read(3).body, 'latin1').toString()).toBe('onetwo\ufffdthree');
+    expect(read(4).body).toBe('onetwothree');
   });
 
   it('have heartbeats only after the last round, and receive the next round after them', async () => {

@@ -374,12 +374,10 @@ export class Body {
       this.outbox.add(chunk);
       return;
     }
-    let text = chunk;
-    if (this.half !== '') {
-      text = this.half + chunk;
-      this.half = '';
-    }
+    let text = this.half + chunk;
+    this.half = '';
     if (endsInHalf(text)) {
+      this.outbox.demandOrder();
       this.half = text.slice(-1);
       text = text.slice(0, -1);
     }

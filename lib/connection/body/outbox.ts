@@ -361,7 +361,7 @@ export class Outbox {
   }
 
   /** Makes the source write no more to the socket directly, before something else is written. */
-  private demandOrder(): void {
+  demandOrder(): void {
     if ((this.flow & DIRECT) !== FREE) {
       this.owner.reader?.endDirect?.();
     }
