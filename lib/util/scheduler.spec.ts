@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { atEndOfTurn, currentTurn, inLaterTurn } from './scheduler.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -85,5 +86,31 @@ describe('The scheduler', () => {
     await turn();
 
     expect(seen).toEqual(['a', 'b', 'a again']);
+  });
+
+  it.each([
+    ['flushes', atEndOfTurn],
+    ['resumes', inLaterTurn],
+  ])('goes on after a callback that throws, and %s none of them twice', (_, add) => {
+    const scheduled = jest.spyOn(globalThis, 'setImmediate').mockReturnValue({} as NodeJS.Immediate);
+    const runTurn = () => scheduled.mock.calls.shift()?.[0]();
+    try {
+      const seen: string[] = [];
+      add(() => seen.push('first'));
+      add(() => {
+        throw new Error('second');
+      });
+      add(() => seen.push('third'));
+      inLaterTurn(() => seen.push('last'));
+
+      expect(runTurn).toThrow('second');
+      expect(seen).toEqual(['first']);
+      runTurn();
+
+      expect(seen).toEqual(['first', 'third', 'last']);
+      expect(scheduled.mock.calls).toEqual([]);
+    } finally {
+      scheduled.mockRestore();
+    }
   });
 });

@@ -18,18 +18,30 @@ function schedule(): void {
 function runTurn(): void {
   scheduled = false;
   turn++;
-  // Callbacks that are added while these run belong to the next turn.
-  for (const flush of flushes.splice(0)) {
-    flush();
+  try {
+    // Flushes that are added while these run belong to the next turn.
+    run(flushes, flushes.length, Number.POSITIVE_INFINITY);
+    run(resumptions, Number.POSITIVE_INFINITY, performance.now() + TURN_MS);
+  } finally {
+    if (flushes.length > 0 || resumptions.length > 0) {
+      schedule();
+    }
   }
-  const end = performance.now() + TURN_MS;
+}
+
+/** Runs and removes the first callbacks, until there is no more time. If one throws, it is removed too, and the others stay for the next turn. */
+function run(callbacks: (() => void)[], most: number, until: number): void {
   let done = 0;
-  while (done < resumptions.length && performance.now() < end) {
-    (resumptions[done++] as () => void)();
-  }
-  resumptions.splice(0, done);
-  if (resumptions.length > 0) {
-    schedule();
+  try {
+    while (
+      done < callbacks.length &&
+      done < most &&
+      (until === Number.POSITIVE_INFINITY || performance.now() < until)
+    ) {
+      (callbacks[done++] as () => void)();
+    }
+  } finally {
+    callbacks.splice(0, done);
   }
 }
 
