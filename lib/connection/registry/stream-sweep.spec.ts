@@ -1,4 +1,5 @@
 import { jest } from '@jest/globals';
+import { inLaterTurn } from '../../util/scheduler.js';
 import { StreamSweep, type Ticking } from './stream-sweep.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -35,7 +36,15 @@ function setup(count: number, wait = 1_000) {
     }
     return turns;
   };
-  return { clock, sweep, visited, stream, streams, turnsUntil };
+  /** Keeps the event loop busy for some milliseconds in later turns, until the sweep is over. */
+  const stayBusy = (ms: number): void =>
+    inLaterTurn(() => {
+      now += ms;
+      if (!sweep.idle) {
+        stayBusy(ms);
+      }
+    });
+  return { clock, sweep, visited, stream, streams, turnsUntil, stayBusy };
 }
 
 /** Returns the names of the streams. */
@@ -59,6 +68,18 @@ describe('A sweep of the streams', () => {
     expect(visited).toEqual(names(5_000));
     await turn();
     expect(visited).toHaveLength(5_000);
+  });
+
+  it('has a slice in each turn, also among 50 busy producers', async () => {
+    const { sweep, visited, turnsUntil, stayBusy } = setup(1_000);
+    sweep.run(0, false);
+    for (let i = 0; i < 50; i++) {
+      stayBusy(2);
+    }
+
+    const turns = await turnsUntil(() => visited.length >= 1_000);
+
+    expect(turns).toBeLessThan(50);
   });
 
   it('visits all streams before it returns if the owner of the clock asks for that', () => {

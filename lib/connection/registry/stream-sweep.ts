@@ -1,4 +1,4 @@
-import { inLaterTurn, SLICE_MS } from '../../util/scheduler.js';
+import { SLICE_MS } from '../../util/scheduler.js';
 import type { OpenStream } from '../open-stream.js';
 
 /** The clock is read once for this number of visits. */
@@ -126,7 +126,8 @@ export class StreamSweep {
     }
     if (!this.idle && !this.scheduled) {
       this.scheduled = true;
-      inLaterTurn(() => {
+      // Not `inLaterTurn()`, where it would wait behind each busy producer: timeouts would be late by seconds.
+      setImmediate(() => {
         this.scheduled = false;
         this.goOn();
       });
