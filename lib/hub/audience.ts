@@ -68,13 +68,11 @@ export class Audience implements PageReader {
   /** Counts a subscriber that reads the history. */
   enter(): void {
     this.users++;
-    this.pages.enter();
   }
 
   /** Makes a subscriber a member that has read the history to its end. */
   join(member: AudienceMember): void {
     this.others.add(member);
-    this.pages.leave();
   }
 
   /** Moves a member to the row, if the row can have it. It must have been delivered the batch up to `seq`. */
@@ -114,9 +112,7 @@ export class Audience implements PageReader {
   leave(member: AudienceMember): void {
     this.users--;
     this.leaveRow(member);
-    if (!this.others.delete(member)) {
-      this.pages.leave();
-    }
+    this.others.delete(member);
   }
 
   receives(event: LogEvent): boolean {

@@ -13,8 +13,8 @@ const PAGE_BYTES = 131_072;
 /** About how many bytes a page takes in addition to its chunks. */
 const OVERHEAD = 1_024;
 /**
- * How long pages are kept after the last reader has left, in milliseconds. When many clients resume, each mostly has read everything before the next one
- * connects, so that there is often no reader for a moment.
+ * How often pages are released that no reader has read since the last time, in milliseconds. When many clients resume, each mostly has read everything before
+ * the next one connects, so that there is often no reader for a moment.
  */
 const KEPT_MS = 10_000;
 
@@ -35,10 +35,6 @@ export interface PageReader {
 
 /** The events of a hub that subscribers read before they are live. */
 export interface PageSource {
-  /** Adds a reader. */
-  enter(): void;
-  /** Removes a reader. */
-  leave(): void;
   /**
    * Returns the next events for a reader, after one sequence number and up to another at most. Returns `undefined` if some of them are not in memory.
    * @param each for topics that start later: the sequence number after which their events follow
@@ -47,6 +43,9 @@ export interface PageSource {
 }
 
 class Page implements Evictable {
+  /** Whether it was added or read since the timer last ran. */
+  wasRead = true;
+
   constructor(
     private readonly key: string,
     readonly batch: Batch,
@@ -63,32 +62,13 @@ class Page implements Evictable {
   }
 }
 
-/** The pages that readers share. They are kept while there are readers, and for some seconds after that, within the budget of the hub. */
+/** The pages that readers share. Each is kept for 10 to 20 seconds after it was last read, within the budget of the hub. */
 export class PageCache {
   private readonly kept = new Map<string, Page>();
-  private readers = 0;
-  /** Releases the pages if there is still no reader. It is set when pages are kept without one. */
+  /** Set while pages are kept. Readers do not delay it, so that pages are released however often other pages are read. */
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly budget: ByteBudget) {}
-
-  /** Adds a reader. */
-  enter(): void {
-    this.readers++;
-  }
-
-  /** Removes a reader. */
-  leave(): void {
-    this.readers--;
-    if (this.readers > 0 || this.kept.size === 0) {
-      return;
-    }
-    if (this.timer) {
-      this.timer.refresh();
-    } else {
-      this.timer = setTimeout(() => this.onKept(), KEPT_MS).unref();
-    }
-  }
 
   /** Releases all pages. */
   clear(): void {
@@ -100,17 +80,29 @@ export class PageCache {
     this.kept.clear();
   }
 
-  private onKept(): void {
-    if (this.readers === 0) {
-      this.clear();
+  /** Releases the pages that were not read since it was called last. */
+  private releaseUnread(): void {
+    for (const [key, page] of this.kept) {
+      if (page.wasRead) {
+        page.wasRead = false;
+      } else {
+        this.budget.release(page);
+        this.kept.delete(key);
+      }
+    }
+    if (this.kept.size > 0) {
+      this.timer?.refresh();
     } else {
-      // The last of these readers sets another one.
       this.timer = undefined;
     }
   }
 
   get(key: string | undefined): Batch | undefined {
-    return key === undefined ? undefined : this.kept.get(key)?.batch;
+    const page = key === undefined ? undefined : this.kept.get(key);
+    if (page) {
+      page.wasRead = true;
+    }
+    return page?.batch;
   }
 
   /** Returns the page with a key, or adds it. Pages without a key, or without a format, are not kept. */
@@ -122,6 +114,7 @@ export class PageCache {
     const page = new Page(key, batch, this.kept);
     this.kept.set(key, page);
     this.budget.use(page);
+    this.timer ??= setTimeout(() => this.releaseUnread(), KEPT_MS).unref();
     return batch;
   }
 }
@@ -138,14 +131,6 @@ export class Pages implements PageSource {
     budget: ByteBudget,
   ) {
     this.cache = new PageCache(budget);
-  }
-
-  enter(): void {
-    this.cache.enter();
-  }
-
-  leave(): void {
-    this.cache.leave();
   }
 
   clear(): void {

@@ -17,14 +17,6 @@ export class TopicPages implements PageSource {
     this.cache = new PageCache(history.budget);
   }
 
-  enter(): void {
-    this.cache.enter();
-  }
-
-  leave(): void {
-    this.cache.leave();
-  }
-
   clear(): void {
     this.cache.clear();
   }
