@@ -203,6 +203,8 @@ export class ProducerRun {
   private readonly onMessage = (message: ToWorker): void => {
     this.room?.resolve();
     if (message !== DOORBELL) {
+      // The message may arrive before the flag. Nothing would wake a producer that waits for room meanwhile.
+      this.control.abort();
       this.controller.abort(thrownBy(message.abort));
     }
   };
