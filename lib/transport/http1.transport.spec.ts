@@ -68,3 +68,58 @@ describe('Middleware that wraps end() of a response', () => {
     await new Promise((resolve) => server.close(resolve));
   });
 });
+
+describe('The first shared chunk of a response', () => {
+  /** Answers one request, and returns the bytes of the response. */
+  async function bytesOf(serve: (transport: Http1Transport, response: ServerResponse) => void): Promise<string> {
+    const server = createServer((_request, response) => {
+      const transport = new Http1Transport(response);
+      const nothing = (): void => undefined;
+      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
+      transport.begin([]);
+      transport.flushHead();
+      serve(transport, response);
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').setEncoding('latin1');
+    socket.write('GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n');
+    let received = '';
+    for await (const data of socket) {
+      received += data;
+    }
+    server.close();
+    return received;
+  }
+
+  it('is not written after the last chunk, if other code has ended the response while bytes wait', async () => {
+    const received = await bytesOf((transport, response) => {
+      const { socket } = response;
+      socket?.cork();
+      response.end('last');
+      transport.writeShared(new SharedChunk('late'));
+      socket?.uncork();
+    });
+
+    expect(received).toMatch(/\r\n\r\n4\r\nlast\r\n0\r\n\r\n$/);
+  });
+
+  it('throws what a replaced write() of the socket throws, so that the stream fails', async () => {
+    const errors: unknown[] = [];
+    await bytesOf((transport, response) => {
+      const { socket } = response;
+      Object.assign(socket as object, {
+        write: () => {
+          throw new Error('a tool failed');
+        },
+      });
+      try {
+        transport.writeShared(new SharedChunk('first'));
+      } catch (error) {
+        errors.push(error);
+      }
+      socket?.destroy();
+    });
+
+    expect(errors).toEqual([new Error('a tool failed')]);
+  });
+});

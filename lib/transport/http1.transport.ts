@@ -6,7 +6,7 @@ import { writeThrough } from './framing-headers.js';
 import { liftIdleTimeout, restoreIdleTimeout } from './idle-timeout.js';
 import { TRUNCATION_DELAY_MS } from './linger.js';
 import { onceResponseCloses } from './response-close.js';
-import { writeTo } from './round-writer.js';
+import { writeOnce } from './round-writer.js';
 import type { SharedChunk } from './shared-chunk.js';
 import { onceSocketCloses } from './socket-close.js';
 import { declareLength, hasLength, STREAM_HEADERS } from './stream-headers.js';
@@ -147,7 +147,8 @@ export class Http1Transport implements Transport {
     if (!socket) {
       return this.write(chunk.bytes);
     }
-    if (!writeTo(socket, chunk.chunked)) {
+    // Not caught: an error of a write() that a tool has replaced fails the stream.
+    if (writeOnce(socket, chunk.chunked)) {
       return true;
     }
     this.awaitDrain(socket);
@@ -210,10 +211,11 @@ export class Http1Transport implements Transport {
     if (direct !== 'unknown' || !response.socket) {
       return typeof direct === 'object' ? direct : undefined;
     }
-    const socket = directSocket(response);
+    // Other code may have ended the response before: its last chunk is written then.
+    const socket = response.writableEnded || response.destroyed ? undefined : directSocket(response);
     if (count === 0) {
       // A heartbeat of a stream that shares no chunks. Replacing end() would take memory in each silent stream, so it is not remembered.
-      return response.writableEnded || response.destroyed ? undefined : socket;
+      return socket;
     }
     this.direct = socket;
     if (socket) {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { jest } from '@jest/globals';
 import { useRoundWriter, writeToAll } from './round-writer.js';
 
 /** Connected pairs of sockets, as server and client. The clients are paused until a test resumes them. */
@@ -84,6 +85,24 @@ describe('The writer of rounds', () => {
     expect(() => writeToAll(accepted, Buffer.from('one'))).not.toThrow();
 
     expect(await read(clients[1] as Socket, 3)).toBe('one');
+    await close();
+  });
+
+  it('warns about a replaced write() that throws, closes that connection, and writes to the others', async () => {
+    const { accepted, clients, close } = await pairs(2);
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+    const [broken] = accepted as [Socket];
+    const error = once(broken, 'error');
+    broken.write = () => {
+      throw new Error('a tool failed');
+    };
+
+    expect(writeToAll(accepted, Buffer.from('one'))).toBeUndefined();
+
+    expect(warn.mock.calls).toEqual([[expect.stringMatching(/^socket\.write\(\) threw: a tool failed\. /)]]);
+    expect(await error).toEqual([new Error('a tool failed')]);
+    expect(await read(clients[1] as Socket, 3)).toBe('one');
+    warn.mockRestore();
     await close();
   });
 

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { isError, textOf } from '../util/error-text.js';
 
 /**
  * Writes the same bytes to sockets.
@@ -15,14 +16,21 @@ function isFull(socket: Socket): boolean {
   return socket.writableLength >= socket.writableHighWaterMark;
 }
 
-/** Writes bytes to one socket. Returns whether it is full then. */
+/** Writes bytes to one socket. Returns whether there is room for more. Throws what a `write()` throws that other code has put in place of that of Node.js. */
+export function writeOnce(socket: Socket, bytes: Buffer): boolean {
+  // `true` is right: there was room even before the operating system took any bytes. `false` may be wrong.
+  return socket.write(bytes) || !isFull(socket);
+}
+
+/** Writes bytes to one socket of a round. Returns whether it is full then. If its `write()` throws, the socket is destroyed with the error, and the others are still written to. */
 export function writeTo(socket: Socket, bytes: Buffer): boolean {
   try {
-    // `true` is right: there was room even before the operating system took any bytes. `false` may be wrong.
-    return !socket.write(bytes) && isFull(socket);
+    return !writeOnce(socket, bytes);
   } catch (error) {
-    // Other code has replaced write(). The other sockets still have to be written to.
-    socket.destroy(error instanceof Error ? error : undefined);
+    process.emitWarning(
+      `socket.write() threw: ${textOf(error)}. Other code has replaced it. The connection is closed, since it may have received a part of an event`,
+    );
+    socket.destroy(isError(error) ? error : undefined);
     return false;
   }
 }
