@@ -2,6 +2,7 @@
 const { createRequire } = require('node:module');
 const { Socket } = require('node:net');
 const { join } = require('node:path');
+const { Writable } = require('node:stream');
 const { version } = require('./package.json');
 
 /** Deno and Bun imitate the handles of Node.js, and what they call `fd` need not be one. */
@@ -24,6 +25,12 @@ function loadSendAll() {
 
 const sendAll = isSupported ? loadSendAll() : undefined;
 
+/**
+ * The method of Node.js, which sockets inherit as a copy in `Duplex.prototype`. A tool that replaces it in a socket, in `Socket.prototype` or in `Duplex.prototype` makes it
+ * another one, also before this module is loaded.
+ */
+const { write } = Writable.prototype;
+
 /** The prototype of the handles of TCP connections, as soon as one was seen. */
 let tcpHandle;
 
@@ -45,7 +52,7 @@ function descriptorOf(socket) {
     handle !== null &&
     handle !== undefined &&
     Object.getPrototypeOf(socket) === Socket.prototype &&
-    socket.write === Socket.prototype.write &&
+    socket.write === write &&
     isTcp(handle);
   // A socket is not writable after end() or destroy(). A write restarts an idle timeout, which only the socket itself can do.
   const isReady =
@@ -56,7 +63,7 @@ function descriptorOf(socket) {
     !socket.connecting &&
     !socket.timeout;
   const descriptor = isReady ? handle.fd : -1;
-  return descriptor > 0 ? descriptor : -1;
+  return descriptor >= 0 ? descriptor : -1;
 }
 
 function createWriter(writeTo) {
@@ -65,15 +72,19 @@ function createWriter(writeTo) {
 
   /** Hands what was not sent to the sockets. They may run code of the application, so that no descriptor is used after this. */
   function writeRest(sockets, bytes) {
-    const rest = [];
+    const begun = [];
+    const untouched = [];
     for (let i = 0; i < sockets.length; i++) {
-      if (results[i] !== bytes.length) {
+      if (results[i] > 0 && results[i] < bytes.length) {
+        begun.push({ index: i, rest: bytes.subarray(results[i]) });
+      } else if (results[i] !== bytes.length) {
         // After an error, the socket writes all bytes: it finds the same error, and reports it.
-        rest.push({ index: i, sent: Math.max(results[i], 0) });
+        untouched.push({ index: i, rest: bytes });
       }
     }
-    const full = rest.filter(({ index, sent }) => writeTo(sockets[index], sent > 0 ? bytes.subarray(sent) : bytes));
-    return full.length > 0 ? full.map(({ index }) => index) : undefined;
+    // A replaced write() of another socket may write to any socket: that must not get between the two parts of the bytes.
+    const full = [...begun, ...untouched].filter(({ index, rest }) => writeTo(sockets[index], rest));
+    return full.length > 0 ? full.map(({ index }) => index).sort((a, b) => a - b) : undefined;
   }
 
   return (sockets, bytes) => {

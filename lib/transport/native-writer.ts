@@ -32,8 +32,8 @@ export async function findNativeWriter(
   logger: StreamLogger,
   load: () => Promise<NativePackage | undefined> = importNative,
 ): Promise<void> {
-  const { NESTJS_STREAMING_NATIVE: wanted } = process.env;
-  if (wanted === 'off') {
+  const { NESTJS_STREAMING_NATIVE: setting } = process.env;
+  if (setting === 'off') {
     return;
   }
   try {

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { type AddressInfo, connect, createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -238,6 +239,42 @@ describeWith(NODE_GYP_TOOLS, nodeGypTools())('The native writer', () => {
     }
     listener.close();
     rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each([
+    ['Socket', Socket.prototype],
+    ['Duplex', Duplex.prototype],
+  ])('leaves all sockets to a write() that a tool has put into the prototype of %s', async (_name, prototype) => {
+    const { server, text } = await tcpPair();
+    const written: string[] = [];
+    const before = Object.getOwnPropertyDescriptor(prototype, 'write');
+    const { write: original } = prototype;
+    prototype.write = function (this: Socket, ...args: unknown[]) {
+      written.push(String(args[0]));
+      return Reflect.apply(original, this, args);
+    };
+
+    write([server], Buffer.from('bytes'));
+
+    Reflect.deleteProperty(prototype, 'write');
+    if (before) {
+      Object.defineProperty(prototype, 'write', before);
+    }
+    expect(written).toEqual(['bytes']);
+    expect(await text()).toBe('bytes');
+  });
+
+  it('lets no write() that other code has replaced get between the parts of a chunk for another socket', async () => {
+    const listener = createServer();
+    const [patched, stalled] = [await pair(listener), await pair(listener)];
+    patched.server.write = (() => {
+      stalled.server.write(' other');
+      return true;
+    }) as typeof patched.server.write;
+
+    expect(write([patched.server, stalled.server], LARGE)).toEqual([1]);
+
+    expect((await stalled.text()) === `${LARGE.toString()} other`).toBe(true);
   });
 
   it('sends every byte once and to the right connection, while connections come, stall, end and break', async () => {
