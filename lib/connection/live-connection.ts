@@ -213,8 +213,8 @@ export class LiveConnection
     return this.opening?.poll?.waiting ?? this.feed.reader?.endless === true;
   }
 
-  tick(now: number, clock: number, gap: number): number {
-    return visit(this, now, clock - this.beganAt, gap);
+  tick(now: number, clock: number, gap: number, share: number): number {
+    return visit(this, now, clock - this.beganAt, gap, share);
   }
 
   announceShutdown(retry: number | undefined): void {

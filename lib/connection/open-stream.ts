@@ -31,9 +31,10 @@ export interface OpenStream extends StreamConnection {
    * @param now the time without gaps
    * @param clock the time with gaps
    * @param gap how long the process was suspended before this tick
+   * @param share how early a heartbeat may be sent, from 0 (in time) to 1, so that those of many streams are not all due at one tick
    * @returns the time, without gaps, before which it need not be called again, unless the process is suspended, or `clock.wake()` is called with the stream
    */
-  tick(now: number, clock: number, gap: number): number;
+  tick(now: number, clock: number, gap: number, share: number): number;
   /** Ends the stream cleanly. Resolves once it has ended. */
   end(reason: StreamCloseReason): Promise<void>;
   /** Disconnects the client immediately. */

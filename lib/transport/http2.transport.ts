@@ -121,13 +121,14 @@ export class Http2Transport implements Transport {
    * After some protocol errors of a client, Node.js neither reads from its session nor writes to it, but does not close it either, so that
    * written bytes stay in memory. Such a session does not answer a PING, whereas a client that is only slow does.
    */
-  check(interval: number, now: number): void {
+  check(interval: number, now: number): number {
     if (now - this.checkedAt >= interval) {
       this.checkedAt = now;
       if (this.bufferedAmount > 0) {
         this.probe();
       }
     }
+    return this.checkedAt + interval;
   }
 
   saysAborted(error: unknown): boolean {

@@ -67,8 +67,11 @@ export interface Transport {
   truncate(data?: string | Uint8Array, status?: number): void;
   /** Starts a check below this stream (TCP keep-alive, PING) whether the client still responds, for times when nothing can be written. */
   probe(): void;
-  /** Called often while the stream is open. Checks, at most once per `interval` milliseconds, whether the client still responds. */
-  check?(interval: number, now: number): void;
+  /**
+   * Called while the stream is open. Checks, at most once per `interval` milliseconds, whether the client still responds.
+   * @returns when it must be called again
+   */
+  check?(interval: number, now: number): number;
   /** Starts to queue messages of the client, within limits, until they are read. */
   expect?(): void;
   /**

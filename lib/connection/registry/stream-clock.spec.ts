@@ -10,8 +10,8 @@ function setup() {
   clock.follow(() => now, true);
   clock.add({
     place: 0,
-    tick: (time, ...others) => {
-      ticks.push([time, ...others]);
+    tick: (time, clock, gap) => {
+      ticks.push([time, clock, gap]);
       return time;
     },
   });

@@ -3,12 +3,10 @@ import type { OpenStream } from '../open-stream.js';
 
 /** The clock is read once for this number of visits. */
 const VISITS_PER_CLOCK = 16;
-/** With more streams than this, what is due at the same time is spread. */
+/** With more streams than this, their heartbeats are spread. */
 const CROWD = 1_000;
-/** In how many parts it is spread, over at most a quarter of its duration. */
+/** In how many parts the time is divided over which they are spread. */
 const PARTS = 64;
-/** A duration that is longer than this, in milliseconds, is spread like this one: nobody expects `maxDuration` of an hour to end minutes later. */
-const LONGEST_SPREAD = 20_000;
 
 /** The part of a stream that the clock uses. */
 export type Ticking = Pick<OpenStream, 'place' | 'tick'>;
@@ -136,6 +134,7 @@ export class StreamSweep {
 
   private visit(until: number): void {
     const { streams, due, clock, gap } = this;
+    const parts = until !== Number.POSITIVE_INFINITY && this.size > CROWD ? PARTS : 1;
     let left = VISITS_PER_CLOCK;
     while (this.next < this.end) {
       const place = this.next++;
@@ -143,10 +142,10 @@ export class StreamSweep {
       if (stream === undefined || (gap === 0 && (due[place] as number) > clock.time)) {
         continue;
       }
-      const at = stream.tick(clock.time, clock.time + clock.gaps, gap);
+      const at = stream.tick(clock.time, clock.time + clock.gaps, gap, (place % parts) / parts);
       // The visit may have ended it, so that another stream has its place.
       if (streams[place] === stream) {
-        due[place] = until === Number.POSITIVE_INFINITY ? at : this.spread(at, place);
+        due[place] = at;
       }
       if (--left === 0) {
         left = VISITS_PER_CLOCK;
@@ -155,12 +154,5 @@ export class StreamSweep {
         }
       }
     }
-  }
-
-  /** Returns when a stream is visited that asks for a time: with many streams, up to a quarter later, so that they are not all due in one tick. */
-  private spread(at: number, place: number): number {
-    const wait = at - this.clock.time;
-    const most = Math.min(wait, LONGEST_SPREAD) / 4;
-    return wait > 0 && Number.isFinite(wait) && this.size > CROWD ? at + most * ((place % PARTS) / PARTS) : at;
   }
 }

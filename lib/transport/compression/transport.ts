@@ -109,8 +109,8 @@ export class CompressedTransport implements Transport, TransportListener {
     return this.inner.saysAborted?.(error) === true;
   }
 
-  check(interval: number, now: number): void {
-    this.inner.check?.(interval, now);
+  check(interval: number, now: number): number {
+    return this.inner.check?.(interval, now) ?? Number.POSITIVE_INFINITY;
   }
 
   destroy(why: StreamCloseCode): void {

@@ -132,9 +132,9 @@ export class WebSocketTransport implements Transport {
     }
   }
 
-  check(interval: number, now: number): void {
+  check(interval: number, now: number): number {
     if (!this.accepted) {
-      return;
+      return now;
     }
     const { ws, meter, pings } = this.accepted;
     if (ws.readyState !== ws.OPEN) {
@@ -148,6 +148,7 @@ export class WebSocketTransport implements Transport {
         ws.terminate();
       });
     }
+    return now;
   }
 
   destroy(why: StreamCloseCode): void {
