@@ -76,7 +76,7 @@ describe.each(PLATFORMS)('%s: one large event', (platform) => {
       now += ms;
       Reflect.set(registry.clock, 'time', now);
       for (const stream of registry.open) {
-        stream.tick(now, now, 0);
+        stream.tick(now, now, 0, 0);
       }
     };
     pass(0);
