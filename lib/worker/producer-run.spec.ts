@@ -11,7 +11,7 @@ describe('ProducerRun', () => {
     const ahead = { items: 1_000, bytes: 262_144 };
     const task = { port: port2, control: control.memory, ahead, ring: ringMemory(4_096), data: undefined };
     let left = false;
-    const ended = new ProducerRun(task).run(function* () {
+    const ended = new ProducerRun(task).run(function* (): Generator<string, void> {
       try {
         for (;;) yield 'x'.repeat(1_000);
       } finally {
