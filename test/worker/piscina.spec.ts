@@ -1,6 +1,6 @@
 import { Piscina } from 'piscina';
 import { fromWorker } from '../../lib/worker/index.js';
-import { act, fileOf, Notes, read, useThreads } from './support.js';
+import { act, fileOf, Notes, read, until, useThreads } from './support.js';
 
 describe('fromWorker() with a pool of Piscina', () => {
   let pool: Piscina;
@@ -36,6 +36,7 @@ describe('fromWorker() with a pool of Piscina', () => {
     const notes = new Notes();
     const iterator = act('blocked', { notes }, { pool, grace: 50 })[Symbol.asyncIterator]();
     await iterator.next();
+    await until(() => notes.seen === 1);
 
     await expect(iterator.return?.()).rejects.toMatchObject({ code: 'worker-failed' });
 
