@@ -26,8 +26,8 @@ export interface FromWorkerOptions {
     readonly bytes?: number;
   };
   /**
-   * Passes strings and byte arrays through shared memory of this size, in bytes: a power of two from 4 096 to 268 435 456, such as 65 536. This is faster for many thousand
-   * small chunks per second. Other chunks, and those of more than half of the size, are sent as messages, in their order. Default: all chunks are sent as messages
+   * Passes strings and byte arrays through shared memory of this size, in bytes: a power of two from 4 096 to 268 435 456, such as 65 536. In a flood of small chunks,
+   * it saves messages, but it is not always faster: measure both. Other chunks, and those of more than half of the size, are sent as messages, in their order. Default: all chunks are sent as messages
    */
   readonly ring?: number;
   /** How long a producer may take to stop after an abort, and its thread to exit after its end, in milliseconds. The thread is then terminated. Default: 1 000 */
