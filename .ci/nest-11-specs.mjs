@@ -1,8 +1,7 @@
 /**
- * nest-11-specs.mjs newest|lowest: prints the test files that run on this version of Nest 11, each on a line.
+ * nest-11-specs.mjs newest|lowest: prints the test files that `.ci/run` runs on this version of Nest 11, each on a line.
  *
- * Tests of what Nest does for a stream run on both versions. Most others run on one of the two, so that all together run on Nest 11 once: they test the
- * package, which is the same. Tests in browsers, of memory, of brokers and of other programs run on Nest 12 only, as they take the longest.
+ * These are the tests of what Nest does for a stream. The others test the package, which is the same for all versions. The workflow in .github/ runs all.
  */
 import { readdirSync } from 'node:fs';
 
@@ -13,10 +12,8 @@ if (version !== 'newest' && version !== 'lowest') {
 
 /** Routing, injection, guards, pipes, interceptors, filters, hooks, adapters, lifecycle, modules for OpenAPI and tests. */
 const OF_NEST =
-  /express\/|transports\/(cancellation|errors|hooks|labels|shutdown)|\/(ai-errors|authorization|bundled|closing|content-type|drop-in|errors|forgotten-module|health|hooks|hub-start-up|interceptors|labels|late-heads|nest|nest-sse|openapi|optional-peers|pending-handlers|platform|reauthorize|refusals|request-headers|run-routes|shutdown|smoke|sources|start-up|telemetry|testing-kit|two-copies|uploads|web-request|websocket|websocket-neighbours)\.spec/;
-const ON_NEST_12 =
-  /guides\/|chromium|\/(across-processes|address-bar|authorization-clients|clients|console|deploys|figures|framing|heap-bounds|hostile-values|http2-conformance|hub-rows|import|members|nginx|openapi-client|paired-bench|sample-page|sample-page-chat|sample-redis|scaling|text-halves|use-chat|websocket-conformance|websocket-memory)\.spec/;
-/** They take long, and few versions can differ. */
+  /express\/|transports\/(cancellation|errors|hooks|hub|labels|shutdown)|\/(ai-errors|authorization|bundled|cancellation|closing|content-type|drop-in|errors|forgotten-module|health|hooks|hub-start-up|interceptors|labels|late-heads|nest|nest-sse|openapi|optional-peers|pending-handlers|pipes|platform|reauthorize|refusals|request-headers|run-producers|run-routes|sample-chat|shutdown|smoke|sources|start-up|telemetry|testing-kit|two-copies|uploads|web-request|websocket|websocket-neighbours)\.spec/;
+/** They take long, and the versions of Nest 11 hardly differ in them. */
 const ON_NEWEST = /\/(docs|docs-types|sample)\.spec/;
 
 const files = ['test/e2e', 'test/express'].flatMap((folder) =>
@@ -24,17 +21,5 @@ const files = ['test/e2e', 'test/express'].flatMap((folder) =>
     .filter((name) => name.endsWith('.spec.ts'))
     .map((name) => `${folder}/${name}`),
 );
-const others = files.filter((file) => ![OF_NEST, ON_NEST_12, ON_NEWEST].some((list) => list.test(file))).sort();
-
-/** Whether a test runs on this version. */
-function isChosen(file) {
-  if (ON_NEST_12.test(file)) {
-    return false;
-  }
-  if (OF_NEST.test(file)) {
-    return true;
-  }
-  return ON_NEWEST.test(file) || others.indexOf(file) % 2 === 1 ? version === 'newest' : version === 'lowest';
-}
-
-console.log(files.filter(isChosen).sort().join('\n'));
+const chosen = files.filter((file) => OF_NEST.test(file) || (version === 'newest' && ON_NEWEST.test(file)));
+console.log(chosen.sort().join('\n'));
