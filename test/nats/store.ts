@@ -59,7 +59,7 @@ export class Store {
       appendRaw: (log, entry) => this.appendRaw(log, entry),
       size: () => this.size(),
       settle: 200,
-      timeout: 10_000,
+      timeout: 20_000,
       runs: 10,
       seed: 1,
     };

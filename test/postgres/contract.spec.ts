@@ -12,7 +12,7 @@ import { Store } from './store.js';
 import.meta.jest.setTimeout(60_000);
 
 /** The time limit of brokers. Some cases wait for it. */
-const TIMEOUT_MS = 1_000;
+const TIMEOUT_MS = 6_000;
 
 const casesOf = (setup: BrokerContractSetup) => [
   ...brokerContract(setup),

@@ -52,6 +52,7 @@ export class Store {
       size: async () =>
         Number(await this.server.sql(`DO $$ BEGIN PERFORM ns.ns_sweep(10000); END $$; ${SIZE_OF_RUNS}`)),
       settle: 200,
+      timeout: 20_000,
       runs: 20,
       seed: 1,
     };

@@ -51,6 +51,7 @@ export class Store {
       appendRaw: (log, entry) => this.appendRaw(log, entry),
       size: async () => Number(await this.server.cli('dbsize')),
       settle: 200,
+      timeout: 20_000,
       runs: 20,
       seed: 1,
     };
