@@ -12,8 +12,6 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   // Applications on Express are created with the adapter of this package instead of that of Nest: see `.ci/suite-on-adapter`.
   setupFiles: process.env.EXPRESS_ADAPTER === 'streaming' ? ['<rootDir>/test/support/express-adapter.ts'] : [],
-  // A machine of CI may stand still for seconds. A test that fails there runs a second time, and `.ci/run` lists it: it has to be mended too.
-  setupFilesAfterEnv: process.env.CI === 'true' ? ['<rootDir>/test/support/retry.ts'] : [],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {
     '\\.ts$': [

@@ -1,2 +1,0 @@
-// Only in CI: see jest.config.js.
-import.meta.jest.retryTimes(1, { logErrorsBeforeRetry: true });
