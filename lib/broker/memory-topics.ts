@@ -26,7 +26,7 @@ export class MemoryTopics {
   private readonly byTopic = new Map<string, Set<Tail>>();
   /** The highest offset of the records of topics that have none any more. */
   private removed = 0;
-  /** No topic has a newest record that is older than this. Reading the first topic each time would skip the places of all that were moved to the end. */
+  /** No topic has a newest record that is older than this. The map is not asked for its first topic each time: its iterator would pass the places of all topics that were moved to the end. */
   private oldestTime = Number.POSITIVE_INFINITY;
   private expiry: NodeJS.Timeout | undefined;
   private mark: NodeJS.Timeout | undefined;

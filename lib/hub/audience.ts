@@ -19,7 +19,7 @@ export interface AudienceMember extends RowMember {
   restart(continueAfter: (reached: number) => FindStart): void;
   /**
    * Returns its connection if rounds may write to the socket of it: nothing waits for the client.
-   * @param seq the sequence number up to which it must have received everything, and no more
+   * @param seq the sequence number of the last event that it must have received
    */
   directPort(seq: number, format: StreamFormat): DirectPort | undefined;
   /** Called when it has left the row. `sent` is what it was sent by then. */

@@ -22,8 +22,8 @@ const NOTHING: RowTotals = { seq: 0, chunks: 0, bytes: 0, at: 0 };
  * a third of the write. What the members were sent is added up here, for all of them together. So a member subtracts the totals from its own figures when it enters the row, and adds
  * the totals of that time when it leaves.
  *
- * During a round, the row has three parts: members that were sent the batch, members that still have to be sent it, and members that have entered since the round began, which have
- * received the batch before. A member that leaves is replaced by the last one of its part.
+ * During a round, the row has three parts: members that were sent the batch, members that still have to be sent it, and members that have entered since the round began, after they had
+ * received the batch one by one. A member that leaves is replaced by the last one of its part.
  */
 export class DirectRow<M extends RowMember> {
   private readonly list: M[] = [];

@@ -222,12 +222,17 @@ export class FanOut {
     const end = performance.now() + SLICE_MS;
     let left = WRITES_PER_TURN;
     let unchecked = 0;
-    while (left > 0 && (unchecked < WRITES_PER_CLOCK || performance.now() < end)) {
+    while (left > 0) {
+      if (unchecked >= WRITES_PER_CLOCK) {
+        if (performance.now() >= end) {
+          return;
+        }
+        unchecked = 0;
+      }
       const delivery = this.deliveries[0];
       if (!delivery) {
         return;
       }
-      unchecked = unchecked < WRITES_PER_CLOCK ? unchecked : 0;
       const writes = delivery.step(Math.min(left, WRITES_PER_STEP));
       if (writes === 0) {
         this.deliveries.shift();

@@ -47,7 +47,7 @@ export class Subscriber implements SharedSource, AudienceMember, SubscriberReade
   private state: SubscriberState;
   private readonly writer: SubscriberWriter;
   seat = -1;
-  /** The same as `reached`, without what is {@link sent}. */
+  /** The sequence number of the last event that was written, or added to the backlog, without those that rounds have {@link sent} through the row. */
   private last = 0;
 
   constructor(

@@ -10,7 +10,7 @@ export interface DirectPort {
   readonly clock: { now(): number };
   /** The socket, if it may be written to directly now: nothing waits to be sent, and there is room. */
   readonly socket: Socket | undefined;
-  /** Called before the source writes to the socket directly. The figures of the connection then contain what is {@link SharedSource.sent} beyond `sent`. */
+  /** Called before the source writes to the socket directly. From then on, the connection adds {@link SharedSource.sent} to its own figures, and subtracts `sent`, which is the total at this time. */
   beginDirect(sent: DirectTotals): void;
   /** Called when the source writes no longer to the socket directly. `sent` is what was sent by then. */
   endDirect(sent: DirectTotals): void;

@@ -48,15 +48,18 @@ export class Scene {
   }
 }
 
+/** How often an application may start again. */
+const RESTARTS = 5;
+
 /** Starts an application. Many start at the same time: if the machine is too busy for the time limit of a broker, it starts again. */
 async function startPlace(name: string, create: () => Broker, options: HubPlaceOptions): Promise<HubPlace> {
-  for (;;) {
+  for (let left = RESTARTS; ; left--) {
     const broker = create();
     try {
       return await HubPlace.start(name, broker, options);
     } catch (error) {
       await broker.close();
-      if (!(error instanceof StreamError && error.code === 'broker-unavailable')) {
+      if (left === 0 || !(error instanceof StreamError && error.code === 'broker-unavailable')) {
         throw error;
       }
     }

@@ -7,7 +7,7 @@ const OWN_FOLDER = process.env.STREAMING_TOOLS ?? join(homedir(), '.cache/nestjs
 
 /** Programs that do the same. The first one that is installed is used. */
 const ALTERNATIVES: Readonly<Record<string, readonly string[]>> = {
-  // It is the same browser without windows, and needs half of the time.
+  // It is the same browser without windows, and needs less CPU.
   chromium: ['chromium-headless-shell', 'chromium'],
 };
 
