@@ -66,3 +66,19 @@ export const all = (count, run) =>
   Promise.all(
     Array.from({ length: count }, (_, index) => new Promise((resolve, reject) => run(resolve, reject, index))),
   );
+
+/**
+ * Reads streams to their end, one on each connection, all at once. Not every server closes the connection on request.
+ * @param {{ port: number, path: string, connections: number }} work
+ */
+export async function streams({ port, path, connections }) {
+  await all(connections, (resolve, reject) => {
+    const isOver = answerEnd();
+    const socket = open(port, get(path, 'close'), (bytes) => {
+      if (isOver(bytes)) {
+        socket.destroy();
+      }
+    });
+    socket.on('error', reject).on('close', resolve);
+  });
+}

@@ -1,4 +1,4 @@
-import { all, answerEnd, get, open } from './http.mjs';
+import { all, answerEnd, get, open, streams } from './http.mjs';
 import { quantile } from './statistics.mjs';
 
 /** The process of the load generator. It parses nothing: it only finds the end of each response. */
@@ -9,22 +9,6 @@ import { quantile } from './statistics.mjs';
  * @property {string} path
  * @property {number} connections
  */
-
-/**
- * Reads streams to their end, one on each connection, all at once. Not every server closes the connection on request.
- * @param {Work} work
- */
-async function streams({ port, path, connections }) {
-  await all(connections, (resolve, reject) => {
-    const isOver = answerEnd();
-    const socket = open(port, get(path, 'close'), (bytes) => {
-      if (isOver(bytes)) {
-        socket.destroy();
-      }
-    });
-    socket.on('error', reject).on('close', resolve);
-  });
-}
 
 /**
  * Sends requests one after the other on each connection.

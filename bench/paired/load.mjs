@@ -1,6 +1,6 @@
 import { readSync, writeSync } from 'node:fs';
 import { countMarks, Latencies, readBuffer } from '../fanout/receipts.mjs';
-import { all, answerEnd, get, open } from '../http.mjs';
+import { answerEnd, get, open, streams } from '../http.mjs';
 
 /**
  * The process of the load generator. The server starts it, and tells it what to do through a pipe. While it has nothing to do, it
@@ -203,22 +203,6 @@ async function requests({ port, path, connections, count }) {
       }
     }),
   );
-}
-
-/**
- * Reads streams to their end, each on a new connection.
- * @param {{ port: number, path: string, connections: number }} work
- */
-async function streams({ port, path, connections }) {
-  await all(connections, (resolve, reject) => {
-    const isOver = answerEnd();
-    const socket = open(port, get(path, 'close'), (bytes) => {
-      if (isOver(bytes)) {
-        socket.destroy();
-      }
-    });
-    socket.on('error', reject).on('close', resolve);
-  });
 }
 
 /**

@@ -3,6 +3,17 @@ import { type AddressInfo, connect } from 'node:net';
 import { Http1Transport } from './http1.transport.js';
 import { SharedChunk } from './shared-chunk.js';
 
+const nothing = (): void => undefined;
+
+/** The transport of a stream whose head is written. */
+function begun(response: ServerResponse): Http1Transport {
+  const transport = new Http1Transport(response);
+  transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
+  transport.begin([]);
+  transport.flushHead();
+  return transport;
+}
+
 describe('A response that the application ends itself', () => {
   it('is not followed by a shared chunk, and its connection stays open', async () => {
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
@@ -10,11 +21,7 @@ describe('A response that the application ends itself', () => {
         response.end('next');
         return;
       }
-      const transport = new Http1Transport(response);
-      const nothing = (): void => undefined;
-      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
-      transport.begin([]);
-      transport.flushHead();
+      const transport = begun(response);
       transport.writeShared(new SharedChunk('first'));
       response.end();
       transport.writeShared(new SharedChunk('late'));
@@ -48,11 +55,7 @@ describe('Middleware that wraps end() of a response', () => {
         ended.push(args);
         return Reflect.apply(end, response, args);
       }) as typeof end;
-      const transport = new Http1Transport(response);
-      const nothing = (): void => undefined;
-      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
-      transport.begin([]);
-      transport.flushHead();
+      const transport = begun(response);
       transport.writeShared(new SharedChunk('first'));
       transport.end('last');
       transport.writeShared(new SharedChunk('late'));
@@ -73,11 +76,7 @@ describe('The first shared chunk of a response', () => {
   /** Answers one request, and returns the bytes of the response. */
   async function bytesOf(serve: (transport: Http1Transport, response: ServerResponse) => void): Promise<string> {
     const server = createServer((_request, response) => {
-      const transport = new Http1Transport(response);
-      const nothing = (): void => undefined;
-      transport.listen({ endless: true, onDrain: nothing, onFinish: nothing, onClose: nothing, fail: nothing });
-      transport.begin([]);
-      transport.flushHead();
+      const transport = begun(response);
       serve(transport, response);
     }).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));

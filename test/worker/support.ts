@@ -70,6 +70,17 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
+/** Leaves a producer of a pool that does not stop, and runs another one in the same pool. */
+export async function leaveBlocked(pool: WorkerPool): Promise<void> {
+  const notes = new Notes();
+  const iterator = act('blocked', { notes }, { pool, grace: 50 })[Symbol.asyncIterator]();
+  await iterator.next();
+  await until(() => notes.seen === 1);
+
+  await expect(iterator.return?.()).rejects.toMatchObject({ code: 'worker-failed' });
+  expect(await read(act('chunks', { chunks: [1] }, { pool }))).toEqual([1]);
+}
+
 /** Counts the threads of this process: each test ends with none. */
 export function useThreads(): { readonly alive: number; readonly started: number; gone(): Promise<void> } {
   const threads = new Set<Worker>();
