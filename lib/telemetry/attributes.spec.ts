@@ -22,6 +22,12 @@ describe('the attributes of a stream', () => {
       'network.protocol.name': 'websocket',
     });
   });
+
+  it('are one object for all streams of a route with the same format and protocol', () => {
+    const stream = { route: 'Feed.prices', format: 'sse', protocol: 'http/1.1' } as const;
+    expect(attributesOf({ ...stream })).toBe(attributesOf({ ...stream }));
+    expect(attributesOf({ ...stream, format: 'ndjson' })).toMatchObject({ 'nestjs_streaming.format': 'ndjson' });
+  });
 });
 
 describe('the type of an error', () => {

@@ -5,25 +5,36 @@ import { isError, kindOf } from '../util/error-text.js';
 /** The attribute with the code of a close reason. */
 export const CLOSE_CODE = 'nestjs_streaming.close_code';
 
+type AttributedStream = Pick<StreamGroup, 'route' | 'format' | 'protocol'>;
+
 /** Returns the attributes of all measurements of a stream. Unknown attributes are left out. */
-export type AttributesOf = (stream: Pick<StreamGroup, 'route' | 'format' | 'protocol'>) => Attributes;
+export type AttributesOf = (stream: AttributedStream) => Attributes;
 
 /**
  * Returns a function that creates the attributes of streams. Their names are those of the semantic conventions of OpenTelemetry if they exist there, and
- * otherwise begin with `nestjs_streaming.`.
+ * otherwise begin with `nestjs_streaming.`. Streams with the same attributes share one object.
  * @param paths the path templates of routes, by `Class.method`
  */
 export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
+  const known = new Map<string, { readonly of: AttributedStream; readonly attributes: Attributes }[]>();
   return ({ route, format, protocol }) => {
+    const ofRoute = known.get(route) ?? [];
+    // A few at most. A key that joins the three would be a new string for each call, which takes longer than all else here.
+    const earlier = ofRoute.find(({ of }) => of.format === format && of.protocol === protocol);
+    if (earlier) {
+      return earlier.attributes;
+    }
     const path = paths.get(route);
     const [name, version] = protocol.split('/');
-    return {
+    const attributes = Object.freeze({
       'nestjs_streaming.route': route,
       ...(format !== undefined && { 'nestjs_streaming.format': format }),
       ...(path !== undefined && { 'http.route': path }),
       'network.protocol.name': name,
       ...(version !== undefined && { 'network.protocol.version': version }),
-    };
+    });
+    known.set(route, [...ofRoute, { of: { route, format, protocol }, attributes }]);
+    return attributes;
   };
 }
 

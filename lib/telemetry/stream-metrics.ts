@@ -57,8 +57,8 @@ export class StreamMetrics {
   }
 
   closed(stream: MeteredStream, { code, error }: StreamCloseReason, milliseconds: number): void {
-    const failure = code === 'error' ? errorType(error) : {};
-    this.duration.record(milliseconds / 1_000, { ...this.attributesOf(stream), ...failure });
+    const attributes = this.attributesOf(stream);
+    this.duration.record(milliseconds / 1_000, code === 'error' ? { ...attributes, ...errorType(error) } : attributes);
   }
 
   /** Reports all changes since the last call. */

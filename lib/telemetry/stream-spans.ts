@@ -12,14 +12,18 @@ const ERROR = 2;
 export class StreamSpans {
   private readonly spans = new Map<ObservedStream, Span>();
 
+  /** @param tracer returns the tracer, if the application has set up an SDK: a span that nobody records would take several microseconds */
   constructor(
-    private readonly tracer: Tracer,
+    private readonly tracer: () => Tracer | undefined,
     private readonly attributesOf: AttributesOf,
   ) {}
 
   began(stream: ObservedStream): void {
-    const attributes = { ...this.attributesOf(stream), 'nestjs_streaming.stream.id': stream.id };
-    this.spans.set(stream, this.tracer.startSpan(`stream ${stream.route}`, { attributes }));
+    const tracer = this.tracer();
+    if (tracer) {
+      const attributes = { ...this.attributesOf(stream), 'nestjs_streaming.stream.id': stream.id };
+      this.spans.set(stream, tracer.startSpan(`stream ${stream.route}`, { attributes }));
+    }
   }
 
   opened(stream: ObservedStream): void {

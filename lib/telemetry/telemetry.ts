@@ -1,3 +1,4 @@
+import type { Tracer } from '@opentelemetry/api';
 import type { ObservedStream, StreamObserver } from '../connection/registry/stream-observer.js';
 import type { StreamRegistry } from '../connection/registry/stream-registry.js';
 import type { Hub } from '../hub/hub.js';
@@ -36,7 +37,7 @@ export class Telemetry implements StreamObserver, RunObserver {
     const attributesOf = attributesBy(paths);
     this.streams = new StreamMetrics(meter, registry, attributesOf);
     this.hubs = new HubMetrics(meter, hubs);
-    this.spans = new StreamSpans(trace.getTracer(NAME), attributesOf);
+    this.spans = new StreamSpans(tracerIn(api), attributesOf);
     this.runs = new RunTelemetry(meter, trace.getTracer(NAME), runs);
     this.collection = meter.createObservableGauge('nestjs_streaming.collection');
     this.collection.addCallback(this.collect);
@@ -124,6 +125,18 @@ export class Telemetry implements StreamObserver, RunObserver {
     this.streams.report();
     this.hubs.report();
     this.runs.report();
+  };
+}
+
+/** Returns a function that returns the tracer of the SDK, or `undefined` as long as the application has set up none. */
+function tracerIn({ trace, ProxyTracerProvider }: OpenTelemetry): () => Tracer | undefined {
+  let tracer: Tracer | undefined;
+  return () => {
+    if (!tracer) {
+      const provider = trace.getTracerProvider();
+      tracer = provider instanceof ProxyTracerProvider ? provider.getDelegateTracer(NAME) : provider.getTracer(NAME);
+    }
+    return tracer;
   };
 }
 

@@ -629,6 +629,7 @@ describe.each(PLATFORMS)('%s: with the SDK of OpenTelemetry', (platform) => {
 
 describe.each(PLATFORMS)('%s: without an SDK', (platform) => {
   const launch = useApps();
+  const telemetry = useTelemetry();
 
   it('streams work unchanged', async () => {
     const { text, registry } = await launch(platform, {
@@ -637,5 +638,21 @@ describe.each(PLATFORMS)('%s: without an SDK', (platform) => {
     });
     expect(await text('/numbers', NDJSON)).toBe('1\n2\n3\n');
     expect(registry.snapshot().totals.chunks).toBe(3);
+  });
+
+  it('streams that begin once the application has set up one have spans', async () => {
+    const ended = new Recorder();
+    const { text } = await launch(platform, {
+      controllers: [Feed],
+      imports: [StreamingModule.registerHub({ name: 'feed' })],
+      options: { hooks: { onClose: () => ended.add('stream') } },
+    });
+    await text('/numbers', NDJSON);
+    await ended.count(1);
+    const exported = telemetry([]);
+    await text('/numbers', NDJSON);
+    await ended.count(2);
+
+    expect(exported.spans.map(({ name }) => name)).toEqual(['stream Feed.numbers']);
   });
 });
