@@ -131,7 +131,9 @@ export class Hub<T = unknown> {
     // Not an async function: its promise would resolve to another one, which costs three turns of the microtask queue.
     try {
       this.requireOpen('publish');
-      checkPublishOptions(this.name, options, this.broker);
+      if (options !== NO_OPTIONS) {
+        checkPublishOptions(this.name, options, this.broker);
+      }
       return this.publisher.publish(entryOf(data, options));
     } catch (error) {
       markHandled(data);
