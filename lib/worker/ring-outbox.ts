@@ -26,15 +26,16 @@ export class RingOutbox implements Outbox {
   }
 
   get hasRoom(): boolean {
-    return this.write() && this.messages.hasRoom;
+    return (this.isComplete || this.write()) && this.messages.hasRoom;
   }
 
   get isWritten(): boolean {
     return this.write();
   }
 
+  /** Whether nobody waits for a flush: a reader that is not listening finds what is in the ring by itself. */
   get isEmpty(): boolean {
-    return this.messages.isEmpty;
+    return this.messages.isEmpty && !this.ring.isListening;
   }
 
   push(chunk: unknown): void {
@@ -47,7 +48,10 @@ export class RingOutbox implements Outbox {
     } else {
       this.messages.push(chunk);
     }
-    this.write();
+    // A reader that finds the ring empty is woken for many frames at once, and not for each.
+    if (!this.writeFrames() || this.ring.isCrowded) {
+      this.wake();
+    }
   }
 
   flush(): void {
@@ -63,13 +67,21 @@ export class RingOutbox implements Outbox {
     this.messages.fail(error);
   }
 
-  /** Writes what there was no room for. Returns whether all of it is written. */
+  private get isComplete(): boolean {
+    return this.pending === undefined && this.unannounced === 0;
+  }
+
+  /** Writes what there was no room for, and wakes the reader. Returns whether all of it is written. */
   private write(): boolean {
     const all = this.writeFrames();
+    this.wake();
+    return all;
+  }
+
+  private wake(): void {
     if (this.ring.takeListening()) {
       this.port.postMessage(DOORBELL);
     }
-    return all;
   }
 
   private writeFrames(): boolean {

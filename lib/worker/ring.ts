@@ -106,10 +106,19 @@ export class RingWriter {
     return this.reserve(FrameKind.message, 0) >= 0 && this.commit(undefined, 0);
   }
 
+  /** Whether more than half of the memory is in use. */
+  get isCrowded(): boolean {
+    return !this.hasRoom(this.view.capacity / 2);
+  }
+
+  /** Whether the reader waits for a frame, and has to be woken. */
+  get isListening(): boolean {
+    return Atomics.load(this.view.state, LISTENING) === 1;
+  }
+
   /** Returns whether the reader waits for a frame, and has to be woken. Returns true only once for each time that it waits. */
   takeListening(): boolean {
-    const { state } = this.view;
-    return Atomics.load(state, LISTENING) === 1 && Atomics.exchange(state, LISTENING, 0) === 1;
+    return this.isListening && Atomics.exchange(this.view.state, LISTENING, 0) === 1;
   }
 
   /** Returns where to write the bytes of a frame, after its first word was written, or -1 if there is no room. */
