@@ -23,9 +23,14 @@ describe('the attributes of a stream', () => {
     });
   });
 
-  it('are one object for all streams of a route with the same format and protocol', () => {
-    const stream = { route: 'Feed.prices', format: 'sse', protocol: 'http/1.1' } as const;
-    expect(attributesOf({ ...stream })).toBe(attributesOf({ ...stream }));
+  it('may be changed by who receives them, which changes those of no other stream', () => {
+    const stream = { route: 'Feed.prices', format: 'text', protocol: 'http/2' } as const;
+    const expected = { ...attributesOf(stream) };
+    for (let n = 0; n < 3; n++) {
+      const attributes = attributesOf(stream);
+      expect(attributes).toEqual(expected);
+      attributes['http.route'] = '/prices';
+    }
     expect(attributesOf({ ...stream, format: 'ndjson' })).toMatchObject({ 'nestjs_streaming.format': 'ndjson' });
   });
 });

@@ -12,7 +12,7 @@ export type AttributesOf = (stream: AttributedStream) => Attributes;
 
 /**
  * Returns a function that creates the attributes of streams. Their names are those of the semantic conventions of OpenTelemetry if they exist there, and
- * otherwise begin with `nestjs_streaming.`. Streams with the same attributes share one object.
+ * otherwise begin with `nestjs_streaming.`. Each call returns an object of its own: the views and exporters of an application may change it.
  * @param paths the path templates of routes, by `Class.method`
  */
 export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
@@ -22,19 +22,19 @@ export function attributesBy(paths: ReadonlyMap<string, string>): AttributesOf {
     // A few at most. A key that joins the three would be a new string for each call, which takes longer than all else here.
     const earlier = ofRoute.find(({ of }) => of.format === format && of.protocol === protocol);
     if (earlier) {
-      return earlier.attributes;
+      return { ...earlier.attributes };
     }
     const path = paths.get(route);
     const [name, version] = protocol.split('/');
-    const attributes = Object.freeze({
+    const attributes = {
       'nestjs_streaming.route': route,
       ...(format !== undefined && { 'nestjs_streaming.format': format }),
       ...(path !== undefined && { 'http.route': path }),
       'network.protocol.name': name,
       ...(version !== undefined && { 'network.protocol.version': version }),
-    });
+    };
     known.set(route, [...ofRoute, { of: { route, format, protocol }, attributes }]);
-    return attributes;
+    return { ...attributes };
   };
 }
 

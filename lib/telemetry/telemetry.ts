@@ -44,7 +44,7 @@ export class Telemetry implements StreamObserver, RunObserver {
   }
 
   /**
-   * Starts telemetry if `@opentelemetry/api` is installed. It has no effect unless the application has set up an SDK before.
+   * Starts telemetry if `@opentelemetry/api` is installed. There are metrics if the application has set up their SDK before, and spans as soon as it has set up that of traces.
    * @param application returns all current hubs, with the runs of the application
    * @param paths returns the path templates of routes, by `Class.method`
    */
