@@ -51,8 +51,8 @@ export interface Outbox {
   readonly hasRoom: boolean;
   /** Whether everything that was flushed has reached the memory that the consumer reads. */
   readonly isWritten: boolean;
-  /** Whether no chunk waits to be sent. */
-  readonly isEmpty: boolean;
+  /** Whether nothing waits for a flush. */
+  readonly isFlushed: boolean;
   push(chunk: unknown): void;
   /** Sends the collected chunks. */
   flush(): void;
@@ -89,7 +89,7 @@ export class MessageOutbox implements Outbox {
     return this.isBelowLimits;
   }
 
-  get isEmpty(): boolean {
+  get isFlushed(): boolean {
     return this.chunks.length === 0;
   }
 
@@ -117,7 +117,7 @@ export class MessageOutbox implements Outbox {
   }
 
   flush(): void {
-    if (this.isEmpty) {
+    if (this.isFlushed) {
       return;
     }
     const batch: Batch = { chunks: this.chunks, events: this.events, flushes: this.flushes };

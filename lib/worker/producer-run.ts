@@ -151,7 +151,7 @@ export class ProducerRun {
       this.leave({ error });
       return;
     }
-    if (!this.flushScheduled && !this.outbox.isEmpty) {
+    if (!this.flushScheduled && !this.outbox.isFlushed) {
       this.flushScheduled = true;
       setImmediate(this.onTurn);
     }

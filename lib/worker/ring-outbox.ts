@@ -33,9 +33,9 @@ export class RingOutbox implements Outbox {
     return this.write();
   }
 
-  /** Whether nobody waits for a flush: a reader that is not listening finds what is in the ring by itself. */
-  get isEmpty(): boolean {
-    return this.messages.isEmpty && !this.ring.isListening;
+  /** A reader that is not listening finds what is in the ring by itself. */
+  get isFlushed(): boolean {
+    return this.messages.isFlushed && !this.ring.isListening;
   }
 
   push(chunk: unknown): void {
