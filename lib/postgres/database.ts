@@ -24,6 +24,15 @@ export async function within<T>(ms: number, promise: Promise<T>, late: () => Err
 
 const ignore = (): void => undefined;
 
+/** Returns a client to its pool, which closes it if it is broken. */
+function give(client: PgPoolClient, broken: boolean): void {
+  // A broken one may report more than one error.
+  if (!broken) {
+    client.off('error', ignore);
+  }
+  client.release(broken);
+}
+
 /** Executes statements, each on a client that it borrows, and each within a time limit, whatever the driver does. */
 export class Database {
   private readonly clients = new Set<PgPoolClient>();
@@ -109,9 +118,9 @@ export class Database {
       throw new Error('the broker is closed');
     }
     let abandoned = false;
-    const borrowed = this.driver.borrow().then((client) => {
+    const borrowed = this.driver.borrow(ignore).then((client) => {
       if (abandoned || this.closed) {
-        client.release();
+        give(client, false);
       }
       return client;
     });
@@ -120,8 +129,6 @@ export class Database {
       if (this.closed) {
         throw new Error('the broker is closed');
       }
-      // While a client is borrowed, its pool does not listen for the loss of its connection.
-      client.on('error', ignore);
       this.clients.add(client);
       return client;
     } catch (error) {
@@ -135,10 +142,7 @@ export class Database {
 
   private release(client: PgPoolClient, broken: boolean): void {
     if (this.clients.delete(client)) {
-      if (!broken) {
-        client.off('error', ignore);
-      }
-      client.release(broken);
+      give(client, broken);
     }
   }
 

@@ -30,7 +30,7 @@ type ClientClass = new (config: object) => PgClient;
 interface PgPool {
   readonly options: Readonly<Record<string, unknown>>;
   readonly Client: ClientClass;
-  connect(): Promise<PgPoolClient>;
+  connect(borrowed: (error: unknown, client: PgPoolClient | undefined) => void): void;
 }
 
 interface OwnPool extends PgPool {
@@ -42,8 +42,11 @@ interface OwnPool extends PgPool {
 export interface Driver {
   /** Names the server in messages. Contains no password. */
   readonly server: string;
-  /** Borrows a client for one statement. */
-  borrow(): Promise<PgPoolClient>;
+  /**
+   * Borrows a client for one statement.
+   * @param onError a listener for the loss of its connection. To be removed when the client is returned
+   */
+  borrow(onError: () => void): Promise<PgPoolClient>;
   /** Returns a client that is not connected yet, for `LISTEN`. */
   newClient(): Promise<PgClient>;
   /** Closes what the driver has opened itself. */
@@ -77,7 +80,7 @@ function poolDriver(pool: PgPool, listen: string | undefined, timeout: number): 
   const { options } = pool;
   return {
     server: listen === undefined ? serverOf(options) : serverAt(listen),
-    borrow: () => pool.connect(),
+    borrow: (onError) => borrowFrom(pool, onError),
     newClient: async () => new pool.Client(ownConfig({ ...options, ...secretsOf(options) }, listen, timeout)),
     close: () => undefined,
   };
@@ -89,7 +92,7 @@ function urlDriver(url: string, listen: string | undefined, timeout: number): Dr
   const config = { connectionString: url, application_name: APPLICATION };
   return {
     server: serverAt(url),
-    borrow: async () => {
+    borrow: async (onError) => {
       const { Pool } = await importPg();
       if (closed) {
         throw new Error('the broker is closed');
@@ -100,7 +103,7 @@ function urlDriver(url: string, listen: string | undefined, timeout: number): Dr
         // The next statement gets another client.
         own.on('error', () => undefined);
       }
-      return own.connect();
+      return borrowFrom(own, onError);
     },
     newClient: async () => {
       const { Client } = await importPg();
@@ -111,6 +114,23 @@ function urlDriver(url: string, listen: string | undefined, timeout: number): Dr
       own?.end().catch(() => undefined);
     },
   };
+}
+
+/**
+ * While a client is borrowed, its pool does not listen for the loss of its connection. So this listens from the callback on, and not when a promise resolves: if the
+ * server ends the connection in the packet in which it says that it is ready, the error comes before that, and an error without a listener ends the process.
+ */
+function borrowFrom(pool: PgPool, onError: () => void): Promise<PgPoolClient> {
+  return new Promise((resolve, reject) => {
+    pool.connect((error, client) => {
+      if (client) {
+        client.on('error', onError);
+        resolve(client);
+      } else {
+        reject(error);
+      }
+    });
+  });
 }
 
 function ownConfig(config: object, listen: string | undefined, timeout: number): object {

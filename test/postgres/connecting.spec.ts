@@ -97,7 +97,8 @@ describe('PostgresBroker', () => {
       release: () => undefined,
       query: async () => ({ rows: [row] }),
     };
-    const pool = { options: { host: 'db', port: 5433 }, Client, connect: async () => client };
+    const connect = (borrowed: (error: undefined, lent: object) => void): void => borrowed(undefined, client);
+    const pool = { options: { host: 'db', port: 5433 }, Client, connect };
 
     const error = await failureOf({ pool });
 

@@ -1,3 +1,4 @@
+import { Pool } from 'pg';
 import type { BrokerPosition, BrokerRecord } from '../../lib/index.js';
 import { PostgresBroker, type PostgresBrokerOptions } from '../../lib/postgres/index.js';
 import { PgBouncer } from '../support/pgbouncer.js';
@@ -50,6 +51,23 @@ class Process {
   async reaches({ epoch, offset }: BrokerPosition): Promise<void> {
     await eventually(() => this.at.epoch === epoch && this.at.offset >= offset);
   }
+}
+
+/** With this, a server ends the answer to a client that has connected: it is ready, outside of a transaction. */
+const READY = Buffer.from('Z\0\0\0\x05I', 'latin1');
+/** The server ends the connection, as when it crashes: ErrorResponse of the protocol. */
+const TERMINATED = errorResponse(
+  'SFATAL',
+  'VFATAL',
+  'C57P01',
+  'Mterminating connection due to unexpected postmaster exit',
+);
+
+function errorResponse(...fields: readonly string[]): Buffer {
+  const body = Buffer.from(`${fields.map((field) => `${field}\0`).join('')}\0`);
+  const head = Buffer.from('E\0\0\0\0');
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
 }
 
 const numbers = (count: number): string[] => Array.from({ length: count }, (_, n) => `${n}`);
@@ -135,6 +153,36 @@ describeWith('postgres', postgresPath('postgres'))('PostgresBroker', () => {
       }
     }
   });
+
+  it.each(['url', 'pool'])(
+    'is not harmed by a server that ends a connection in the moment at which it is there, with `%s`',
+    async (option) => {
+      let ended = 0;
+      let ends = false;
+      const proxy = await TcpProxy.start(server.port, (data) => {
+        // The key of the connection is sent before, and only when a client connects.
+        const connects = data.includes('K\0\0\0\x0c') && data.subarray(-READY.length).equals(READY);
+        ended += ends && connects ? 1 : 0;
+        return ends && connects ? Buffer.concat([data, TERMINATED]) : data;
+      });
+      closed.push(() => proxy.stop());
+      const url = server.url.replace(`${server.port}`, `${proxy.port}`);
+      const pool = new Pool({ connectionString: url });
+      pool.on('error', () => undefined);
+      closed.unshift(() => pool.end());
+      const process = await start(option === 'url' ? { url } : { pool });
+      await process.append('first');
+
+      ends = true;
+      proxy.cut();
+      const last = process.appendAgain('last');
+      await eventually(() => ended > 20);
+      ends = false;
+      await process.reaches(await last);
+
+      expect(process.datas).toEqual(['first', 'last']);
+    },
+  );
 
   it('finds out that a connection is half-open, and delivers what it has missed', async () => {
     const proxy = await TcpProxy.start(server.port);
