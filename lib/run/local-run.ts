@@ -8,7 +8,7 @@ import { lostError } from './run-errors.js';
 import { RunGatherer } from './run-gatherer.js';
 import { PAGE, type RunLog, type RunLogListener } from './run-log.js';
 import { type Outcome, RunProducer } from './run-producer.js';
-import { controlEntry, controlIn, type RunBegin, type RunControl, type RunEnd } from './run-record.js';
+import { controlEntry, controlIn, isAbout, type RunBegin, type RunControl, type RunEnd } from './run-record.js';
 import type { RunServices } from './run-services.js';
 import { FencedError, RunWriter } from './run-writer.js';
 
@@ -100,7 +100,9 @@ export class LocalRun implements RunLogListener {
 
   onControl({ kind, data }: RunControl): void {
     if (kind === 'stop') {
-      this.stop(data.reason);
+      if (isAbout(data, this.parts.begin)) {
+        this.stop(data.reason);
+      }
     } else if (kind === 'viewers' && data.node !== this.parts.begin.node) {
       this.audience.set(data.node, data.count);
     }

@@ -12,9 +12,11 @@ import type { RunNaming } from './run-naming.js';
 import type { RunNode } from './run-node.js';
 import type { OwnerEntry, RunOwners } from './run-owners.js';
 import { patiently } from './run-patience.js';
+import type { ReadStart } from './run-reader.js';
 import { controlEntry, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
 import type { RunSheet } from './run-sheet.js';
+import { BEGIN, placeIn } from './run-start.js';
 
 /** How long a log of a run without a maximum duration lives, unless it ends, in milliseconds. */
 const LONGEST_MS = 2 ** 31 - 1;
@@ -57,8 +59,8 @@ interface Candidate extends Pick<RunTerms, 'settings'> {
 /** A call that is about to start a run. */
 interface Start {
   readonly owner: string | undefined;
-  /** Whether it has started the run. */
-  readonly done: Promise<boolean>;
+  /** The start of the run, if it has started it. */
+  readonly done: Promise<ReadStart | undefined>;
 }
 
 /** The runs whose producers are in this process. */
@@ -101,16 +103,21 @@ export class LocalRuns {
 
   /**
    * Creates the log of a run, and calls its producer.
-   * @returns whether no other call was faster
+   * @returns the start of the run, or `undefined` if another call was faster
    * @throws {StreamError} `run-limit`, or `run-stopped` if the application is closing
    */
-  async create(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
+  async create(
+    log: RunLog,
+    id: string,
+    produce: (run: Run) => unknown,
+    terms: RunTerms,
+  ): Promise<ReadStart | undefined> {
     const { owner } = terms;
     const first = this.starting.get(log.name);
     if (first && first.owner === owner) {
       // It would compete in vain, and all of them would write to the list of the owner again and again.
       await first.done;
-      return false;
+      return undefined;
     }
     const start: Start = { owner, done: this.compete(log, id, produce, terms) };
     this.starting.set(log.name, start);
@@ -123,7 +130,12 @@ export class LocalRuns {
     }
   }
 
-  private async compete(log: RunLog, id: string, produce: (run: Run) => unknown, terms: RunTerms): Promise<boolean> {
+  private async compete(
+    log: RunLog,
+    id: string,
+    produce: (run: Run) => unknown,
+    terms: RunTerms,
+  ): Promise<ReadStart | undefined> {
     const { owner, settings } = terms;
     this.requireRoom(log);
     const { owners, node, naming, services } = this.parts;
@@ -132,26 +144,26 @@ export class LocalRuns {
     const replaced = { end: log.end, exists: log.exists, state: log.state };
     const begin = { id, nonce: randomBytes(9).toString('base64url'), node: node.id, owner, trace, at: Date.now() };
     this.electing.set(begin.nonce, log.name);
-    let run: LocalRun | undefined;
+    let start: ReadStart | undefined;
     let entered = false;
     try {
       await node.ready();
       await owners.enter(owner, placeOf(log, begin));
       entered = true;
-      run = await this.elect({ log, begin, produce, settings, replaced });
+      start = await this.elect({ log, begin, produce, settings, replaced });
     } finally {
       this.electing.delete(begin.nonce);
-      if (!run && trace !== undefined) {
+      if (!start && trace !== undefined) {
         services.observer?.()?.runDropped(trace);
       }
-      if (entered && !run) {
+      if (entered && !start) {
         await this.leave(log, begin);
       }
     }
-    if (!run) {
+    if (!start) {
       await log.sync();
     }
-    return run !== undefined;
+    return start;
   }
 
   /** Starts no more runs. */
@@ -177,7 +189,7 @@ export class LocalRuns {
   }
 
   /** Writes the first record, and starts the run if no other process was faster. */
-  private async elect(candidate: Candidate): Promise<LocalRun | undefined> {
+  private async elect(candidate: Candidate): Promise<ReadStart | undefined> {
     const { log, begin, replaced } = candidate;
     // The log may say that the run was stopped before it was started.
     const early = replaced.state.begin ? undefined : replaced.state.stops;
@@ -232,12 +244,17 @@ export class LocalRuns {
     return true;
   }
 
-  /** @param stopped why it is stopped before it produces anything */
-  private begin(candidate: Candidate, position: BrokerPosition, stopped: RunStopReason | undefined): LocalRun {
+  /**
+   * @param stopped why it is stopped before it produces anything
+   * @returns its start
+   */
+  private begin(candidate: Candidate, position: BrokerPosition, stopped: RunStopReason | undefined): ReadStart {
     const { log, begin, produce } = candidate;
     const { broker, services, logs, sheet, naming } = this.parts;
     const settings = { ...this.parts.settings, ...candidate.settings };
     log.created(position, begin);
+    // Before the producer is called: its run may be over, and removed, before the caller goes on.
+    const start = placeIn(log, BEGIN);
     const run = new LocalRun({
       begin,
       log,
@@ -258,7 +275,7 @@ export class LocalRuns {
       run.stop(stopped);
     }
     run.start(produce);
-    return run;
+    return start;
   }
 
   private onOver(run: LocalRun): void {

@@ -50,6 +50,10 @@ export function elsewhereError(): StreamError {
   );
 }
 
+export function existsError(id: string): StreamError {
+  return new StreamError('run-exists', `The run ${JSON.stringify(id)} is in progress`, { statusCode: 409 });
+}
+
 export function unknownError(): StreamError {
   return new StreamError('run-unknown', 'There is no such run', { statusCode: 404 });
 }

@@ -8,6 +8,7 @@ import {
   controlEntry,
   controlIn,
   figuresIn,
+  isAbout,
   isChunk,
   type RunBegin,
   type RunControl,
@@ -123,11 +124,11 @@ export class RunLog {
     return positionOf(id, this.tag);
   }
 
-  /** Resolves when the run is over, or its log does not exist any more. */
-  async overOrGone(): Promise<void> {
+  /** Resolves when a run is over, or its log does not exist any more, or belongs to another run. */
+  async overOrGone({ nonce }: RunBegin): Promise<void> {
     const { promise, resolve } = deferred<void>();
     const settle = (): void => {
-      if (this.state.over || !this.state.begin) {
+      if (this.state.over || this.state.begin?.nonce !== nonce) {
         resolve();
       }
     };
@@ -341,7 +342,7 @@ function withControl(state: RunState, control: RunControl | undefined): RunState
       // The first one counts.
       return { ...state, over: state.over ?? control.data };
     case 'stop':
-      return { ...state, stops: [...(state.stops ?? []), control.data] };
+      return isAbout(control.data, state.begin) ? { ...state, stops: [...(state.stops ?? []), control.data] } : state;
     case 'viewers':
       return { ...state, visits: { ...state.visits, [control.data.node]: control.data.count } };
     default:

@@ -39,6 +39,8 @@ export interface RunStop {
   readonly reason: RunStopReason;
   /** Whose run is to be stopped, if it is not started yet. Default: anybody's. */
   readonly owner?: string;
+  /** The nonce of the run that is to be stopped, if it is started: another one may begin in its log in the meantime. */
+  readonly nonce?: string;
 }
 
 export type RunControl =
@@ -55,6 +57,11 @@ export const GONE: BrokerEntry = { topic: '~gone', encoding: 'text', data: '' };
 /** Returns a record for other processes as a broker stores it. */
 export function controlEntry({ kind, data }: RunControl): BrokerEntry {
   return { topic: `~${kind}`, encoding: 'json', data: JSON.stringify(data) };
+}
+
+/** Returns whether a request to stop is about a run. */
+export function isAbout({ nonce }: RunStop, begin: RunBegin | undefined): boolean {
+  return nonce === undefined || nonce === begin?.nonce;
 }
 
 /** Returns whether a record is a chunk of the run. */

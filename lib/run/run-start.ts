@@ -7,18 +7,25 @@ import type { ReadStart } from './run-reader.js';
 import { isChunk } from './run-record.js';
 
 /** The offset of the first record, which is no chunk. */
-const BEGIN = 1;
+export const BEGIN = 1;
 
 /**
- * Returns where a viewer begins. Returns `undefined` if the run is over without an error, and there is nothing that the viewer would receive: a response without a body
+ * Learns what is in the log if it does not contain a viewer's last chunk as far as this process knows: the viewer may have received it from another process,
+ * before the broker has delivered it here.
+ */
+export async function learn(log: RunLog, { after }: JoinOptions): Promise<void> {
+  const position = after ? log.positionOf(after) : undefined;
+  if (typeof position === 'object' && !isKnown(log, position)) {
+    await log.sync();
+  }
+}
+
+/**
+ * Returns where a viewer begins, in the run that is in the log when this is called. Returns `undefined` if the run is over without an error, and there is nothing that the viewer would receive: a response without a body
  * would let an `EventSource` reconnect for ever.
  */
 export async function startOf(log: RunLog, { after, from }: JoinOptions): Promise<ReadStart | undefined> {
   const position = after ? log.positionOf(after) : undefined;
-  if (typeof position === 'object' && !isKnown(log, position)) {
-    // The client may have received it from another process, before the broker has delivered it here.
-    await log.sync();
-  }
   if (position === undefined) {
     const isNow = from === 'now';
     const isEmpty = isNow || log.state.over?.items === 0;
@@ -29,7 +36,7 @@ export async function startOf(log: RunLog, { after, from }: JoinOptions): Promis
   }
   const { over } = log.state;
   const isClean = over?.status === 'completed' || over?.status === 'stopped';
-  // As it is now: while the log is read, another run may begin in it.
+  // Before the log is read: in the meantime, another run may begin in it.
   const place = placeIn(log, position.offset);
   return isClean && !(await hasChunkAfter(log, position.offset)) ? undefined : place;
 }

@@ -6,7 +6,7 @@ import { elsewhereError } from './run-errors.js';
 import type { RunLog } from './run-log.js';
 import type { RunNode } from './run-node.js';
 import { RunReader } from './run-reader.js';
-import { controlEntry, type RunEnd } from './run-record.js';
+import { controlEntry, type RunBegin, type RunEnd } from './run-record.js';
 
 /** How long to wait before it is said that the last viewer of a process has left, in milliseconds: it may be about to come back. */
 const LEAVE_MS = 500;
@@ -140,8 +140,8 @@ export class RunWatch {
   }
 
   /** Resolves when a run of another process is over, at the latest after a time. Its process may have crashed, or the log may have disappeared. */
-  async over(log: RunLog, ms: number): Promise<void> {
-    const over = log.overOrGone();
+  async over(log: RunLog, begin: RunBegin, ms: number): Promise<void> {
+    const over = log.overOrGone(begin);
     for (let waited = 0; waited < ms; waited += CHECK_MS) {
       if (await atMost(CHECK_MS, over)) {
         return;

@@ -20,17 +20,17 @@ import {
   type StartOptions,
 } from './run.options.js';
 import { checkCall, checkList, checkProducer } from './run-checks.js';
-import { errorOfEnd, unknownError } from './run-errors.js';
+import { errorOfEnd, existsError, unknownError } from './run-errors.js';
 import type { LastState, RunLog } from './run-log.js';
 import { RunLogs } from './run-logs.js';
 import { namingOf, ROUTE_RUNS, type RunNaming, routeNaming } from './run-naming.js';
 import { RunNode } from './run-node.js';
 import { RunOwners } from './run-owners.js';
-import { type ReaderPlace, RunReader } from './run-reader.js';
+import { type ReaderPlace, type ReadStart, RunReader } from './run-reader.js';
 import { controlEntry, GONE, type RunBegin } from './run-record.js';
 import type { RunServices } from './run-services.js';
 import { RunSheet } from './run-sheet.js';
-import { placeIn, startOf } from './run-start.js';
+import { BEGIN, learn, placeIn, startOf } from './run-start.js';
 import { RunView } from './run-view.js';
 import { RunWatch } from './run-watch.js';
 
@@ -40,6 +40,8 @@ const TRIES = 20;
 const STOP_MS = 5_000;
 /** How long it is remembered that a run was stopped before it was started, in milliseconds. */
 const REMEMBER_STOP_MS = 10_000;
+/** How long a log says that its run was removed, in milliseconds: the viewers in other processes wait until they read it. */
+const GONE_MS = 5_000;
 /** How long the processes may take to end their runs when the application closes, in milliseconds. */
 const CLOSE_MS = 2_000;
 
@@ -142,8 +144,9 @@ export class Runs<T = unknown> {
     checkProducer(produce, this.name);
     return this.logs.use(this.logOf(id), async (log) => {
       for (let tries = 0; tries < TRIES; tries++) {
-        if (await this.startOrMeet(log, id, produce, options)) {
-          return this.viewOf(id, log, 1);
+        const start = await this.startOrMeet(log, id, produce, options);
+        if (start) {
+          return this.viewOf(id, log, start);
         }
       }
       throw new StreamError('broker-busy', `The run ${JSON.stringify(id)} changes too often: try again`, {
@@ -155,8 +158,11 @@ export class Runs<T = unknown> {
   /** @internal Starts a run with an id that no other run has, and with settings of its own. */
   async startNew(id: string, produce: (run: Run) => unknown, settings: SettingsOfRun): Promise<RunView<T>> {
     return this.logs.use(this.logOf(id), async (log) => {
-      await this.local.create(log, id, produce, { settings });
-      return this.viewOf(id, log, 1);
+      const start = await this.local.create(log, id, produce, { settings });
+      if (!start) {
+        throw existsError(id);
+      }
+      return this.viewOf(id, log, start);
     });
   }
 
@@ -172,7 +178,9 @@ export class Runs<T = unknown> {
   async join(id: string, options: JoinOptions = {}): Promise<RunView<T>> {
     checkCall('join', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
-      const begin = await this.find(log, options);
+      await learn(log, options);
+      await this.endIfLost(log, options);
+      const begin = begunBy(log, options);
       if (!begin || (log.state.over && options.ended === 'none')) {
         if (options.orElse === 404) {
           throw unknownError();
@@ -195,7 +203,8 @@ export class Runs<T = unknown> {
     await this.logs.use(this.logOf(id), async (log) => {
       for (let tries = 0; tries < TRIES; tries++) {
         if (log.state.begin) {
-          if (await this.find(log, options)) {
+          await this.endIfLost(log, options);
+          if (begunBy(log, options)) {
             await this.stopRun(log, 'stopped');
           }
           return;
@@ -212,7 +221,8 @@ export class Runs<T = unknown> {
   async get(id: string, options: RunAccess = {}): Promise<RunInfo | undefined> {
     checkCall('get', this.name, id, options);
     return this.logs.use(this.logOf(id), async (log) => {
-      const begin = await this.find(log, options);
+      await this.endIfLost(log, options);
+      const begin = begunBy(log, options);
       return begin && (this.local.get(log)?.info ?? (await this.infoOfRemote(begin, log)));
     });
   }
@@ -237,7 +247,8 @@ export class Runs<T = unknown> {
   async delete(id: string, options: RunAccess = {}): Promise<void> {
     checkCall('delete', this.name, id, options);
     await this.logs.use(this.logOf(id), async (log) => {
-      const begin = await this.find(log, options);
+      await this.endIfLost(log, options);
+      const begin = begunBy(log, options);
       if (begin) {
         await this.stopRun(log, 'stopped');
         await this.remove(log, begin);
@@ -290,53 +301,59 @@ export class Runs<T = unknown> {
     }
   }
 
-  /** Starts the run, or decides about the one that is there. Returns whether there is one to view now. */
+  /** Starts the run, or decides about the one that is there. Returns the start of the one to view, if there is one now. */
   private async startOrMeet(
     log: RunLog,
     id: string,
     produce: (run: Run) => unknown,
     options: StartOptions,
-  ): Promise<boolean> {
-    const begin = await this.find(log, options);
+  ): Promise<ReadStart | undefined> {
+    await this.endIfLost(log, options);
+    const begin = begunBy(log, options);
     if (begin && !log.state.over) {
       return this.meet(log, id, options.onConflict);
     }
     if (log.state.begin && !begin) {
       throw unknownError();
     }
-    return begin && options.ended === 'replay' ? true : this.local.create(log, id, produce, { owner: options.owner });
+    return begin && options.ended === 'replay'
+      ? placeIn(log, BEGIN)
+      : this.local.create(log, id, produce, { owner: options.owner });
   }
 
-  /** Returns whether the run in progress is to be viewed. */
-  private async meet(log: RunLog, id: string, onConflict: StartOptions['onConflict']): Promise<boolean> {
+  /** Returns the start of the run in progress, if it is to be viewed. */
+  private async meet(log: RunLog, id: string, onConflict: StartOptions['onConflict']): Promise<ReadStart | undefined> {
     if (onConflict === 'reject') {
-      throw new StreamError('run-exists', `The run ${JSON.stringify(id)} is in progress`, { statusCode: 409 });
+      throw existsError(id);
     }
     if (onConflict === 'replace') {
       await this.stopRun(log, 'replaced');
+      return undefined;
     }
-    return onConflict !== 'replace';
+    return placeIn(log, BEGIN);
   }
 
-  /** Returns the begin of the run that a log contains, if it belongs to the owner. A run whose process is gone is over then. */
-  private async find(log: RunLog, access: RunAccess): Promise<RunBegin | undefined> {
+  /**
+   * Ends the run of an owner if its process is gone. Whoever calls this has to look at the log after it, and decide before it awaits anything else: each time,
+   * a run of somebody else may begin in the log.
+   */
+  private async endIfLost(log: RunLog, access: RunAccess): Promise<void> {
     if (begunBy(log, access) && !log.state.over) {
       await this.watch.endIfLost(log);
     }
-    // Meanwhile, a run of somebody else may have begun in the log.
-    return begunBy(log, access);
   }
 
   private async stopRun(log: RunLog, reason: RunStopReason): Promise<void> {
     const local = this.local.get(log);
+    const { begin, over, stops } = log.state;
     if (local) {
       local.stop(reason);
       await atMost(STOP_MS, local.over);
-    } else if (log.state.begin && !log.state.over) {
-      if (!log.state.stops) {
-        await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason } })]);
+    } else if (begin && !over) {
+      if (!stops) {
+        await this.broker.appendAll(log.name, [controlEntry({ kind: 'stop', data: { reason, nonce: begin.nonce } })]);
       }
-      await this.watch.over(log, STOP_MS);
+      await this.watch.over(log, begin, STOP_MS);
     }
   }
 
@@ -344,7 +361,7 @@ export class Runs<T = unknown> {
   private async remove(log: RunLog, { nonce }: RunBegin): Promise<void> {
     for (let tries = 0; tries < TRIES && log.state.begin?.nonce === nonce; tries++) {
       // If its producer does not answer, it must find that the log is not its own any more, when it does.
-      const ms = log.state.over ? 1 : this.keep;
+      const ms = log.state.over ? GONE_MS : this.keep;
       await this.broker.create(log.name, [GONE], ms, { after: log.end });
       await log.sync();
     }
@@ -369,8 +386,8 @@ export class Runs<T = unknown> {
     };
   }
 
-  private viewOf(id: string, log: RunLog, after: number): RunView<T> {
-    return RunView.of<T>(id, new RunReader(log.name, this.place, { ...placeIn(log, after), isFirst: true }));
+  private viewOf(id: string, log: RunLog, start: ReadStart): RunView<T> {
+    return RunView.of<T>(id, new RunReader(log.name, this.place, { ...start, isFirst: true }));
   }
 
   private emptyView(id: string, log: RunLog): RunView<T> {

@@ -18,6 +18,7 @@ import { RUN_END_CASES } from './run-end.cases.js';
 import { runFaultCases } from './run-faults.cases.js';
 import { RUN_INTERLEAVING_CASES } from './run-interleaving.cases.js';
 import { RUN_LOG_CASES } from './run-log.cases.js';
+import { RUN_MOMENT_CASES } from './run-moments.cases.js';
 import { RUN_STATE_CASES } from './run-state.cases.js';
 import { runStoreCases } from './run-store.cases.js';
 import { RUN_TAIL_CASES } from './run-tail.cases.js';
@@ -126,6 +127,7 @@ export function runsContract(setup: BrokerContractSetup): ContractCase[] {
     ...RUN_VIEW_CASES,
     ...RUN_END_CASES,
     ...RUN_STATE_CASES,
+    ...RUN_MOMENT_CASES,
     ...runStoreCases(setup),
     ...RUN_INTERLEAVING_CASES,
   ]);
