@@ -13,6 +13,8 @@ export class RunInterleaving {
   private readonly witnesses: RunWitness[] = [];
   private readonly pending: { readonly process: RunProcess; readonly call: Promise<unknown> }[] = [];
   private readonly dead = new Set<RunProcess>();
+  /** How many calls for an id are in progress that remove its log. */
+  private readonly removing = new Map<string, number>();
 
   private constructor(
     private readonly context: ContractContext,
@@ -41,9 +43,7 @@ export class RunInterleaving {
         this.leave(this.witnesses[command.viewer % (this.witnesses.length || 1)]);
         return;
       case 'lose':
-        this.disturb(this.id(command.id));
-        await this.store.drop(this.logOf(this.id(command.id)));
-        return;
+        return this.disturbs(this.id(command.id), this.store.drop(this.logOf(this.id(command.id))));
       case 'cut':
       case 'heal':
       case 'die':
@@ -108,9 +108,11 @@ export class RunInterleaving {
       case 'join':
         this.join(command, process, id);
         return;
-      default:
-        this.mayStop(id, command.do === 'delete');
-        this.pending.push({ process, call: codeOf(runs[command.do](id)) });
+      case 'stop':
+        this.pending.push({ process, call: codeOf(runs.stop(id)) });
+        return;
+      case 'delete':
+        this.pending.push({ process, call: this.disturbs(id, codeOf(runs.delete(id))) });
     }
   }
 
@@ -161,6 +163,7 @@ export class RunInterleaving {
   private newLife(id: string, process: RunProcess): RunLife {
     const lives = this.lives.get(id) ?? [];
     const life = new RunLife(`${id} ${lives.length + 1}`, process);
+    life.disturbed = (this.removing.get(id) ?? 0) > 0;
     lives.push(life);
     return life;
   }
@@ -169,17 +172,14 @@ export class RunInterleaving {
     return this.lives.get(this.id(id))?.at(-1);
   }
 
-  /** A stop that is on its way may also concern the next run. */
-  private mayStop(id: string, disturbs: boolean): void {
-    for (const life of this.lives.get(id) ?? []) {
-      life.disturbed ||= disturbs;
-    }
-  }
-
-  private disturb(id: string): void {
+  /** Waits for a call that removes the log of an id, perhaps that of a run which begins in the meantime. */
+  private async disturbs(id: string, call: Promise<unknown>): Promise<void> {
     for (const life of this.lives.get(id) ?? []) {
       life.disturbed = true;
     }
+    this.removing.set(id, (this.removing.get(id) ?? 0) + 1);
+    await call;
+    this.removing.set(id, (this.removing.get(id) ?? 0) - 1);
   }
 
   private id(index: number): string {

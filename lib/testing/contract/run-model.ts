@@ -121,9 +121,10 @@ export class RunWitness {
   }
 }
 
-/** All viewers of a run must receive the same end, and the one that it has come to. */
+/** All viewers of a run must receive the same end, and the one that it has come to. Those who had not read all of it before its log was removed learn that instead. */
 function auditEnds({ name, ended }: RunLife, ends: ReadonlySet<string>, mayBeLost: boolean): void {
-  const all = [...ends].filter((end) => !(mayBeLost && end === 'run-lost'));
+  const removed = ended === 'end' ? ['run-lost', 'run-unknown'] : ['run-lost'];
+  const all = [...ends].filter((end) => !(mayBeLost && removed.includes(end)));
   assert.ok(all.length <= 1, `The viewers of ${name} have received different ends: ${all.join(', ')}`);
   const [end] = all;
   const possible = ['run-stopped', ended === 'end' ? 'completed' : 'remote Error: boom'];
