@@ -53,8 +53,20 @@ export class RunStream {
 
   /** Finds the stream, or creates it. */
   async open(session: Session): Promise<void> {
-    const info = (await streamInfo(session, this.stream)) ?? (await this.create(session));
-    this.ahead = Date.parse(info?.ts ?? '') - Date.now() || 0;
+    if (!(await this.find(session))) {
+      await this.create(session);
+      await this.find(session);
+    }
+  }
+
+  /** Returns whether the stream exists. If so, learns the time of the server. */
+  private async find(session: Session): Promise<boolean> {
+    const sent = Date.now();
+    const info = await streamInfo(session, this.stream);
+    const time = Date.parse(info?.ts ?? '');
+    // The server read its clock at some moment between: only beyond that, the clocks differ for certain. Otherwise processes that wait for different answers would disagree.
+    this.ahead = Math.min(0, time - sent) || Math.max(0, time - Date.now()) || 0;
+    return info !== undefined;
   }
 
   /** Returns the last message of a log, also if the log has expired. */
@@ -214,7 +226,7 @@ export class RunStream {
     }
   }
 
-  private async create(session: Session): Promise<{ readonly ts: string } | undefined> {
+  private async create(session: Session): Promise<void> {
     const { storage, replicas } = this.settings;
     const config: StreamConfig = {
       name: this.stream,
@@ -231,7 +243,6 @@ export class RunStream {
       republish: { src: this.subjectOf('>'), dest: this.tailOf('>') },
     };
     await createStream(session, config);
-    return streamInfo(session, this.stream);
   }
 
   private subjectOf(token: string): string {
