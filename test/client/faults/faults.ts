@@ -234,7 +234,6 @@ const NETWORK: readonly Fault[] = [
         await stage.start(port, '', { atOnce: true });
         await stage.until(() => stage.items.length >= RECONNECTS || stage.over !== undefined, `${RECONNECTS} items`);
       });
-      await Promise.all([...new Set(lanes.map(({ place }) => place))].map((place) => place.collectGarbage()));
       return scene.each(async (stage) => `${stage.outcome(RECONNECTS)}${memoryOf(await stage.client.kept())}`);
     },
   },

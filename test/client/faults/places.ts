@@ -47,7 +47,7 @@ export interface Running {
   setOffline(offline: boolean): Promise<void>;
   /** Hides or shows the tab. Not possible in Node.js. */
   setHidden(hidden: boolean): Promise<void>;
-  /** Resolves to how many responses and signals the client still refers to, if that is known. Garbage must have been collected. */
+  /** Collects garbage. Resolves to how many responses and signals the client still refers to, if that is known. */
   kept(): Promise<number | undefined>;
   stop(): Promise<void>;
 }
@@ -57,7 +57,6 @@ type OnReport = (report: Report) => void;
 /** Where clients run. */
 export interface Place {
   start(client: ClientName, url: string, settings: Settings, report: OnReport): Promise<Running>;
-  collectGarbage(): Promise<void>;
 }
 
 interface Bundle {
@@ -84,19 +83,12 @@ export class NodePlace implements Place {
       },
       setOffline: async () => undefined,
       setHidden: () => Promise.reject(new Error('There are no tabs in Node.js')),
-      kept: async () => tracker.alive(),
+      kept: async () => {
+        await collectGarbage();
+        return tracker.alive();
+      },
       stop: async () => stop(),
     };
-  }
-
-  async collectGarbage(): Promise<void> {
-    setFlagsFromString('--expose-gc');
-    const collect = runInNewContext('gc') as () => void;
-    // An object to which a WeakRef refers is kept until the turn ends in which it was created or read.
-    for (let i = 0; i < 3; i++) {
-      await new Promise((resolve) => setImmediate(resolve));
-      collect();
-    }
   }
 }
 
@@ -123,12 +115,6 @@ export class ChromiumPlace implements Place {
     return runningIn(page, await this.browser.newCDPSession(page));
   }
 
-  async collectGarbage(): Promise<void> {
-    for (const page of this.browser.pages()) {
-      await page.requestGC();
-    }
-  }
-
   async close(): Promise<void> {
     await this.browser.close();
     await rm(this.profile, { recursive: true, force: true });
@@ -146,7 +132,21 @@ function runningIn(page: Page, devtools: CDPSession): Running {
     setHidden: async (hidden) =>
       void (await page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
         document.dispatchEvent(new Event('visibilitychange', { bubbles: true }))`)),
-    kept: () => page.evaluate('tracker.alive()'),
+    kept: async () => {
+      await page.requestGC();
+      return page.evaluate('tracker.alive()');
+    },
     stop: () => page.close(),
   };
+}
+
+/** Collects the garbage of this process. */
+async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  // An object to which a WeakRef refers is kept until the turn ends in which it was created or read.
+  for (let i = 0; i < 3; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+  }
 }
