@@ -744,6 +744,8 @@ describe.each(PLATFORMS)('%s: eventsource', (platform) => {
     const loop = new PublishLoop(hub);
 
     for (const n of range(1, 5)) {
+      // A connection that is destroyed earlier does not open.
+      await connectionEvents.count(n);
       await seen.count(n * 50);
       const socket = (await sockets.count(n)).at(-1);
       socket?.destroy();
