@@ -99,11 +99,10 @@ export class LocalRun implements RunLogListener {
   }
 
   onControl({ kind, data }: RunControl): void {
-    if (kind === 'stop') {
-      if (isAbout(data, this.parts.begin)) {
-        this.stop(data.reason);
-      }
-    } else if (kind === 'viewers' && data.node !== this.parts.begin.node) {
+    const { begin } = this.parts;
+    if (kind === 'stop' && isAbout(data, begin)) {
+      this.stop(data.reason);
+    } else if (kind === 'viewers' && data.node !== begin.node && isAbout(data, begin)) {
       this.audience.set(data.node, data.count);
     }
   }

@@ -93,8 +93,10 @@ export class LocalRuns {
     return this.running.has(name) || (state.begin !== undefined && this.electing.has(state.begin.nonce));
   }
 
-  named(log: string): LocalRun | undefined {
-    return this.running.get(log);
+  /** Returns the run that a reader reads, also before it has begun. */
+  at({ name, epoch }: { readonly name: string; readonly epoch: string }): LocalRun | undefined {
+    const run = this.running.get(name);
+    return run?.parts.position.epoch === epoch ? run : undefined;
   }
 
   [Symbol.iterator](): Iterator<LocalRun> {
@@ -252,7 +254,7 @@ export class LocalRuns {
     const { log, begin, produce } = candidate;
     const { broker, services, logs, sheet, naming } = this.parts;
     const settings = { ...this.parts.settings, ...candidate.settings };
-    log.created(position, begin);
+    log.created(position, begin, candidate.replaced.end);
     // Before the producer is called: its run may be over, and removed, before the caller goes on.
     const start = placeIn(log, BEGIN);
     const run = new LocalRun({

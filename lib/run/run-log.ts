@@ -111,11 +111,19 @@ export class RunLog {
     return idOf(this.tag, { epoch: this.end.epoch, offset });
   }
 
-  /** Called when this process has created the log, so that its first record need not be read. */
-  created(position: BrokerPosition, begin: RunBegin): void {
-    if (position.epoch !== this.end.epoch) {
+  /**
+   * Called when this process has created the log, so that its first record need not be read.
+   * @param before where the log ended before it was created
+   */
+  created(position: BrokerPosition, begin: RunBegin, before: BrokerPosition): void {
+    const { end } = this;
+    if (position.epoch !== end.epoch) {
       this.restart(position);
       this.state = { begin };
+      if (end !== before) {
+        // The log may have been removed or replaced already, and the tail was faster than the answer.
+        this.syncLater();
+      }
     }
   }
 
@@ -344,7 +352,9 @@ function withControl(state: RunState, control: RunControl | undefined): RunState
     case 'stop':
       return isAbout(control.data, state.begin) ? { ...state, stops: [...(state.stops ?? []), control.data] } : state;
     case 'viewers':
-      return { ...state, visits: { ...state.visits, [control.data.node]: control.data.count } };
+      return isAbout(control.data, state.begin)
+        ? { ...state, visits: { ...state.visits, [control.data.node]: control.data.count } }
+        : state;
     default:
       return state;
   }

@@ -63,6 +63,11 @@ export class RunReader implements ResumableSource, RunLogListener {
     this.page = start.notice ? [start.notice] : [];
   }
 
+  /** The epoch of the run that it reads. */
+  get epoch(): string {
+    return this.start.epoch;
+  }
+
   get trace(): string | undefined {
     return this.start.trace;
   }

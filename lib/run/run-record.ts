@@ -32,6 +32,8 @@ export interface RunEnd {
 interface RunVisit {
   readonly node: string;
   readonly count: number;
+  /** The nonce of the run: another one may begin in its log in the meantime. */
+  readonly nonce?: string;
 }
 
 /** Asks the process of the run to stop it. As the first record of a log: the run was stopped before it was started. */
@@ -59,8 +61,8 @@ export function controlEntry({ kind, data }: RunControl): BrokerEntry {
   return { topic: `~${kind}`, encoding: 'json', data: JSON.stringify(data) };
 }
 
-/** Returns whether a request to stop is about a run. */
-export function isAbout({ nonce }: RunStop, begin: RunBegin | undefined): boolean {
+/** Returns whether a record of another process is about a run. */
+export function isAbout({ nonce }: RunStop | RunVisit, begin: RunBegin | undefined): boolean {
   return nonce === undefined || nonce === begin?.nonce;
 }
 

@@ -21,8 +21,8 @@ export async function learn(log: RunLog, { after }: JoinOptions): Promise<void> 
 }
 
 /**
- * Returns where a viewer begins, in the run that is in the log when this is called. Returns `undefined` if the run is over without an error, and there is nothing that the viewer would receive: a response without a body
- * would let an `EventSource` reconnect for ever.
+ * Returns where a viewer begins, in the run that is in the log when this is called. Returns `undefined` if the run is over without an error, and there is
+ * nothing that the viewer would receive: a response without a body would let an `EventSource` reconnect for ever.
  */
 export async function startOf(log: RunLog, { after, from }: JoinOptions): Promise<ReadStart | undefined> {
   const position = after ? log.positionOf(after) : undefined;

@@ -50,9 +50,9 @@ export class RunWatch {
     private readonly warn: (message: string, error?: unknown) => void,
   ) {}
 
-  /** Returns how many viewers a log has in this process. */
-  static viewersOf({ listeners }: RunLog): number {
-    return [...listeners].filter((each) => each instanceof RunReader).length;
+  /** Returns how many viewers the run in a log has in this process. Those of an earlier run may not know yet that it is not there any more. */
+  static viewersOf({ listeners, end }: RunLog): number {
+    return [...listeners].filter((each) => each instanceof RunReader && each.epoch === end.epoch).length;
   }
 
   /** Ends the views of runs in other processes, which go on when this process closes. */
@@ -84,13 +84,9 @@ export class RunWatch {
     if (this.closed) {
       return;
     }
-    const { epoch } = log.end;
-    const known = this.watched.get(log);
-    const report = known ?? { epoch, count: 0, timer: undefined };
+    const report = this.watched.get(log) ?? { epoch: log.end.epoch, count: 0, timer: undefined };
     this.watched.set(log, report);
-    if (report.epoch !== epoch) {
-      Object.assign(report, { epoch, count: 0 });
-    }
+    restartIfReplaced(report, log);
     const count = RunWatch.viewersOf(log);
     clearTimeout(report.timer);
     report.timer = undefined;
@@ -122,6 +118,7 @@ export class RunWatch {
   /** Ends a run whose process has no lease any more. Returns whether the run is over. */
   async endIfLost(log: RunLog): Promise<boolean> {
     for (let tries = 0; tries < TRIES; tries++) {
+      const { end } = log;
       const { begin, over } = log.state;
       if (!begin || over) {
         return true;
@@ -132,7 +129,8 @@ export class RunWatch {
       }
       const { items = 0, bytes = 0 } = log.figures ?? {};
       const lost: RunEnd = { status: 'lost', at: Date.now(), items, bytes };
-      const condition = { after: log.end, expire: this.keep };
+      // From before the process was looked for: meanwhile, another run may have begun in the log.
+      const condition = { after: end, expire: this.keep };
       await this.broker.appendAll(log.name, [controlEntry({ kind: 'end', data: lost })], condition);
       await log.sync();
     }
@@ -186,6 +184,7 @@ export class RunWatch {
   }
 
   private async report(log: RunLog, report: Report): Promise<void> {
+    restartIfReplaced(report, log);
     const { begin, over } = log.state;
     const count = RunWatch.viewersOf(log);
     if (!begin || over || count === report.count) {
@@ -195,7 +194,8 @@ export class RunWatch {
     const { count: before, epoch } = report;
     report.count = count;
     try {
-      await this.broker.appendAll(log.name, [controlEntry({ kind: 'viewers', data: { node: this.node.id, count } })]);
+      const data = { node: this.node.id, count, nonce: begin.nonce };
+      await this.broker.appendAll(log.name, [controlEntry({ kind: 'viewers', data })]);
     } catch (error) {
       if (this.closed) {
         return;
@@ -242,6 +242,13 @@ function byNode(logs: Iterable<RunLog>): Map<string | undefined, RunLog[]> {
     groups.set(node, [...(groups.get(node) ?? []), log]);
   }
   return groups;
+}
+
+/** Nobody has been told yet about the viewers of another run that has begun in the log. */
+function restartIfReplaced(report: Report, { end: { epoch } }: RunLog): void {
+  if (report.epoch !== epoch) {
+    Object.assign(report, { epoch, count: 0 });
+  }
 }
 
 /** Ends the views of a run here with an error that lets clients join it again elsewhere. */

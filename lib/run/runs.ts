@@ -160,7 +160,8 @@ export class Runs<T = unknown> {
     return this.logs.use(this.logOf(id), async (log) => {
       const start = await this.local.create(log, id, produce, { settings });
       if (!start) {
-        throw existsError(id);
+        // The id is the secret with which clients resume: it is in no message.
+        throw new StreamError('broker-busy', 'The run could not be started: try again', { statusCode: 503 });
       }
       return this.viewOf(id, log, start);
     });
@@ -369,9 +370,13 @@ export class Runs<T = unknown> {
 
   private async infoOfRemote(begin: RunBegin, log: RunLog): Promise<RunInfo> {
     const { over } = log.state;
+    // Before the list is read: in the meantime, another run may begin in the log.
+    const figures = over ?? log.figures ?? { items: 0, bytes: 0 };
+    const known = RunWatch.viewersOf(log);
     const listed = over ? [] : await this.sheet.of(begin.node);
-    const viewers = listed.find(({ id }) => id === begin.id)?.viewers ?? RunWatch.viewersOf(log);
-    return infoOf(begin, over, over ?? log.figures ?? { items: 0, bytes: 0 }, viewers);
+    const isThis = ({ id, owner, startedAt }: RunInfo): boolean =>
+      id === begin.id && owner === begin.owner && startedAt === begin.at;
+    return infoOf(begin, over, figures, listed.find(isThis)?.viewers ?? known);
   }
 
   private placeWith({ name, compact, lease, onDisconnect }: RunSettings): ReaderPlace {
@@ -410,7 +415,7 @@ export class Runs<T = unknown> {
       this.countViewers(log);
       this.logs.release(reader.name);
     } else {
-      this.local.named(reader.name)?.audience.passedBy();
+      this.local.at(reader)?.audience.passedBy();
     }
   }
 

@@ -178,8 +178,11 @@ export class RunInterleaving {
       life.disturbed = true;
     }
     this.removing.set(id, (this.removing.get(id) ?? 0) + 1);
-    await call;
-    this.removing.set(id, (this.removing.get(id) ?? 0) - 1);
+    try {
+      await call;
+    } finally {
+      this.removing.set(id, (this.removing.get(id) ?? 0) - 1);
+    }
   }
 
   private id(index: number): string {

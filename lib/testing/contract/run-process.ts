@@ -60,7 +60,16 @@ export class RunProcess {
   /** The process has crashed: it reaches the store no more, and its lease runs out. Ended for good at the end of the case. */
   async die(): Promise<void> {
     this.link.cut();
+    await this.loseLease();
+  }
+
+  /** Its lease has run out, although it goes on: it was suspended, or cut off from the store. */
+  async loseLease(): Promise<void> {
     await this.link.broker.drop(this.lease);
+  }
+
+  async regainLease(): Promise<void> {
+    await this.link.broker.create(this.lease, [{ encoding: 'json', data: '{"life":0}' }], LEASE_MS);
   }
 
   /** The name of the log that is its lease. */
